@@ -1,0 +1,41 @@
+# make demo · make test · make lint · make bench
+# Another Python: make demo PYTHON=python3.12. Another place: VENV=DIR.
+PYTHON ?= python3
+VENV ?= .venv
+RUN := $(VENV)/bin/python
+
+# CUDA where an NVIDIA driver answers, else CPU; requirements-tpu.txt by hand.
+REQUIREMENTS ?= $(shell nvidia-smi >/dev/null 2>&1 \
+	&& echo requirements.txt || echo requirements-cpu.txt)
+
+.PHONY: demo test lint bench
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/.installed
+	$(RUN) train.py --dataset=synthetic --preset=small --data_dir=data \
+		--name=demo --overwrite $(FLAGS)
+	$(RUN) eval.py --run=runs/demo
+	@echo
+	@echo "Pictures: runs/demo/curves.png  runs/demo/confusion.png"
+
+test: $(VENV)/.installed-dev
+	$(RUN) -m pytest $(FLAGS)
+
+lint: $(VENV)/.installed-dev
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+bench: $(VENV)/.installed-dev
+	$(RUN) -m benchmarks.step $(FLAGS)
+
+$(VENV)/.installed: requirements-cpu.txt $(REQUIREMENTS)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python " \
+		"3.11 or newer is needed; name one with make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --upgrade pip
+	$(RUN) -m pip install --quiet -r $(REQUIREMENTS)
+	@touch $@
+
+$(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
+	$(RUN) -m pip install --quiet -r requirements-dev.txt
+	@touch $@

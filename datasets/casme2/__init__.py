@@ -1,0 +1,1 @@
+"""CASME II, from the user's own licensed copy."""

@@ -1,0 +1,371 @@
+"""The CASME II builder: an invented copy in the real form, written and read back."""
+
+import csv
+import dataclasses
+import json
+import shutil
+
+import numpy as np
+import openpyxl
+import pytest
+import tensorflow_datasets as tfds
+
+from datasets import DataError, prepare
+from datasets.casme2.casme2_dataset_builder import EMOTIONS
+from tests.datasets.casme2_tree import (
+    LAYOUTS,
+    ROWS,
+    read_colours,
+    write_frames,
+    write_table,
+    write_tree,
+)
+
+FEW = ROWS[:6]  # the sixth has no apex
+
+
+def read_back(manual_dir, data_dir):
+    """The metadata and the records by clip id, from the folder alone."""
+    folder = prepare.prepare("casme2", manual_dir=manual_dir, data_dir=data_dir)
+    builder = tfds.builder_from_directory(folder)
+    records = {}
+    for record in builder.as_data_source(split="train"):
+        clip_id = record["clip_id"].decode()
+        assert clip_id not in records
+        records[clip_id] = record
+    assert builder.info.splits["train"].num_examples == len(records)
+    return builder.info.metadata, records
+
+
+def id_of(row):
+    return f"sub{row.subject:02d}/{row.clip}"
+
+
+def frames_of(record):
+    """The numbers of a record's frames, which must all be of one clip."""
+    clips, numbers = zip(*map(read_colours, record["clip"]), strict=True)
+    assert len(set(clips)) == 1
+    return clips[0], list(numbers)
+
+
+def window(apex, first, last):
+    """Section 4.2 in other words: every second frame from 16 before the apex on."""
+    return [min(max(apex - 16 + 2 * k, first), last) for k in range(16)]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_gives_the_same_records(tmp_path, layout):
+    write_tree(tmp_path / "casme2", layout=layout, rows=FEW)
+    metadata, records = read_back(tmp_path / "casme2", tmp_path / "data")
+    assert metadata["left_out"] == []
+    assert layout.removesuffix("-updated") in metadata["layout"]
+    assert set(records) == {id_of(row) for row in FEW}
+    for place, row in enumerate(FEW):
+        record = records[id_of(row)]
+        middle = (row.onset + row.offset) // 2
+        apex = middle if row.apex is None else row.apex
+        assert record["clip"].shape == (16, 112, 112, 3)
+        assert record["clip"].dtype == np.uint8
+        # The window lies within every layout, so that all hold its frames.
+        expected = window(apex, row.onset, row.offset)
+        assert len(set(expected)) == 16 and apex in expected
+        assert frames_of(record) == (place, expected)
+        assert record["subject"].decode() == f"sub{row.subject:02d}"
+        assert EMOTIONS[record["emotion"]] == row.emotions[1]
+        assert record["action_units"].decode() == str(row.action_units)
+        assert (record["onset"], record["apex"]) == (row.onset, apex)
+        assert record["offset"] == row.offset
+        assert record["apex_estimated"] == (row.apex is None)
+    assert [r["apex_estimated"] for r in records.values()].count(True) == 1
+
+
+@pytest.mark.parametrize("end", ["onset", "offset"])
+def test_edge_frames_are_repeated_where_the_recording_ends(tmp_path, end):
+    row = dataclasses.replace(ROWS[2], apex=getattr(ROWS[2], end))
+    write_tree(tmp_path / "cropped", rows=[row])
+    write_tree(tmp_path / "whole", layout="CASME2-RAW", rows=[row])
+
+    _, records = read_back(tmp_path / "cropped", tmp_path / "cropped_data")
+    _, numbers = frames_of(records[id_of(row)])
+    assert numbers == window(row.apex, row.onset, row.offset)
+    assert numbers.count(row.apex) >= 8
+
+    # The full recording goes on where the expression ends.
+    _, records = read_back(tmp_path / "whole", tmp_path / "whole_data")
+    _, numbers = frames_of(records[id_of(row)])
+    assert numbers == window(row.apex, 1, row.offset + 9)
+
+
+@pytest.mark.parametrize("table", ["20140508", "20190701"])
+def test_the_tables_of_2014_and_2019_differ_as_written(tmp_path, table):
+    write_tree(tmp_path / "casme2", table=table)
+    metadata, records = read_back(tmp_path / "casme2", tmp_path / "data")
+    assert table in metadata["table"] and metadata["left_out"] == []
+    found = [EMOTIONS[record["emotion"]] for record in records.values()]
+    later = table == "20190701"
+    assert {emotion: found.count(emotion) for emotion in EMOTIONS} == {
+        "disgust": 20,
+        "fear": 1,
+        "happiness": 13,
+        "others": 10,
+        "repression": 4,
+        "sadness": 1 if later else 4,
+        "surprise": 11 if later else 8,
+    }
+    assert any("20190701" in note for note in metadata["notes"]) != later
+
+
+def test_of_several_tables_the_papers_is_taken_and_said(tmp_path):
+    write_tree(tmp_path / "casme2", table="20140508", rows=FEW)
+    write_table(tmp_path / "casme2/CASME2-coding-updated.xlsx", rows=FEW)
+    write_table(tmp_path / "casme2/papers/CASME2-coding-20190701.xlsx", rows=FEW)
+    metadata, _ = read_back(tmp_path / "casme2", tmp_path / "data")
+    assert metadata["table"] == "papers/CASME2-coding-20190701.xlsx, sheet Sheet1"
+    assert metadata["notes"][0] == (
+        "of several tables papers/CASME2-coding-20190701.xlsx was taken, not "
+        "CASME2-coding-20140508.xlsx, CASME2-coding-updated.xlsx"
+    )
+
+
+def test_without_the_papers_table_the_updated_one_is_taken(tmp_path):
+    write_tree(tmp_path / "casme2", table="20140508", rows=FEW[:1])
+    write_table(tmp_path / "casme2/CASME2-coding-updated.xlsx", rows=FEW[:1])
+    metadata, _ = read_back(tmp_path / "casme2", tmp_path / "data")
+    assert metadata["table"].startswith("CASME2-coding-updated.xlsx")
+
+
+def test_cropped_frames_are_preferred_and_it_is_said(tmp_path):
+    write_tree(tmp_path / "casme2", layout="CASME2-RAW", rows=FEW)
+    write_frames(tmp_path / "casme2/faces", layout="Cropped", rows=FEW[:2])
+    metadata, records = read_back(tmp_path / "casme2", tmp_path / "data")
+    assert metadata["layout"] == "Cropped, in faces/Cropped"
+    assert "CASME2-RAW (6 of the table's 6 clips) was not read" in metadata["notes"]
+    assert len(records) == 2 and len(metadata["left_out"]) == 4
+
+
+def test_files_that_count_from_one_are_taken_by_rank(tmp_path):
+    row = ROWS[3]
+    write_tree(tmp_path / "casme2", rows=[row])
+    folder = tmp_path / "casme2/Cropped" / id_of(row)
+    for number in range(row.onset, row.offset + 1):
+        for path in folder.glob(f"reg_img{number}.*"):
+            path.rename(folder / f"{number - row.onset + 1}.jpg")
+    metadata, records = read_back(tmp_path / "casme2", tmp_path / "data")
+    assert frames_of(records[id_of(row)])[1] == window(row.apex, row.onset, row.offset)
+    (note,) = metadata["notes"]
+    assert "row 2" in note and "count from 1" in note
+
+
+def test_every_row_and_every_folder_is_accounted_for(tmp_path):
+    manual_dir = tmp_path / "casme2"
+    rows = list(ROWS[:16])
+    rows[6] = dataclasses.replace(rows[6], emotions=("joy", "joy"))
+    rows[7] = dataclasses.replace(rows[7], apex=rows[7].offset + 5)
+    rows[8] = dataclasses.replace(rows[8], apex="soon")
+    write_tree(manual_dir, rows=rows)
+    cropped = manual_dir / "Cropped"
+
+    shutil.rmtree(cropped / id_of(rows[0]))
+    shutil.rmtree(cropped / id_of(rows[1]))
+    (cropped / id_of(rows[1])).mkdir()
+    # Frames by number: what lies around a needed frame that is not there stays out.
+    (cropped / id_of(rows[2]) / f"reg_img{rows[2].apex}.jpg").unlink()
+    needed = cropped / id_of(rows[3]) / f"reg_img{rows[3].apex}.jpg"
+    needed.write_bytes(needed.read_bytes()[:300])
+    # A damaged frame that no clip needs does no harm.
+    spare = cropped / id_of(rows[4]) / f"reg_img{rows[4].apex + 1}.jpg"
+    spare.write_bytes(b"")
+    for path in (cropped / id_of(rows[5])).glob("reg_img*"):
+        if int(path.name.removeprefix("reg_img").partition(".")[0]) > 30:
+            path.unlink()
+    shutil.copytree(cropped / id_of(rows[9]), cropped / "sub30/EP99_9")
+    (cropped / "sub30/empty").mkdir()
+    shutil.copytree(cropped / "sub30/EP99_9", cropped / "subject30/EP99_9")
+    _append(manual_dir, ["01", "../../sub30/EP99_9", None, 20, 30, 40, None, 4, "fear"])
+    _append(manual_dir, ["01", str(cropped), None, 20, 30, 40, None, 4, "fear"])
+
+    metadata, records = read_back(manual_dir, tmp_path / "data")
+    reasons = {
+        (entry["row"], entry["subject"], entry["clip"]): entry["reason"]
+        for entry in metadata["left_out"]
+    }
+
+    def reason(place):
+        return reasons[2 + place, f"sub{rows[place].subject:02d}", rows[place].clip]
+
+    assert "no folder" in reason(0)
+    assert "no frames" in reason(1)
+    assert f"frame {rows[2].apex} is missing" in reason(2)
+    assert f"reg_img{rows[3].apex}.jpg cannot be read" in reason(3)
+    assert "do not reach the apex" in reason(5)
+    assert "emotion 'joy'" in reason(6)
+    assert "lies outside" in reason(7)
+    assert "'soon' is not a frame number" in reason(8)
+    assert "no folder" in reasons[18, "sub01", "../../sub30/EP99_9"]
+    assert "no folder" in reasons[19, "sub01", str(cropped)]
+    assert "no row" in reasons[None, "sub30", "EP99_9"]
+    assert "second folder" in reasons[None, "subject30", "EP99_9"]
+    # Ten rows are out and two folders; an empty folder is none.
+    assert len(metadata["left_out"]) == len(reasons) == 12
+    assert len(records) == len(rows) + 2 - 10
+    listed = [e["row"] for e in metadata["left_out"] if e["row"] is not None]
+    assert listed == sorted(listed)
+
+
+def test_a_clip_named_twice_is_told_apart_by_its_onset(tmp_path):
+    first = dataclasses.replace(ROWS[0], onset=20, apex=40, offset=60)
+    second = dataclasses.replace(ROWS[0], onset=70, apex=90, offset=110)
+    write_tree(
+        tmp_path / "casme2", layout="CASME2-RAW", rows=[first, second, ROWS[1], second]
+    )
+    metadata, records = read_back(tmp_path / "casme2", tmp_path / "data")
+    assert set(records) == {
+        f"{id_of(first)}@20",
+        f"{id_of(second)}@70",
+        id_of(ROWS[1]),
+    }
+    assert frames_of(records[f"{id_of(second)}@70"])[1] == window(90, 1, 119)
+    (entry,) = metadata["left_out"]
+    assert entry["row"] == 5 and "row 3 has the same" in entry["reason"]
+
+
+def test_the_same_copy_gives_the_same_bytes(tmp_path):
+    write_tree(tmp_path / "one", rows=FEW)
+    # The same files, made in another order.
+    write_tree(tmp_path / "two", rows=FEW[::-1])
+    write_table(tmp_path / "two/CASME2-coding-20190701.xlsx", rows=FEW)
+    folders = [
+        prepare.prepare("casme2", manual_dir=tmp_path / name, data_dir=tmp_path / data)
+        for name, data in [("one", "data1"), ("two", "data2")]
+    ]
+    shards, metadata = (
+        [[path.read_bytes() for path in sorted(f.glob(pattern))] for f in folders]
+        for pattern in ("*.array_record*", "metadata.json")
+    )
+    assert shards[0] and shards[0] == shards[1]
+    assert metadata[0] and metadata[0] == metadata[1]
+
+
+def test_a_csv_serves_as_well(tmp_path):
+    write_tree(tmp_path / "casme2", rows=FEW)
+    path = tmp_path / "casme2/CASME2-coding-20190701.xlsx"
+    values = list(openpyxl.load_workbook(path).active.values)
+    path.unlink()
+    with path.with_suffix(".csv").open("w", newline="") as file:
+        csv.writer(file).writerows(values)
+    _, records = read_back(tmp_path / "casme2", tmp_path / "data")
+    assert set(records) == {id_of(row) for row in FEW}
+
+
+def _nothing(manual_dir):
+    shutil.rmtree(manual_dir)
+    manual_dir.mkdir()
+
+
+def _no_table(manual_dir):
+    (manual_dir / "CASME2-coding-20190701.xlsx").rename(manual_dir / "codes.xlsx")
+
+
+def _no_frames(manual_dir):
+    (manual_dir / "Cropped").rename(manual_dir / "pictures")
+
+
+def _other_frames(manual_dir):
+    for folder in (manual_dir / "Cropped").glob("sub*"):
+        folder.rename(folder.with_name("sub2" + folder.name[-1]))
+
+
+def _no_columns(manual_dir):
+    _rewrite(manual_dir, lambda rows: [row[:-1] for row in rows])
+
+
+def _no_rows(manual_dir):
+    _rewrite(manual_dir, lambda rows: rows[:1])
+
+
+def _damaged_table(manual_dir):
+    path = manual_dir / "CASME2-coding-20190701.xlsx"
+    path.write_bytes(path.read_bytes()[:900])
+
+
+def _damaged_frames(manual_dir):
+    for path in manual_dir.glob("Cropped/*/*/*.jpg"):
+        path.write_bytes(b"")
+
+
+@pytest.mark.parametrize(
+    "break_copy, says",
+    [
+        (_nothing, ["casme.psych.ac.cn", "Cropped/"]),
+        (_no_table, ["CASME2-coding", "codes.xlsx", "Cropped/"]),
+        (_no_frames, ["No frames", "nothing", "Cropped or CASME2_RAW_selected"]),
+        (_other_frames, ["No frames", "Found without any of these clips: Cropped"]),
+        (_no_columns, ["20190701.xlsx", "Sheet1", "Action Units", "Estimated Emotion"]),
+        (_no_rows, ["No row of"]),
+        (_damaged_table, ["20190701.xlsx", "cannot be read", "save it as .xlsx"]),
+        (_damaged_frames, ["No row of", "cannot be read", "row 2"]),
+    ],
+)
+def test_a_copy_that_cannot_serve_says_why_and_leaves_nothing(
+    tmp_path, break_copy, says
+):
+    manual_dir, data_dir = tmp_path / "casme2", tmp_path / "data"
+    write_tree(manual_dir, rows=FEW)
+    break_copy(manual_dir)
+    with pytest.raises(DataError) as error:
+        prepare.prepare("casme2", manual_dir=manual_dir, data_dir=data_dir)
+    for words in says:
+        assert words in str(error.value)
+    assert not list(data_dir.glob("casme2/apex32-16x112/*"))
+
+    # The repaired copy is then read as if nothing had been.
+    shutil.rmtree(manual_dir)
+    write_tree(manual_dir, rows=FEW)
+    _, records = read_back(manual_dir, data_dir)
+    assert len(records) == len(FEW)
+
+
+def test_a_run_that_was_killed_is_not_taken_for_whole(tmp_path, monkeypatch):
+    write_tree(tmp_path / "casme2", rows=FEW)
+    module = "datasets.casme2.casme2_dataset_builder.read_clip"
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, killed)
+        with pytest.raises(KeyboardInterrupt):
+            prepare.prepare(
+                "casme2", manual_dir=tmp_path / "casme2", data_dir=tmp_path / "data"
+            )
+    # What a run leaves that had no time to clean up.
+    left = tmp_path / "data/casme2/apex32-16x112/incomplete.XYZ_1.0.0"
+    left.mkdir(parents=True)
+    (left / "dataset_info.json").write_text("{}")
+    _, records = read_back(tmp_path / "casme2", tmp_path / "data")
+    assert len(records) == len(FEW)
+
+
+def test_what_is_written_holds_no_path_of_the_user(tmp_path):
+    write_tree(tmp_path / "casme2", rows=FEW[:2])
+    shutil.rmtree(tmp_path / "casme2/Cropped" / id_of(FEW[0]))
+    folder = prepare.prepare(
+        "casme2", manual_dir=tmp_path / "casme2", data_dir=tmp_path / "data"
+    )
+    text = (folder / "metadata.json").read_text()
+    assert json.loads(text)["left_out"] and str(tmp_path) not in text
+
+
+def _append(manual_dir, cells):
+    _rewrite(manual_dir, lambda rows: [*rows, cells])
+
+
+def _rewrite(manual_dir, change):
+    path = manual_dir / "CASME2-coding-20190701.xlsx"
+    book = openpyxl.load_workbook(path)
+    rows = change(list(book.active.values))
+    book.active.delete_rows(1, book.active.max_row)
+    for number, row in enumerate(rows, start=1):
+        for column, value in enumerate(row, start=1):
+            book.active.cell(number, column, value)
+    book.save(path)

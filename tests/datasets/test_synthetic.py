@@ -1,0 +1,130 @@
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+from datasets.synthetic import face, motion
+from datasets.synthetic.synthetic_dataset_builder import (
+    Builder,
+    SyntheticConfig,
+    make_clip,
+)
+
+STILL = SyntheticConfig(name="still", drift=0.0, flicker=0.0, noise=0.0)
+
+
+def subject(seed=0):
+    return face.draw(np.random.default_rng(seed))
+
+
+def film(emotion="surprise", config=STILL, seed=0, of=None):
+    return make_clip(of or subject(), emotion, config, np.random.default_rng(seed))
+
+
+def test_subjects_look_different():
+    faces = [subject(seed).drawing[::6, ::6] for seed in range(6)]
+    for i in range(6):
+        for j in range(i):
+            assert np.abs(faces[i] - faces[j]).mean() > 10  # grey levels
+
+
+def test_a_clip_moves_where_its_mask_says_and_nowhere_else():
+    record = film()
+    clip, mask = record["clip"].astype(int), record["motion_mask"]
+    change = np.abs(clip - clip[0]).max(-1)  # [T, H, W]
+    apex = np.abs(record["motion_mask"].sum((1, 2))).argmax()
+    assert apex == 8  # the apex stands in the middle of the window
+    assert 0.05 < mask[apex].mean() < 0.5
+    far = ~mask[apex]
+    assert change[apex][mask[apex]].mean() > 10 * change[apex][far].mean()
+    assert not mask[0].any() or record["apex"] - record["onset"] > 16
+
+
+def test_motion_rises_to_the_apex_and_falls():
+    course = motion.Course(onset=10, apex=20, offset=40, last=50, rise=1.0, fall=1.0)
+    intensity = [course.intensity(number) for number in range(1, 51)]
+    assert intensity[9] == intensity[39] == 0
+    assert intensity[19] == 1
+    assert np.all(np.diff(intensity[9:20]) > 0)
+    assert np.all(np.diff(intensity[19:40]) < 0)
+
+
+@pytest.mark.parametrize(
+    ("emotion", "moves"),
+    [
+        ("disgust", {"nostril_left": (0, -1), "brow_inner_right": (-1, 1)}),
+        ("happiness", {"mouth_corner_left": (-1, -1), "cheek_right": (0, -1)}),
+        ("surprise", {"brow_outer_left": (0, -1), "chin": (0, 1)}),
+    ],
+)
+def test_each_emotion_moves_its_action_units(emotion, moves):
+    person = subject()
+    rng = np.random.default_rng(0)
+    field = motion.displacement(person, emotion, amplitude=2.0, rng=rng)
+    assert np.linalg.norm(field, axis=-1).max() == pytest.approx(2.0)
+    for landmark, direction in moves.items():
+        x, y = person.landmarks[landmark]
+        dx, dy = field[int(y), int(x)]
+        assert np.hypot(dx, dy) > 0.5
+        if direction[0]:
+            assert np.sign(dx) == direction[0]
+        assert np.sign(dy) == direction[1]
+
+
+def test_a_shift_of_the_head_is_no_motion_of_the_face():
+    config = SyntheticConfig(
+        name="drift", drift=2.0, flicker=0.0, noise=0.0, amplitude=(0.0, 0.0)
+    )
+    record = film(config=config)
+    assert not record["motion_mask"].any()
+    assert (record["clip"][0] != record["clip"][-1]).any()
+
+
+def test_repeated_edge_frames_are_the_same_picture():
+    config = SyntheticConfig(name="long", window=400)
+    record = film(config=config)
+    assert (record["clip"][0] == record["clip"][1]).all()
+    assert (record["clip"][8] != record["clip"][0]).any()
+
+
+def test_harder_clips_differ_more_from_frame_to_frame():
+    def restlessness(config):
+        clip = film(config=config)["clip"].astype(float)
+        return np.abs(np.diff(clip, axis=0)).mean()
+
+    easy, medium, hard = (
+        restlessness(next(c for c in Builder.BUILDER_CONFIGS if c.name == name))
+        for name in ("easy", "medium", "hard")
+    )
+    assert easy < medium < hard
+
+
+def test_records_are_read_back_and_the_same_for_the_same_seed(tmp_path):
+    def records(folder, seed):
+        config = SyntheticConfig(
+            name="tiny",
+            frames=4,
+            window=8,
+            size=28,
+            subjects=2,
+            repetitions=2,
+            seed=seed,
+        )
+        builder = Builder(
+            config=config, data_dir=tmp_path / folder, file_format="array_record"
+        )
+        builder.download_and_prepare(file_format="array_record")
+        source = tfds.builder_from_directory(builder.data_dir).as_data_source(
+            split="train"
+        )
+        return {record["clip_id"]: record for record in source}
+
+    first, again, other = records("a", 0), records("b", 0), records("c", 1)
+    assert len(first) == 12
+    assert {record["subject"] for record in first.values()} == {b"s01", b"s02"}
+    for key, record in first.items():
+        assert record["clip"].shape == (4, 28, 28, 3)
+        assert record["motion_mask"].shape == (4, 28, 28)
+        assert record["onset"] < record["apex"] < record["offset"]
+        assert not record["apex_estimated"]
+        assert (record["clip"] == again[key]["clip"]).all()
+        assert (record["clip"] != other[key]["clip"]).any()
