@@ -151,4 +151,5 @@ if __name__ == "__main__":
     except (DataError, OSError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
-        sys.exit("interrupted; no records were kept")
+        print("interrupted; no records were kept", file=sys.stderr)
+        sys.exit(130)

@@ -30,7 +30,7 @@ class SyntheticConfig(clips.ClipConfig):
     """
 
     subjects: int = 24
-    repetitions: int = 5
+    repetitions: int = 8
     amplitude: tuple[float, float] = (1.0, 3.0)
     drift: float = 1.0
     flicker: float = 0.01

@@ -1,0 +1,98 @@
+"""Checkpoints of a run; the only place that knows of Orbax."""
+
+from pathlib import Path
+
+import jax
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers
+
+from meranet_jax.errors import UserError
+
+
+class Checkpoints:
+    """The last state of a run and the best one on its validation part.
+
+    A context manager: saving goes on in the background, and leaving waits for it.
+    """
+
+    def __init__(self, folder: Path, *, read_only: bool = False):
+        """Opens ``folder``, which is made unless ``read_only``.
+
+        Raises:
+          UserError: if there is no folder to read.
+        """
+        if read_only and not folder.is_dir():
+            raise UserError(f"No checkpoints in {folder}; train the run first.")
+        self._folder = folder
+        self._manager = ocp.CheckpointManager(
+            folder.absolute(),
+            options=ocp.CheckpointManagerOptions(
+                # max_to_keep would count the last one among the worse ones.
+                preservation_policy=checkpoint_managers.AnyPreservationPolicy(
+                    [
+                        checkpoint_managers.LatestN(1),
+                        checkpoint_managers.BestN(get_metric_fn=_rank, n=1),
+                    ]
+                ),
+                best_fn=_rank,
+                read_only=read_only,
+                create=not read_only,
+            ),
+        )
+
+    def save(self, epoch: int, state, metrics: dict[str, float]) -> None:
+        """Keep ``state`` after ``epoch``; ``metrics`` say how good it is."""
+        # From the host, so that another number of devices can read it.
+        state = jax.device_get(state)
+        self._manager.save(epoch, args=ocp.args.StandardSave(state), metrics=metrics)
+
+    def best_epoch(self) -> int:
+        """The epoch of the state that is best on the validation part.
+
+        The highest accuracy; of equal ones the lowest loss.
+
+        Raises:
+          UserError: if nothing was saved.
+        """
+        self._manager.wait_until_finished()
+        epoch = self._manager.best_step()
+        if epoch is None:
+            raise UserError(f"No checkpoint in {self._folder}; train the run first.")
+        return epoch
+
+    def restore(self, epoch: int, shapes):
+        """The state after ``epoch``, of these shapes and types.
+
+        Raises:
+          UserError: if it cannot be read or does not fit.
+        """
+        try:
+            state = self._manager.restore(epoch, args=ocp.args.StandardRestore(shapes))
+        except (ValueError, KeyError, OSError) as error:
+            raise UserError(
+                f"The checkpoint of epoch {epoch} in {self._folder} cannot be read: "
+                f"{error}"
+            ) from error
+        # Orbax checks the names of the arrays, not their shapes.
+        for (path, wanted), found in zip(
+            jax.tree_util.tree_leaves_with_path(shapes),
+            jax.tree.leaves(state),
+            strict=True,
+        ):
+            if found.shape != wanted.shape:
+                raise UserError(
+                    f"The checkpoint of epoch {epoch} in {self._folder} is another "
+                    f"network's: {jax.tree_util.keystr(path)} is {found.shape}, not "
+                    f"{wanted.shape}."
+                )
+        return state
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self._manager.close()
+
+
+def _rank(metrics: dict[str, float]) -> tuple[float, float]:
+    return metrics["validation_accuracy"], -metrics["validation_loss"]

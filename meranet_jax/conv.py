@@ -1,0 +1,330 @@
+"""3-D convolution, and the forms in which each backend runs it best.
+
+On accelerators a 3-D convolution is one primitive. On XLA's CPU backend that
+primitive is several times slower than the same sum written as 2-D convolutions and
+matrix products (``benchmarks/step.py`` measures it), so there ``conv3d`` takes one of
+the forms below, by the layer's size. All forms compute the same numbers up to
+rounding, and so do their gradients (``tests/meranet_jax/test_conv.py``).
+
+Shapes: inputs ``[B, T, H, W, C]``, kernels ``[kT, kH, kW, C, O]``.
+"""
+
+import functools
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+Triple = tuple[int, int, int]
+# Zeros before and after each of T, H and W.
+Pads = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+Lowering = Literal["primitive", "planes"]
+
+# Sizes at which one form overtakes another, measured on two cores with AVX-512.
+_FEW_ROWS = 512  # output voxels below which explicit patches win
+_CACHED_BYTES = 16 << 20  # a sample's shifted copies, while they still pay
+_FEW_CHANNELS = 4  # C * O of the attention map's convolution, 2 to 1 channels
+
+
+class Conv3D(nn.Module):
+    """A 3-D convolution with symmetric padding of ``k // 2``.
+
+    XLA's ``SAME`` pads (0, 1) at stride 2; the paper's backbone pads (1, 1), and its
+    weights would be off by one pixel otherwise.
+
+    Attributes:
+      features: output channels, O.
+      kernel_size: extent along T, H and W.
+      strides: stride along T, H and W.
+      use_bias: whether to add a bias, initialised to zero.
+      kernel_init: Xavier uniform in the paper (section 4.3).
+      lowering: ``"primitive"``, ``"planes"``, or None for the one that suits the
+        default backend when the model is traced.
+      dtype: dtype of the computation; None keeps that of input and parameters.
+      param_dtype: dtype of the parameters.
+    """
+
+    features: int
+    kernel_size: Triple
+    strides: Triple = (1, 1, 1)
+    use_bias: bool = False
+    kernel_init: nn.initializers.Initializer = nn.initializers.xavier_uniform()
+    lowering: Lowering | None = None
+    dtype: Any = None
+    param_dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """[B, T, H, W, C] -> [B, T', H', W', O]."""
+        shape = (*self.kernel_size, x.shape[-1], self.features)
+        kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
+        bias = None
+        if self.use_bias:
+            init = nn.initializers.zeros_init()
+            bias = self.param("bias", init, (self.features,), self.param_dtype)
+        x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
+        y = conv3d(x, kernel, strides=self.strides, lowering=self.lowering)
+        return y if bias is None else y + bias
+
+
+def conv3d(
+    x: jax.Array,
+    kernel: jax.Array,
+    *,
+    strides: Triple = (1, 1, 1),
+    lowering: Lowering | None = None,
+) -> jax.Array:
+    """Convolve ``x`` with ``kernel``, padded by ``k // 2`` on each side.
+
+    Args:
+      x: [B, T, H, W, C].
+      kernel: [kT, kH, kW, C, O].
+      strides: along T, H, W.
+      lowering: see ``Conv3D``.
+
+    Returns:
+      [B, T', H', W', O], with T' = (T + 2 * (kT // 2) - kT) // strides[0] + 1 and
+      likewise for H' and W'.
+
+    Raises:
+      ValueError: if ``lowering`` is unknown.
+    """
+    pads: Pads = tuple((k // 2, k // 2) for k in kernel.shape[:3])
+    if lowering is None:
+        lowering = "planes" if jax.default_backend() == "cpu" else "primitive"
+    if lowering == "primitive":
+        return lax.conv_general_dilated(
+            x, kernel, strides, pads, dimension_numbers=("NDHWC", "DHWIO", "NDHWC")
+        )
+    if lowering != "planes":
+        raise ValueError(f"lowering={lowering!r}; choose 'primitive' or 'planes'")
+    if kernel.shape[:3] == (1, 1, 1):
+        return _subsample(x, strides) @ kernel[0, 0, 0]
+    if strides == (1, 1, 1) and kernel.shape[3] * kernel.shape[4] <= _FEW_CHANNELS:
+        return _banded(x, kernel, pads)
+    return _planes(x, kernel, tuple(strides), pads)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _planes(x: jax.Array, kernel: jax.Array, strides: Triple, pads: Pads) -> jax.Array:
+    return _forward(x, kernel, strides, pads)
+
+
+def _planes_forward(x, kernel, strides, pads):
+    return _forward(x, kernel, strides, pads), (x, kernel)
+
+
+def _planes_backward(strides, pads, residuals, gradient):
+    x, kernel = residuals
+    if strides == (1, 1, 1):
+        return (
+            _input_gradient(gradient, kernel, pads),
+            _kernel_gradient(x, gradient, kernel.shape[:3], pads),
+        )
+    # The same sum at stride 1 over blocks: nothing is dilated. Only the gradients of
+    # that sum remain in the program; its value is not used and falls away.
+    blocks = functools.partial(_over_blocks, strides=strides, pads=pads)
+    return jax.vjp(blocks, x, kernel)[1](gradient)
+
+
+_planes.defvjp(_planes_forward, _planes_backward)
+
+
+def _forward(x: jax.Array, kernel: jax.Array, strides: Triple, pads: Pads) -> jax.Array:
+    outputs = [
+        (n + lo + hi - k) // s + 1
+        for n, k, s, (lo, hi) in zip(
+            x.shape[1:4], kernel.shape[:3], strides, pads, strict=True
+        )
+    ]
+    if strides != (1, 1, 1):
+        return _sum_of_planes(x, kernel, strides, pads, outputs[0])
+    if x.shape[0] * math.prod(outputs) <= _FEW_ROWS:
+        patches = _patches(x, kernel.shape[:3], pads)
+        return patches @ kernel.reshape(-1, kernel.shape[-1])
+    return _folded_planes(x, kernel, pads, outputs[0])
+
+
+def _sum_of_planes(x, kernel, strides, pads, depth) -> jax.Array:
+    """One strided 2-D convolution for each tap in depth, on the planes it meets."""
+    x = jnp.pad(x, ((0, 0), pads[0], (0, 0), (0, 0), (0, 0)))
+    total = 0
+    for tap in range(kernel.shape[0]):
+        met = x[:, tap : tap + (depth - 1) * strides[0] + 1 : strides[0]]
+        planes = met.reshape(-1, *x.shape[2:])  # [B * T', H, W, C]
+        total += _conv2d(planes, kernel[tap], strides[1:], pads[1:])
+    return total.reshape(x.shape[0], depth, *total.shape[1:])
+
+
+def _folded_planes(x, kernel, pads, depth) -> jax.Array:
+    """One 2-D convolution gives all taps in depth; they are shifted and added."""
+    taps, height, width, channels, features = kernel.shape
+    planes = x.reshape(-1, *x.shape[2:])  # [B * T, H, W, C]
+    kernel = kernel.transpose(1, 2, 3, 0, 4).reshape(height, width, channels, -1)
+    y = _conv2d(planes, kernel, (1, 1), pads[1:])
+    y = y.reshape(*x.shape[:2], *y.shape[1:3], taps, features)
+    return sum(_window(y[..., tap, :], tap - pads[0][0], depth) for tap in range(taps))
+
+
+def _input_gradient(gradient: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
+    """The stride-1 convolution's gradient: convolve with the kernel turned round."""
+    turned = kernel[::-1, ::-1, ::-1].swapaxes(3, 4)
+    around = tuple(
+        (k - 1 - lo, k - 1 - hi)
+        for k, (lo, hi) in zip(kernel.shape, pads, strict=False)
+    )
+    return _forward(gradient, turned, (1, 1, 1), around)
+
+
+def _kernel_gradient(
+    x: jax.Array, gradient: jax.Array, kernel_size: Triple, pads: Pads
+) -> jax.Array:
+    """All taps as matrix products of shifted copies, few enough at a time to stay near.
+
+    The taps are split between the two factors, so that neither is copied for each.
+    """
+    kt, kh, kw = kernel_size
+    channels, features = x.shape[-1], gradient.shape[-1]
+    samples, depth, height, width, _ = gradient.shape
+    if samples * depth * height * width <= _FEW_ROWS:
+        patches = _patches(x, kernel_size, pads).reshape(-1, kt * kh * kw * channels)
+        product = patches.T @ gradient.reshape(-1, features)
+        return product.reshape(*kernel_size, channels, features)
+
+    x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
+    columns = kw * channels + kt * kh * features
+    copies = x.shape[1] * x.shape[2] * width * columns * x.dtype.itemsize
+    if copies <= _CACHED_BYTES:
+        # A sample at a time: W taps on the input, T and H taps on the gradient.
+        def add_sample(total, sample):
+            x, gradient = sample
+            left = jnp.concatenate([x[:, :, k : k + width] for k in range(kw)], -1)
+            right = jnp.concatenate(
+                [
+                    jnp.pad(
+                        gradient, ((i, kt - 1 - i), (j, kh - 1 - j), (0, 0), (0, 0))
+                    )
+                    for i in range(kt)
+                    for j in range(kh)
+                ],
+                -1,
+            )
+            left = left.reshape(-1, left.shape[-1])
+            return total + left.T @ right.reshape(-1, right.shape[-1]), None
+
+        zero = jnp.zeros((kw * channels, kt * kh * features), x.dtype)
+        total, _ = lax.scan(add_sample, zero, (x, gradient))
+        total = total.reshape(kw, channels, kt, kh, features)
+        return total.transpose(2, 3, 0, 1, 4)
+
+    # A plane at a time: H and W taps on the input, T taps on the gradient.
+    gradient = jnp.pad(gradient, ((0, 0), (kt - 1, kt - 1), (0, 0), (0, 0), (0, 0)))
+
+    def add_plane(total, index):
+        sample, t = jnp.divmod(index, x.shape[1])
+        plane = x[sample, t]
+        left = jnp.concatenate(
+            [
+                plane[j : j + height, k : k + width]
+                for j in range(kh)
+                for k in range(kw)
+            ],
+            -1,
+        ).reshape(height * width, -1)
+        met = lax.dynamic_slice_in_dim(gradient[sample], t, kt)  # [kT, H', W', O]
+        right = jnp.concatenate(list(met[::-1]), -1).reshape(height * width, -1)
+        return total + left.T @ right, None
+
+    zero = jnp.zeros((kh * kw * channels, kt * features), x.dtype)
+    total, _ = lax.scan(add_plane, zero, jnp.arange(samples * x.shape[1]))
+    total = total.reshape(kh, kw, channels, kt, features)
+    return total.transpose(3, 0, 1, 2, 4)
+
+
+def _over_blocks(
+    x: jax.Array, kernel: jax.Array, strides: Triple, pads: Pads
+) -> jax.Array:
+    """A strided convolution as one of stride 1 over blocks (space to depth)."""
+    padding, kernel_padding, blocks, kernel_blocks = [], [], [], []
+    sizes = zip(x.shape[1:4], kernel.shape[:3], strides, pads, strict=True)
+    for n, k, s, (lo, hi) in sizes:
+        kernel_blocks.append(-(-k // s))
+        blocks.append((n + lo + hi - k) // s + kernel_blocks[-1])
+        padding.append((lo, blocks[-1] * s - n - lo, 0))
+        kernel_padding.append((0, kernel_blocks[-1] * s - k, 0))
+    none = (0, 0, 0)
+    zero = jnp.zeros((), x.dtype)
+    x = lax.pad(x, zero, (none, *padding, none))  # a negative padding crops
+    kernel = lax.pad(kernel, zero, (*kernel_padding, none, none))
+    x = _blocks_to_channels(x, blocks, strides)
+    kernel = _blocks_to_channels(kernel[None], kernel_blocks, strides, tail=True)[0]
+    return _planes(x, kernel, (1, 1, 1), ((0, 0), (0, 0), (0, 0)))
+
+
+def _blocks_to_channels(
+    x: jax.Array, blocks: Sequence[int], size: Triple, tail: bool = False
+) -> jax.Array:
+    """[B, t * st, h * sh, w * sw, C] -> [B, t, h, w, st * sh * sw * C].
+
+    ``tail``: there is one more axis behind C, which stays.
+    """
+    (t, h, w), (st, sh, sw) = blocks, size
+    behind = x.shape[4:]
+    x = x.reshape(x.shape[0], t, st, h, sh, w, sw, *behind)
+    order = (0, 1, 3, 5, 2, 4, 6, 7, 8) if tail else (0, 1, 3, 5, 2, 4, 6, 7)
+    channels = st * sh * sw * behind[0]
+    return x.transpose(order).reshape(x.shape[0], t, h, w, channels, *behind[1:])
+
+
+def _banded(x: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
+    """W and C together as channels, the taps along W as a banded matrix.
+
+    With so few channels a convolution moves more than it multiplies; this leaves one
+    2-D convolution over (T, H) whose channels fill the machine's vectors.
+    """
+    width, (kt, kh, kw, channels, features) = x.shape[3], kernel.shape
+    tap = jnp.arange(width)[:, None] - jnp.arange(width) + pads[2][0]  # [W in, W out]
+    inside = (tap >= 0) & (tap < kw)
+    band = kernel[:, :, jnp.clip(tap, 0, kw - 1)]  # [kT, kH, W, W, C, O]
+    band = jnp.where(inside[:, :, None, None], band, 0)
+    band = band.transpose(0, 1, 2, 4, 3, 5)
+    band = band.reshape(kt, kh, width * channels, width * features)
+    y = _conv2d(x.reshape(*x.shape[:3], -1), band, (1, 1), pads[:2])
+    return y.reshape(*y.shape[:3], width, features)
+
+
+def _conv2d(x, kernel, strides, pads) -> jax.Array:
+    return lax.conv_general_dilated(
+        x, kernel, strides, pads, dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+
+
+def _patches(x: jax.Array, kernel_size: Triple, pads: Pads) -> jax.Array:
+    """[B, T, H, W, C] -> [B, T', H', W', kT * kH * kW * C]."""
+    x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
+    kt, kh, kw = kernel_size
+    t, h, w = (n - k + 1 for n, k in zip(x.shape[1:4], kernel_size, strict=True))
+    shifted = [
+        x[:, i : i + t, j : j + h, k : k + w]
+        for i in range(kt)
+        for j in range(kh)
+        for k in range(kw)
+    ]
+    return jnp.concatenate(shifted, -1)
+
+
+def _subsample(x: jax.Array, strides: Triple) -> jax.Array:
+    st, sh, sw = strides
+    return x[:, ::st, ::sh, ::sw]
+
+
+def _window(x: jax.Array, start: int, length: int) -> jax.Array:
+    """``x[:, start:start + length]``, with zeros where that reaches beyond."""
+    stop = start + length
+    inside = x[:, max(start, 0) : min(stop, x.shape[1])]
+    beyond = (max(-start, 0), max(stop - x.shape[1], 0))
+    return jnp.pad(inside, ((0, 0), beyond, *((0, 0),) * (x.ndim - 2)))

@@ -1,0 +1,18 @@
+"""What must be set before JAX is imported, here and in the programs that tests start."""
+
+import atexit
+import os
+import shutil
+import tempfile
+
+# Four CPU devices, so that a step over several can be compared with a step over one.
+_FLAGS = os.environ.get("XLA_FLAGS", "")
+os.environ["XLA_FLAGS"] = f"{_FLAGS} --xla_force_host_platform_device_count=4"
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["MPLBACKEND"] = "Agg"
+
+# Tests build the same small programs again and again; each is compiled once.
+_CACHE = tempfile.mkdtemp(prefix="meranet-jax-tests-")
+atexit.register(shutil.rmtree, _CACHE, ignore_errors=True)
+os.environ["JAX_COMPILATION_CACHE_DIR"] = _CACHE
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.5"

@@ -1,0 +1,37 @@
+import pytest
+
+from datasets.synthetic.synthetic_dataset_builder import Builder, SyntheticConfig
+from meranet_jax import data
+from meranet_jax.config import TrainConfig
+
+CLASSES = ("disgust", "happiness", "surprise")
+
+
+@pytest.fixture(scope="session")
+def records(tmp_path_factory):
+    """36 small clips: 4 subjects, 3 emotions, 3 repetitions."""
+    config = SyntheticConfig(
+        name="tiny", frames=8, window=16, size=32, subjects=4, repetitions=3
+    )
+    folder = tmp_path_factory.mktemp("records")
+    builder = Builder(config=config, data_dir=folder, file_format="array_record")
+    builder.download_and_prepare(file_format="array_record")
+    return builder.data_dir
+
+
+@pytest.fixture(scope="session")
+def clips(records):
+    return data.load(records, classes=CLASSES, min_frames=1, size=16)
+
+
+@pytest.fixture
+def config(tmp_path):
+    """The smallest run that trains: four channels, two stages, two epochs."""
+    return TrainConfig(
+        width=4,
+        stage_sizes=(1, 1),
+        size=16,
+        epochs=2,
+        devices=1,
+        runs_dir=str(tmp_path / "runs"),
+    )

@@ -1,0 +1,89 @@
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+from meranet_jax import data
+from meranet_jax.errors import UserError
+
+
+def test_load_keeps_what_was_recorded(records, clips):
+    assert len(clips) == 36
+    assert clips.clips.shape == (36, 8, 16, 16, 3)
+    assert clips.clips.dtype == np.uint8
+    assert list(clips.clip_ids) == sorted(clips.clip_ids)
+    assert len(set(clips.subjects)) == 4
+    by_id = {
+        r["clip_id"].decode(): r
+        for r in tfds.builder_from_directory(records).as_data_source(split="train")
+    }
+    for index in (0, 17, 35):
+        clip_id = clips.clip_ids[index]
+        recorded = by_id[clip_id]["clip"].astype(float)
+        # Each pixel is the mean of a block of four.
+        mean = (
+            recorded[:, ::2, ::2]
+            + recorded[:, 1::2, ::2]
+            + recorded[:, ::2, 1::2]
+            + recorded[:, 1::2, 1::2]
+        ) / 4
+        assert np.abs(clips.clips[index] - mean).max() <= 0.5
+        assert clips.classes[clips.labels[index]] in clip_id
+
+
+def test_classes_and_short_expressions_are_left_out_and_counted(records):
+    some = data.load(records, classes=("surprise", "disgust"), min_frames=35, size=32)
+    everything = tfds.builder_from_directory(records).as_data_source(split="train")
+    lengths = [r["offset"] - r["onset"] + 1 for r in everything if r["emotion"] != 1]
+    short = sum(length < 35 for length in lengths)
+    assert 0 < short < 24
+    assert some.left_out == {
+        "happiness, not among the classes": 12,
+        "fewer than 35 frames": short,
+    }
+    assert len(some) == 24 - short
+    assert some.classes == ("surprise", "disgust")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"classes": ("disgust", "joy")}, "no joy.*disgust, happiness, surprise"),
+        ({"size": 24}, "--size=24.*32 x 32.*16, 32"),
+        ({"min_frames": 999}, "No clip of disgust"),
+        ({"folder": "nowhere"}, "No prepared records in nowhere"),
+    ],
+)
+def test_what_cannot_be_loaded_says_what_can(records, changes, message):
+    options = {"folder": records, "classes": ("disgust", "surprise")}
+    options |= {"min_frames": 1, "size": 16} | changes
+    with pytest.raises(UserError, match=message):
+        data.load(options.pop("folder"), **options)
+
+
+def test_normalise_by_clip_and_channel():
+    rng = np.random.default_rng(0)
+    clips = rng.integers(0, 256, (2, 4, 6, 6, 3)).astype(np.uint8)
+    clips[1, ..., 2] = 77  # a channel without variation
+    normal = np.asarray(data.normalise(clips))
+    assert normal.mean((1, 2, 3)) == pytest.approx(np.zeros((2, 3)), abs=1e-5)
+    expected = np.ones((2, 3))
+    expected[1, 2] = 0
+    assert normal.std((1, 2, 3)) == pytest.approx(expected, abs=1e-5)
+
+
+def test_flip_mirrors_all_frames_of_a_clip():
+    clips = np.random.default_rng(0).normal(size=(2, 4, 5, 6, 3))
+    flipped = np.asarray(data.flip(clips, np.array([True, False])))
+    np.testing.assert_array_equal(flipped[0], clips[0, :, :, ::-1].astype("float32"))
+    np.testing.assert_array_equal(flipped[1], clips[1].astype("float32"))
+
+
+def test_an_epoch_takes_each_clip_once_and_every_epoch_another_order():
+    train = np.arange(100, 121)
+    first = data.epoch_order(train, 4, seed=0, epoch=1)
+    assert first.shape == (5, 4)  # one clip sits out
+    assert len(set(first.ravel())) == 20
+    assert set(first.ravel()) <= set(train)
+    assert np.array_equal(first, data.epoch_order(train, 4, seed=0, epoch=1))
+    assert not np.array_equal(first, data.epoch_order(train, 4, seed=0, epoch=2))
+    assert not np.array_equal(first, data.epoch_order(train, 4, seed=1, epoch=1))

@@ -1,0 +1,177 @@
+"""The two programs as a user starts them, on a generated copy of CASME II."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from tests.datasets.casme2_tree import write_tree
+
+ROOT = Path(__file__).parents[1]
+SMALLEST = ("--preset=small", "--size=16", "--width=4", "--stage_sizes", "1", "1")
+
+
+def program(name, *arguments):
+    return subprocess.run(
+        [sys.executable, str(ROOT / name), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=os.environ | {"COLUMNS": "100", "TERM": "dumb"},
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with a licensed copy, its records and a run named ``first``."""
+    folder = tmp_path_factory.mktemp("casme2")
+    write_tree(folder / "copy")
+    trained = program(
+        "train.py",
+        "--dataset=casme2",
+        f"--manual_dir={folder / 'copy'}",
+        f"--data_dir={folder / 'data'}",
+        f"--runs_dir={folder / 'runs'}",
+        "--name=first",
+        "--epochs=2",
+        "--devices=2",
+        *SMALLEST,
+    )
+    assert trained.returncode == 0, trained.stderr
+    (folder / "stdout").write_text(trained.stdout)
+    return folder
+
+
+@pytest.fixture
+def flags(folder):
+    return [
+        "--dataset=casme2",
+        f"--data_dir={folder / 'data'}",
+        f"--runs_dir={folder / 'runs'}",
+        *SMALLEST,
+    ]
+
+
+def test_a_run_can_be_understood_from_its_folder(folder):
+    run = folder / "runs" / "first"
+    assert {path.name for path in run.iterdir()} == {
+        "config.json",
+        "split.json",
+        "metrics.jsonl",
+        "events",
+        "checkpoints",
+        "predictions.csv",
+        "report.json",
+        "curves.png",
+        "confusion.png",
+    }
+    config = json.loads((run / "config.json").read_text())
+    assert config["config"]["min_frames"] == 16  # the paper's recipe for CASME II
+    assert config["config"]["epochs"] == 2
+    assert config["packages"]["jax"]
+    assert len(config["devices"]) == 4
+
+    split = json.loads((run / "split.json").read_text())
+    ids = [clip for part in split.values() for clip in part]
+    assert len(set(ids)) == len(ids) == 44
+    report = json.loads((run / "report.json").read_text())
+    assert report["clips"] == len(split["test"]) == 11
+    assert np.sum(report["confusion"]) == 11
+
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").open()]
+    assert [line["epoch"] for line in lines] == [1, 2]
+    events = EventAccumulator(str(run / "events")).Reload()
+    logged = [event.value for event in events.Scalars("validation_loss")]
+    assert logged == pytest.approx([line["validation_loss"] for line in lines])
+
+    with (run / "predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["clip"] for row in rows] == split["test"]
+    right = sum(row["truth"] == row["prediction"] for row in rows)
+    assert right == report["correct"]
+    for row in rows:
+        chances = {k[2:]: float(v) for k, v in row.items() if k.startswith("p_")}
+        assert sum(chances.values()) == pytest.approx(1)
+        assert max(chances, key=chances.get) == row["prediction"]
+        assert row["subject"] == row["clip"].split("/")[0]
+
+
+def test_the_output_names_what_was_trained_and_how_many_clips_count(folder):
+    output = (folder / "stdout").read_text()
+    assert "44 clips" in output
+    assert "left out: 10 clips (others, not among the classes)" in output
+    assert "epoch 2/2" in output
+    report = json.loads((folder / "runs" / "first" / "report.json").read_text())
+    assert f"({report['correct']} of 11 clips" in output
+
+
+def test_eval_computes_the_same_numbers(folder):
+    evaluated = program("eval.py", f"--run={folder / 'runs' / 'first'}")
+    assert evaluated.returncode == 0, evaluated.stderr
+    assert "Equal to" in evaluated.stdout
+    output = (folder / "stdout").read_text()
+    for line in evaluated.stdout.splitlines()[1:-1]:
+        assert line in output
+
+
+def test_eval_notices_other_numbers(folder, tmp_path):
+    run = tmp_path / "run"
+    subprocess.run(["cp", "-r", folder / "runs" / "first", run], check=True)
+    report = json.loads((run / "report.json").read_text())
+    report["accuracy"] = 1.0
+    (run / "report.json").write_text(json.dumps(report))
+    evaluated = program("eval.py", f"--run={run}")
+    assert evaluated.returncode == 1
+    assert "accuracy differ" in evaluated.stderr
+    assert "Traceback" not in evaluated.stderr
+
+
+def test_a_run_is_not_overwritten_unasked(folder, flags):
+    before = (folder / "runs" / "first" / "report.json").read_bytes()
+    refused = program("train.py", *flags, "--name=first", "--epochs=1")
+    assert refused.returncode == 1
+    assert "There is a run in" in refused.stderr
+    assert "--overwrite" in refused.stderr
+    assert (folder / "runs" / "first" / "report.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--dataset=casme3"], "Did you mean casme2?"),
+        (["--epoch=3"], "--epochs"),
+        (["--optimizer=sgd"], "adam_warmup"),
+        (["--batch_size=6", "--devices=4"], "cannot be divided over 4 devices"),
+        (["--batch_size=0"], "--batch_size=0 must be at least 1"),
+        (["--classes", "disgust", "sadness"], "sadness has 1 clips"),
+        (["--classes", "disgust", "joy"], "no joy; its emotions are disgust, fear"),
+        (["--size=50"], "--size=50: the records are 112 x 112"),
+        (["--name=../elsewhere"], "must be a plain folder name"),
+        (["--data_dir=nowhere"], "casme2 is licensed"),
+    ],
+)
+def test_bad_flags_get_one_message(folder, flags, arguments, message):
+    runs = sorted((folder / "runs").iterdir())
+    failed = program("train.py", *flags, *arguments)
+    assert failed.returncode not in (0, -9)
+    text = " ".join((failed.stderr + failed.stdout).replace("│", " ").split())
+    assert message in text
+    assert "Traceback" not in text
+    assert sorted((folder / "runs").iterdir()) == runs
+
+
+@pytest.mark.parametrize(
+    ("run", "message"),
+    [("nowhere", "nowhere is not a folder"), (".", "has no config.json")],
+)
+def test_eval_wants_a_run(tmp_path, run, message):
+    failed = program("eval.py", f"--run={tmp_path / run}")
+    assert failed.returncode == 1
+    assert message in failed.stderr
+    assert "Traceback" not in failed.stderr
