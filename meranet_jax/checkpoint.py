@@ -1,7 +1,10 @@
 """Checkpoints of a run; the only place that knows of Orbax."""
 
+import contextlib
+import shutil
 from pathlib import Path
 
+import absl.logging
 import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
@@ -24,6 +27,8 @@ class Checkpoints:
         if read_only and not folder.is_dir():
             raise UserError(f"No checkpoints in {folder}; train the run first.")
         self._folder = folder
+        # Orbax prints what fails in its threads, traceback and all, and then raises it.
+        absl.logging.set_verbosity(absl.logging.FATAL)
         self._manager = ocp.CheckpointManager(
             folder.absolute(),
             options=ocp.CheckpointManagerOptions(
@@ -41,10 +46,26 @@ class Checkpoints:
         )
 
     def save(self, epoch: int, state, metrics: dict[str, float]) -> None:
-        """Keep ``state`` after ``epoch``; ``metrics`` say how good it is."""
+        """Keep ``state`` after ``epoch``; ``metrics`` say how good it is.
+
+        Raises:
+          UserError: if this one, or the one before in the background, is not written.
+        """
         # From the host, so that another number of devices can read it.
         state = jax.device_get(state)
-        self._manager.save(epoch, args=ocp.args.StandardSave(state), metrics=metrics)
+        # Asked before, since of a disk that fills up Orbax tells at length.
+        size = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+        free = shutil.disk_usage(self._folder).free
+        if free < 2 * size:  # its parts are merged before they are deleted
+            raise UserError(
+                f"Writing the checkpoint of epoch {epoch} takes {2 * size / 1e6:.1f} "
+                f"MB, but {self._folder} has {free / 1e6:.1f} MB left. Free some "
+                "space, or choose another place with --runs_dir."
+            )
+        with self._writing():
+            self._manager.save(
+                epoch, args=ocp.args.StandardSave(state), metrics=metrics
+            )
 
     def best_epoch(self) -> int:
         """The epoch of the state that is best on the validation part.
@@ -54,7 +75,8 @@ class Checkpoints:
         Raises:
           UserError: if nothing was saved.
         """
-        self._manager.wait_until_finished()
+        with self._writing():
+            self._manager.wait_until_finished()
         epoch = self._manager.best_step()
         if epoch is None:
             raise UserError(f"No checkpoint in {self._folder}; train the run first.")
@@ -90,8 +112,23 @@ class Checkpoints:
     def __enter__(self):
         return self
 
-    def __exit__(self, *exception):
-        self._manager.close()
+    def __exit__(self, exception_type, *exception):
+        if exception_type is None:
+            with self._writing():
+                self._manager.close()
+        else:  # which must not be hidden by what follows from it
+            with contextlib.suppress(Exception):
+                self._manager.close()
+
+    @contextlib.contextmanager
+    def _writing(self):
+        """Orbax's many exceptions of a failed write as one."""
+        try:
+            yield
+        except Exception as error:
+            raise UserError(
+                f"A checkpoint cannot be written to {self._folder}: {error}"
+            ) from error
 
 
 def _rank(metrics: dict[str, float]) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""What must be set before JAX is imported, here and in the programs that tests start."""
+"""What must be set before JAX is imported, here and in programs that tests start."""
 
 import atexit
 import os

@@ -84,7 +84,8 @@ def test_a_run_can_be_understood_from_its_folder(folder):
     assert report["clips"] == len(split["test"]) == 11
     assert np.sum(report["confusion"]) == 11
 
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").open()]
+    text = (run / "metrics.jsonl").read_text()
+    lines = [json.loads(line) for line in text.splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2]
     events = EventAccumulator(str(run / "events")).Reload()
     logged = [event.value for event in events.Scalars("validation_loss")]
