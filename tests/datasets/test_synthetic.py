@@ -1,8 +1,9 @@
+import imageio.v3 as iio
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from datasets.synthetic import face, motion
+from datasets.synthetic import face, motion, strip
 from datasets.synthetic.synthetic_dataset_builder import (
     Builder,
     SyntheticConfig,
@@ -128,3 +129,11 @@ def test_records_are_read_back_and_the_same_for_the_same_seed(tmp_path):
         assert not record["apex_estimated"]
         assert (record["clip"] == again[key]["clip"]).all()
         assert (record["clip"] != other[key]["clip"]).any()
+
+
+def test_a_strip_shows_a_row_for_each_emotion(tmp_path):
+    strip.main(tmp_path / "strip.png", config="easy", subjects=1, scale=1)
+    picture = iio.imread(tmp_path / "strip.png")
+    assert picture.shape == (3 * 112, 7 * 112, 3)
+    masks = picture[:, 6 * 112 :]
+    assert set(np.unique(masks)) == {0, 255}
