@@ -18,7 +18,7 @@ from benchmarks import torch_reference
 from meranet_jax import data, training
 from meranet_jax.config import default_config, make_model
 
-_PEAK = 1e-3  # a harmless rate: steps repeat on one batch
+_RATE = 1e-3
 
 
 def main(
@@ -41,16 +41,18 @@ def main(
     clips = rng.integers(0, 256, (batch_size, *shape), np.uint8)
     labels = (np.arange(batch_size) % 3).astype(np.int32)
     model = make_model(config).clone(attention=attention)
-    optimizer = optax.radam(_PEAK)
+    optimizer = optax.radam(_RATE)
     state = training.init_state(
         jax.random.key(0), model=model, optimizer=optimizer, clip_shape=shape
     )
 
-    theirs = torch_reference.MERANet(3, attention=attention, width=config.width)
+    theirs = torch_reference.MERANet(
+        3, attention=attention, width=config.width, stage_sizes=config.stage_sizes
+    )
     variables = jax.device_get((state.params, state.batch_stats))
     torch_reference.load(theirs, *variables)
     theirs = theirs.to(memory_format=torch.channels_last_3d)
-    their_optimizer = torch.optim.RAdam(theirs.parameters(), _PEAK)
+    their_optimizer = torch.optim.RAdam(theirs.parameters(), _RATE)
     their_clips = torch_reference.channels_first(np.asarray(data.normalise(clips)))
     their_clips = their_clips.to(memory_format=torch.channels_last_3d)
     their_labels = torch.from_numpy(labels.astype(np.int64))

@@ -1,0 +1,89 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from meranet_jax import ChannelAttention, SpatioTemporalAttention
+
+
+def clips(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def test_channel_attention_is_equations_6_to_9():
+    x = clips(2, 3, 4, 5, 32)
+    attention = ChannelAttention(reduction=16)
+    y, variables = attention.init_with_output(jax.random.key(0), x)
+    params = variables["params"]
+    squeeze, excite = (params[n]["kernel"][0, 0, 0] for n in ("squeeze", "excite"))
+    assert squeeze.shape == (32, 2)
+    average, maximum = x.mean((1, 2, 3)), x.max((1, 2, 3))
+    shared = [np.maximum(p @ squeeze, 0) @ excite for p in (average, maximum)]
+    scale = sigmoid(shared[0] + shared[1])
+    np.testing.assert_allclose(y, x * scale[:, None, None, None], rtol=1e-5, atol=1e-6)
+
+
+def test_the_shared_networks_are_one_function_but_for_the_bias():
+    x = clips(2, 3, 4, 5, 32)
+    cnn, mlp = ChannelAttention(shared="cnn"), ChannelAttention(shared="mlp")
+    params = mlp.init(jax.random.key(0), x)["params"]
+    assert not any(layer["bias"].any() for layer in params.values())
+    kernels = {n: {"kernel": p["kernel"][None, None, None]} for n, p in params.items()}
+    np.testing.assert_allclose(
+        mlp.apply({"params": params}, x),
+        cnn.apply({"params": kernels}, x),
+        rtol=1e-5,
+        atol=1e-6,
+    )
+
+
+def test_few_channels_keep_one():
+    params = ChannelAttention(reduction=16).init(
+        jax.random.key(0), clips(1, 2, 2, 2, 8)
+    )
+    assert params["params"]["squeeze"]["kernel"].shape == (1, 1, 1, 8, 1)
+
+
+@pytest.mark.parametrize("kernel_size", [3, 5, 7])
+def test_spatio_temporal_attention_is_equations_1_to_5(kernel_size):
+    x = clips(2, 4, 5, 6, 8)
+    attention = SpatioTemporalAttention(kernel_size)
+    y, variables = attention.init_with_output(jax.random.key(0), x)
+    kernel = variables["params"]["map"]["kernel"]
+    assert kernel.shape == (kernel_size,) * 3 + (2, 1)
+    descriptor = np.stack([x.mean(-1), x.max(-1)], -1)
+    half = kernel_size // 2
+    padded = np.pad(descriptor, ((0, 0), *((half, half),) * 3, (0, 0)))
+    logits = np.zeros(x.shape[:4])
+    for t, h, w in np.ndindex(4, 5, 6):
+        window = padded[
+            :, t : t + kernel_size, h : h + kernel_size, w : w + kernel_size
+        ]
+        logits[:, t, h, w] = (window * kernel[..., 0]).sum((1, 2, 3, 4))
+    expected = x * sigmoid(logits)[..., None]
+    np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_gradient_of_a_maximum_goes_to_the_first_of_equal_ones():
+    attention = SpatioTemporalAttention(3)
+    x = jnp.ones((1, 1, 1, 1, 4))
+    variables = attention.init(jax.random.key(0), x)
+    gradient = jax.grad(lambda x: attention.apply(variables, x).sum())(x).ravel()
+    # The three that are not chosen differ from the chosen one, and not from another.
+    assert gradient[1] == gradient[2] == gradient[3] != gradient[0]
+
+
+@pytest.mark.parametrize(
+    ("attention", "message"),
+    [
+        (ChannelAttention(shared="rnn"), "'cnn' or 'mlp'"),
+        (SpatioTemporalAttention(4), "kernel_size=4; choose an odd one"),
+    ],
+)
+def test_unknown_options_are_refused(attention, message):
+    with pytest.raises(ValueError, match=message):
+        attention.init(jax.random.key(0), clips(1, 2, 2, 2, 16))

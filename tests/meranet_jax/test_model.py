@@ -1,0 +1,138 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from meranet_jax import MERANet
+
+CLIP = (1, 16, 112, 112, 3)
+
+
+def shapes(model, clip=CLIP):
+    """The shapes of variables and of every module's output, without computing them."""
+
+    def run(clip):
+        variables = model.init(jax.random.key(0), clip, train=False)
+        _, outputs = model.apply(
+            variables, clip, train=False, capture_intermediates=True
+        )
+        return variables, outputs["intermediates"]
+
+    return jax.eval_shape(run, jnp.zeros(clip))
+
+
+def count(tree):
+    return sum(leaf.size for leaf in jax.tree.leaves(tree))
+
+
+def backbone_parameters(classes):
+    """3D ResNet-18, Table 2: convolutions without bias, BN with scale and bias."""
+    total = 3 * 7 * 7 * 3 * 64 + 2 * 64  # stem
+    inputs = 64
+    for features in (64, 128, 256, 512):
+        for _ in range(2):
+            total += 27 * inputs * features + 27 * features * features
+            total += 2 * 2 * features
+            if inputs != features:
+                total += inputs * features + 2 * features  # 1x1x1 projection
+            inputs = features
+    return total + 512 * classes + classes
+
+
+# Per block: W_s and W_e of 2 * C^2 / 16; 5^3 weights from 2 channels to 1.
+CHANNEL_ATTENTION = sum(2 * 2 * c * c // 16 for c in (64, 128, 256, 512))
+ST_ATTENTION = 8 * 5**3 * 2
+
+
+def test_parameters_of_the_backbone():
+    variables, _ = shapes(MERANet(num_classes=3, attention=False))
+    assert count(variables["params"]) == 33_167_811 == backbone_parameters(3)
+
+
+def test_parameters_of_meranet():
+    variables, _ = shapes(MERANet(num_classes=3))
+    expected = backbone_parameters(3) + CHANNEL_ATTENTION + ST_ATTENTION
+    assert count(variables["params"]) == 33_256_851 == expected
+
+
+def test_the_papers_sum_counts_twice():
+    # The backbone with 400 classes, and the shared network once for each of its calls.
+    assert backbone_parameters(400) + 2 * CHANNEL_ATTENTION + ST_ATTENTION == 33_547_552
+
+
+def test_output_sizes_of_table_2():
+    _, outputs = shapes(MERANet(num_classes=3))
+    sizes = {
+        name: output["__call__"][0].shape
+        for name, output in outputs.items()
+        if name != "__call__"
+    }
+    assert sizes["stem_norm"] == (1, 16, 56, 56, 64)
+    for stage, size in enumerate(
+        [(16, 56, 56, 64), (8, 28, 28, 128), (4, 14, 14, 256), (2, 7, 7, 512)], 1
+    ):
+        assert sizes[f"block{stage}_1"] == sizes[f"block{stage}_2"] == (1, *size)
+    assert sizes["head"] == (1, 3)
+
+
+def test_initialisation_is_xavier_uniform_with_zero_biases():
+    model = MERANet(num_classes=3, width=16, stage_sizes=(1, 1))
+    variables = model.init(jax.random.key(0), jnp.zeros((1, 4, 16, 16, 3)), train=False)
+    checked = 0
+    for path, leaf in jax.tree_util.tree_leaves_with_path(variables["params"]):
+        name = path[-1].key
+        if name == "kernel":
+            taps = np.prod(leaf.shape[:-2])
+            bound = np.sqrt(6 / (taps * (leaf.shape[-2] + leaf.shape[-1])))
+            assert np.abs(leaf).max() <= bound
+            if leaf.size > 1000:
+                assert np.abs(leaf).max() > 0.98 * bound
+                assert leaf.std() == pytest.approx(bound / np.sqrt(3), rel=0.05)
+                checked += 1
+        else:
+            assert (leaf == (1 if name == "scale" else 0)).all()
+    assert checked >= 4
+    for path, leaf in jax.tree_util.tree_leaves_with_path(variables["batch_stats"]):
+        assert (leaf == (1 if path[-1].key == "var" else 0)).all()
+
+
+def test_fields_change_the_network():
+    options = {"width": 8, "stage_sizes": (1, 2, 1), "num_classes": 5}
+    variables, outputs = shapes(MERANet(**options), (2, 8, 32, 32, 3))
+    assert outputs["block2_2"]["__call__"][0].shape == (2, 4, 8, 8, 16)
+    assert outputs["block3_1"]["__call__"][0].shape == (2, 2, 4, 4, 32)
+    assert outputs["head"]["__call__"][0].shape == (2, 5)
+    block = variables["params"]["block1_1"]
+    assert block["st_attention"]["map"]["kernel"].shape == (5, 5, 5, 2, 1)
+    other, _ = shapes(
+        MERANet(**options, kernel_size=7, shared="mlp", reduction=2), (2, 8, 32, 32, 3)
+    )
+    block = other["params"]["block1_1"]
+    assert block["st_attention"]["map"]["kernel"].shape == (7, 7, 7, 2, 1)
+    assert block["channel_attention"]["squeeze"]["kernel"].shape == (8, 4)
+    assert block["channel_attention"]["squeeze"]["bias"].shape == (4,)
+
+
+def test_zero_padding_needs_no_parameters():
+    options = {"num_classes": 3, "attention": False}
+    padded, outputs = shapes(MERANet(**options, shortcut="zero_pad"))
+    projected, _ = shapes(MERANet(**options))
+    # 1x1x1 convolutions and their BN where the shape changes.
+    saved = sum(c * 2 * c + 2 * 2 * c for c in (64, 128, 256))
+    assert saved == 173_824
+    assert count(projected["params"]) - count(padded["params"]) == saved
+    assert outputs["block4_2"]["__call__"][0].shape == (1, 2, 7, 7, 512)
+
+
+def test_an_unknown_shortcut_is_refused():
+    model = MERANet(num_classes=3, shortcut="identity")
+    with pytest.raises(ValueError, match="'projection' or 'zero_pad'"):
+        shapes(model)
+
+
+def test_bfloat16_keeps_parameters_and_logits_in_float32():
+    model = MERANet(num_classes=3, width=4, stage_sizes=(1, 1), dtype=jnp.bfloat16)
+    variables, outputs = shapes(model, (2, 4, 16, 16, 3))
+    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
+    assert outputs["block2_1"]["__call__"][0].dtype == jnp.bfloat16
+    assert outputs["__call__"][0].dtype == jnp.float32

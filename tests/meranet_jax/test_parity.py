@@ -1,0 +1,258 @@
+"""The numbers against PyTorch's, with the same weights and the same clips."""
+
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from meranet_jax import (
+    ChannelAttention,
+    Conv3D,
+    MERANet,
+    ResidualAttentionBlock,
+    SpatioTemporalAttention,
+)
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+
+from benchmarks import torch_reference  # noqa: E402  (imports torch)
+
+VARIANTS = {
+    "MERANet": {},
+    "3D ResNet": {"attention": False},
+    "MLP": {"shared": "mlp"},
+    "zero padding": {"shortcut": "zero_pad"},
+    "kernel 3": {"kernel_size": 3},
+    "kernel 7": {"kernel_size": 7},
+}
+SMALL = (4, 8, 32, 32, 3)
+
+
+def randomised(variables, seed=1):
+    """Every scale, bias and running statistic away from where it starts."""
+    rng = np.random.default_rng(seed)
+    return jax.tree_util.tree_map_with_path(
+        lambda path, leaf: (
+            leaf
+            if path[-1].key == "kernel"
+            else np.asarray(leaf + rng.uniform(0.1, 0.5, leaf.shape), leaf.dtype)
+        ),
+        jax.device_get(variables),
+    )
+
+
+def twins(clip_shape, dtype=np.float32, lowering=None, **options):
+    """Our network, its variables and PyTorch's with the same, and clips and labels."""
+    model = MERANet(num_classes=3, lowering=lowering, **options)
+    clips = np.random.default_rng(0).normal(size=clip_shape).astype(dtype)
+    init = functools.partial(model.init, train=False)
+    variables = randomised(jax.jit(init)(jax.random.key(0), clips[:1].astype("f4")))
+    variables = jax.tree.map(lambda leaf: leaf.astype(dtype), variables)
+    theirs = torch_reference.MERANet(3, **options).to(
+        torch.float64 if dtype == np.float64 else torch.float32
+    )
+    torch_reference.load(theirs, variables["params"], variables["batch_stats"])
+    return model, variables, theirs, clips, np.arange(len(clips)) % 3
+
+
+def ours(model, variables, clips, labels, train):
+    """Loss, logits, new statistics and the gradient by the parameters."""
+
+    def loss(params, clips):
+        logits, updated = model.apply(
+            variables | {"params": params}, clips, train=train, mutable=["batch_stats"]
+        )
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+        return losses.mean(), (logits, updated["batch_stats"])
+
+    value, gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(
+        variables["params"], clips
+    )
+    return value[0], *value[1], gradient
+
+
+def torchs(theirs, params, clips, labels, train):
+    theirs.train(train)
+    logits = theirs(torch_reference.channels_first(clips))
+    loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(labels))
+    loss.backward()
+    gradient = torch_reference.gradients(theirs, params)
+    return loss.detach().numpy(), logits.detach().numpy(), gradient
+
+
+def distance(tree, reference):
+    """The largest relative distance of any array of the tree."""
+    pairs = jax.tree.map(
+        # An array may be zero to the last bit, behind a ReLU that lets nothing through.
+        lambda a, b: np.linalg.norm(a - b) / (np.linalg.norm(b) + 1e-30),
+        jax.device_get(tree),
+        reference,
+    )
+    return max(jax.tree.leaves(pairs))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_evaluation_mode(variant):
+    options = {"width": 8, **VARIANTS[variant]}
+    model, variables, theirs, clips, labels = twins(SMALL, **options)
+    loss, logits, _, gradient = ours(model, variables, clips, labels, train=False)
+    reference = torchs(theirs, variables["params"], clips, labels, train=False)
+    assert loss == pytest.approx(reference[0], rel=1e-4)
+    assert distance(logits, reference[1]) < 1e-4
+    assert distance(gradient, reference[2]) < 1e-4
+
+
+def test_evaluation_mode_at_full_width():
+    model, variables, theirs, clips, labels = twins((1, 16, 112, 112, 3))
+    _, logits, _, gradient = ours(model, variables, clips, labels, train=False)
+    reference = torchs(theirs, variables["params"], clips, labels, train=False)
+    assert distance(logits, reference[1]) < 1e-4
+    assert distance(gradient, reference[2]) < 1e-4
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_training_mode(variant):
+    options = {"width": 8, **VARIANTS[variant]}
+    model, variables, theirs, clips, labels = twins(SMALL, **options)
+    loss, logits, statistics, _ = ours(model, variables, clips, labels, train=True)
+    reference = torchs(theirs, variables["params"], clips, labels, train=True)
+    assert loss == pytest.approx(reference[0], rel=1e-4)
+    assert distance(logits, reference[1]) < 1e-4
+    old = variables["batch_stats"]
+    assert distance(statistics, new_statistics(theirs, old, clips.shape)) < 1e-4
+
+
+def new_statistics(theirs, old, clip_shape):
+    """PyTorch's running statistics as Flax keeps them: of the biased variance."""
+    samples, frames, height, width, _ = clip_shape
+
+    def of(module, old, stage):
+        found = {}
+        for name, child in module.named_children():
+            if name.startswith("block"):
+                stage = int(name[5])
+            if isinstance(child, torch.nn.BatchNorm3d):
+                halved = 2 ** (stage - 1)
+                n = samples * -(-frames // halved)
+                n *= -(-height // (2 * halved)) * -(-width // (2 * halved))
+                kept = 0.9 * old[name]["var"]
+                batch = (child.running_var.numpy() - kept) * (n - 1) / n
+                mean = child.running_mean.numpy()
+                found[name] = {"mean": mean, "var": kept + batch}
+            elif name in old:
+                found[name] = of(child, old[name], stage)
+        return found
+
+    return of(theirs, old, 1)
+
+
+@pytest.mark.parametrize("lowering", ["planes", "primitive"])
+@pytest.mark.parametrize(
+    ("kernel_size", "strides", "channels"),
+    [
+        ((3, 7, 7), (1, 2, 2), (3, 6)),
+        ((3, 3, 3), (1, 1, 1), (5, 6)),
+        ((3, 3, 3), (2, 2, 2), (5, 6)),
+        ((1, 1, 1), (2, 2, 2), (5, 6)),
+        ((5, 5, 5), (1, 1, 1), (2, 1)),
+    ],
+)
+def test_convolution(kernel_size, strides, channels, lowering):
+    module = Conv3D(channels[1], kernel_size, strides, lowering=lowering)
+    their_module = torch.nn.Conv3d(
+        *channels, kernel_size, strides, [k // 2 for k in kernel_size], bias=False
+    )
+    check_module(module, their_module, (2, 5, 9, 12, channels[0]))
+
+
+@pytest.mark.parametrize("shared", ["cnn", "mlp"])
+def test_channel_attention(shared):
+    module = ChannelAttention(reduction=4, shared=shared)
+    theirs = torch_reference.ChannelAttention(16, 4, shared)
+    check_module(module, theirs, (2, 4, 6, 5, 16))
+
+
+@pytest.mark.parametrize("kernel_size", [3, 5, 7])
+def test_spatio_temporal_attention(kernel_size):
+    module = SpatioTemporalAttention(kernel_size)
+    theirs = torch_reference.SpatioTemporalAttention(kernel_size)
+    check_module(module, theirs, (2, 4, 8, 8, 6))
+
+
+@pytest.mark.parametrize("train", [False, True])
+@pytest.mark.parametrize(
+    ("inputs", "stride", "shortcut"),
+    [(16, 1, "projection"), (8, 2, "projection"), (8, 2, "zero_pad")],
+)
+def test_block(inputs, stride, shortcut, train):
+    norm = functools.partial(
+        nn.BatchNorm, use_running_average=not train, momentum=0.9, epsilon=1e-5
+    )
+    attentions = (
+        functools.partial(ChannelAttention, reduction=4, name="channel_attention"),
+        functools.partial(SpatioTemporalAttention, 5, name="st_attention"),
+    )
+    module = ResidualAttentionBlock(
+        16, Conv3D, norm, (stride,) * 3, attentions, shortcut=shortcut
+    )
+    options = {"attention": True, "reduction": 4, "shared": "cnn", "kernel_size": 5}
+    theirs = torch_reference.ResidualAttentionBlock(
+        inputs, 16, stride, options | {"shortcut": shortcut}
+    )
+    check_module(module, theirs.train(train), (4, 4, 8, 8, inputs))
+
+
+def check_module(module, theirs, shape):
+    """Value and gradients by input and parameters, in float64."""
+    theirs = theirs.double()
+    with jax.enable_x64(True):
+        x = np.random.default_rng(0).normal(size=shape)
+        variables = randomised(module.init(jax.random.key(0), x.astype("f4")))
+        variables = jax.tree.map(lambda leaf: leaf.astype("f8"), variables)
+
+        def weighed(params, x):
+            y, _ = module.apply(
+                variables | {"params": params}, x, mutable=["batch_stats"]
+            )
+            return (y * jnp.cos(y)).sum(), y
+
+        (_, y), (by_params, by_x) = jax.device_get(
+            jax.jit(jax.value_and_grad(weighed, argnums=(0, 1), has_aux=True))(
+                variables["params"], x
+            )
+        )
+    # A single layer has no children to load; a holder makes it one.
+    holder, ours_ = torch.nn.Module(), {"module": variables["params"]}
+    holder.add_module("module", theirs)
+    torch_reference.load(holder, ours_, {"module": variables.get("batch_stats", {})})
+    their_x = torch_reference.channels_first(x).requires_grad_()
+    their_y = theirs(their_x)
+    (their_y * their_y.cos()).sum().backward()
+
+    def last(array):
+        return np.moveaxis(array.detach().numpy(), 1, -1)
+
+    np.testing.assert_allclose(y, last(their_y), rtol=1e-9, atol=1e-9)
+    assert distance(by_x, last(their_x.grad)) < 1e-9
+    reference = torch_reference.gradients(holder, ours_)["module"]
+    assert distance(by_params, reference) < 1e-9
+
+
+@pytest.mark.parametrize("lowering", ["planes", "primitive"])
+def test_gradient_of_the_whole_network_in_training_mode(lowering):
+    """See docs/gradients.md: x.max() has another gradient under jit, by 10 %."""
+    with jax.enable_x64(True):
+        model, variables, theirs, clips, labels = twins(
+            SMALL, np.float64, lowering, width=16
+        )
+        arguments = model, variables
+        *_, gradient = ours(*arguments, clips, labels, train=True)
+        nudge = 1 + 1e-12 * np.random.default_rng(2).choice([-1, 1], clips.shape)
+        *_, nudged = ours(*arguments, clips * nudge, labels, train=True)
+        *_, reference = torchs(theirs, variables["params"], clips, labels, train=True)
+    assert distance(nudged, gradient) < 1e-6
+    assert distance(gradient, reference) < 1e-8
