@@ -34,20 +34,31 @@ def main(run: str, data_dir: str | None = None) -> None:
     # One device serves any machine; the run may have had more than there are here.
     one = dataclasses.replace(config, devices=1)
     trainer = training.make_trainer(one, clips, fold)
+    best = reported["best_epoch"]
     with Checkpoints(folder / "checkpoints", read_only=True) as checkpoints:
-        best = checkpoints.best_epoch()
         trainer.resume(checkpoints.restore(best, trainer.state_shapes))
     probabilities = trainer.probabilities(clips.clips[fold.test])
     results = report.score(clips, fold.test, probabilities)
     console.print(f"Test part, checkpoint of epoch {best}:")
     console.print(report.describe(results))
-    differing = [name for name in results if results[name] != reported[name]]
+    differing = [name for name in results if results[name] != reported.get(name)]
     if differing:
         raise UserError(
             f"{', '.join(differing)} differ from {folder / 'report.json'}. Were the "
             "records or the code changed, or is this another device?"
         )
-    console.print(f"Equal to {folder / 'report.json'}.")
+    saved = report.read_predictions(folder, clips)
+    names = [clips.clip_ids[index] for index in fold.test]
+    if saved.keys() != set(names):
+        raise UserError(f"{folder / 'predictions.csv'} is not of this test part.")
+    apart = max(
+        abs(saved[name] - row).max()
+        for name, row in zip(names, probabilities, strict=True)
+    )
+    console.print(
+        f"Equal to {folder / 'report.json'}; no probability is further than "
+        f"{apart:.1e} from predictions.csv."
+    )
 
 
 if __name__ == "__main__":
@@ -55,3 +66,5 @@ if __name__ == "__main__":
         tyro.cli(main, description=__doc__.replace("``", ""), use_underscores=True)
     except (UserError, OSError) as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,6 +1,7 @@
 """Train MERANet: ``python train.py --dataset=casme2 --manual_dir=DIR``."""
 
 import dataclasses
+import difflib
 import sys
 
 import jax
@@ -30,17 +31,26 @@ def parse(arguments: list[str]) -> TrainConfig:
         _Recipe, args=arguments, return_unknown_args=True, add_help=False
     )
     builder(recipe.dataset)  # says which data sets there are if this is none
-    return tyro.cli(
+    config, unknown = tyro.cli(
         TrainConfig,
         args=arguments,
         default=default_config(recipe.dataset, recipe.preset),
         description=__doc__.replace("``", ""),
         use_underscores=True,
+        return_unknown_args=True,
     )
+    if unknown:
+        valid = [f"--{field.name}" for field in dataclasses.fields(TrainConfig)]
+        given = unknown[0].partition("=")[0]
+        nearest = difflib.get_close_matches(given.replace("-", "_"), valid, n=1)
+        hint = f" Did you mean {nearest[0]}?" if nearest else ""
+        raise UserError(f"Unknown: {given}.{hint} Valid flags: {', '.join(valid)}.")
+    return config
 
 
 def main(config: TrainConfig, console: Console) -> None:
     """Prepare what is missing, train, test once, and say what came of it."""
+    report.free_path(config)  # before the work, not after it
     records = prepare(
         config.dataset, manual_dir=config.manual_dir, data_dir=config.data_dir
     )
@@ -58,7 +68,7 @@ def main(config: TrainConfig, console: Console) -> None:
     )
     trainer = training.make_trainer(config, clips, fold)
     with (
-        report.RunFolder(config, records) as run,
+        report.RunFolder(config, records, trainer.devices) as run,
         Checkpoints(run.checkpoints) as checkpoints,
     ):
         run.write_split(protocols.to_ids(fold, clips))
@@ -102,5 +112,5 @@ if __name__ == "__main__":
     except (DataError, UserError, OSError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
-        print("interrupted; what the run folder holds so far is kept", file=sys.stderr)
+        print("interrupted; finished epochs are kept", file=sys.stderr)
         sys.exit(130)

@@ -166,7 +166,9 @@ def recording(folder: Path, onset: int, offset: int) -> Recording:
 
     A folder holds the full recording, or onset to offset with the recording's
     numbers; then the numbers are kept. Some copies count from 1 at the onset: where
-    such numbers cannot be the recording's, frames go by rank.
+    the numbers end before the offset and span just as many frames as onset to offset,
+    they are moved there. Anything else that begins at 1 may be a recording that was
+    cut short, whose frames would get another moment's label.
 
     Raises:
       DataError: if there is no frame.
@@ -175,10 +177,10 @@ def recording(folder: Path, onset: int, offset: int) -> Recording:
     if not frames:
         raise DataError("its folder holds no frames")
     first, last = next(iter(frames)), next(reversed(frames))
-    whole = len(frames) == offset - onset + 1
-    renumbered = first <= 1 < onset and (last < onset or (last < offset and whole))
-    if renumbered:
-        frames = dict(enumerate(frames.values(), start=onset))
+    spans = last - first == offset - onset
+    renumbered = first <= 1 < onset and last < offset and spans
+    if renumbered:  # moved and not counted anew: a missing frame stays missing
+        frames = {number - first + onset: path for number, path in frames.items()}
     return Recording(frames, renumbered)
 
 

@@ -53,7 +53,7 @@ def prepare(
     manual_dir: str | os.PathLike | None = None,
     data_dir: str | os.PathLike | None = None,
 ) -> Path:
-    """Write the records of ``name`` unless they are there.
+    """Write the records of ``name`` unless they are there, and say what was found.
 
     Args:
       name: a data set, with its configuration after a slash if not the default one.
@@ -70,6 +70,12 @@ def prepare(
     dataset = builder(name, data_dir)
     folder = Path(dataset.data_dir)
     if (folder / "dataset_info.json").is_file():
+        if manual_dir is not None:
+            print(
+                f"The records of {name} are in {folder} already; {manual_dir} is not "
+                "read again. To prepare them anew, delete that folder first.",
+                file=sys.stderr,
+            )
         return folder
     if dataset.MANUAL_DOWNLOAD_INSTRUCTIONS:
         _check_manual_dir(dataset, manual_dir)
@@ -92,6 +98,7 @@ def prepare(
             f"The records cannot be written: {error}.\nNothing of them was kept. Free "
             "some space, or choose another place with --data_dir=DIR."
         ) from error
+    print(describe(dataset.info), file=sys.stderr)
     return folder
 
 
@@ -141,8 +148,10 @@ def main(
       manual_dir: folder of your licensed copy.
       data_dir: where records are kept (default: ~/tensorflow_datasets).
     """
+    there = (Path(builder(name, data_dir).data_dir) / "dataset_info.json").is_file()
     folder = prepare(name, manual_dir=manual_dir, data_dir=data_dir)
-    print(describe(tfds.builder_from_directory(folder).info))
+    if there:  # else it was said when they were written
+        print(describe(tfds.builder_from_directory(folder).info), file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -29,21 +29,22 @@ class Checkpoints:
         self._folder = folder
         # Orbax prints what fails in its threads, traceback and all, and then raises it.
         absl.logging.set_verbosity(absl.logging.FATAL)
-        self._manager = ocp.CheckpointManager(
-            folder.absolute(),
-            options=ocp.CheckpointManagerOptions(
-                # max_to_keep would count the last one among the worse ones.
-                preservation_policy=checkpoint_managers.AnyPreservationPolicy(
-                    [
-                        checkpoint_managers.LatestN(1),
-                        checkpoint_managers.BestN(get_metric_fn=_rank, n=1),
-                    ]
-                ),
-                best_fn=_rank,
-                read_only=read_only,
-                create=not read_only,
+        options = ocp.CheckpointManagerOptions(
+            # max_to_keep would count the last one among the worse ones.
+            preservation_policy=checkpoint_managers.AnyPreservationPolicy(
+                [
+                    checkpoint_managers.LatestN(1),
+                    checkpoint_managers.BestN(get_metric_fn=_rank, n=1),
+                ]
             ),
+            best_fn=_rank,
+            read_only=read_only,
+            create=not read_only,
         )
+        try:
+            self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
+        except (ValueError, OSError) as error:
+            raise UserError(f"{folder} cannot be opened: {error}") from error
 
     def save(self, epoch: int, state, metrics: dict[str, float]) -> None:
         """Keep ``state`` after ``epoch``; ``metrics`` say how good it is.

@@ -1,6 +1,7 @@
 """One frozen configuration, and the paper's recipe for each data set."""
 
 import dataclasses
+import typing
 from typing import Literal
 
 from meranet_jax.attention import SharedNetwork
@@ -77,6 +78,13 @@ class TrainConfig:
 
     def __post_init__(self):
         """Raises UserError for values that no run can have."""
+        for field, hint in typing.get_type_hints(type(self)).items():
+            valid = typing.get_args(hint)
+            if typing.get_origin(hint) is Literal and getattr(self, field) not in valid:
+                raise UserError(
+                    f"--{field}={getattr(self, field)} is none of "
+                    f"{', '.join(map(str, valid))}."
+                )
         for field, least in (
             ("epochs", 1),
             ("batch_size", 1),
@@ -89,6 +97,8 @@ class TrainConfig:
             if getattr(self, field) < least:
                 value = getattr(self, field)
                 raise UserError(f"--{field}={value} must be at least {least}.")
+        if self.seed >= 2**32:
+            raise UserError(f"--seed={self.seed} must be below {2**32}.")
         if self.devices is not None and self.devices < 1:
             raise UserError(f"--devices={self.devices} must be at least 1.")
         for field in ("test_fraction", "validation_fraction"):

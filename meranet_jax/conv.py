@@ -104,7 +104,10 @@ def conv3d(
         raise ValueError(f"lowering={lowering!r}; choose 'primitive' or 'planes'")
     if kernel.shape[:3] == (1, 1, 1):
         return _subsample(x, strides) @ kernel[0, 0, 0]
-    if strides == (1, 1, 1) and kernel.shape[3] * kernel.shape[4] <= _FEW_CHANNELS:
+    few = kernel.shape[3] * kernel.shape[4] <= _FEW_CHANNELS
+    if (
+        few and strides == (1, 1, 1) and kernel.shape[2] % 2
+    ):  # an even tap count grows W
         return _banded(x, kernel, pads)
     return _planes(x, kernel, tuple(strides), pads)
 

@@ -1,5 +1,6 @@
 """Records to arrays, and what happens to a clip before the network sees it."""
 
+import contextlib
 import dataclasses
 from pathlib import Path
 
@@ -52,13 +53,14 @@ def load(
     # Here and not above: the model and the step run where TFDS is not installed.
     import tensorflow_datasets as tfds
 
-    try:
-        builder = tfds.builder_from_directory(folder)
-    except tfds.core.dataset_info.DatasetInfoFileError as error:
+    if not (Path(folder) / "dataset_info.json").is_file():
         raise UserError(
             f"No prepared records in {folder}. Write them with python -m "
             "datasets.prepare, or give their place with --data_dir=DIR."
-        ) from error
+        )
+    with _damage_told(folder):
+        builder = tfds.builder_from_directory(folder)
+        source = builder.as_data_source(split="train")
     emotions = builder.info.features["emotion"].names
     unknown = [name for name in classes if name not in emotions]
     if unknown:
@@ -77,7 +79,9 @@ def load(
     kept, left_out = [], {}
     if unrecorded := len((builder.info.metadata or {}).get("left_out", [])):
         left_out["no record of it; python -m datasets.prepare lists why"] = unrecorded
-    for record in builder.as_data_source(split="train"):
+    for index in range(len(source)):
+        with _damage_told(folder):
+            record = source[index]
         emotion = emotions[record["emotion"]]
         if emotion not in classes:
             reason = f"{emotion}, not among the classes"
@@ -105,6 +109,18 @@ def load(
         tuple(classes),
         left_out,
     )
+
+
+@contextlib.contextmanager
+def _damage_told(folder: Path):
+    """What TFDS and array_record raise of damaged files, whatever it is, as one."""
+    try:
+        yield
+    except Exception as error:
+        raise UserError(
+            f"The records in {folder} are damaged ({type(error).__name__}: {error}). "
+            "Delete that folder and prepare them again."
+        ) from error
 
 
 def _average_down(clip: np.ndarray, factor: int) -> np.ndarray:

@@ -5,6 +5,7 @@ TensorBoard, ``checkpoints/``, ``predictions.csv`` (a line a test clip),
 ``report.json``, ``curves.png``, ``confusion.png``.
 """
 
+import contextlib
 import csv
 import dataclasses
 import importlib.metadata
@@ -23,7 +24,7 @@ from matplotlib.figure import Figure
 from tensorboardX import SummaryWriter
 
 from meranet_jax import metrics
-from meranet_jax.config import TrainConfig
+from meranet_jax.config import TrainConfig, make_model
 from meranet_jax.data import Clips
 from meranet_jax.errors import UserError
 from meranet_jax.protocols import Fold
@@ -36,30 +37,22 @@ _TRAIN, _VALIDATION = "#0072B2", "#D55E00"
 class RunFolder:
     """A run's folder while it is written; a context manager."""
 
-    def __init__(self, config: TrainConfig, records: Path):
+    def __init__(
+        self, config: TrainConfig, records: Path, devices: Sequence[jax.Device]
+    ):
         """Makes the folder and writes ``config.json``.
 
         Raises:
           UserError: if there is a run of that name and it is not to be replaced.
         """
-        self.path = Path(config.runs_dir).expanduser() / config.run_name
+        self.path = free_path(config)
         if self.path.exists():
-            if not config.overwrite:
-                raise UserError(
-                    f"There is a run in {self.path}. Choose another --name, or replace "
-                    "it with --overwrite."
-                )
-            if not (self.path / "config.json").is_file():
-                raise UserError(
-                    f"{self.path} is not a run's folder (it has no config.json), so "
-                    "--overwrite does not replace it. Choose another --name."
-                )
             shutil.rmtree(self.path)
         self.path.mkdir(parents=True)
         self._write_json(
             "config.json",
             {
-                "config": dataclasses.asdict(config),
+                "config": dataclasses.asdict(config) | {"name": config.run_name},
                 "records": str(records.absolute()),
                 "command": [sys.executable, *sys.argv],
                 "commit": _commit(),
@@ -67,8 +60,8 @@ class RunFolder:
                 "packages": {
                     name: importlib.metadata.version(name) for name in _PACKAGES
                 },
-                "devices": [str(device) for device in jax.local_devices()],
-                "device_kind": jax.local_devices()[0].device_kind,
+                "devices": [str(device) for device in devices],
+                "device_kind": devices[0].device_kind,
             },
         )
         self._events = SummaryWriter(str(self.path / "events"))
@@ -98,7 +91,8 @@ class RunFolder:
             if name not in ("epoch", "step"):
                 self._events.add_scalar(name, value, line["step"])
         self._events.flush()
-        draw_curves(self._lines, self.path / "curves.png")
+        with _whole(self.path / "curves.png") as part:
+            draw_curves(self._lines, part)
 
     def write_results(
         self,
@@ -123,7 +117,10 @@ class RunFolder:
             **score(clips, test, probabilities),
         }
         header = ("clip", "subject", "fold", "truth", "prediction")
-        with (self.path / "predictions.csv").open("w", newline="") as file:
+        with (
+            _whole(self.path / "predictions.csv") as part,
+            part.open("w", newline="") as file,
+        ):
             writer = csv.writer(file)
             writer.writerow([*header, *(f"p_{name}" for name in clips.classes)])
             for index, row in zip(test, probabilities, strict=True):
@@ -137,17 +134,53 @@ class RunFolder:
                         *(repr(float(p)) for p in row),
                     ]
                 )
+        with _whole(self.path / "confusion.png") as part:
+            draw_confusion(np.array(report["confusion"]), clips.classes, part)
         self._write_json("report.json", report)
-        draw_confusion(
-            np.array(report["confusion"]), clips.classes, self.path / "confusion.png"
-        )
         return report
 
     def _write_json(self, name: str, value) -> None:
-        """Whole or not at all."""
-        part = self.path / f"{name}.part"
-        part.write_text(json.dumps(value, indent=2) + "\n")
-        os.replace(part, self.path / name)
+        with _whole(self.path / name) as part:
+            part.write_text(json.dumps(value, indent=2) + "\n")
+
+
+@contextlib.contextmanager
+def _whole(path: Path):
+    """A path to write to that becomes ``path`` when all is written, or nothing."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def free_path(config: TrainConfig) -> Path:
+    """Where the run's folder goes.
+
+    Raises:
+      UserError: if something is there that is not a run, or not to be replaced.
+    """
+    path = Path(config.runs_dir).expanduser() / config.run_name
+    if not path.exists():
+        return path
+    if not config.overwrite:
+        raise UserError(
+            f"There is a run in {path}. Choose another --name, or replace it with "
+            "--overwrite."
+        )
+    try:
+        is_run = {"config", "records"} <= json.loads(
+            (path / "config.json").read_text()
+        ).keys()
+    except (OSError, ValueError, AttributeError):
+        is_run = False
+    if not is_run:
+        raise UserError(
+            f"{path} is not the folder of a run, so --overwrite does not replace it. "
+            "Choose another --name."
+        )
+    return path
 
 
 def score(clips: Clips, indices: np.ndarray, probabilities: np.ndarray) -> dict:
@@ -182,12 +215,35 @@ def read_run(path: Path) -> tuple[TrainConfig, Path, dict, dict]:
             name: tuple(value) if isinstance(value, list) else value
             for name, value in saved["config"].items()
         }
-        config = TrainConfig(**values)
-    except (KeyError, TypeError, AttributeError) as error:
+        config, records = TrainConfig(**values), Path(saved["records"])
+        make_model(config)
+        assert set(split) == {"train", "validation", "test"}
+        assert all(isinstance(clip, str) for part in split.values() for clip in part)
+        assert isinstance(report["best_epoch"], int) and report["by_class"]
+    except (KeyError, TypeError, ValueError, AttributeError, AssertionError) as error:
         raise UserError(
-            f"{path / 'config.json'} is not that of this version: {error}"
+            f"config.json, split.json or report.json in {path} is not one that this "
+            f"version writes ({type(error).__name__}: {error})."
         ) from error
-    return config, Path(saved["records"]), split, report
+    return config, records, split, report
+
+
+def read_predictions(path: Path, clips: Clips) -> dict[str, np.ndarray]:
+    """The probabilities by clip id that a run's ``predictions.csv`` holds.
+
+    Raises:
+      UserError: if it cannot be read.
+    """
+    try:
+        with (path / "predictions.csv").open(newline="") as file:
+            return {
+                row["clip"]: np.array([float(row[f"p_{c}"]) for c in clips.classes])
+                for row in csv.DictReader(file)
+            }
+    except (OSError, KeyError, ValueError, TypeError) as error:
+        raise UserError(
+            f"{path / 'predictions.csv'} cannot be read: {error}"
+        ) from error
 
 
 def describe_run(
@@ -251,7 +307,7 @@ def draw_curves(lines: list[dict], path: Path) -> None:
         if name == "accuracy":
             axes.set_ylim(-0.02, 1.02)
         axes.legend(frameon=False)
-    figure.savefig(path, dpi=150)
+    figure.savefig(path, dpi=150, format="png")
 
 
 def draw_confusion(confusion: np.ndarray, classes: tuple[str, ...], path: Path) -> None:
@@ -275,7 +331,7 @@ def draw_confusion(confusion: np.ndarray, classes: tuple[str, ...], path: Path) 
     axes.set_yticks(ticks, classes)
     axes.set(xlabel="prediction", ylabel="truth", title=f"{confusion.sum()} test clips")
     figure.colorbar(image, label="share of the row", shrink=0.8)
-    figure.savefig(path, dpi=150)
+    figure.savefig(path, dpi=150, format="png")
 
 
 def _commit() -> str | None:

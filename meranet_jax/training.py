@@ -34,7 +34,8 @@ class TrainState:
       params: the network's parameters.
       batch_stats: running means and variances of the batch normalisations.
       opt_state: the optimiser's moments.
-      key: draws the flips, folded with the step.
+      key: draws the flips, folded with the step; a key's data, since a typed key is
+        bound to a device wherever it is kept.
     """
 
     step: jax.Array
@@ -78,7 +79,7 @@ def init_state(
         params=variables["params"],
         batch_stats=variables["batch_stats"],
         opt_state=optimizer.init(variables["params"]),
-        key=flip_key,
+        key=jax.random.key_data(flip_key),
     )
 
 
@@ -110,7 +111,7 @@ def train_step(
         # clip's place in the batch and not on the number of devices.
         shares = 1 if axis is None else jax.lax.axis_size(axis)
         share = 0 if axis is None else jax.lax.axis_index(axis)
-        key = jax.random.fold_in(state.key, state.step)
+        key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
         coins = jax.random.bernoulli(key, shape=(shares, len(clips)))[share]
         clips = data.flip(clips, coins)
 
@@ -305,27 +306,23 @@ def train(
       on_epoch: called after each epoch with its line of metrics.
 
     Raises:
-      UserError: if the loss is no longer finite.
+      UserError: if a loss is no longer finite; the state that gave it is not kept.
     """
     for epoch in range(1, config.epochs + 1):
         start = time.perf_counter()
         order = data.epoch_order(fold.train, config.batch_size, config.seed, epoch)
         sums = {"loss": 0.0, "correct": 0, "clips": 0}
         for step, indices in enumerate(order):
-            batch = trainer.step(clips.clips[indices], clips.labels[indices])
-            batch = {name: value.item() for name, value in batch.items()}
-            if not np.isfinite(batch["loss"]):
-                raise UserError(
-                    f"The loss became {batch['loss']} in epoch {epoch}, step {step + 1}"
-                    f" of {len(order)}. A smaller --learning_rate may help; the "
-                    "checkpoints of the epochs before are kept."
-                )
-            sums = {name: sums[name] + batch[name] for name in sums}
+            result = trainer.step(clips.clips[indices], clips.labels[indices])
+            result = jax.device_get(result)
+            _check_finite(result["loss"], f"step {step + 1} of epoch {epoch}")
+            sums = {name: sums[name] + result[name].item() for name in sums}
             on_step(epoch, _means(sums))
         seconds = time.perf_counter() - start
 
         logits = trainer.predict(clips.clips[fold.validation])
         validation = _means(_evaluate(logits, clips.labels[fold.validation]))
+        _check_finite(validation["loss"], f"validation after epoch {epoch}")
         training = _means(sums)
         line = {
             "epoch": epoch,
@@ -358,6 +355,14 @@ def time_step(
         seconds = time.perf_counter() - start
     trainer.resume(state)
     return seconds
+
+
+def _check_finite(loss: float, where: str) -> None:
+    if not np.isfinite(loss):
+        raise UserError(
+            f"The loss became {loss} in {where}. A smaller --learning_rate may help; "
+            "the checkpoints of the epochs before, if any, are kept."
+        )
 
 
 def _evaluate(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:

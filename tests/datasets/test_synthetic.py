@@ -37,7 +37,18 @@ def test_a_clip_moves_where_its_mask_says_and_nowhere_else():
     assert 0.05 < mask[apex].mean() < 0.5
     far = ~mask[apex]
     assert change[apex][mask[apex]].mean() > 10 * change[apex][far].mean()
-    assert not mask[0].any() or record["apex"] - record["onset"] > 16
+
+
+def test_nothing_moves_before_the_onset():
+    record = next(
+        record
+        for record in (film(seed=seed) for seed in range(20))
+        if record["apex"] - record["onset"] < 12
+    )
+    first = record["onset"] - (record["apex"] - 16)  # frames before it, two apart
+    assert first // 2 >= 2
+    assert not record["motion_mask"][: first // 2].any()
+    assert (record["clip"][0] == record["clip"][1]).all()
 
 
 def test_motion_rises_to_the_apex_and_falls():

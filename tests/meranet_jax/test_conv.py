@@ -18,6 +18,7 @@ LAYERS = {
     "pointwise": ((4, 6, 8, 5), (1, 1, 1), 6, (1, 1, 1)),
     "attention map 3": ((4, 6, 7, 2), (3, 3, 3), 1, (1, 1, 1)),
     "attention map 5": ((4, 6, 7, 2), (5, 5, 5), 1, (1, 1, 1)),
+    "even taps, few channels": ((4, 6, 7, 2), (2, 2, 2), 1, (1, 1, 1)),
     "attention map 7, larger than its input": ((2, 3, 4, 2), (7, 7, 7), 1, (1, 1, 1)),
 }
 # Thresholds that send a layer through one form, and the length of the scan in which

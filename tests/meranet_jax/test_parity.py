@@ -21,13 +21,15 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 from benchmarks import torch_reference  # noqa: E402  (imports torch)
 
+# The whole depth once; what the others change stands in every block.
+FLAT = {"width": 8, "stage_sizes": (1, 1)}
 VARIANTS = {
-    "MERANet": {},
-    "3D ResNet": {"attention": False},
-    "MLP": {"shared": "mlp"},
-    "zero padding": {"shortcut": "zero_pad"},
-    "kernel 3": {"kernel_size": 3},
-    "kernel 7": {"kernel_size": 7},
+    "MERANet": {"width": 8},
+    "3D ResNet": {"attention": False, **FLAT},
+    "MLP": {"shared": "mlp", **FLAT},
+    "zero padding": {"shortcut": "zero_pad", **FLAT},
+    "kernel 3": {"kernel_size": 3, **FLAT},
+    "kernel 7": {"kernel_size": 7, **FLAT},
 }
 SMALL = (4, 8, 32, 32, 3)
 
@@ -69,8 +71,8 @@ def ours(model, variables, clips, labels, train):
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
         return losses.mean(), (logits, updated["batch_stats"])
 
-    value, gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(
-        variables["params"], clips
+    value, gradient = jax.device_get(
+        jax.jit(jax.value_and_grad(loss, has_aux=True))(variables["params"], clips)
     )
     return value[0], *value[1], gradient
 
@@ -97,8 +99,7 @@ def distance(tree, reference):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_evaluation_mode(variant):
-    options = {"width": 8, **VARIANTS[variant]}
-    model, variables, theirs, clips, labels = twins(SMALL, **options)
+    model, variables, theirs, clips, labels = twins(SMALL, **VARIANTS[variant])
     loss, logits, _, gradient = ours(model, variables, clips, labels, train=False)
     reference = torchs(theirs, variables["params"], clips, labels, train=False)
     assert loss == pytest.approx(reference[0], rel=1e-4)
@@ -116,8 +117,7 @@ def test_evaluation_mode_at_full_width():
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_training_mode(variant):
-    options = {"width": 8, **VARIANTS[variant]}
-    model, variables, theirs, clips, labels = twins(SMALL, **options)
+    model, variables, theirs, clips, labels = twins(SMALL, **VARIANTS[variant])
     loss, logits, statistics, _ = ours(model, variables, clips, labels, train=True)
     reference = torchs(theirs, variables["params"], clips, labels, train=True)
     assert loss == pytest.approx(reference[0], rel=1e-4)

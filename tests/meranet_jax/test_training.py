@@ -41,7 +41,7 @@ def run(config, clips, fold, folder):
 
 
 def leaves(state):
-    return [np.asarray(leaf) for leaf in jax.tree.leaves(state.replace(key=None))]
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(state)]
 
 
 def test_several_devices_compute_what_one_computes(config, clips, fold):
@@ -87,6 +87,8 @@ def test_the_step_without_an_axis_is_the_same_step(config, clips, fold):
     alone, sums = step(alone)
     ours = trainer.step(batch["clip"], batch["label"])
     assert ours["loss"] == pytest.approx(sums["loss"].item(), rel=1e-5)
+    for one, other in zip(leaves(trainer.state), leaves(alone), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
 
 
 def test_a_batch_is_learnt_by_heart(config, clips, fold):
@@ -100,7 +102,7 @@ def test_a_batch_is_learnt_by_heart(config, clips, fold):
     assert losses[-1] < 0.1 * losses[0]
 
 
-def test_flips_change_with_step_and_seed(config, clips, fold):
+def test_flips_change_with_the_step_and_come_again(config, clips, fold):
     def losses(**changes):
         changed = dataclasses.replace(config, learning_rate=1e-9, **changes)
         trainer = started(changed, clips, fold)
@@ -205,6 +207,23 @@ def test_a_checkpoint_of_another_network_is_refused(config, clips, fold, tmp_pat
         pytest.raises(UserError, match="epoch 1"),
     ):
         checkpoints.restore(best, other.state_shapes)
+
+
+def test_checkpoints_are_bound_to_no_device(config, clips, fold, tmp_path):
+    run(dataclasses.replace(config, epochs=1), clips, fold, tmp_path / "checkpoints")
+    for path in tmp_path.rglob("*"):
+        if path.is_file():
+            assert b"device_str" not in path.read_bytes(), path
+
+
+def test_a_state_whose_validation_is_not_finite_is_not_kept(
+    config, clips, fold, tmp_path, monkeypatch
+):
+    predict = training.Trainer.predict
+    monkeypatch.setattr(training.Trainer, "predict", lambda *a: predict(*a) * np.nan)
+    with pytest.raises(UserError, match="loss became nan in validation after epoch 1"):
+        run(config, clips, fold, tmp_path / "checkpoints")
+    assert not list((tmp_path / "checkpoints").glob("[0-9]*"))
 
 
 def test_an_infinite_loss_stops_the_run(config, clips, fold, tmp_path):
