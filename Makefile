@@ -1,5 +1,5 @@
 # make demo · make test · make lint · make bench
-# Another Python: make demo PYTHON=python3.12. Another place: VENV=DIR.
+# Another Python: make demo PYTHON=python3.12 VENV=.venv312
 PYTHON ?= python3
 VENV ?= .venv
 RUN := $(VENV)/bin/python
@@ -18,14 +18,14 @@ demo: $(VENV)/.installed
 	@echo
 	@echo "Pictures: runs/demo/curves.png  runs/demo/confusion.png"
 
-test: $(VENV)/.installed-dev
+test: $(VENV)/.installed-parity
 	$(RUN) -m pytest $(FLAGS)
 
 lint: $(VENV)/.installed-dev
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 
-bench: $(VENV)/.installed-dev
+bench: $(VENV)/.installed-parity
 	$(RUN) -m benchmarks.step $(FLAGS)
 
 $(VENV)/.installed: requirements-cpu.txt $(REQUIREMENTS)
@@ -38,4 +38,8 @@ $(VENV)/.installed: requirements-cpu.txt $(REQUIREMENTS)
 
 $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
 	$(RUN) -m pip install --quiet -r requirements-dev.txt
+	@touch $@
+
+$(VENV)/.installed-parity: requirements-parity.txt $(VENV)/.installed-dev
+	$(RUN) -m pip install --quiet -r requirements-parity.txt
 	@touch $@

@@ -1,9 +1,8 @@
 """Channel and spatio-temporal attention (sections 3.1 and 3.2 of the paper).
 
-Both take the maximum of what they look at. JAX differentiates ``x.max()`` by comparing
-``x`` with the maximum, and under ``jit`` XLA's CPU backend may compute the compared
-``x`` anew in another fusion, where rounding differs: the comparison then misses and
-the gradient is wrong. ``_maximum`` keeps the index instead. See ``docs/gradients.md``.
+Both take the maximum of what they look at. Under ``jit`` on XLA's CPU backend the
+gradient of ``x.max()`` can be wrong; ``_maximum`` has one that is not. See
+``docs/gradients.md``.
 """
 
 import functools
