@@ -141,7 +141,7 @@ _PRESETS = {
         "width": 16,
         "stage_sizes": (1, 1, 1, 1),
         "size": 56,
-        "epochs": 14,
+        "epochs": 18,
         "learning_rate": 0.003,
     },
 }
