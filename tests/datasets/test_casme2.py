@@ -143,7 +143,7 @@ def test_cropped_frames_are_preferred_and_it_is_said(tmp_path):
     assert len(records) == 2 and len(metadata["left_out"]) == 4
 
 
-def test_files_that_count_from_one_are_taken_by_rank(tmp_path):
+def test_files_that_count_from_one_are_moved_to_the_onset(tmp_path):
     row = ROWS[3]
     write_tree(tmp_path / "casme2", rows=[row])
     folder = tmp_path / "casme2/Cropped" / id_of(row)

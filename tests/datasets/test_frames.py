@@ -196,3 +196,20 @@ def test_a_far_too_large_image_is_not_decoded(tmp_path, monkeypatch, limit):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
     with pytest.raises(DataError, match="img3.png cannot be read: it has more than"):
         read_frame(tmp_path / "img3.png", 8)
+
+
+def test_a_gap_in_files_that_count_from_one_moves_no_other_frame(tmp_path):
+    touch(tmp_path, *(f"img{n}.jpg" for n in range(1, 42) if n != 7))
+    found = recording(tmp_path, onset=46, offset=86)
+    assert found.renumbered
+    assert found.frames[66].name == "img21.jpg"
+    assert 52 not in found.frames
+
+
+def test_a_recording_cut_short_before_the_onset_is_not_taken_for_the_expression(
+    tmp_path,
+):
+    touch(tmp_path, *(f"img{n}.jpg" for n in range(1, 41)))
+    found = recording(tmp_path, onset=46, offset=186)
+    assert not found.renumbered
+    assert (found.first, found.last) == (1, 40)
