@@ -136,7 +136,7 @@ _RECIPES = {
 
 _PRESETS = {
     "paper": {},
-    # Minutes instead of days on two cores. So few steps want a smaller rate.
+    # Minutes on two cores. So few steps want a smaller rate.
     "small": {
         "width": 16,
         "stage_sizes": (1, 1, 1, 1),

@@ -2,7 +2,7 @@
 
 On accelerators a 3-D convolution is one primitive. On XLA's CPU backend that
 primitive is several times slower than the same sum written as 2-D convolutions and
-matrix products (``benchmarks/step.py`` measures it), so there ``conv3d`` takes one of
+matrix products, so there ``conv3d`` takes one of
 the forms below, by the layer's size. All forms compute the same numbers up to
 rounding, and so do their gradients (``tests/meranet_jax/test_conv.py``).
 
@@ -24,7 +24,7 @@ Triple = tuple[int, int, int]
 Pads = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 Lowering = Literal["primitive", "planes"]
 
-# Sizes at which one form overtakes another, measured on two cores with AVX-512.
+# Sizes at which one form overtakes another, measured on two cores of an AMD EPYC.
 _FEW_ROWS = 512  # output voxels below which explicit patches win
 _CACHED_BYTES = 16 << 20  # a sample's shifted copies, while they still pay
 _FEW_CHANNELS = 4  # C * O of the attention map's convolution, 2 to 1 channels
