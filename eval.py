@@ -29,6 +29,7 @@ def main(run: str, data_dir: str | None = None) -> None:
         classes=config.classes,
         min_frames=config.min_frames,
         size=config.size,
+        label=config.label,
     )
     fold = protocols.from_ids(split, clips)
     # One device serves any machine; the run may have had more than there are here.

@@ -9,7 +9,7 @@ import tyro
 from rich.console import Console
 
 from datasets import DataError
-from datasets.prepare import builder, prepare
+from datasets.prepare import Options, builder, prepare
 from meranet_jax import data, protocols, report, training
 from meranet_jax.checkpoint import Checkpoints
 from meranet_jax.config import Preset, TrainConfig, default_config
@@ -52,13 +52,17 @@ def main(config: TrainConfig, console: Console) -> None:
     """Prepare what is missing, train, test once, and say what came of it."""
     report.free_path(config)  # before the work, not after it
     records = prepare(
-        config.dataset, manual_dir=config.manual_dir, data_dir=config.data_dir
+        config.dataset,
+        manual_dir=config.manual_dir,
+        data_dir=config.data_dir,
+        options=Options(**config.record_options()),
     )
     clips = data.load(
         records,
         classes=config.classes,
         min_frames=config.min_frames,
         size=config.size,
+        label=config.label,
     )
     fold = protocols.holdout(
         clips,

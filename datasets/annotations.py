@@ -7,8 +7,9 @@ number or a missing value; nothing after this module knows of that.
 
 import csv
 import dataclasses
+import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import python_calamine
@@ -18,7 +19,7 @@ from datasets.errors import DataError
 SUFFIXES = (".xlsx", ".xls", ".csv")
 
 # What stands in a cell of a number that nobody could give.
-_MISSING = frozenset({"", "/", "\\", "null", "nan", "remake", "-1"})
+_MISSING = frozenset({"", "/", "\\", "null", "nan", "none", "remake", "-1"})
 
 # A header may stand below a title or notes, but not below this many rows.
 _HEADER_WITHIN = 30
@@ -26,7 +27,8 @@ _HEADER_WITHIN = 30
 _SUBJECT = re.compile(
     r"(?:(?:subject|sub|s)[\s_-]*)?([0-9]{1,6})(?:\.0+)?", re.IGNORECASE
 )
-_SUBJECT_FOLDER = re.compile(r"s(?:ub)?[0-9]+", re.IGNORECASE)
+# Folders below which frames lie and nothing else: sub01, s15, 15, spNO.1.
+_SUBJECT_FOLDER = re.compile(r"(?:s|sub)?[0-9]{1,3}", re.IGNORECASE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,24 +36,28 @@ class Annotation:
     """One expression, as one row of the table describes it.
 
     Attributes:
+      table: name of the table's file.
       number: the table's row, counted as a spreadsheet program counts it.
       subject: canonical, ``sub01``.
-      clip: name of the clip's folder, as the table writes it.
+      clip: name of the clip, as the table writes it.
       onset: number of the expression's first frame.
       apex: number of its strongest frame, None where the table gives none.
-      offset: number of its last frame.
+      offset: number of its last frame, None where the table gives none.
       emotion: lower case, otherwise as the table writes it.
       action_units: as the table writes them, ``4+L10``.
+      beside: what the data set has beyond these, as text by field.
     """
 
+    table: str
     number: int
     subject: str
     clip: str
     onset: int
     apex: int | None
-    offset: int
+    offset: int | None
     emotion: str
     action_units: str
+    beside: Mapping[str, str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,12 +65,14 @@ class LeftOut:
     """What does not become a record, and why.
 
     Attributes:
-      row: the table's row; None for a folder that no row names.
+      table: name of the table's file; None for frames that no row names.
+      row: the table's row; None for frames that no row names.
       subject: canonical where it can be read, else as it is written.
       clip: name of the clip.
       reason: a sentence for the user.
     """
 
+    table: str | None
     row: int | None
     subject: str
     clip: str
@@ -87,11 +95,33 @@ def canonical_subject(value: object) -> str | None:
     return f"sub{int(match[1]):02d}" if match else None
 
 
+@dataclasses.dataclass(frozen=True)
+class Columns:
+    """Where a data set's tables keep what.
+
+    Attributes:
+      headers: for each field its column's headers, any of which will do; compared
+        without regard to case, blanks and underscores. Fields that ``Annotation`` has
+        not go to ``beside``.
+      optional: fields that a table may lack.
+      order: the fields by position, for sheets without a header; empty if the data set
+        has none such. None stands for a column that is not read.
+      zero_is_missing: whether 0 in a cell of a frame's number says that there is none.
+      subject: what makes a cell a canonical subject.
+    """
+
+    headers: Mapping[str, Sequence[str]]
+    optional: frozenset[str] = frozenset()
+    order: tuple[str | None, ...] = ()
+    zero_is_missing: bool = False
+    subject: Callable[[object], str | None] = canonical_subject
+
+
 def folders_under(root: Path, depth: int) -> Iterator[Path]:
     """``root`` and the folders up to ``depth`` below it, the nearest first.
 
     Folders of subjects are not entered, since frames and nothing else lie below them,
-    nor are those that the archivers of macOS add.
+    nor are those that the archivers of macOS add, nor those that may not be read.
     """
     level, seen = [root], set()
     for _ in range(depth + 1):
@@ -100,22 +130,38 @@ def folders_under(root: Path, depth: int) -> Iterator[Path]:
             if (real := folder.resolve()) in seen:
                 continue  # a link that leads back
             seen.add(real)
+            try:
+                inside = subfolders(folder)
+            except PermissionError:
+                if folder is root:
+                    raise
+                continue
             yield folder
             below += [
                 child
-                for child in sorted(folder.iterdir())
-                if child.is_dir()
-                and not child.name.startswith((".", "__MACOSX"))
+                for child in inside
+                if not child.name.startswith("__MACOSX")
                 and not _SUBJECT_FOLDER.fullmatch(child.name)
             ]
         level = below
 
 
-def find_tables(manual_dir: Path) -> list[Path]:
-    """Every table up to three folders below ``manual_dir``, the nearest first."""
+def subfolders(parent: Path) -> list[Path]:
+    """The folders in ``parent`` by name, but for hidden ones."""
+    with os.scandir(parent) as entries:
+        names = [
+            entry.name
+            for entry in entries
+            if not entry.name.startswith(".") and entry.is_dir()
+        ]
+    return [parent / name for name in sorted(names)]
+
+
+def find_tables(manual_dir: Path, depth: int = 4) -> list[Path]:
+    """Every table up to ``depth`` folders below ``manual_dir``, the nearest first."""
     return [
         path
-        for folder in folders_under(manual_dir, depth=3)
+        for folder in folders_under(manual_dir, depth)
         for path in sorted(folder.iterdir())
         if path.suffix.lower() in SUFFIXES
         and not path.name.startswith((".", "~$"))  # open in a spreadsheet program
@@ -123,32 +169,64 @@ def find_tables(manual_dir: Path) -> list[Path]:
     ]
 
 
-def read_table(path: Path, headers: Mapping[str, str]) -> Table:
+def read_table(path: Path, columns: Columns) -> Table:
     """Reads the first sheet of ``path`` that has the columns.
-
-    Args:
-      path: an .xlsx, .xls or .csv file.
-      headers: for each field of ``Annotation`` after ``number`` its column's header;
-        compared without regard to case, blanks and underscores.
 
     Raises:
       DataError: if the file cannot be read or no sheet of it has the columns.
     """
     found = []
     for sheet, cells in _sheets(path):
+        if _is_headerless(cells, columns.order):
+            places = {
+                field: place
+                for place, field in enumerate(columns.order)
+                if field is not None
+            }
+            return _table(path, sheet, cells, 0, places, columns)
         for index, header in enumerate(cells[:_HEADER_WITHIN]):
-            names = [_normal(cell) for cell in header]
-            if all(_normal(name) in names for name in headers.values()):
-                columns = {
-                    field: names.index(_normal(name)) for field, name in headers.items()
-                }
-                return _table(path, sheet, cells, index + 1, columns)
+            places = _places(header, columns)
+            if places is not None:
+                return _table(path, sheet, cells, index + 1, places, columns)
         found.append(f"{sheet!r}: {_columns_found(cells)}")
+    needed = [
+        " or ".join(names)
+        for field, names in columns.headers.items()
+        if field not in columns.optional
+    ]
     raise DataError(
         f"The table {path} lacks columns that are needed.\n"
         f"Found in its sheets: {'; '.join(found) or 'no sheet'}.\n"
-        f"Expected in one sheet: {', '.join(headers.values())}.\n"
-        "Give the columns these names, or take the table that came with the data set."
+        f"Expected in one sheet: {', '.join(needed)}"
+        + (f", or {len(columns.order)} columns without a header" * bool(columns.order))
+        + ".\nGive the columns these names, or take the table that came with the data "
+        "set."
+    )
+
+
+def _places(header: Sequence[object], columns: Columns) -> dict[str, int] | None:
+    """The column of each field, None if this row is no header."""
+    names = [_normal(cell) for cell in header]
+    places = {}
+    for field, spellings in columns.headers.items():
+        there = [names.index(s) for s in map(_normal, spellings) if s in names]
+        if there:
+            places[field] = there[0]
+        elif field not in columns.optional:
+            return None
+    return places
+
+
+def _is_headerless(cells: Sequence[Sequence[object]], order: Sequence) -> bool:
+    """Whether a sheet begins with an expression: a numeric first cell tells."""
+    first = next((row for row in cells if any(map(_text, row))), ())
+    width = max((i for i, cell in enumerate(first, 1) if _text(cell)), default=0)
+    return (
+        bool(order)
+        # A data set's last columns may be blank in a row.
+        and len(order) - 2 <= width <= len(order)
+        and canonical_subject(_text(first[0])) is not None
+        and re.fullmatch(r"[0-9]+", _text(first[order.index("onset")])) is not None
     )
 
 
@@ -157,57 +235,79 @@ def _table(
     sheet: str,
     cells: Sequence[Sequence[object]],
     start: int,
-    columns: Mapping[str, int],
+    places: Mapping[str, int],
+    columns: Columns,
 ) -> Table:
     rows, left_out = [], []
     for number, row in enumerate(cells[start:], start=start + 1):
         if not any(_text(cell) for cell in row):
             continue
         fields = {
-            field: row[column] if column < len(row) else ""
-            for field, column in columns.items()
+            field: row[place] if place < len(row) else ""
+            for field, place in places.items()
         }
         try:
-            rows.append(_annotation(number, fields))
+            rows.append(_annotation(path.name, number, fields, columns))
         except ValueError as error:
-            subject = canonical_subject(fields["subject"]) or _text(fields["subject"])
-            left_out.append(LeftOut(number, subject, _text(fields["clip"]), str(error)))
+            subject = columns.subject(fields["subject"]) or _text(fields["subject"])
+            clip = _text(fields["clip"])
+            left_out.append(LeftOut(path.name, number, subject, clip, str(error)))
     return Table(path, sheet, tuple(rows), tuple(left_out))
 
 
-def _annotation(number: int, fields: Mapping[str, object]) -> Annotation:
-    subject = canonical_subject(fields["subject"])
+def _annotation(
+    table: str, number: int, fields: dict[str, object], columns: Columns
+) -> Annotation:
+    fields = dict(fields)
+    subject = columns.subject(written := fields.pop("subject"))
     if subject is None:
-        raise ValueError(f"subject {_text(fields['subject'])!r} is not a number")
-    if not (clip := _text(fields["clip"])):
+        raise ValueError(f"subject {_text(written)!r} is none of this data set's")
+    if not (clip := _text(fields.pop("clip"))):
         raise ValueError("the row names no clip")
     onset, apex, offset = (
-        _frame(field, fields[field]) for field in ("onset", "apex", "offset")
+        _frame(field, fields.pop(field), columns.zero_is_missing)
+        for field in ("onset", "apex", "offset")
     )
-    if onset is None or offset is None:
-        raise ValueError(f"the {'onset' if onset is None else 'offset'} is missing")
-    if offset < onset:
+    if onset is None:
+        raise ValueError("the onset is missing")
+    if offset is None and apex is None:
+        raise ValueError("both the apex and the offset are missing")
+    if offset is not None and offset < onset:
         raise ValueError(f"the offset {offset} lies before the onset {onset}")
     return Annotation(
+        table=table,
         number=number,
         subject=subject,
         clip=clip,
         onset=onset,
         apex=apex,
         offset=offset,
-        emotion=_text(fields["emotion"]).lower(),
-        action_units=_text(fields["action_units"]),
+        emotion=_text(fields.pop("emotion", "")).lower(),
+        action_units=_text(fields.pop("action_units", "")),
+        beside={field: _text(cell) for field, cell in fields.items()},
     )
 
 
-def _frame(field: str, cell: object) -> int | None:
-    text = _text(cell)
+def frame_number(text: str) -> int | None:
+    """The number that a cell gives, None where it gives none.
+
+    Raises:
+      ValueError: if it is neither a number nor a sign that one is missing.
+    """
     if text.lower() in _MISSING:
         return None
     match = re.fullmatch(r"([0-9]{1,9})(?:\.0*)?", text)
     if not match:
-        raise ValueError(f"the {field} {text!r} is not a frame number")
+        raise ValueError(f"{text!r} is not a frame number")
     return int(match[1])
+
+
+def _frame(field: str, cell: object, zero_is_missing: bool) -> int | None:
+    try:
+        number = frame_number(_text(cell))
+    except ValueError as error:
+        raise ValueError(f"the {field} {error}") from None
+    return None if number == 0 and zero_is_missing else number
 
 
 def _text(cell: object) -> str:
@@ -251,10 +351,11 @@ def _sheets(path: Path) -> Iterator[tuple[str, list[list[object]]]]:
 def _csv_cells(path: Path) -> list[list[object]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            first = file.readline()
+            # Spreadsheet programs write what their user's country is used to. A title
+            # may hold one of these too, but no more of them than all the rows.
+            start = "".join(file.readline() for _ in range(_HEADER_WITHIN))
+            delimiter = max(",;\t", key=start.count)
             file.seek(0)
-            # Spreadsheet programs write what their user's country is used to.
-            delimiter = max(",;\t", key=first.count)
             return list(csv.reader(file, delimiter=delimiter))
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(

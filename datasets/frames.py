@@ -1,24 +1,28 @@
-"""Folders of frames: found by their layout, numbered, read and resized.
+"""Releases of a data set on disk, and the frames in them by number.
 
 Frames go by their number in the recording and never by the order of their names,
 in which img10 stands before img2.
 """
 
+import contextlib
 import dataclasses
+import itertools
 import os
 import re
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-import imageio.v3 as iio
+import av
+import cv2
 import numpy as np
+from av.video.reformatter import VideoReformatter
 from PIL import Image
 
-from datasets.annotations import canonical_subject, folders_under
+from datasets.annotations import canonical_subject, folders_under, subfolders
 from datasets.errors import DataError
 
-# Three folders that a user or an archive puts around the layout's own, which may in
+# Three folders that a user or an archive puts around the release's own, which may in
 # turn hold itself: Cropped-updated/Cropped/Cropped.
 _DEPTH = 6
 
@@ -27,31 +31,201 @@ _IMAGE = re.compile(
     re.IGNORECASE,
 )
 _COPY = re.compile(r"\s*\([0-9]+\)$")  # what file managers append to a second copy
+_VIDEOS = (".avi", ".mp4", ".mov", ".mkv")
+_ARCHIVES = (".zip", ".rar", ".7z", ".tar", ".gz")
+
+# Missing frames that are bridged by their neighbours; more are an end of the recording.
+_HOLE = 2
+
+# Frames of a video: ten minutes at CASME II's 200 a second.
+_LONGEST = 120_000
+
+# A picture that would not fit in memory is refused and not only warned of. Here, for
+# the whole process, since warnings.catch_warnings is not safe in threads.
+warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
+
+# Clips are read side by side already.
+cv2.setNumThreads(1)
+
+
+def _plain(subject: str, name: str) -> tuple[str | None, str]:
+    return canonical_subject(subject), name.casefold()
+
+
+@dataclasses.dataclass(frozen=True)
+class Release:
+    """A form in which a data set is passed on: subjects' folders of clips.
+
+    Attributes:
+      name: what it is called here and in messages.
+      parts: the names of the folder that holds the subjects, compared without regard
+        to case, blanks, hyphens and underscores. More than one tuple where the release
+        comes in several parts, of which each has some of the subjects.
+      cropped: whether its frames are faces already.
+      whole: whether a clip is the full recording, and not onset to offset alone.
+      of_folder: the subject and the clip that a clip's folder or video holds, from the
+        names of the subject's folder and of its own.
+      of_clip: the same name of a clip from what the table calls it.
+    """
+
+    name: str
+    parts: tuple[tuple[str, ...], ...]
+    cropped: bool = False
+    whole: bool = False
+    of_folder: Callable[[str, str], tuple[str | None, str]] = _plain
+    of_clip: Callable[[str], str] = str.casefold
 
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """A folder of subjects' folders of clips' folders of frames.
+    """A release as it was found on disk.
 
     Attributes:
-      name: which of the data set's layouts it is.
-      root: the folder that holds the subjects.
-      clips: the clip folders by canonical subject and case-folded clip name.
-      doubles: folders of a clip that has one in ``clips`` already.
+      release: which one.
+      roots: the folders that hold the subjects, one for each part that was found.
+      clips: folders and videos by canonical subject and clip.
+      doubles: folders and videos of a clip that has one in ``clips`` already.
     """
 
-    name: str
-    root: Path
+    release: Release
+    roots: tuple[Path, ...]
     clips: Mapping[tuple[str, str], Path]
     doubles: tuple[Path, ...]
 
-    def folder(self, subject: str, clip: str) -> Path | None:
-        """The folder of a clip, None if there is none.
+    def source(self, subject: str, clip: str) -> Path | None:
+        """A clip's folder or video, None if there is none.
 
         The name is looked up and never made part of a path, so that no table can
         point outside.
         """
-        return self.clips.get((subject, clip.casefold()))
+        return self.clips.get((subject, self.release.of_clip(clip)))
+
+    def held(self, wanted: Sequence[tuple[str, str]]) -> int:
+        """How many of these subjects' clips there are."""
+        return sum(self.source(*clip) is not None for clip in wanted)
+
+    def within(self, manual_dir: Path) -> str:
+        """The roots as a user knows them, below ``manual_dir``."""
+        return ", ".join(str(root.relative_to(manual_dir)) for root in self.roots)
+
+
+def find_layouts(manual_dir: Path, releases: Sequence[Release]) -> list[list[Layout]]:
+    """What of these releases lies under ``manual_dir``, the nearest first.
+
+    Returns:
+      A list for each part of a release of which anything was found, with all the
+      folders that are called so.
+    """
+    spellings = {
+        _normal(spelling): (release, part)
+        for release in releases
+        for part, all_ in enumerate(release.parts)
+        for spelling in all_
+    }
+    found: dict[tuple[str, int], list[Layout]] = {}
+    for folder in folders_under(manual_dir, _DEPTH):
+        inside = folder.relative_to(manual_dir).parts
+        # From the inside out: what is nearest to the frames says what they are.
+        names = map(_normal, [*reversed(inside), *_names(manual_dir)])
+        meant = next((spellings[n] for n in names if n in spellings), None)
+        if meant is None:
+            continue
+        release, part = meant
+        clips, doubles = _clips_in(folder, release)
+        if clips:
+            layout = Layout(release, (folder,), clips, doubles)
+            found.setdefault((release.name, part), []).append(layout)
+    return list(found.values())
+
+
+def choose_layout(
+    manual_dir: Path, releases: Sequence[Release], wanted: Sequence[tuple[str, str]]
+) -> tuple[Layout, list[str]]:
+    """The layout to take, and what a user should know of the choice.
+
+    The first in the order of ``releases`` that holds at least half as many of the
+    table's clips as the fullest; what holds fewer may be another data set's, or a
+    sample. Of two of one name the fuller.
+
+    Args:
+      manual_dir: where to look.
+      releases: those that may be taken, the preferred first.
+      wanted: the subjects and clips that the table names.
+
+    Raises:
+      DataError: if none holds any of them.
+    """
+    parts = find_layouts(manual_dir, releases)
+    joined: dict[str, list[Layout]] = {}
+    for layouts in parts:
+        fullest = max(layouts, key=lambda layout: layout.held(wanted))
+        joined.setdefault(fullest.release.name, []).append(fullest)
+    candidates = [
+        joined_layout
+        for release in releases
+        if release.name in joined
+        and (joined_layout := _join(joined[release.name])).held(wanted)
+    ]
+    if not candidates:
+        raise DataError(_nothing_found(manual_dir, releases, parts, wanted))
+    most = max(layout.held(wanted) for layout in candidates)
+    chosen = next(c for c in candidates if 2 * c.held(wanted) >= most)
+    notes = [
+        f"{layout.within(manual_dir)} ({layout.held(wanted)} of the table's "
+        f"{len(wanted)} expressions) was not read"
+        for layouts in parts
+        for layout in layouts
+        if layout.roots[0] not in chosen.roots
+    ]
+    return chosen, notes
+
+
+def _join(layouts: Sequence[Layout]) -> Layout:
+    """The parts of a release as one."""
+    clips, doubles = {}, []
+    for layout in layouts:
+        doubles += layout.doubles
+        for key, source in layout.clips.items():
+            if clips.setdefault(key, source) != source:
+                doubles.append(source)
+    roots = tuple(root for layout in layouts for root in layout.roots)
+    return Layout(layouts[0].release, roots, clips, tuple(doubles))
+
+
+def _nothing_found(manual_dir, releases, parts, wanted) -> str:
+    found = [
+        layout.within(manual_dir) or "." for layouts in parts for layout in layouts
+    ]
+    lines = [
+        f"No frames of the table's clips were found in {manual_dir}.",
+        f"Found without any of these clips: {', '.join(found) or 'nothing'}.",
+        f"Expected, up to three folders deep: {' or '.join(r.name for r in releases)}, "
+        f"with a folder for each subject ({wanted[0][0]}) and in it one for each clip "
+        f"({wanted[0][1]}).",
+    ]
+    packed = [
+        str(path.relative_to(manual_dir))
+        for folder in folders_under(manual_dir, depth=2)
+        for path in sorted(folder.iterdir())
+        if path.suffix.lower() in _ARCHIVES
+    ]
+    if packed:
+        lines.append(f"Found packed: {', '.join(packed[:5])}.")
+    others = [
+        str(folder.relative_to(manual_dir))
+        for folder in folders_under(manual_dir, _DEPTH)
+        if any(map(canonical_subject, (f.name for f in subfolders(folder))))
+        and all(folder not in layout.roots for layouts in parts for layout in layouts)
+    ]
+    if others:
+        lines.append(
+            f"Folders of subjects with another name: {', '.join(others[:5])}; give "
+            "them the name of what they hold."
+        )
+    lines.append(
+        "Unpack the archives there, or give the folder in which they are unpacked."
+    )
+    return "\n".join(lines)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,89 +233,62 @@ class Recording:
     """The frames of a clip by their number, ascending.
 
     Attributes:
-      frames: image files by number.
-      renumbered: whether the files count from 1 at the onset, so that the numbers here
-        are those of the table and not those of the files.
+      source: the folder or the video.
+      places: by number the image's file, or the frame's place in the video.
+      renumbered: whether the source counts from 1 at the onset, so that the numbers
+        here are those of the table and not its own.
     """
 
-    frames: Mapping[int, Path]
+    source: Path
+    places: Mapping[int, Path | int]
     renumbered: bool
 
     @property
     def first(self) -> int:
-        return next(iter(self.frames))
+        return next(iter(self.places))
 
     @property
     def last(self) -> int:
-        return next(reversed(self.frames))
+        return next(reversed(self.places))
 
+    def around(self, number: int) -> "Recording | None":
+        """The run of frames that ``number`` is in; None if it is in none.
 
-def find_layouts(manual_dir: Path, names: Mapping[str, Sequence[str]]) -> list[Layout]:
-    """Every layout under ``manual_dir``, the nearest first.
+        Up to two missing frames are bridged. A larger hole is an end: what lies beyond
+        it may be another expression.
+        """
+        runs: list[dict] = []
+        previous = None
+        for n, place in self.places.items():
+            if previous is None or n - previous > _HOLE + 1:
+                runs.append({})
+            runs[-1][n] = place
+            previous = n
+        for run in runs:
+            if next(iter(run)) <= number <= next(reversed(run)):
+                return dataclasses.replace(self, places=run)
+        return None
 
-    Args:
-      manual_dir: where to look; itself included.
-      names: for each layout the names of its folder, compared without regard to case,
-        hyphens and underscores.
-    """
-    spellings = {
-        _normal(spelling): layout for layout, all_ in names.items() for spelling in all_
-    }
-    found = []
-    for folder in folders_under(manual_dir, _DEPTH):
-        inside = folder.relative_to(manual_dir).parts
-        # From the inside out: what is nearest to the frames says what they are.
-        parts = [*reversed(inside), manual_dir.resolve().name]
-        name = next((spellings[p] for p in map(_normal, parts) if p in spellings), None)
-        if name is None:
-            continue
-        clips, doubles = _clip_folders(folder)
-        if clips:
-            found.append(Layout(name, folder, clips, doubles))
-    return found
+    def nearest(self, number: int) -> int:
+        """The number of the frame nearest to ``number``, of two the earlier."""
+        return min(self.places, key=lambda n: (abs(n - number), n))
 
+    def frames(self, numbers: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
+        """Reads the frames of these numbers, each once, ascending.
 
-def choose_layout(
-    manual_dir: Path,
-    names: Mapping[str, Sequence[str]],
-    wanted: Sequence[tuple[str, str]],
-) -> tuple[Layout, list[str]]:
-    """The layout to take, and what a user should know of the choice.
+        Yields:
+          The number and uint8 [H, W, 3].
 
-    The first in the order of ``names`` that holds clips which the table names; of two
-    of one name, of which one may be another data set's, the one that holds more.
-
-    Args:
-      manual_dir: where to look.
-      names: as of ``find_layouts``.
-      wanted: the subjects and clips that the table names.
-
-    Raises:
-      DataError: if no layout holds any of them.
-    """
-    found = find_layouts(manual_dir, names)
-    held = [
-        sum(layout.folder(*clip) is not None for clip in wanted) for layout in found
-    ]
-    order = list(names)
-    usable = [index for index, count in enumerate(held) if count]
-    if not usable:
-        roots = [str(layout.root.relative_to(manual_dir)) for layout in found]
-        raise DataError(
-            f"No frames of the table's clips were found in {manual_dir}.\n"
-            f"Found without any of these clips: {', '.join(roots) or 'nothing'}.\n"
-            f"Expected, up to three folders deep: {' or '.join(names)}, with a folder "
-            f"for each subject (sub01) and in it one for each clip ({wanted[0][1]}).\n"
-            "Unpack the archives there, or give the folder in which they are unpacked."
-        )
-    best = min(usable, key=lambda index: (order.index(found[index].name), -held[index]))
-    notes = [
-        f"{layout.root.relative_to(manual_dir)} ({count} of the table's {len(wanted)} "
-        "clips) was not read"
-        for index, (count, layout) in enumerate(zip(held, found, strict=True))
-        if index != best
-    ]
-    return found[best], notes
+        Raises:
+          DataError: if one cannot be read.
+        """
+        wanted = sorted(set(numbers))
+        if not self.source.is_dir():
+            numbers_at = {self.places[number]: number for number in wanted}
+            yield from _video_frames(self.source, numbers_at)
+            return
+        for number in wanted:
+            yield number, read_image(self.places[number])
 
 
 def numbered_frames(folder: Path) -> dict[int, Path]:
@@ -161,98 +308,167 @@ def numbered_frames(folder: Path) -> dict[int, Path]:
     return dict(sorted(frames.items()))
 
 
-def recording(folder: Path, onset: int, offset: int) -> Recording:
-    """The frames of ``folder``, numbered as the table numbers them.
+def recording(source: Path, onset: int, offset: int | None) -> Recording:
+    """The frames of a folder or a video, numbered as the table numbers them.
 
     A folder holds the full recording, or onset to offset with the recording's
-    numbers; then the numbers are kept. Some copies count from 1 at the onset: where
-    the numbers end before the offset and span just as many frames as onset to offset,
-    they are moved there. Anything else that begins at 1 may be a recording that was
-    cut short, whose frames would get another moment's label.
+    numbers; then the numbers are kept. Some copies, and all videos, count from 1 at
+    the onset: where the numbers end before the offset and span just as many frames as
+    onset to offset, they are moved there. Anything else that begins at 1 may be a
+    recording that was cut short, whose frames would get another moment's label.
 
     Raises:
-      DataError: if there is no frame.
+      DataError: if there is no frame or the source may not be read.
     """
-    frames = numbered_frames(folder)
-    if not frames:
+    try:
+        if source.is_dir():
+            places = numbered_frames(source)
+        else:
+            places = {index + 1: index for index in range(_video_length(source))}
+    except PermissionError as error:
+        raise DataError(f"{source.name} may not be read") from error
+    if not places:
         raise DataError("its folder holds no frames")
-    first, last = next(iter(frames)), next(reversed(frames))
-    spans = last - first == offset - onset
-    renumbered = first <= 1 < onset and last < offset and spans
+    first, last = next(iter(places)), next(reversed(places))
+    spans = offset is not None and last - first == offset - onset
+    renumbered = spans and first <= 1 < onset and last < offset
     if renumbered:  # moved and not counted anew: a missing frame stays missing
-        frames = {number - first + onset: path for number, path in frames.items()}
-    return Recording(frames, renumbered)
+        places = {number - first + onset: place for number, place in places.items()}
+    return Recording(source, places, renumbered)
 
 
-def read_clip(
-    frames: Mapping[int, Path], numbers: Iterable[int], size: int
-) -> np.ndarray:
-    """Reads the frames of these numbers, each file once.
+def read_image(path: Path) -> np.ndarray:
+    """Reads an image as RGB.
 
-    Returns:
-      uint8 [T, size, size, 3]
-
-    Raises:
-      DataError: if one is missing or cannot be read.
-    """
-    images = {}
-    for number in numbers:
-        if number not in frames:
-            raise DataError(f"frame {number} is missing")
-        if number not in images:
-            images[number] = read_frame(frames[number], size)
-    return np.stack([images[number] for number in numbers])
-
-
-def read_frame(path: Path, size: int) -> np.ndarray:
-    """Reads an image as RGB and averages its areas down to ``size`` by ``size``.
+    By Pillow itself, since imageio's plugin takes twice as long for the same bytes.
 
     Returns:
-      uint8 [size, size, 3]
+      uint8 [H, W, 3]
 
     Raises:
       DataError: if the file is unreadable, truncated or far too large.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = iio.imread(path, plugin="pillow", index=0, mode="RGB")
-    except Exception as error:  # damaged files make decoders raise anything
-        cause = error.__cause__ or error  # imageio hides what Pillow raised
-        if isinstance(
-            cause, (Image.DecompressionBombWarning, Image.DecompressionBombError)
-        ):
-            what = f"it has more than {Image.MAX_IMAGE_PIXELS} pixels"
-        else:
-            what = f"it is damaged or no image ({type(cause).__name__})"
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"))
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        what = f"it has more than {Image.MAX_IMAGE_PIXELS} pixels"
         raise DataError(f"{path.name} cannot be read: {what}") from error
-    # A box filter of the scale's width weighs every pixel once, so nothing aliases.
-    resized = Image.fromarray(image).resize((size, size), Image.Resampling.BOX)
-    return np.asarray(resized)
+    except PermissionError as error:
+        raise DataError(f"{path.name} cannot be read: permission denied") from error
+    except Exception as error:  # damaged files make decoders raise anything
+        what = f"it is damaged or no image ({type(error).__name__})"
+        raise DataError(f"{path.name} cannot be read: {what}") from error
 
 
-def _clip_folders(
-    root: Path,
+def resize(image: np.ndarray, size: int) -> np.ndarray:
+    """Averages the areas of uint8 [H, W, 3] down to [size, size, 3].
+
+    Each pixel counts with the share of it that falls on a new one, so that nothing
+    aliases and a motion of a pixel keeps its size. An image that is smaller is
+    interpolated.
+    """
+    shrinks = min(image.shape[:2]) >= size
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return cv2.resize(image, (size, size), interpolation=method)
+
+
+def _video_length(path: Path) -> int:
+    """The frames that a video says it has; those of one that doesn't say are counted.
+
+    Raises:
+      DataError: if it is no video, or one that is far too large.
+    """
+    with _opened(path) as (container, stream):
+        if stream.width * stream.height > Image.MAX_IMAGE_PIXELS:
+            raise DataError(
+                f"{path.name} cannot be read: its frames have more than "
+                f"{Image.MAX_IMAGE_PIXELS} pixels"
+            )
+        length = stream.frames
+        if length <= 0:
+            counted = itertools.islice(container.decode(stream), _LONGEST + 1)
+            length = sum(1 for _ in counted)
+        if length > _LONGEST:
+            raise DataError(f"{path.name} has more than {_LONGEST} frames")
+        return length
+
+
+def _video_frames(
+    path: Path, numbers_at: Mapping[int, int]
+) -> Iterator[tuple[int, np.ndarray]]:
+    """The frames at these places of a video, with their numbers, in order.
+
+    By PyAV itself, since imageio's plugin converts every frame, needed or not.
+    """
+    last = max(numbers_at)
+    reformatter = (
+        VideoReformatter()
+    )  # once, since to make one costs more than to use it
+    with _opened(path) as (container, stream):
+        for place, frame in enumerate(container.decode(stream)):
+            if place in numbers_at:
+                frame = reformatter.reformat(frame, format="rgb24")
+                yield numbers_at[place], frame.to_ndarray()
+            if place == last:
+                return
+    raise DataError(f"{path.name} ends before frame {numbers_at[last]}")
+
+
+@contextlib.contextmanager
+def _opened(path: Path):
+    """The container and its first video stream.
+
+    What a decoder raises of a damaged video, whatever it is, becomes DataError.
+    """
+    try:
+        with av.open(path) as container:
+            stream = container.streams.video[0]
+            # Clips are read side by side already.
+            stream.codec_context.thread_count = 1
+            yield container, stream
+    except DataError:
+        raise
+    except Exception as error:
+        raise DataError(
+            f"{path.name} cannot be read: it is damaged or no video "
+            f"({type(error).__name__})"
+        ) from error
+
+
+def _clips_in(
+    root: Path, release: Release
 ) -> tuple[dict[tuple[str, str], Path], tuple[Path, ...]]:
     clips, doubles = {}, []
-    for subject_folder in _folders(root):
-        subject = canonical_subject(subject_folder.name)
-        if subject is None:
+    for subject_folder in subfolders(root):
+        if canonical_subject(subject_folder.name) is None:
             continue
-        for folder in _folders(subject_folder):
-            if clips.setdefault((subject, folder.name.casefold()), folder) != folder:
-                doubles.append(folder)
+        folders, videos = _folders_and_videos(subject_folder)
+        for source in folders:
+            key = release.of_folder(subject_folder.name, source.name)
+            if key[0] and clips.setdefault(key, source) != source:
+                doubles.append(source)
+        for source in videos:  # where there are frames too, they are meant
+            key = release.of_folder(subject_folder.name, source.stem)
+            if key[0]:
+                clips.setdefault(key, source)
     return clips, tuple(doubles)
 
 
-def _folders(parent: Path) -> list[Path]:
-    with os.scandir(parent) as entries:
-        names = [
-            entry.name
-            for entry in entries
-            if entry.is_dir() and not entry.name.startswith(".")
-        ]
-    return [parent / name for name in sorted(names)]
+def _folders_and_videos(parent: Path) -> tuple[list[Path], list[Path]]:
+    try:
+        folders = subfolders(parent)
+        files = sorted(p for p in parent.iterdir() if p.suffix.lower() in _VIDEOS)
+    except PermissionError:
+        return [], []
+    videos = [path for path in files if path.is_file() and path.name[0] != "."]
+    return folders, videos
+
+
+def _names(folder: Path) -> list[str]:
+    """A folder's name, then that of the one it is in, for releases of two levels."""
+    resolved = folder.resolve()
+    return [resolved.name, resolved.parent.name]
 
 
 def _normal(name: str) -> str:

@@ -6,45 +6,126 @@ takes for whole.
 """
 
 import contextlib
+import dataclasses
 import difflib
 import importlib
 import os
+import shutil
 import sys
 from pathlib import Path
 
+import filelock
 import tensorflow_datasets as tfds
 import tyro
+from tensorflow_datasets.core import shuffle
 
+from datasets.clips import ClipConfig, Sampling
+from datasets.copies import CopyBuilder, Crop
 from datasets.errors import DataError
 
 # In the order of the README.
-NAMES = ("synthetic", "casme2")
+NAMES = ("synthetic", "casme", "casme2", "cas_me_2")
 
 # array_record reads any clip at once, whatever the shard; small shards let several
 # processes write and copy them side by side.
 _SHARD_BYTES = 64 << 20
 
+# What TFDS keeps in memory to put records into their order, a gibibyte unless told;
+# beyond it they lie on disk until the end. The order is the same.
+shuffle.MAX_MEM_BUFFER_SIZE = 256 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What a clip is; each is the data set's own unless given."""
+
+    sampling: Sampling | None = None
+    """apex: a window around the apex. uniform: evenly from onset to offset. tim: as
+    many, interpolated (temporal interpolation model)."""
+    frames: int | None = None
+    """Frames of a clip."""
+    window: int | None = None
+    """Frames around the apex that they are drawn from."""
+    size: int | None = None
+    """Height and width of a clip in pixels."""
+    crop: Crop | None = None
+    """provided: the data set's own cropped release. detect: find faces in a raw one.
+    none: whole frames. auto: the first of these that the copy allows."""
+    margin: float | None = None
+    """Added around a detected face on each side, as a share of it."""
+    release: str | None = None
+    """The release to read, as the data set's page names it."""
+    table: str | None = None
+    """File name of the table to read."""
+    expressions: str | None = None
+    """cas_me_2 alone: micro, macro or both."""
+
+    def given(self) -> dict[str, object]:
+        """Those that are not left to the data set."""
+        fields = dataclasses.asdict(self)
+        return {name: value for name, value in fields.items() if value is not None}
+
 
 def builder(
-    name: str, data_dir: str | os.PathLike | None = None
+    name: str,
+    data_dir: str | os.PathLike | None = None,
+    options: Options = Options(),  # noqa: B008 (it is frozen)
 ) -> tfds.core.DatasetBuilder:
-    """The builder of ``name`` or ``name/config``.
+    """The builder of ``name`` or ``name/config``, as ``options`` change it.
+
+    A changed configuration has its own name and with it its own folder, so that no
+    records replace others.
 
     Raises:
-      DataError: if there is no such data set or configuration.
+      DataError: if there is no such data set, configuration or option, or its value is
+        none.
     """
-    dataset, _, config = name.partition("/")
-    if dataset not in NAMES:
-        raise DataError(_unknown("data set", dataset, NAMES))
-    module = importlib.import_module(f"datasets.{dataset}.{dataset}_dataset_builder")
-    configs = module.Builder.builder_configs
-    if config and config not in configs:
-        raise DataError(_unknown(f"configuration of {dataset}", config, configs))
-    return module.Builder(
-        config=config or None,
+    return builder_class(name)(
+        config=configuration(name, options),
         data_dir=None if data_dir is None else os.path.expanduser(data_dir),
         file_format="array_record",
     )
+
+
+def builder_class(name: str) -> type[tfds.core.DatasetBuilder]:
+    """The class of ``name`` or ``name/config``.
+
+    Raises:
+      DataError: if there is no such data set.
+    """
+    dataset = name.partition("/")[0]
+    if dataset not in NAMES:
+        raise DataError(_unknown("data set", dataset, NAMES))
+    module = importlib.import_module(f"datasets.{dataset}.{dataset}_dataset_builder")
+    return module.Builder
+
+
+def configuration(name: str, options: Options) -> ClipConfig:
+    """The configuration of ``name`` or ``name/config``, as ``options`` change it.
+
+    Raises:
+      DataError: if there is no such data set, configuration or option, or its value is
+        none.
+    """
+    configs = builder_class(name).builder_configs
+    dataset, _, config = name.partition("/")
+    if config and config not in configs:
+        raise DataError(_unknown(f"configuration of {dataset}", config, configs))
+    chosen = configs[config or next(iter(configs))]
+    fields = {field.name for field in dataclasses.fields(chosen)}
+    given = options.given()
+    for option in given:
+        if option not in fields:
+            valid = [f.name for f in dataclasses.fields(Options) if f.name in fields]
+            raise DataError(
+                f"{dataset} has no --{option}; it has --{', --'.join(valid)}."
+            )
+    if all(getattr(chosen, option) == value for option, value in given.items()):
+        return chosen
+    changed = dataclasses.replace(chosen, **given)
+    changed.name = changed.full_name()
+    changed.description = f"{chosen.name}, changed: {given}"
+    return changed
 
 
 def prepare(
@@ -52,6 +133,8 @@ def prepare(
     *,
     manual_dir: str | os.PathLike | None = None,
     data_dir: str | os.PathLike | None = None,
+    options: Options = Options(),  # noqa: B008
+    workers: int | None = None,
 ) -> Path:
     """Write the records of ``name`` unless they are there, and say what was found.
 
@@ -59,6 +142,8 @@ def prepare(
       name: a data set, with its configuration after a slash if not the default one.
       manual_dir: where the user's licensed copy lies; needed to write, not to read.
       data_dir: where records go; TFDS's default is ``~/tensorflow_datasets``.
+      options: what a clip is, where not as the configuration says.
+      workers: threads that read a licensed copy; one a core unless given.
 
     Returns:
       The folder of the records.
@@ -67,18 +152,49 @@ def prepare(
       DataError: if the name is unknown or the copy cannot be read.
       OSError: if the records cannot be written.
     """
-    dataset = builder(name, data_dir)
+    dataset = builder(name, data_dir, options)
     folder = Path(dataset.data_dir)
-    if (folder / "dataset_info.json").is_file():
+    if is_prepared(folder):
         if manual_dir is not None:
-            print(
-                f"The records of {name} are in {folder} already; {manual_dir} is not "
-                "read again. To prepare them anew, delete that folder first.",
-                file=sys.stderr,
-            )
+            _say_whether_the_same(dataset, folder, Path(manual_dir).expanduser())
         return folder
     if dataset.MANUAL_DOWNLOAD_INSTRUCTIONS:
-        _check_manual_dir(dataset, manual_dir)
+        check_manual_dir(name, manual_dir)
+    if isinstance(dataset, CopyBuilder):
+        dataset.workers = workers
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(folder):
+        if is_prepared(folder):  # by the one that was waited for
+            return folder
+        for left in folder.parent.glob(f"incomplete.*_{folder.name}"):
+            shutil.rmtree(left)  # by one that was killed
+        _write(dataset, manual_dir)
+    print(describe(dataset.info), file=sys.stderr)
+    return folder
+
+
+def is_prepared(folder: Path) -> bool:
+    """Whether there are whole records; TFDS moves them there when they are."""
+    return (folder / "dataset_info.json").is_file()
+
+
+@contextlib.contextmanager
+def _alone(folder: Path):
+    """Only one process at a time prepares the same records; others wait for it."""
+    # <data_dir>/<name>/<configuration>/<version>; beside the configuration's.
+    lock = filelock.FileLock(folder.parent.with_name(f".{folder.parent.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        print(f"Another process prepares {folder}; waiting for it.", file=sys.stderr)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _write(dataset: tfds.core.DatasetBuilder, manual_dir) -> None:
     tfds.disable_progress_bar()  # builders show their own, with the time left
     download_config = tfds.download.DownloadConfig(
         manual_dir=manual_dir and os.path.expanduser(manual_dir),
@@ -98,8 +214,28 @@ def prepare(
             f"The records cannot be written: {error}.\nNothing of them was kept. Free "
             "some space, or choose another place with --data_dir=DIR."
         ) from error
-    print(describe(dataset.info), file=sys.stderr)
-    return folder
+
+
+def _say_whether_the_same(
+    dataset: tfds.core.DatasetBuilder, folder: Path, manual_dir: Path
+) -> None:
+    """A notice if the records are not of this copy."""
+    if not isinstance(dataset, CopyBuilder):
+        return
+    try:
+        found = dataset.open(manual_dir).fingerprint()
+    except (DataError, OSError) as error:
+        why = f"the copy there cannot be read ({str(error).splitlines()[0]})"
+    else:
+        written = tfds.builder_from_directory(folder).info.metadata
+        if found == written.get("fingerprint"):
+            return
+        why = "its table or its clips are others"
+    print(
+        f"The records in {folder} are not of {manual_dir}: {why}. They are used as "
+        "they are; to prepare them anew, delete that folder first.",
+        file=sys.stderr,
+    )
 
 
 def _unknown(kind: str, given: str, valid) -> str:
@@ -108,26 +244,30 @@ def _unknown(kind: str, given: str, valid) -> str:
     return f"There is no {kind} named {given!r}.{hint} Valid names: {', '.join(valid)}."
 
 
-def _check_manual_dir(dataset: tfds.core.DatasetBuilder, manual_dir) -> None:
+def check_manual_dir(name: str, manual_dir: str | os.PathLike | None) -> None:
+    """Raises DataError, with how to get the data set, unless there is a folder."""
     if manual_dir is None:
-        found = f"{dataset.name} is licensed: give your copy with --manual_dir=DIR."
+        found = f"{name} is licensed: give your copy with --manual_dir=DIR."
     elif not Path(manual_dir).expanduser().is_dir():
         found = f"--manual_dir={manual_dir} is not a folder."
     elif not any(Path(manual_dir).expanduser().iterdir()):
         found = f"--manual_dir={manual_dir} is empty."
     else:
         return
-    raise DataError(f"{found}\n{dataset.MANUAL_DOWNLOAD_INSTRUCTIONS.strip()}")
+    instructions = builder_class(name).MANUAL_DOWNLOAD_INSTRUCTIONS
+    raise DataError(f"{found}\n{instructions.strip()}")
 
 
 def describe(info: tfds.core.DatasetInfo) -> str:
     """What was found in a licensed copy, what was left out, what was written."""
     metadata = info.metadata
-    found = [key for key in ("table", "layout") if key in metadata]
+    found = [key for key in ("table", "release", "crop") if key in metadata]
     lines = [f"{key}: {metadata[key]}" for key in found]
     lines += [f"note: {note}" for note in metadata.get("notes", [])]
     for entry in metadata.get("left_out", []):
-        where = "a folder" if entry["row"] is None else f"row {entry['row']}"
+        where = f"row {entry['row']} of {entry['table']}"
+        if entry["row"] is None:
+            where = "a folder"
         clip = f"{entry['subject']}/{entry['clip']}"
         lines.append(f"left out: {where}, {clip}: {entry['reason']}")
     clips = info.splits["train"].num_examples
@@ -140,16 +280,27 @@ def main(
     /,
     manual_dir: str | None = None,
     data_dir: str | None = None,
+    workers: int | None = None,
+    options: tyro.conf.OmitArgPrefixes[Options] = Options(),  # noqa: B008
 ) -> None:
     """Write the records of a data set.
 
     Args:
-      name: synthetic or casme2, with a configuration after a slash: synthetic/hard.
+      name: synthetic, casme, casme2 or cas_me_2, with a configuration after a slash:
+        synthetic/hard.
       manual_dir: folder of your licensed copy.
       data_dir: where records are kept (default: ~/tensorflow_datasets).
+      workers: threads that read your copy (default: one a core).
+      options: what a clip is.
     """
-    there = (Path(builder(name, data_dir).data_dir) / "dataset_info.json").is_file()
-    folder = prepare(name, manual_dir=manual_dir, data_dir=data_dir)
+    there = is_prepared(Path(builder(name, data_dir, options).data_dir))
+    folder = prepare(
+        name,
+        manual_dir=manual_dir,
+        data_dir=data_dir,
+        options=options,
+        workers=workers,
+    )
     if there:  # else it was said when they were written
         print(describe(tfds.builder_from_directory(folder).info), file=sys.stderr)
 

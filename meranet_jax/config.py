@@ -20,7 +20,8 @@ class TrainConfig:
     """
 
     dataset: str = "synthetic"
-    """synthetic or casme2; a configuration of it after a slash: synthetic/hard."""
+    """synthetic, casme, casme2 or cas_me_2; a configuration of it after a slash:
+    synthetic/hard."""
     preset: Preset = "paper"
     """paper: the full network. small: for machines without an accelerator."""
     manual_dir: str | None = None
@@ -35,6 +36,31 @@ class TrainConfig:
     overwrite: bool = False
     """Replace a run of the same name."""
 
+    sampling: Literal["apex", "uniform", "tim"] = "apex"
+    """Frames of a clip: apex: from a window around the apex. uniform: evenly from onset
+    to offset. tim: as many, interpolated (temporal interpolation model)."""
+    frames: int = 16
+    """How many frames a clip has."""
+    window: int = 32
+    """Frames around the apex that they are drawn from."""
+    size: int = 112
+    """Height and width of the input. Records are 112 x 112 and averaged down if this
+    divides 112, else of this size."""
+    crop: Literal["auto", "provided", "detect", "none"] | None = None
+    """provided: the data set's own cropped release. detect: find faces in a raw one.
+    none: whole frames. Default: the first of these that your copy allows."""
+    margin: float | None = None
+    """Added around a detected face on each side, as a share of it."""
+    release: str | None = None
+    """The release of a licensed data set to read. Default: as crop says."""
+    table: str | None = None
+    """File name of its table to read. Default: the one of the paper's counts."""
+    expressions: Literal["micro", "macro", "both"] | None = None
+    """cas_me_2: which of them. Default: micro."""
+
+    label: str = "emotion"
+    """What is told apart. In cas_me_2 emotion is the stimulus's, as in the paper; it
+    also has estimated_emotion and self_reported_emotion."""
     classes: tuple[str, ...] = ("disgust", "happiness", "surprise")
     """Emotions to tell apart; clips of others are left out."""
     min_frames: int = 1
@@ -61,8 +87,6 @@ class TrainConfig:
     shortcut: Shortcut = "projection"
     """Shortcut where the shape changes."""
 
-    size: int = 112
-    """Height and width of the input; records are averaged down to it."""
     flip: bool = True
     """Mirror training clips with probability 0.5."""
     epochs: int = 100
@@ -120,6 +144,17 @@ class TrainConfig:
         ):
             raise UserError(f"--name={self.name!r} must be a plain folder name.")
 
+    def record_options(self) -> dict[str, object]:
+        """What the records must be, by the names of ``datasets.prepare.Options``."""
+        names = ("sampling", "frames", "window", "crop", "margin") + (
+            "release",
+            "table",
+            "expressions",
+        )
+        # Records of the paper's size serve every size that divides it.
+        size = self.size if _RECORDED % self.size else _RECORDED
+        return {name: getattr(self, name) for name in names} | {"size": size}
+
     @property
     def run_name(self) -> str:
         """The run folder's name."""
@@ -128,10 +163,20 @@ class TrainConfig:
         return self.name or f"{dataset}-{model}-{self.preset}-seed{self.seed}"
 
 
+# Height and width of records; the paper's.
+_RECORDED = 112
+
 # What the paper sets apart for each data set (sections 4.1 to 4.3).
 _RECIPES = {
     "synthetic": {},
+    "casme": {"min_frames": 16, "classes": ("disgust", "repression", "tense")},
     "casme2": {"min_frames": 16},
+    # Of its 57 micro-expressions 10 have 16 frames, so none is left out.
+    "cas_me_2": {
+        "window": 16,
+        "classes": ("anger", "disgust", "happiness"),
+        "test_fraction": 0.2,
+    },
 }
 
 _PRESETS = {

@@ -36,7 +36,12 @@ class Clips:
 
 
 def load(
-    folder: Path, *, classes: tuple[str, ...], min_frames: int, size: int
+    folder: Path,
+    *,
+    classes: tuple[str, ...],
+    min_frames: int,
+    size: int,
+    label: str = "emotion",
 ) -> Clips:
     """Read the records of a prepared data set.
 
@@ -45,10 +50,12 @@ def load(
       classes: emotions to keep.
       min_frames: leave out expressions of fewer frames, onset to offset.
       size: H and W of the result; clips are averaged down by a whole number.
+      label: the feature whose values are told apart.
 
     Raises:
-      UserError: if the records cannot be read, an emotion is not the data set's, a
-        class has no clip, or the size does not divide that of the records.
+      UserError: if the records cannot be read, they have no such label, an emotion is
+        not the data set's, a class has no clip, or the size does not divide that of the
+        records.
     """
     # Here and not above: the model and the step run where TFDS is not installed.
     import tensorflow_datasets as tfds
@@ -61,13 +68,7 @@ def load(
     with _damage_told(folder):
         builder = tfds.builder_from_directory(folder)
         source = builder.as_data_source(split="train")
-    emotions = builder.info.features["emotion"].names
-    unknown = [name for name in classes if name not in emotions]
-    if unknown:
-        raise UserError(
-            f"--classes: {builder.info.name} has no {', '.join(unknown)}; its emotions "
-            f"are {', '.join(emotions)}."
-        )
+    names = _label_names(builder.info, label)
     recorded = builder.info.features["clip"].shape[1]
     if recorded % size:
         sizes = [n for n in range(16, recorded + 1) if recorded % n == 0]
@@ -76,13 +77,14 @@ def load(
             f"{', '.join(map(str, sizes))}."
         )
 
-    kept, left_out = [], {}
+    kept, left_out, emotions = [], {}, set(names)
     if unrecorded := len((builder.info.metadata or {}).get("left_out", [])):
         left_out["no record of it; python -m datasets.prepare lists why"] = unrecorded
     for index in range(len(source)):
         with _damage_told(folder):
             record = source[index]
-        emotion = emotions[record["emotion"]]
+        emotion = names[record[label]] if names else record[label].decode()
+        emotions.add(emotion)
         if emotion not in classes:
             reason = f"{emotion}, not among the classes"
         elif record["offset"] - record["onset"] + 1 < min_frames:
@@ -93,6 +95,11 @@ def load(
             kept.append((clip_id, subject, classes.index(emotion), clip))
             continue
         left_out[reason] = left_out.get(reason, 0) + 1
+    if unknown := [name for name in classes if name not in emotions]:
+        raise UserError(
+            f"--classes: the {label} of {builder.info.name} is never "
+            f"{' or '.join(unknown)}; it is {', '.join(sorted(emotions))}."
+        )
     kept.sort(key=lambda record: record[0])
     for index, name in enumerate(classes):
         if not any(label == index for _, _, label, _ in kept):
@@ -109,6 +116,21 @@ def load(
         tuple(classes),
         left_out,
     )
+
+
+def _label_names(info, label: str) -> list[str]:
+    """The label's values by number; none where they are recorded as text.
+
+    Raises:
+      UserError: if there is no such label.
+    """
+    labels = [name for name in info.features if name.endswith("emotion")]
+    if label not in labels:
+        raise UserError(
+            f"--label={label}: {info.name} has no such label; it has "
+            f"{', '.join(labels)}."
+        )
+    return list(getattr(info.features[label], "names", []))
 
 
 @contextlib.contextmanager

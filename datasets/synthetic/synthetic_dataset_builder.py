@@ -37,6 +37,9 @@ class SyntheticConfig(clips.ClipConfig):
     noise: float = 2.0
     seed: int = 0
 
+    def full_name(self) -> str:
+        return f"{self.name}-{self.shape_name()}"
+
 
 class Builder(tfds.core.GeneratorBasedBuilder):
     """TFDS builder of the synthetic data set."""
@@ -128,8 +131,13 @@ def make_clip(
     course = motion.draw_course(rng)
     amplitude = float(rng.uniform(*config.amplitude))
     field = motion.displacement(subject, emotion, amplitude, rng)
-    numbers = clips.window_numbers(
-        course.apex, 1, course.last, window=config.window, frames=config.frames
+    numbers = clips.clip_numbers(
+        config,
+        onset=course.onset,
+        apex=course.apex,
+        offset=course.offset,
+        first=1,
+        last=course.last,
     )
     shifts, angles = motion.head_path(numbers, config.drift, rng)
 
@@ -145,10 +153,15 @@ def make_clip(
                 config,
                 rng,
             )
-    pictures, masks = zip(*(filmed[number] for number in numbers), strict=True)
+    pictures, masks = map(
+        np.stack, zip(*(filmed[number] for number in numbers), strict=True)
+    )
+    if config.sampling == "tim":
+        pictures = clips.interpolate(pictures, config.frames)
+        masks = masks[clips.uniform_numbers(0, len(masks) - 1, frames=config.frames)]
     return {
-        "clip": np.stack(pictures),
-        "motion_mask": np.stack(masks),
+        "clip": pictures,
+        "motion_mask": masks,
         "emotion": emotion,
         "onset": course.onset,
         "apex": course.apex,

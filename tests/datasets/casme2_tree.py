@@ -7,26 +7,70 @@ can tell which frame a resized image was.
 
 import argparse
 import dataclasses
+import random
 from collections.abc import Sequence
 from pathlib import Path
 
-import imageio.v3 as iio
-import numpy as np
-import openpyxl
+from tests.datasets.tree import (
+    CROPPED,
+    RAW,
+    frame_image,
+    read_colours,
+    write_clip,
+    write_csv,
+    write_video,
+    write_xlsx,
+)
 
-LAYOUTS = ("Cropped", "Cropped-updated", "CASME2_RAW_selected", "CASME2-RAW")
-TABLES = ("20140508", "20190701")
+__all__ = [
+    "LAYOUTS",
+    "ROWS",
+    "SOME",
+    "TABLES",
+    "Row",
+    "frame_image",
+    "read_colours",
+    "write_frames",
+    "write_table",
+    "write_tree",
+]
 
-# [H, W], the real frames' shape a tenth as large.
-_CROPPED, _RAW = (34, 28), (48, 64)
+LAYOUTS = (
+    "Cropped",
+    "Cropped-updated",
+    "CASME2_RAW_selected",
+    "CASME2-RAW",
+    "CASME2_Compressed video",
+)
 
-# Colour levels far enough apart to survive JPEG: three channels of eight tell 512.
-_LEVELS = 8
+# The file of each table; all but the first hold the emotions of 2019.
+TABLES = {
+    "20140508": "CASME2-coding-20140508.xlsx",
+    "20190701": "CASME2-coding-20190701.xlsx",
+    "updated": "CASME2-coding-updated.xlsx",
+    "csv": "CASME2-coding-20190701.csv",
+}
+
+_ROOTS = {
+    "Cropped-updated": "Cropped-updated/Cropped",
+    "CASME2_Compressed video": "CASME2_Compressed video/CASME2_compressed",
+}
+_WHOLE = ("CASME2-RAW", "CASME2_Compressed video")  # recordings numbered from 1
+
+_OBJECTIVE = {
+    "happiness": 1,
+    "surprise": 2,
+    "disgust": 4,
+    "sadness": 5,
+    "fear": 6,
+    "repression": 7,
+    "others": 7,
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """An invented expression; ``emotions`` by the two tables, ``TABLES``."""
+    """An invented expression; ``emotions`` by the tables of 2014 and of 2019."""
 
     subject: int
     clip: str
@@ -37,7 +81,7 @@ class Row:
     action_units: int | str
 
 
-def _rows() -> tuple[Row, ...]:
+def _first_rows() -> list[Row]:
     # Interleaved, so that any first few rows hold the paper's three classes.
     emotions = ["disgust", "happiness", "surprise", "others", "disgust"] * 10
     emotions += ["repression"] * 4 + ["happiness"] * 3 + ["sadness", "fear", "surprise"]
@@ -52,7 +96,7 @@ def _rows() -> tuple[Row, ...]:
         rows.append(
             Row(
                 subject=1 + index % 8,
-                clip=f"EP{2 + index % 17:02d}_{1 + index // 17:02d}{'f' * (index % 2)}",
+                clip=_clip(index),
                 onset=onset,
                 apex=None if index == 5 else apex,
                 offset=onset + length - 1,
@@ -60,10 +104,51 @@ def _rows() -> tuple[Row, ...]:
                 action_units=units[index % len(units)],
             )
         )
-    return tuple(rows)
+    return rows
 
 
-ROWS = _rows()
+def _other_rows(start: int) -> list[Row]:
+    """What brings the counts of emotions, subjects and lengths to the real ones."""
+    chance = random.Random(2)
+    emotions = ["others"] * 89 + ["disgust"] * 43 + ["repression"] * 23
+    emotions += ["happiness"] * 19 + ["surprise"] * 17 + ["sadness"] * 3 + ["fear"]
+    chance.shuffle(emotions)
+    subjects = [*range(9, 27)]  # one or more for each that has none, few with many
+    subjects += chance.choices(
+        range(1, 27), [1 + 9 * (s % 8 == 1) for s in range(26)], k=len(emotions) - 18
+    )
+    units = (4, "4+7", "R12+15", 14, "L2", "4+9+17", "?", 1, "12")
+    rows = []
+    for index, (subject, emotion) in enumerate(zip(subjects, emotions, strict=True)):
+        length = {0: 24, 1: 141}.get(index, int(chance.triangular(24, 141, 50)))
+        # Some begin where the recording does.
+        onset = 1 + index // 4 % 3 if index % 16 == 3 else chance.randint(5, 40)
+        offset = onset + length - 1
+        apex = onset + int(length * chance.uniform(0.25, 0.75))
+        if index % 40 == 10:  # five have their apex where they begin or end
+            apex = (onset, offset)[index // 40 % 2]
+        rows.append(
+            Row(
+                subject=subject,
+                clip=_clip(start + index),
+                onset=onset,
+                apex=apex,
+                offset=offset,
+                emotions=(emotion, emotion),
+                action_units=units[index % len(units)],
+            )
+        )
+    return rows
+
+
+def _clip(index: int) -> str:
+    return f"EP{2 + index % 17:02d}_{1 + index // 17:02d}{'f' * (index % 2)}"
+
+
+ROWS = (*_first_rows(), *_other_rows(60))
+SOME = ROWS[:60]  # of eight subjects, with every emotion and a missing apex
+
+_PLACES = {(row.subject, row.clip): place for place, row in enumerate(ROWS)}
 
 
 def write_tree(
@@ -81,77 +166,57 @@ def write_tree(
       table: one of ``TABLES``.
       rows: of ``ROWS``; numbers may be changed, subject and clip not.
     """
-    write_table(folder / f"CASME2-coding-{table}.xlsx", table=table, rows=rows)
+    write_table(folder / TABLES[table], table=table, rows=rows)
     write_frames(folder, layout=layout, rows=rows)
 
 
 def write_table(
     path: Path, *, table: str = "20190701", rows: Sequence[Row] = ROWS
 ) -> None:
-    """Writes the table with the two blank columns and text subjects of the real one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    book = openpyxl.Workbook()
-    sheet = book.active
-    sheet.title = "Sheet1"
-    sheet.append(
-        ["Subject", "Filename", None, "OnsetFrame", "ApexFrame", "OffsetFrame", None]
-        + ["Action Units", "Estimated Emotion"]
-    )
+    """Writes the table with the two blank columns and text subjects of the real one.
+
+    The updated one has a column more instead of the blank ones.
+    """
+    header = ["Subject", "Filename", None, "OnsetFrame", "ApexFrame", "OffsetFrame"]
+    header += [None, "Action Units", "Objective Classes", "Estimated Emotion"]
+    cells = [header]
     for row in rows:
         apex = "/" if row.apex is None else row.apex
-        emotion = row.emotions[TABLES.index(table)]
-        sheet.append(
-            [f"{row.subject:02d}", row.clip, None, row.onset, apex, row.offset, None]
-            + [row.action_units, emotion]
-        )
-    book.save(path)
-    # What a spreadsheet program leaves beside an open table.
-    path.with_name(f"~${path.name}").write_bytes(b"\x05owner")
+        emotion = row.emotions[table != "20140508"]
+        # A test may have invented the emotion.
+        units = [row.action_units, _OBJECTIVE.get(emotion, 7), emotion]
+        frames = [None, row.onset, apex, row.offset, None]
+        cells.append([f"{row.subject:02d}", row.clip, *frames, *units])
+    left_out = (2, 6) if table == "updated" else (8,)
+    cells = [[v for c, v in enumerate(row) if c not in left_out] for row in cells]
+    (write_csv if path.suffix == ".csv" else write_xlsx)(path, cells)
 
 
 def write_frames(
     folder: Path, *, layout: str = "Cropped", rows: Sequence[Row] = ROWS
 ) -> None:
     """Writes the frames of ``rows``, with the junk that file managers add."""
-    places = {(row.subject, row.clip): place for place, row in enumerate(ROWS)}
-    root = folder / ("Cropped-updated/Cropped" if "updated" in layout else layout)
-    cropped, whole = "Cropped" in layout, layout == "CASME2-RAW"
+    root = folder / _ROOTS.get(layout, layout)
+    numbers = {}  # by clip, of which a test may have two rows
     for row in rows:
-        clip = root / f"sub{row.subject:02d}" / row.clip
-        clip.mkdir(parents=True, exist_ok=True)
-        (clip / "Thumbs.db").write_bytes(b"junk")
-        (clip / ".DS_Store").write_bytes(b"junk")
+        whole = layout in _WHOLE
         first, last = (1, row.offset + 9) if whole else (row.onset, row.offset)
-        for number in range(first, last + 1):
-            name = f"{'reg_' * cropped}img{number}.jpg" + ".jpg" * (number == first)
-            place = places[row.subject, row.clip]
-            image = frame_image(place, number, _CROPPED if cropped else _RAW)
-            iio.imwrite(clip / name, image, plugin="pillow", extension=".jpg")
+        clip = numbers.setdefault((row.subject, row.clip), set())
+        clip.update(range(first, last + 1))
+    for (subject, name), clip in numbers.items():
+        path = root / f"sub{subject:02d}" / name
+        place = _PLACES[subject, name]
+        if "video" in layout:
+            images = [frame_image(place, number, RAW) for number in sorted(clip)]
+            write_video(path.with_name(f"{name}.avi"), images, fps=200)
+            continue
+        cropped = "Cropped" in layout
+        names = {n: f"{'reg_' * cropped}img{n}.jpg" for n in sorted(clip)}
+        if names:
+            names[min(clip)] += ".jpg"
+        write_clip(path, place, names, CROPPED if cropped else RAW)
+    root.mkdir(parents=True, exist_ok=True)
     (root / ".DS_Store").write_bytes(b"junk")
-
-
-def frame_image(clip: int, number: int, shape: tuple[int, int]) -> np.ndarray:
-    """uint8 [H, W, 3]: the clip's place in the upper half, the number below."""
-    height, width = shape
-    image = np.empty((height, width, 3), np.uint8)
-    image[: height // 2] = _colour(clip)
-    image[height // 2 :] = _colour(number)
-    return image
-
-
-def read_colours(image: np.ndarray) -> tuple[int, int]:
-    """The clip's place in ``ROWS`` and the frame's number, from uint8 [H, W, 3]."""
-    height, width, _ = image.shape
-    return tuple(
-        int((image[row, width // 2].astype(int) // 32) @ _LEVELS ** np.arange(3))
-        for row in (height // 4, 3 * height // 4)
-    )
-
-
-def _colour(value: int) -> np.ndarray:
-    if not 0 <= value < _LEVELS**3:
-        raise ValueError(f"{value} does not fit the colours of an image")
-    return value // _LEVELS ** np.arange(3) % _LEVELS * 32 + 16
 
 
 if __name__ == "__main__":

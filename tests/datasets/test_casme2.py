@@ -11,10 +11,12 @@ import pytest
 import tensorflow_datasets as tfds
 
 from datasets import DataError, prepare
-from datasets.casme2.casme2_dataset_builder import EMOTIONS
+from datasets.casme2.casme2_dataset_builder import FACTS
 from tests.datasets.casme2_tree import (
     LAYOUTS,
     ROWS,
+    SOME,
+    TABLES,
     read_colours,
     write_frames,
     write_table,
@@ -22,11 +24,17 @@ from tests.datasets.casme2_tree import (
 )
 
 FEW = ROWS[:6]  # the sixth has no apex
+EMOTIONS = FACTS.emotions
 
 
-def read_back(manual_dir, data_dir):
+def read_back(manual_dir, data_dir, **options):
     """The metadata and the records by clip id, from the folder alone."""
-    folder = prepare.prepare("casme2", manual_dir=manual_dir, data_dir=data_dir)
+    folder = prepare.prepare(
+        "casme2",
+        manual_dir=manual_dir,
+        data_dir=data_dir,
+        options=prepare.Options(**options),
+    )
     builder = tfds.builder_from_directory(folder)
     records = {}
     for record in builder.as_data_source(split="train"):
@@ -56,9 +64,11 @@ def window(apex, first, last):
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_layout_gives_the_same_records(tmp_path, layout):
     write_tree(tmp_path / "casme2", layout=layout, rows=FEW)
-    metadata, records = read_back(tmp_path / "casme2", tmp_path / "data")
+    # The invented frames show colours and no face.
+    crop = "auto" if "Cropped" in layout else "none"
+    metadata, records = read_back(tmp_path / "casme2", tmp_path / "data", crop=crop)
     assert metadata["left_out"] == []
-    assert layout.removesuffix("-updated") in metadata["layout"]
+    assert layout.partition("-u")[0].partition(" ")[0] in metadata["release"]
     assert set(records) == {id_of(row) for row in FEW}
     for place, row in enumerate(FEW):
         record = records[id_of(row)]
@@ -91,18 +101,18 @@ def test_edge_frames_are_repeated_where_the_recording_ends(tmp_path, end):
     assert numbers.count(row.apex) >= 8
 
     # The full recording goes on where the expression ends.
-    _, records = read_back(tmp_path / "whole", tmp_path / "whole_data")
+    _, records = read_back(tmp_path / "whole", tmp_path / "whole_data", crop="none")
     _, numbers = frames_of(records[id_of(row)])
     assert numbers == window(row.apex, 1, row.offset + 9)
 
 
-@pytest.mark.parametrize("table", ["20140508", "20190701"])
-def test_the_tables_of_2014_and_2019_differ_as_written(tmp_path, table):
-    write_tree(tmp_path / "casme2", table=table)
+@pytest.mark.parametrize("table", TABLES)
+def test_every_generation_of_the_table_is_read_as_written(tmp_path, table):
+    write_tree(tmp_path / "casme2", table=table, rows=SOME)
     metadata, records = read_back(tmp_path / "casme2", tmp_path / "data")
-    assert table in metadata["table"] and metadata["left_out"] == []
+    assert TABLES[table] in metadata["table"] and metadata["left_out"] == []
     found = [EMOTIONS[record["emotion"]] for record in records.values()]
-    later = table == "20190701"
+    later = table != "20140508"
     assert {emotion: found.count(emotion) for emotion in EMOTIONS} == {
         "disgust": 20,
         "fear": 1,
@@ -112,7 +122,6 @@ def test_the_tables_of_2014_and_2019_differ_as_written(tmp_path, table):
         "sadness": 1 if later else 4,
         "surprise": 11 if later else 8,
     }
-    assert any("20190701" in note for note in metadata["notes"]) != later
 
 
 def test_of_several_tables_the_papers_is_taken_and_said(tmp_path):
@@ -133,14 +142,90 @@ def test_without_the_papers_table_the_updated_one_is_taken(tmp_path):
     metadata, _ = read_back(tmp_path / "casme2", tmp_path / "data")
     assert metadata["table"].startswith("CASME2-coding-updated.xlsx")
 
+    # The user's word goes before any preference.
+    asked_for = "CASME2-coding-20140508.xlsx"
+    metadata, _ = read_back(tmp_path / "casme2", tmp_path / "data", table=asked_for)
+    assert metadata["table"].startswith(asked_for)
+    with pytest.raises(DataError, match="no table 2013.xlsx.*\n?.*coding-updated"):
+        read_back(tmp_path / "casme2", tmp_path / "data", table="2013.xlsx")
 
-def test_cropped_frames_are_preferred_and_it_is_said(tmp_path):
-    write_tree(tmp_path / "casme2", layout="CASME2-RAW", rows=FEW)
-    write_frames(tmp_path / "casme2/faces", layout="Cropped", rows=FEW[:2])
+
+def test_a_table_of_another_name_is_known_by_its_columns(tmp_path):
+    write_tree(tmp_path / "casme2", rows=FEW)
+    path = tmp_path / "casme2/CASME2-coding-20190701.xlsx"
+    path.rename(path.with_name("表 1.xlsx"))
     metadata, records = read_back(tmp_path / "casme2", tmp_path / "data")
-    assert metadata["layout"] == "Cropped, in faces/Cropped"
-    assert "CASME2-RAW (6 of the table's 6 clips) was not read" in metadata["notes"]
-    assert len(records) == 2 and len(metadata["left_out"]) == 4
+    assert metadata["table"].startswith("表 1.xlsx") and len(records) == len(FEW)
+    assert metadata["notes"][0].startswith("表 1.xlsx was taken")
+
+
+def test_cropped_frames_are_preferred_unless_others_are_asked_for(tmp_path):
+    manual_dir, data_dir = tmp_path / "casme2", tmp_path / "data"
+    write_tree(manual_dir, layout="CASME2-RAW", rows=FEW)
+    write_frames(manual_dir / "faces", layout="Cropped", rows=FEW[:4])
+    metadata, records = read_back(manual_dir, data_dir)
+    assert metadata["release"] == "Cropped, in faces/Cropped"
+    assert metadata["crop"] == "provided"
+    assert (
+        "CASME2-RAW (6 of the table's 6 expressions) was not read" in metadata["notes"]
+    )
+    assert len(records) == 4 and len(metadata["left_out"]) == 2
+    for options in ({"crop": "none"}, {"crop": "none", "release": "CASME2-RAW"}):
+        metadata, records = read_back(manual_dir, data_dir, **options)
+        assert metadata["release"] == "CASME2-RAW, in CASME2-RAW"
+        assert metadata["crop"] == "none" and len(records) == 6
+    # Each has its folder; none replaced another.
+    assert {path.parent.name for path in data_dir.glob("casme2/*/2.0.0")} == {
+        "apex32-16x112",
+        "apex32-16x112-none",
+        "apex32-16x112-none-CASME2_RAW",
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"release": "Croped"}, "none of CASME II's: Cropped, CASME2_RAW_selected"),
+        ({"release": "CASME2-RAW", "crop": "provided"}, "which is not cropped"),
+        ({"release": "Cropped", "crop": "detect"}, "which is cropped"),
+        ({"crop": "detect"}, "CASME2_RAW_selected or CASME2-RAW"),
+        ({"crop": "faces"}, "none of auto, provided, detect, none"),
+        ({"frames": 0}, "--frames=0 must be from 1"),
+        ({"frames": 40}, "--window=32: 40 frames cannot be drawn"),
+        ({"size": 5000}, "--size=5000 must be from 16"),
+        ({"margin": -0.5}, "--margin=-0.5"),
+        ({"expressions": "both"}, "casme2 has no --expressions; it has --sampling"),
+    ],
+)
+def test_what_cannot_be_asked_for_says_what_can(tmp_path, options, message):
+    write_tree(tmp_path / "casme2", rows=FEW[:1])
+    with pytest.raises(DataError, match=message):
+        read_back(tmp_path / "casme2", tmp_path / "data", **options)
+    assert not list(tmp_path.glob("data/casme2/*/2.0.0"))
+
+
+def test_uniform_sampling_takes_frames_from_onset_to_offset(tmp_path):
+    row = ROWS[2]
+    write_tree(tmp_path / "casme2", layout="CASME2-RAW", rows=[row])
+    options = {"sampling": "uniform", "frames": 5, "size": 64, "crop": "none"}
+    _, records = read_back(tmp_path / "casme2", tmp_path / "data", **options)
+    record = records[id_of(row)]
+    assert record["clip"].shape == (5, 64, 64, 3)
+    length = row.offset - row.onset
+    expected = [round(row.onset + length * k / 4) for k in range(5)]
+    assert frames_of(record)[1] == expected
+
+
+def test_interpolation_to_fewer_frames_starts_and_ends_with_the_expression(tmp_path):
+    row = ROWS[2]
+    write_tree(tmp_path / "casme2", layout="CASME2-RAW", rows=[row])
+    _, records = read_back(
+        tmp_path / "casme2", tmp_path / "data", sampling="tim", frames=7, crop="none"
+    )
+    clip = records[id_of(row)]["clip"]
+    assert clip.shape == (7, 112, 112, 3)
+    ends = [read_colours(clip[index])[1] for index in (0, -1)]
+    assert ends == [row.onset, row.offset]
 
 
 def test_files_that_count_from_one_are_moved_to_the_onset(tmp_path):
@@ -160,7 +245,7 @@ def test_every_row_and_every_folder_is_accounted_for(tmp_path):
     manual_dir = tmp_path / "casme2"
     rows = list(ROWS[:16])
     rows[6] = dataclasses.replace(rows[6], emotions=("joy", "joy"))
-    rows[7] = dataclasses.replace(rows[7], apex=rows[7].offset + 5)
+    rows[7] = dataclasses.replace(rows[7], onset=rows[7].offset + 5)
     rows[8] = dataclasses.replace(rows[8], apex="soon")
     write_tree(manual_dir, rows=rows)
     cropped = manual_dir / "Cropped"
@@ -168,8 +253,9 @@ def test_every_row_and_every_folder_is_accounted_for(tmp_path):
     shutil.rmtree(cropped / id_of(rows[0]))
     shutil.rmtree(cropped / id_of(rows[1]))
     (cropped / id_of(rows[1])).mkdir()
-    # Frames by number: what lies around a needed frame that is not there stays out.
-    (cropped / id_of(rows[2]) / f"reg_img{rows[2].apex}.jpg").unlink()
+    # A hole of three frames is not bridged.
+    for number in range(rows[2].apex - 1, rows[2].apex + 2):
+        (cropped / id_of(rows[2]) / f"reg_img{number}.jpg").unlink()
     needed = cropped / id_of(rows[3]) / f"reg_img{rows[3].apex}.jpg"
     needed.write_bytes(needed.read_bytes()[:300])
     # A damaged frame that no clip needs does no harm.
@@ -195,11 +281,11 @@ def test_every_row_and_every_folder_is_accounted_for(tmp_path):
 
     assert "no folder" in reason(0)
     assert "no frames" in reason(1)
-    assert f"frame {rows[2].apex} is missing" in reason(2)
+    assert f"do not reach the apex {rows[2].apex}" in reason(2)
     assert f"reg_img{rows[3].apex}.jpg cannot be read" in reason(3)
     assert "do not reach the apex" in reason(5)
     assert "emotion 'joy'" in reason(6)
-    assert "lies outside" in reason(7)
+    assert "lies before the onset" in reason(7)
     assert "'soon' is not a frame number" in reason(8)
     assert "no folder" in reasons[18, "sub01", "../../sub30/EP99_9"]
     assert "no folder" in reasons[19, "sub01", str(cropped)]
@@ -218,7 +304,7 @@ def test_a_clip_named_twice_is_told_apart_by_its_onset(tmp_path):
     write_tree(
         tmp_path / "casme2", layout="CASME2-RAW", rows=[first, second, ROWS[1], second]
     )
-    metadata, records = read_back(tmp_path / "casme2", tmp_path / "data")
+    metadata, records = read_back(tmp_path / "casme2", tmp_path / "data", crop="none")
     assert set(records) == {
         f"{id_of(first)}@20",
         f"{id_of(second)}@70",
@@ -263,6 +349,7 @@ def _nothing(manual_dir):
 
 
 def _no_table(manual_dir):
+    _no_columns(manual_dir)
     (manual_dir / "CASME2-coding-20190701.xlsx").rename(manual_dir / "codes.xlsx")
 
 
@@ -327,7 +414,7 @@ def test_a_copy_that_cannot_serve_says_why_and_leaves_nothing(
 
 def test_a_run_that_was_killed_is_not_taken_for_whole(tmp_path, monkeypatch):
     write_tree(tmp_path / "casme2", rows=FEW)
-    module = "datasets.casme2.casme2_dataset_builder.read_clip"
+    module = "datasets.copies.make_example"
 
     def killed(*_):
         raise KeyboardInterrupt

@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 
-from datasets.clips import window_numbers
+from datasets import DataError
+from datasets.clips import (
+    ClipConfig,
+    interpolate,
+    interpolation_matrix,
+    uniform_numbers,
+    window_numbers,
+)
 
 
 def numbers(apex, first, last, window=32, frames=16):
@@ -35,3 +42,96 @@ def test_what_is_no_window():
         numbers(5, 6, 5)
     with pytest.raises(ValueError, match="17 frames.*window of 16"):
         numbers(5, 1, 9, window=16, frames=17)
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "frames"), [(5, 40, 8), (7, 9, 6), (3, 3, 4)]
+)
+def test_uniform_frames_hold_both_ends(first, last, frames):
+    found = uniform_numbers(first, last, frames=frames)
+    assert len(found) == frames
+    assert (found[0], found[-1]) == (first, last)
+    exact = first + (last - first) * np.arange(frames) / (frames - 1)
+    assert np.abs(found - exact).max() <= 0.5
+
+
+def published_tim(images, frames):
+    """TIM as Zhou et al. describe it: graph embedding, SVD, and the curve read off.
+
+    images: float64 [N, D], linearly independent.
+    """
+    n = len(images)
+    mean = images.mean(0)
+    u, s, vt = np.linalg.svd((images - mean).T, full_matrices=False)
+    u, q = u[:, : n - 1], (s[:, None] * vt)[: n - 1]  # centred: rank n - 1
+    path = np.eye(n, k=1) + np.eye(n, k=-1)
+    laplacian = np.diag(path.sum(0)) - path
+    _, vectors = np.linalg.eigh(laplacian)
+    vectors = vectors[:, 1:]  # without the constant
+    # Each w_k with q^T w_k = y_k, the eigenvector, by least squares.
+    w = np.linalg.solve(q @ q.T, q @ vectors)
+    k = np.arange(1, n)[:, None]
+
+    def curve(t):
+        return np.sin(np.pi * k * t + np.pi * (n - k) / (2 * n))
+
+    # Eigenvectors come in any length and sign; the curve at 1/n tells which.
+    scale = vectors[0] / curve(np.array([1 / n]))[:, 0]
+    t = np.linspace(1 / n, 1, frames)
+    return (u @ np.linalg.solve(w.T, scale[:, None] * curve(t))).T + mean
+
+
+@pytest.mark.parametrize(("length", "frames"), [(9, 16), (24, 16), (16, 16), (2, 5)])
+def test_interpolation_is_the_published_model(length, frames):
+    images = np.random.default_rng(0).normal(size=(length, 60))
+    ours = interpolation_matrix(length, frames) @ images
+    np.testing.assert_allclose(ours, published_tim(images, frames), atol=1e-9)
+
+
+def test_interpolation_holds_where_the_published_model_has_no_inverse():
+    still = np.full((12, 4, 4, 3), 90, np.uint8)
+    assert (interpolate(still, 7) == 90).all()
+    one = still[:1]
+    assert (interpolate(one, 3) == 90).all() and len(interpolate(one, 3)) == 3
+
+
+def test_interpolation_keeps_frames_and_a_smooth_motion():
+    images = np.random.default_rng(0).integers(0, 256, (10, 4, 5, 3), np.uint8)
+    assert (interpolate(images, 10) == images).all()
+    # A slow wave that fills the length: the frames between are where they should be.
+    t = np.arange(33)
+    wave = 100 + 80 * np.cos(np.pi * (t + 0.5) / 33)
+    images = np.rint(wave)[:, None, None, None].repeat(3, 3).astype(np.uint8)
+    clip = interpolate(images, 12)[:, 0, 0, 0]
+    expected = 100 + 80 * np.cos(np.pi * (np.linspace(0, 32, 12) + 0.5) / 33)
+    assert np.abs(clip - expected).max() <= 1.5
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"sampling": "all"}, "none of apex, uniform, tim"),
+        ({"frames": 0}, "--frames=0"),
+        ({"size": 8}, "--size=8 must be from 16 to 1024"),
+        ({"frames": 20, "window": 19}, "--window=19.*choose one from 20"),
+    ],
+)
+def test_what_no_clip_can_have(values, message):
+    with pytest.raises(DataError, match=message):
+        ClipConfig(name="x", **values)
+
+
+def test_names_tell_configurations_apart():
+    def name(**values):
+        return ClipConfig(name="x", **values).full_name()
+
+    assert name() == "apex32-16x112"
+    assert name(sampling="tim", window=20) == "tim-16x112"
+    variants = [
+        {},
+        {"frames": 8},
+        {"window": 16},
+        {"size": 64},
+        {"sampling": "uniform"},
+    ]
+    assert len({name(**values) for values in variants}) == len(variants)

@@ -7,15 +7,21 @@ from PIL import Image
 
 from datasets import DataError
 from datasets.frames import (
+    Release,
     choose_layout,
     find_layouts,
     numbered_frames,
-    read_clip,
-    read_frame,
+    read_image,
     recording,
+    resize,
 )
+from tests.datasets.tree import write_video
 
-NAMES = {"Cropped": ("Cropped", "Cropped-updated"), "RAW": ("CASME2-RAW",)}
+RELEASES = (
+    Release("Cropped", (("Cropped", "Cropped-updated"),), cropped=True),
+    Release("RAW", (("CASME2-RAW",),), whole=True),
+)
+SECTIONS = (Release("raw", (("Section A",), ("Section B",)), whole=True),)
 
 
 def touch(folder, *names):
@@ -68,7 +74,7 @@ def test_numbers_are_the_recordings_unless_they_cannot_be(
     found = recording(tmp_path, onset, offset)
     assert (found.first, found.last, found.renumbered) == (first, last, renumbered)
     # In order, whichever numbers they were given.
-    names = [path.name for path in found.frames.values()]
+    names = [path.name for path in found.places.values()]
     assert names == [f"img{n}.jpg" for n in range(on_disk[0], on_disk[1] + 1)]
 
 
@@ -85,49 +91,96 @@ def test_numbers_are_the_recordings_unless_they_cannot_be(
 @pytest.mark.parametrize("subject", ["sub01", "1", "s1"])
 def test_the_layout_is_found_wherever_archives_put_it(tmp_path, place, subject):
     touch(tmp_path, f"{place}/{subject}/EP01_1/img1.jpg", "__MACOSX/Cropped/sub01/x/y")
-    (layout,) = find_layouts(tmp_path, NAMES)
-    assert layout.name == "Cropped" and layout.root == tmp_path / place
-    assert layout.folder("sub01", "ep01_1") == layout.root / subject / "EP01_1"
+    ((layout,),) = find_layouts(tmp_path, RELEASES)
+    assert layout.release.name == "Cropped" and layout.roots == (tmp_path / place,)
+    assert layout.source("sub01", "ep01_1") == tmp_path / place / subject / "EP01_1"
 
 
 def test_the_layout_may_be_the_folder_itself(tmp_path):
     touch(tmp_path, "Cropped/sub01/EP01_1/img1.jpg")
-    (layout,) = find_layouts(tmp_path / "Cropped", NAMES)
-    assert layout.root == tmp_path / "Cropped"
+    ((layout,),) = find_layouts(tmp_path / "Cropped", RELEASES)
+    assert layout.roots == (tmp_path / "Cropped",)
 
 
 def test_no_name_in_a_table_leads_out_of_the_layout(tmp_path):
     touch(tmp_path, "secret/img1.jpg", "Cropped/sub01/EP01_1/img1.jpg")
-    (layout,) = find_layouts(tmp_path, NAMES)
+    ((layout,),) = find_layouts(tmp_path, RELEASES)
     for clip in ("../../secret", str(tmp_path / "secret"), "..", ".", ""):
-        assert layout.folder("sub01", clip) is None
+        assert layout.source("sub01", clip) is None
 
 
 def test_the_preferred_layout_with_the_tables_clips_is_taken_and_said(tmp_path):
     touch(tmp_path, "CASME2-RAW/sub01/EP01_1/img1.jpg")
     touch(tmp_path, "other/Cropped/sub01/EP99_9/img1.jpg")
     wanted = [("sub01", "EP01_1"), ("sub02", "EP02_1")]
-    layout, notes = choose_layout(tmp_path, NAMES, wanted)
-    assert layout.name == "RAW"
-    assert notes == ["other/Cropped (0 of the table's 2 clips) was not read"]
+    layout, notes = choose_layout(tmp_path, RELEASES, wanted)
+    assert layout.release.name == "RAW"
+    assert notes == ["other/Cropped (0 of the table's 2 expressions) was not read"]
 
     touch(tmp_path, "deeper/down/Cropped/sub01/EP01_1/img1.jpg")
-    layout, notes = choose_layout(tmp_path, NAMES, wanted)
-    assert layout.root == tmp_path / "deeper/down/Cropped" and len(notes) == 2
+    layout, notes = choose_layout(tmp_path, RELEASES, wanted)
+    assert layout.roots == (tmp_path / "deeper/down/Cropped",) and len(notes) == 2
 
     # Of two of a kind the one with more of the clips, though the other is nearer.
     touch(tmp_path, "Cropped/sub01/EP01_1/img1.jpg")
     touch(tmp_path, "deeper/down/Cropped/sub02/EP02_1/img1.jpg")
-    layout, _ = choose_layout(tmp_path, NAMES, wanted)
-    assert layout.root == tmp_path / "deeper/down/Cropped"
+    layout, _ = choose_layout(tmp_path, RELEASES, wanted)
+    assert layout.roots == (tmp_path / "deeper/down/Cropped",)
+
+
+def test_a_preferred_layout_with_less_than_half_of_the_clips_is_not_taken(tmp_path):
+    wanted = [("sub01", f"EP01_{n}") for n in range(5)]
+    touch(tmp_path, *(f"CASME2-RAW/sub01/EP01_{n}/img1.jpg" for n in range(5)))
+    touch(tmp_path, *(f"Cropped/sub01/EP01_{n}/img1.jpg" for n in range(2)))
+    layout, notes = choose_layout(tmp_path, RELEASES, wanted)
+    assert layout.release.name == "RAW"
+    assert notes == ["Cropped (2 of the table's 5 expressions) was not read"]
+    touch(tmp_path, "Cropped/sub01/EP01_2/img1.jpg")
+    layout, _ = choose_layout(tmp_path, RELEASES, wanted)
+    assert layout.release.name == "Cropped"
+
+
+def test_the_parts_of_a_release_are_read_as_one(tmp_path):
+    touch(tmp_path, "CASME_A/Section A/sub01/EP01_1/img1.jpg")
+    touch(tmp_path, "CASME_B/section_b/sub08/EP01_1/img1.jpg")
+    wanted = [("sub01", "EP01_1"), ("sub08", "EP01_1")]
+    layout, notes = choose_layout(tmp_path, SECTIONS, wanted)
+    assert layout.held(wanted) == 2 and not notes
+    assert layout.within(tmp_path) == "CASME_A/Section A, CASME_B/section_b"
+
+
+def test_a_clip_may_be_a_video(tmp_path):
+    touch(tmp_path, "CASME2-RAW/sub01/EP01_1.avi", "CASME2-RAW/sub01/EP01_2.AVI")
+    touch(tmp_path, "CASME2-RAW/sub01/EP01_1/img1.jpg")
+    touch(tmp_path, "CASME2-RAW/sub01/._EP01_3.avi", "CASME2-RAW/sub01/notes.txt")
+    ((layout,),) = find_layouts(tmp_path, RELEASES)
+    subject = tmp_path / "CASME2-RAW/sub01"
+    # Where there are frames and a video the frames are meant.
+    assert layout.clips == {
+        ("sub01", "ep01_1"): subject / "EP01_1",
+        ("sub01", "ep01_2"): subject / "EP01_2.AVI",
+    }
+
+
+def test_links_in_a_circle_end(tmp_path):
+    touch(tmp_path, "Cropped/sub01/EP01_1/img1.jpg")
+    (tmp_path / "Cropped/again").symlink_to(tmp_path)
+    (tmp_path / "Cropped/sub01/EP01_2").symlink_to(tmp_path / "Cropped")
+    ((layout,),) = find_layouts(tmp_path, RELEASES)
+    assert ("sub01", "ep01_1") in layout.clips
 
 
 def test_no_layout_says_what_is_there_and_what_should_be(tmp_path):
     touch(tmp_path, "Cropped/sub01/EP99_9/img1.jpg")
     with pytest.raises(DataError, match="Found without any of these clips: Cropped"):
-        choose_layout(tmp_path, NAMES, [("sub01", "EP01_1")])
-    with pytest.raises(DataError, match="nothing.*\n.*Cropped or RAW"):
-        choose_layout(tmp_path / "Cropped/sub01", NAMES, [("sub01", "EP01_1")])
+        choose_layout(tmp_path, RELEASES, [("sub01", "EP01_1")])
+    touch(tmp_path / "empty", "Cropped.zip", "frames/sub01/EP01_1/img1.jpg")
+    with pytest.raises(DataError) as error:
+        choose_layout(tmp_path / "empty", RELEASES, [("sub01", "EP01_1")])
+    message = str(error.value)
+    assert "nothing" in message and "Cropped or RAW" in message
+    assert "Found packed: Cropped.zip" in message
+    assert "Folders of subjects with another name: frames" in message
 
 
 @pytest.mark.parametrize(
@@ -144,32 +197,52 @@ def test_any_image_becomes_rgb(tmp_path, name, mode):
     grey = Image.new("RGB", (9, 7), (80, 80, 80))
     image = grey.quantize(4) if mode == "P" else grey.convert(mode)
     image.save(tmp_path / name)
-    image = read_frame(tmp_path / name, 4)
-    assert image.shape == (4, 4, 3) and image.dtype == np.uint8
+    image = read_image(tmp_path / name)
+    assert image.shape == (7, 9, 3) and image.dtype == np.uint8
     assert np.abs(image.astype(int) - 80).max() <= 3
 
 
-def test_areas_are_averaged_not_sampled(tmp_path):
+def test_areas_are_averaged_not_sampled():
     # Lines one pixel wide: a filter that samples would make bands of them.
     lines = np.zeros((40, 60, 3), np.uint8)
     lines[:, ::2] = 200
-    iio.imwrite(tmp_path / "1.png", lines)
-    assert (read_frame(tmp_path / "1.png", 10) == 100).all()
+    assert (resize(lines, 10) == 100).all()
     corner = np.zeros((40, 60, 3), np.uint8)
     corner[:4, :6] = (10, 20, 30)
-    iio.imwrite(tmp_path / "2.png", corner)
-    small = read_frame(tmp_path / "2.png", 10)
+    small = resize(corner, 10)
     assert small[0, 0].tolist() == [10, 20, 30] and small.sum() == 60
 
 
-def test_a_clip_repeats_frames_and_names_what_is_missing(tmp_path):
-    for number in (3, 4):
-        iio.imwrite(tmp_path / f"{number}.png", np.full((8, 8, 3), number, np.uint8))
-    clip = read_clip(numbered_frames(tmp_path), [3, 3, 4, 4, 4], 2)
-    assert clip.shape == (5, 2, 2, 3)
-    assert clip[:, 0, 0, 0].tolist() == [3, 3, 4, 4, 4]
-    with pytest.raises(DataError, match="frame 5 is missing"):
-        read_clip(numbered_frames(tmp_path), [4, 5], 2)
+@pytest.mark.parametrize("size", [112, 56, 128])
+def test_a_motion_of_a_pixel_keeps_its_size_wherever_it_is(size):
+    # A soft spot on 640 x 480, as the camera saw it, moved by a pixel: its centre in
+    # the small picture must move by size / 640, also where pixels do not fit pixels.
+    def centre(x):
+        columns = np.arange(640)
+        row = 20 + 220 * np.exp(-((columns - x) ** 2) / (2 * 9.0**2))
+        image = np.repeat(np.rint(row)[None, :, None], 480, 0).repeat(3, 2)
+        small = resize(image.astype(np.uint8), size)[size // 2, :, 0] - 20.0
+        return (small * np.arange(size)).sum() / small.sum()
+
+    moved = [centre(x + 1) - centre(x) for x in range(300, 330)]
+    assert moved == pytest.approx([size / 640] * 30, rel=0.1)
+    assert np.mean(moved) == pytest.approx(size / 640, rel=0.01)
+
+
+def test_a_small_image_is_interpolated():
+    steps = np.repeat(np.uint8([[0, 100]]), 2, 0)[..., None].repeat(3, 2)
+    large = resize(steps, 8)[0, :, 0].astype(int)
+    assert large[0] == 0 and large[-1] == 100 and (np.diff(large) >= 0).all()
+    assert len(set(large)) > 2
+
+
+def test_frames_are_read_each_once_and_in_order(tmp_path):
+    for number in (3, 4, 10):
+        iio.imwrite(tmp_path / f"{number}.png", np.full((8, 6, 3), number, np.uint8))
+    found = recording(tmp_path, 3, 10)
+    read = list(found.frames([10, 3, 3, 10]))
+    assert [number for number, _ in read] == [3, 10]
+    assert [image[0, 0, 0] for _, image in read] == [3, 10]
 
 
 @pytest.mark.parametrize("content", ["empty", "text", "half", "head"])
@@ -187,7 +260,7 @@ def test_a_damaged_image_names_its_file(tmp_path, content):
         }[content]
     )
     with pytest.raises(DataError, match="img3.jpg cannot be read"):
-        read_frame(path, 8)
+        read_image(path)
 
 
 @pytest.mark.parametrize("limit", [60, 30])  # PIL warns of one, refuses the other
@@ -195,15 +268,15 @@ def test_a_far_too_large_image_is_not_decoded(tmp_path, monkeypatch, limit):
     iio.imwrite(tmp_path / "img3.png", np.zeros((10, 10, 3), np.uint8))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
     with pytest.raises(DataError, match="img3.png cannot be read: it has more than"):
-        read_frame(tmp_path / "img3.png", 8)
+        read_image(tmp_path / "img3.png")
 
 
 def test_a_gap_in_files_that_count_from_one_moves_no_other_frame(tmp_path):
     touch(tmp_path, *(f"img{n}.jpg" for n in range(1, 42) if n != 7))
     found = recording(tmp_path, onset=46, offset=86)
     assert found.renumbered
-    assert found.frames[66].name == "img21.jpg"
-    assert 52 not in found.frames
+    assert found.places[66].name == "img21.jpg"
+    assert 52 not in found.places
 
 
 def test_a_recording_cut_short_before_the_onset_is_not_taken_for_the_expression(
@@ -213,3 +286,49 @@ def test_a_recording_cut_short_before_the_onset_is_not_taken_for_the_expression(
     found = recording(tmp_path, onset=46, offset=186)
     assert not found.renumbered
     assert (found.first, found.last) == (1, 40)
+
+
+def test_two_missing_frames_are_bridged_and_three_are_an_end(tmp_path):
+    there = [*range(20, 30), 32, 33, *range(37, 40)]
+    touch(tmp_path, *(f"img{n}.jpg" for n in there))
+    found = recording(tmp_path, 20, 39)
+    run = found.around(25)
+    assert (run.first, run.last) == (20, 33)
+    assert [run.nearest(n) for n in (28, 30, 31, 32)] == [28, 29, 32, 32]
+    assert found.around(31).last == 33
+    assert found.around(38).first == 37
+    assert found.around(35) is None and found.around(50) is None
+
+
+def video(folder, frames):
+    images = np.full((frames, 48, 64, 3), 128, np.uint8)
+    images += np.arange(0, 4 * frames, 4, np.uint8)[:, None, None, None]
+    write_video(folder / "EP01_1.avi", images)
+    return folder / "EP01_1.avi"
+
+
+def test_the_frames_of_a_video_count_from_one(tmp_path):
+    path = video(tmp_path, 12)
+    found = recording(path, 3, 8)
+    assert (found.first, found.last, found.renumbered) == (1, 12, False)
+    read = list(found.frames([9, 2]))
+    assert [number for number, _ in read] == [2, 9]
+    for number, image in read:
+        assert image.shape == (48, 64, 3) and image.dtype == np.uint8
+        assert np.abs(image.astype(int) - 128 - 4 * (number - 1)).max() <= 3
+
+
+def test_a_video_of_the_expression_alone_is_moved_to_the_onset(tmp_path):
+    found = recording(video(tmp_path, 12), 40, 51)
+    assert (found.first, found.last, found.renumbered) == (40, 51, True)
+
+
+@pytest.mark.parametrize("content", ["empty", "text", "half"])
+def test_a_damaged_video_is_named(tmp_path, content):
+    path = video(tmp_path, 12)
+    whole = path.read_bytes()
+    path.write_bytes(
+        {"empty": b"", "text": b"no video", "half": whole[: len(whole) // 2]}[content]
+    )
+    with pytest.raises(DataError, match="EP01_1.avi"):
+        list(recording(path, 1, 12).frames([12]))

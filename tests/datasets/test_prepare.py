@@ -27,7 +27,7 @@ def command(*arguments, **options):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("casme3", "no data set named 'casme3'.*mean casme2.*synthetic, casme2"),
+        ("casme3", "no data set named 'casme3'.*mean casme.*synthetic, casme, casme2"),
         ("synthetic/hrd", "configuration of synthetic.*mean hard.*medium, easy, hard"),
         ("../synthetic", r"no data set named '\.\.'"),
     ],

@@ -47,7 +47,7 @@ def test_classes_and_short_expressions_are_left_out_and_counted(records):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"classes": ("disgust", "joy")}, "no joy.*disgust, happiness, surprise"),
+        ({"classes": ("disgust", "joy")}, "never joy.*disgust, happiness, surprise"),
         ({"size": 24}, "--size=24.*32 x 32.*16, 32"),
         ({"min_frames": 999}, "No clip of disgust"),
         ({"folder": "nowhere"}, "No prepared records in nowhere"),

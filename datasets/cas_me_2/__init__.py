@@ -1,0 +1,1 @@
+"""CAS(ME)^2, from the user's own licensed copy."""

@@ -1,0 +1,1 @@
+"""CASME, from the user's own licensed copy."""

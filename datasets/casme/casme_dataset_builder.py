@@ -1,0 +1,144 @@
+"""CASME: where a copy of it keeps what, and what its tables name."""
+
+import dataclasses
+import re
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from datasets.annotations import Annotation, Columns, frame_number
+from datasets.copies import CopyBuilder, CopyConfig, Facts
+from datasets.errors import DataError
+from datasets.frames import Release
+
+_EXPECTED = """\
+The folder is expected to hold, up to three folders deep:
+
+  Section A.xls, Section B.xls     the tables, or one of both: casme.xlsx, CASME.csv
+  Cropped/                         or CASME_raw_selected/
+    sub01/
+      EP03_2/
+        reg_EP03_2-<number>.jpg    or EP03_2-<number>.jpg
+
+or, for the raw recordings, CASME_A/Section A/sub01/ and CASME_B/Section B/sub08/ with
+a folder of frames or a video for each clip."""
+
+# As the tables spell it.
+_SPELLINGS = {"comtempt": "contempt"}
+
+
+def _interpret(row: Annotation) -> Annotation:
+    """The row with its emotion spelt right and its second apex checked."""
+    try:
+        frame_number(row.beside.get("second_apex", ""))
+    except ValueError as error:
+        raise DataError(f"the second apex {error}") from None
+    return dataclasses.replace(row, emotion=_SPELLINGS.get(row.emotion, row.emotion))
+
+
+def _beside(row: Annotation) -> dict:
+    second = frame_number(row.beside.get("second_apex", ""))
+    return {"second_apex": -1 if second is None else second}
+
+
+FACTS = Facts(
+    title="CASME",
+    emotions=(
+        "contempt",
+        "disgust",
+        "fear",
+        "happiness",
+        "repression",
+        "sadness",
+        "surprise",
+        "tense",
+    ),
+    columns=Columns(
+        headers={
+            "subject": ("Subject",),
+            "clip": ("Filename",),
+            "onset": ("OnsetF",),
+            "apex": ("ApexF1", "ApexF"),
+            "second_apex": ("ApexF2",),
+            "offset": ("OffsetF",),
+            "action_units": ("AU", "Action Units"),
+            "emotion": ("Emotion", "Estimated Emotion"),
+        },
+        optional=frozenset({"second_apex"}),
+    ),
+    # A table that a user keeps under the data set's name is of one piece.
+    tables=(
+        (re.compile(r"^casme(?![\s_-]*(?:2|3|ii|sq))(?!.*section)", re.IGNORECASE),),
+        (
+            re.compile(r"section[\s_-]*a\b", re.IGNORECASE),
+            re.compile(r"section[\s_-]*b\b", re.IGNORECASE),
+        ),
+    ),
+    releases=(
+        Release("Cropped", (("Cropped",),), cropped=True),
+        Release("CASME_raw_selected", (("CASME_raw_selected", "raw_selected"),)),
+        Release(
+            "raw",
+            (("Section A", "CASME_A"), ("Section B", "CASME_B")),
+            whole=True,
+        ),
+    ),
+    expected=_EXPECTED,
+    published={
+        "the tables of sections A and B": {
+            "tense": 71,
+            "disgust": 46,
+            "repression": 40,
+            "surprise": 21,
+            "happiness": 9,
+            "sadness": 6,
+            "contempt": 2,
+            "fear": 2,
+        },
+        "the table of the cropped release": {
+            "tense": 71,
+            "repression": 43,
+            "disgust": 42,
+            "surprise": 19,
+            "happiness": 10,
+            "sadness": 5,
+            "fear": 2,
+            "contempt": 1,
+        },
+    },
+    paper={"disgust": 34, "repression": 36, "tense": 45},
+    remarks={
+        emotion: "the paper does not say which clips of CASME it left out; no "
+        "published table gives its counts"
+        for emotion in ("disgust", "repression", "tense")
+    },
+    interpret=_interpret,
+    beside=_beside,
+)
+
+
+class Builder(CopyBuilder):
+    """Records of CASME, a clip for each row of its tables."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES = {"1.0.0": "First release."}
+    FACTS = FACTS
+    BUILDER_CONFIGS = [
+        CopyConfig(
+            name="apex32-16x112",
+            description="Every second frame of the 32 around the apex, 112x112 RGB.",
+        )
+    ]
+    MANUAL_DOWNLOAD_INSTRUCTIONS = f"""\
+CASME is licensed: apply for it at http://casme.psych.ac.cn/casme/e1, sign the
+agreement, then download the tables and the cropped frames (or the raw ones), unpack
+the archives into one folder and give that folder:
+
+  python -m datasets.prepare casme --manual_dir=FOLDER
+
+{_EXPECTED}
+"""
+
+    def features(self) -> dict:
+        # Number of the second apex frame that some rows name, else -1.
+        return {"second_apex": tfds.features.Scalar(np.int32)}

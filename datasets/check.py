@@ -1,0 +1,451 @@
+"""What a licensed copy holds: ``python -m datasets.check NAME --manual_dir=DIR``.
+
+Every expression is read as ``datasets.prepare`` would read it, and beyond that every
+frame from onset to offset; nothing is written.
+"""
+
+import collections
+import dataclasses
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import tyro
+from PIL import Image, ImageDraw, ImageFont
+from rich.console import Console
+from rich.progress import track
+
+from datasets import faces, prepare
+from datasets.annotations import Annotation
+from datasets.copies import (
+    Copy,
+    CopyConfig,
+    Example,
+    Facts,
+    find_expression,
+    in_parallel,
+    make_example,
+    open_copy,
+    where,
+)
+from datasets.errors import DataError
+from datasets.frames import resize
+
+# Expressions of fewer frames are left out by the paper's recipe for CASME and CASME II.
+_SHORT = 16
+
+# Of each kind of note so many are printed; all are in the JSON.
+_SHOWN = 5
+
+# The contact sheet: clips of each emotion, and the height of a line of text.
+_SHEET_CLIPS, _TEXT = 4, 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What was found in a copy; ``--json`` prints it.
+
+    Attributes:
+      data_set: name of the data set and of the configuration that it was read with.
+      manual_dir: where the copy lies.
+      table: the tables that were read.
+      release: the release that was read.
+      crop: where the faces come from: ``provided``, ``detect`` or ``none``.
+      choice: what a user should know of what was chosen.
+      rows: expressions in the tables, but for those that were not asked for.
+      records: how many of them can become a record.
+      not_asked_for: expressions that the configuration leaves out.
+      emotions: by emotion the number of rows and of records.
+      subjects: by subject the number of records.
+      lengths: frames from onset to offset: the least, the median, the most, and how
+        many records have fewer than 16. None if there is no record.
+      frames_read: how many images were decoded.
+      no_record: rows that cannot become a record, and why.
+      unreadable: images that cannot be read, and why.
+      no_row: frames that no row names.
+      noted: what was unusual about records, by kind.
+      published: name of the published counts that the rows come nearest to, and these.
+      paper: the paper's counts.
+      differences: a sentence on each difference from these.
+    """
+
+    data_set: str
+    manual_dir: str
+    table: str
+    release: str
+    crop: str
+    choice: list[str]
+    rows: int
+    records: int
+    not_asked_for: int
+    emotions: dict[str, dict[str, int]]
+    subjects: dict[str, int]
+    lengths: dict[str, float] | None
+    frames_read: int
+    no_record: list[dict]
+    unreadable: list[str]
+    no_row: list[dict]
+    noted: dict[str, list[str]]
+    published: dict[str, dict[str, int]]
+    paper: dict[str, int]
+    differences: list[str]
+
+    @property
+    def whole(self) -> bool:
+        """Whether every row can become a record and every image can be read."""
+        return not (self.no_record or self.unreadable)
+
+
+def check(
+    name: str,
+    manual_dir: Path,
+    *,
+    options: prepare.Options = prepare.Options(),  # noqa: B008 (it is frozen)
+    sheet: Path | None = None,
+    workers: int | None = None,
+) -> Report:
+    """Reads a licensed copy and says what is in it.
+
+    Args:
+      name: a licensed data set.
+      manual_dir: where the copy lies.
+      options: how it would be prepared.
+      sheet: where to draw onset, apex and offset of some clips of each emotion.
+      workers: threads that read; one a core unless given.
+
+    Raises:
+      DataError: if it is no licensed data set, or there is no table or no frames.
+    """
+    config = prepare.configuration(name, options)
+    if not isinstance(config, CopyConfig):
+        raise DataError(f"{name} is generated: there is no copy of it to check.")
+    prepare.check_manual_dir(name, manual_dir)
+    copy = open_copy(prepare.builder_class(name).FACTS, config, manual_dir)
+    drawn = None if sheet is None else _Sheet(copy)
+    examples, unreadable, frames_read = [], set(), 0
+
+    def examine(item: tuple[str, Annotation]):
+        example = make_example(copy, config, *item)
+        tiles = None if drawn is None else _tiles(copy, config, example)
+        return example, tiles, *_read_all(copy, example.row)
+
+    for example, tiles, read, damaged in track(
+        in_parallel(examine, copy.rows, workers),
+        description="Reading clips",
+        total=len(copy.rows),
+        console=Console(stderr=True),
+    ):
+        if tiles is not None:
+            drawn.add(example, tiles)
+        if example.record is not None:  # memory must not grow with the data set
+            example = dataclasses.replace(
+                example, record={k: v for k, v in example.record.items() if k != "clip"}
+            )
+        examples.append(example)
+        frames_read += read
+        unreadable |= damaged
+    if drawn is not None:
+        drawn.save(sheet)
+    return _report(name, copy, config, examples, sorted(unreadable), frames_read)
+
+
+def _read_all(copy: Copy, row: Annotation) -> tuple[int, set[str]]:
+    """Decodes every frame from onset to offset: how many, and which are damaged."""
+    try:
+        expression = find_expression(copy, row)
+    except DataError:  # its example says so
+        return 0, set()
+    run = expression.run
+    numbers = [n for n in run.places if expression.onset <= n <= expression.offset]
+    read, damaged = 0, set()
+    # A video is decoded from its start, so all at once.
+    for part in [numbers] if run.source.is_file() else [[n] for n in numbers]:
+        try:
+            read += sum(1 for _ in run.frames(part))
+        except DataError as error:
+            path = run.source if run.source.is_file() else run.places[part[0]]
+            damaged.add(f"{path.relative_to(copy.manual_dir)}: {error}")
+    return read, damaged
+
+
+def _report(
+    name: str,
+    copy: Copy,
+    config: CopyConfig,
+    examples: Sequence[Example],
+    unreadable: Sequence[str],
+    frames_read: int,
+) -> Report:
+    records = [example for example in examples if example.record is not None]
+    no_record = [e.left_out() for e in examples if e.record is None]
+    no_record += [entry for entry in copy.left_out if entry.row is not None]
+    no_record.sort(key=lambda entry: (entry.table, entry.row))
+    in_table = collections.Counter(example.row.emotion for example in examples)
+    recorded = collections.Counter(example.row.emotion for example in records)
+    lengths = [e.record["offset"] - e.record["onset"] + 1 for e in records]
+    noted = collections.defaultdict(list)
+    for example in records:
+        for note in example.notes:
+            noted[note.kind].append(
+                f"{where(example.row, copy.tables)}, {example.clip_id}: {note.text}"
+            )
+    published, differences = _compare(copy.facts, config, in_table, recorded)
+    return Report(
+        data_set=f"{name}/{config.name}",
+        manual_dir=str(copy.manual_dir),
+        **copy.describe(),
+        choice=list(copy.notes),
+        rows=len(examples) + sum(entry.row is not None for entry in copy.left_out),
+        records=len(records),
+        not_asked_for=copy.others,
+        emotions={
+            emotion: {"rows": in_table[emotion], "records": recorded[emotion]}
+            for emotion in copy.facts.emotions
+        },
+        subjects=dict(
+            sorted(collections.Counter(e.row.subject for e in records).items())
+        ),
+        lengths={
+            "least": min(lengths),
+            "median": float(np.median(lengths)),
+            "most": max(lengths),
+            "short": sum(length < _SHORT for length in lengths),
+        }
+        if lengths
+        else None,
+        frames_read=frames_read,
+        no_record=[dataclasses.asdict(entry) for entry in no_record],
+        unreadable=list(unreadable),
+        no_row=[dataclasses.asdict(e) for e in copy.left_out if e.row is None],
+        noted=dict(sorted(noted.items())),
+        published=published,
+        paper=dict(copy.facts.paper),
+        differences=differences,
+    )
+
+
+def _compare(
+    facts: Facts,
+    config: CopyConfig,
+    in_table: Mapping[str, int],
+    recorded: Mapping[str, int],
+) -> tuple[dict[str, dict[str, int]], list[str]]:
+    """The nearest published counts, and a sentence on each difference."""
+    if not facts.comparable(config):
+        return {}, ["Neither the paper nor we have counts of what was asked for."]
+    name = min(
+        facts.published,
+        key=lambda name: sum(
+            abs(in_table[e] - facts.published[name].get(e, 0)) for e in facts.emotions
+        ),
+    )
+    sentences = []
+    for emotion in facts.emotions:
+        here, there = in_table[emotion], facts.published[name].get(emotion, 0)
+        if here != there:
+            what = "more than are" if here > there else "fewer than are"
+            sentences.append(
+                f"{emotion}: {here} rows can be read, {abs(here - there)} {what} in "
+                f"{name} ({there}); see the rows that cannot become a record, else the "
+                "table was changed or is another one."
+            )
+    # Emotions that differ for the same reason share a sentence.
+    reasons = collections.defaultdict(list)
+    for emotion, count in facts.paper.items():
+        if recorded[emotion] == count:
+            continue
+        why = []
+        if in_table[emotion] != count and emotion in facts.remarks:
+            why.append(facts.remarks[emotion])
+        if lost := in_table[emotion] - recorded[emotion]:
+            why.append(f"{lost} of its rows cannot become a record")
+        reasons["; ".join(why) or "the table names as many"].append(
+            f"{emotion} has {recorded[emotion]} records, {count} in the paper"
+        )
+    sentences += [f"{', '.join(counts)}: {why}." for why, counts in reasons.items()]
+    return {name: dict(facts.published[name])}, sentences
+
+
+def describe(report: Report) -> str:
+    """The report as text."""
+    (published, counts), *_ = [*report.published.items(), ("none", {})]
+    lines = [
+        f"{report.data_set} in {report.manual_dir}",
+        f"table    {report.table}",
+        f"release  {report.release}",
+        f"crop     {report.crop}",
+        *(f"note     {note}" for note in report.choice),
+        "",
+        f"{report.rows} expressions, of which {report.records} can become a record; "
+        f"{report.frames_read} frames were read.",
+    ]
+    if report.not_asked_for:
+        lines.append(f"{report.not_asked_for} more were not asked for.")
+    lines += [
+        "",
+        f"{'emotion':12}{'rows':>8}{'records':>9}{'published':>11}{'paper':>7}",
+    ]
+    for emotion, found in report.emotions.items():
+        there = counts.get(emotion, "") if counts else ""
+        paper = report.paper.get(emotion, "")
+        lines.append(
+            f"{emotion:12}{found['rows']:8}{found['records']:9}{there:>11}{paper:>7}"
+        )
+    if counts:
+        lines.append(f"(published: {published})")
+    lines += [f"- {sentence}" for sentence in report.differences]
+    by_subject = ", ".join(f"{name} {n}" for name, n in report.subjects.items())
+    lines += ["", f"{len(report.subjects)} subjects: {by_subject}"]
+    if report.lengths:
+        found = report.lengths
+        lines.append(
+            f"onset to offset: {found['least']} to {found['most']} frames, median "
+            f"{found['median']:g}; {found['short']} have fewer than {_SHORT}"
+        )
+    for title, entries in (
+        ("cannot become a record", [_line(e, report) for e in report.no_record]),
+        ("images that cannot be read", report.unreadable),
+        ("frames without a row", [_line(e, report) for e in report.no_row]),
+    ):
+        lines += ["", f"{title}: {len(entries) or 'none'}"]
+        lines += [f"  {entry}" for entry in entries]
+    for kind, entries in report.noted.items():
+        lines += ["", f"{kind}: {len(entries)}"]
+        lines += [f"  {entry}" for entry in entries[:_SHOWN]]
+        if len(entries) > _SHOWN:
+            lines.append(f"  and {len(entries) - _SHOWN} more; --json lists all")
+    verdict = "Every row can become a record and every image can be read."
+    if not report.whole:
+        verdict = (
+            f"Not whole: {len(report.no_record)} rows cannot become a record, "
+            f"{len(report.unreadable)} images cannot be read."
+        )
+    return "\n".join([*lines, "", verdict])
+
+
+def _line(entry: Mapping, report: Report) -> str:
+    """An entry of ``no_record`` or ``no_row`` for people."""
+    place = f"{entry['subject']}/{entry['clip']}: {entry['reason']}"
+    if entry["row"] is None:
+        return place
+    table = f" of {entry['table']}" if "; " in report.table else ""
+    return f"row {entry['row']}{table}, {place}"
+
+
+def _tiles(copy: Copy, config: CopyConfig, example: Example) -> np.ndarray | None:
+    """Onset, apex and offset beside each other, [H, 3 W, 3], as records show them."""
+    if example.record is None:
+        return None
+    expression = find_expression(copy, example.row)
+    face = faces.Square.from_array(example.record["face"])
+    numbers = [
+        expression.run.nearest(number)
+        for number in (expression.onset, expression.apex, expression.offset)
+    ]
+    try:
+        images = {
+            number: resize(image if face is None else face.cut(image), config.size)
+            for number, image in expression.run.frames(numbers)
+        }
+    except DataError:  # the onset or the offset is damaged, and reported
+        return None
+    return np.concatenate([images[number] for number in numbers], axis=1)
+
+
+class _Sheet:
+    """The contact sheet: a row for each emotion, some clips of it, of other subjects.
+
+    Only so many clips as are shown are kept.
+    """
+
+    def __init__(self, copy: Copy):
+        self._clips = {emotion: {} for emotion in copy.facts.emotions}
+
+    def add(self, example: Example, tiles: np.ndarray) -> None:
+        """Takes a clip, if there is place for it and none of its subject yet."""
+        clips = self._clips[example.row.emotion]
+        if len(clips) < _SHEET_CLIPS:
+            clips.setdefault(example.row.subject, (example.clip_id, tiles))
+
+    def save(self, path: Path) -> None:
+        """Draws the sheet.
+
+        Raises:
+          DataError: if there is nothing to show.
+        """
+        rows = {emotion: clips for emotion, clips in self._clips.items() if clips}
+        if not rows:
+            raise DataError("There is no clip to show; nothing was drawn.")
+        height, width, _ = next(iter(next(iter(rows.values())).values()))[1].shape
+        gap = _TEXT // 2
+        sheet = Image.new(
+            "RGB",
+            (
+                gap + _SHEET_CLIPS * (width + gap),
+                _TEXT + len(rows) * (2 * _TEXT + height + gap),
+            ),
+            "white",
+        )
+        draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=0.75 * _TEXT)
+        draw.text((gap, 2), "onset, apex and offset of each clip", "black", font)
+        for row, (emotion, clips) in enumerate(rows.items()):
+            top = _TEXT + row * (2 * _TEXT + height + gap)
+            draw.text((gap, top), emotion, "black", font)
+            for column, (clip_id, tiles) in enumerate(clips.values()):
+                left = gap + column * (width + gap)
+                draw.text((left, top + _TEXT), clip_id, "dimgray", font)
+                sheet.paste(Image.fromarray(tiles), (left, top + 2 * _TEXT))
+        sheet.save(path)
+
+
+def main(
+    name: tyro.conf.Positional[str],
+    /,
+    manual_dir: Path,
+    json: bool = False,
+    sheet: Path | None = None,
+    workers: int | None = None,
+    options: tyro.conf.OmitArgPrefixes[prepare.Options] = prepare.Options(),  # noqa: B008
+) -> int:
+    """Read a licensed copy, write nothing, and report what is in it.
+
+    Ends with code 0 only if every row can become a record.
+
+    Args:
+      name: casme, casme2 or cas_me_2.
+      manual_dir: folder of your licensed copy.
+      json: print the report for programs.
+      sheet: draw onset, apex and offset of some clips of each emotion into this file.
+      workers: threads that read (default: one a core).
+      options: how it would be prepared.
+    """
+    if sheet is not None:
+        _check_sheet(sheet)
+    report = check(
+        name, manual_dir.expanduser(), options=options, sheet=sheet, workers=workers
+    )
+    print(_as_json(report) if json else describe(report))
+    return 0 if report.whole else 1
+
+
+def _check_sheet(path: Path) -> None:
+    """Raises DataError, before anything is read, if the sheet could not be written."""
+    if path.suffix.lower() not in Image.registered_extensions():
+        raise DataError(f"--sheet={path}: name a picture, such as sheet.png.")
+    if not path.parent.is_dir():
+        raise DataError(f"--sheet={path}: {path.parent} is not a folder.")
+
+
+def _as_json(report: Report) -> str:
+    return json.dumps({"whole": report.whole} | dataclasses.asdict(report), indent=2)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(tyro.cli(main, use_underscores=True))
+    except (DataError, OSError) as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,702 @@
+"""A user's licensed copy: its table and its frames, made into examples.
+
+What differs between data sets is told by ``Facts``; the builders and
+``python -m datasets.check`` read a copy through here, so that what the one writes is
+what the other reports.
+"""
+
+import collections
+import concurrent.futures
+import dataclasses
+import hashlib
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import numpy as np
+import tensorflow_datasets as tfds
+from rich.console import Console
+from rich.progress import track
+
+from datasets import clips, faces
+from datasets.annotations import (
+    Annotation,
+    Columns,
+    LeftOut,
+    Table,
+    find_tables,
+    read_table,
+)
+from datasets.errors import DataError
+from datasets.frames import (
+    Layout,
+    Recording,
+    Release,
+    choose_layout,
+    numbered_frames,
+    recording,
+    resize,
+)
+
+Crop = Literal["auto", "provided", "detect", "none"]
+
+# Frames of a clip in which a face is looked for.
+_LOOKED_AT = 5
+
+_In, _Out = TypeVar("_In"), TypeVar("_Out")
+
+
+@dataclasses.dataclass(kw_only=True)
+class CopyConfig(clips.ClipConfig):
+    """What becomes of a licensed copy.
+
+    Attributes:
+      crop: ``provided``: the data set's own cropped release. ``detect``: faces are
+        found in a raw one. ``none``: frames are taken whole. ``auto``: the first of
+        these that the copy allows.
+      margin: what is added around a detected face on each side, as a share of it.
+      release: the release to read; None leaves the choice to ``crop``.
+      table: file name of the table to read; None takes the preferred one.
+    """
+
+    crop: Crop = "auto"
+    margin: float = faces.MARGIN
+    release: str | None = None
+    table: str | None = None
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.crop not in ("auto", "provided", "detect", "none"):
+            raise DataError(
+                f"--crop={self.crop} is none of auto, provided, detect, none."
+            )
+        if not 0 <= self.margin <= 2:
+            raise DataError(f"--margin={self.margin} must be from 0 to 2.")
+
+    def full_name(self) -> str:
+        parts = []
+        if self.crop != "auto":
+            parts.append(self.crop)
+        if self.margin != faces.MARGIN:
+            parts.append(f"margin{self.margin:g}")
+        if self.release is not None:
+            parts.append(self.release)
+        if self.table is not None:
+            parts.append(Path(self.table).stem)
+        plain = [re.sub(r"[^\w.]+", "_", part) for part in parts]
+        return "-".join([self.shape_name(), *plain])
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """What is known of a data set before a copy of it is opened.
+
+    Attributes:
+      title: its name in its authors' spelling.
+      emotions: those that its table names.
+      columns: of its tables.
+      tables: patterns of its tables' file names, the preferred first. Where a table
+        comes in parts there is a pattern for each, and all are read.
+      releases: the cropped first, then in the order of preference.
+      expected: how a copy should lie on disk, for people.
+      published: counts of the expressions by emotion, for each generation of the
+        table; how the check tells whether a copy is whole.
+      paper: the counts in the paper that this project implements.
+      remarks: on emotions whose counts differ from the paper's, why.
+      interpret: puts the emotion and what a record has beside into a row.
+      chosen: whether a configuration takes a row.
+      beside: what a record has beside the common features, for a row.
+      comparable: whether the counts are of what a configuration takes.
+    """
+
+    title: str
+    emotions: tuple[str, ...]
+    columns: Columns
+    tables: tuple[tuple[re.Pattern, ...], ...]
+    releases: tuple[Release, ...]
+    expected: str
+    published: Mapping[str, Mapping[str, int]]
+    paper: Mapping[str, int]
+    remarks: Mapping[str, str]
+    interpret: Callable[[Annotation], Annotation] = lambda row: row
+    chosen: Callable[[Annotation, CopyConfig], bool] = lambda row, config: True
+    beside: Callable[[Annotation], dict] = lambda row: {}
+    comparable: Callable[[CopyConfig], bool] = lambda config: True
+
+
+@dataclasses.dataclass(frozen=True)
+class Copy:
+    """A copy that was opened: what is in its tables and where its frames are.
+
+    Attributes:
+      facts: of its data set.
+      manual_dir: where it lies.
+      tables: those that are read.
+      layout: the release that is read.
+      crop: ``provided``, ``detect`` or ``none``.
+      rows: the expressions that were asked for, each with its id.
+      left_out: rows that cannot be read, and frames that no row names.
+      others: how many expressions were not asked for.
+      notes: what a user should know of what was chosen.
+    """
+
+    facts: Facts
+    manual_dir: Path
+    tables: tuple[Table, ...]
+    layout: Layout
+    crop: str
+    rows: tuple[tuple[str, Annotation], ...]
+    left_out: tuple[LeftOut, ...]
+    others: int
+    notes: tuple[str, ...]
+
+    def describe(self) -> dict[str, str]:
+        """What was found, by a name for each."""
+        return {
+            "table": "; ".join(
+                f"{table.path.relative_to(self.manual_dir)}, sheet {table.sheet}"
+                for table in self.tables
+            ),
+            "release": f"{self.layout.release.name}, in "
+            f"{self.layout.within(self.manual_dir)}",
+            "crop": self.crop,
+        }
+
+    def fingerprint(self) -> str:
+        """Tells a copy from another: other tables, another release or other clips.
+
+        Frames are not read for it, so that it takes a second.
+        """
+        digest = hashlib.sha256()
+        for table in self.tables:
+            digest.update(hashlib.sha256(table.path.read_bytes()).digest())
+        digest.update(repr((self.layout.release.name, self.crop)).encode())
+        digest.update(repr(sorted(self.layout.clips)).encode())
+        return digest.hexdigest()
+
+
+@dataclasses.dataclass(frozen=True)
+class Note:
+    """Something unusual about an expression that became a record.
+
+    Attributes:
+      kind: what it is about, a few words that are the same for all of a kind.
+      text: a sentence.
+    """
+
+    kind: str
+    text: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Example:
+    """What an expression became: a record, or a reason why it is none.
+
+    Attributes:
+      clip_id: names the expression in the data set.
+      row: what the table says of it.
+      record: its features; None if there is a reason.
+      reason: why it is left out; None if there is a record.
+      notes: what was unusual.
+    """
+
+    clip_id: str
+    row: Annotation
+    record: dict | None
+    reason: str | None
+    notes: tuple[Note, ...] = ()
+
+    def left_out(self) -> LeftOut:
+        """The line of a report, for one that has a reason."""
+        row = self.row
+        return LeftOut(row.table, row.number, row.subject, row.clip, self.reason)
+
+
+def open_copy(facts: Facts, config: CopyConfig, manual_dir: Path) -> Copy:
+    """Finds the tables and the release to read in a user's folder.
+
+    Raises:
+      DataError: if there is none, or the table names nothing that is asked for.
+    """
+    manual_dir = Path(manual_dir)
+    tables, notes = _choose_tables(facts, config, manual_dir)
+    rows, left_out, others = [], [], 0
+    for table in tables:
+        left_out += table.left_out
+        for row in table.rows:
+            try:
+                row = facts.interpret(row)
+                if row.emotion not in facts.emotions:
+                    raise DataError(
+                        f"emotion {row.emotion!r} is none of {facts.title}'s: "
+                        f"{', '.join(facts.emotions)}"
+                    )
+            except DataError as error:
+                left_out.append(
+                    LeftOut(row.table, row.number, row.subject, row.clip, str(error))
+                )
+                continue
+            rows.append(row)
+    # Over all rows, so that an id does not hang on what is asked for.
+    counts = collections.Counter((row.subject, row.clip) for row in rows)
+    ids: dict[str, Annotation] = {}
+    for row in rows:
+        if not facts.chosen(row, config):
+            others += 1
+            continue
+        clip_id = f"{row.subject}/{row.clip}"
+        if counts[row.subject, row.clip] > 1:
+            clip_id += f"@{row.onset}"
+        if clip_id in ids:
+            reason = f"row {ids[clip_id].number} has the same subject, clip and onset"
+            left_out.append(
+                LeftOut(row.table, row.number, row.subject, row.clip, reason)
+            )
+        else:
+            ids[clip_id] = row
+    if not ids:
+        raise DataError(nothing_left(facts, tables, left_out))
+    wanted = [(row.subject, row.clip) for row in ids.values()]
+    layout, layout_notes = choose_layout(manual_dir, _releases(facts, config), wanted)
+    crop = config.crop
+    if crop == "auto":
+        crop = "provided" if layout.release.cropped else "detect"
+    left_out += _frames_without_row(layout, (*rows, *left_out))
+    return Copy(
+        facts=facts,
+        manual_dir=manual_dir,
+        tables=tuple(tables),
+        layout=layout,
+        crop=crop,
+        rows=tuple(ids.items()),
+        left_out=tuple(left_out),
+        others=others,
+        notes=(*notes, *layout_notes),
+    )
+
+
+def _releases(facts: Facts, config: CopyConfig) -> list[Release]:
+    """Those that the configuration allows, the preferred first.
+
+    Raises:
+      DataError: if the release does not exist or contradicts the crop.
+    """
+    releases = list(facts.releases)
+    if config.release is not None:
+        releases = [r for r in releases if r.name == config.release]
+        if not releases:
+            raise DataError(
+                f"--release={config.release} is none of {facts.title}'s: "
+                f"{', '.join(r.name for r in facts.releases)}."
+            )
+    if config.crop in ("provided", "detect"):
+        wanted = config.crop == "provided"
+        releases = [r for r in releases if r.cropped == wanted]
+        if not releases:
+            raise DataError(
+                f"--crop={config.crop} does not go with --release={config.release}, "
+                f"which is {'not ' * wanted}cropped."
+            )
+    elif config.crop == "none":  # the whole frame, if the copy has it
+        releases.sort(key=lambda release: release.cropped)
+    return releases
+
+
+def _choose_tables(
+    facts: Facts, config: CopyConfig, manual_dir: Path
+) -> tuple[list[Table], list[str]]:
+    """The tables to read, and what a user should know of the choice."""
+    found = find_tables(manual_dir)
+    named: dict[Path, int] = {}
+    for path in found:
+        for kind, parts in enumerate(facts.tables):
+            if any(part.search(path.name) for part in parts):
+                named.setdefault(path, kind)
+
+    def shown(paths: Iterable[Path]) -> str:
+        return ", ".join(str(path.relative_to(manual_dir)) for path in paths)
+
+    if config.table is not None:
+        chosen = [path for path in found if path.name == config.table][:1]
+        if not chosen:
+            raise DataError(
+                f"There is no table {config.table} in {manual_dir}, up to four folders "
+                f"deep. Tables there: {shown(found) or 'none'}."
+            )
+        return [read_table(chosen[0], facts.columns)], []
+    if not named:
+        return _renamed_table(facts, found, manual_dir, shown)
+    best = min(named.values())
+    chosen, notes = [], []
+    for part in facts.tables[best]:
+        # Of several the nearest, of which find_tables comes first upon.
+        there = [path for path in named if part.search(path.name)]
+        if there:
+            chosen.append(there[0])
+        else:
+            notes.append(f"no table like {part.pattern} was found")
+    chosen = [path for path in dict.fromkeys(chosen)]
+    if others := [path for path in named if path not in chosen]:
+        notes.append(
+            f"of several tables {shown(chosen)} was taken, not {shown(others)}"
+        )
+    return [read_table(path, facts.columns) for path in chosen], notes
+
+
+def _renamed_table(facts, found, manual_dir, shown) -> tuple[list[Table], list[str]]:
+    """A table of another name, which its columns tell.
+
+    Raises:
+      DataError: if there is none.
+    """
+    refused = []
+    for path in found:
+        try:
+            table = read_table(path, facts.columns)
+        except DataError as error:
+            refused.append((path, error))
+            continue
+        note = f"{shown([path])} was taken, whose columns are those of {facts.title}"
+        return [table], [note]
+    lines = [
+        f"No table of {facts.title} was found in {manual_dir}, up to four folders deep."
+    ]
+    if len(refused) == 1:
+        lines.append(str(refused[0][1]))
+    else:
+        tables = shown(path for path, _ in refused)
+        lines.append(f"Tables with other columns: {tables or 'none'}.")
+    above = manual_dir.resolve().parent
+    for folder in (above, above.parent):
+        near = [path for path in _tables_in(folder, facts)]
+        if near:
+            lines.append(f"There is one in {folder}: give that as --manual_dir.")
+            break
+    raise DataError("\n".join([*lines, facts.expected]))
+
+
+def _tables_in(folder: Path, facts: Facts) -> list[Path]:
+    try:
+        return [
+            path
+            for path in folder.iterdir()
+            for parts in facts.tables
+            if any(part.search(path.name) for part in parts)
+            and path in find_tables(folder, depth=0)
+        ]
+    except OSError:  # not ours to look into
+        return []
+
+
+def _frames_without_row(layout: Layout, rows: Sequence) -> list[LeftOut]:
+    named = {(row.subject, layout.release.of_clip(row.clip)) for row in rows}
+    unused = [
+        LeftOut(None, None, subject, source.stem, "frames, but no row in the table")
+        for (subject, clip), source in layout.clips.items()
+        if (subject, clip) not in named
+        and (source.is_file() or numbered_frames(source))
+    ]
+    doubles = [
+        LeftOut(
+            None, None, source.parent.name, source.name, "a second folder of this clip"
+        )
+        for source in layout.doubles
+    ]
+    return sorted([*unused, *doubles], key=lambda entry: (entry.subject, entry.clip))
+
+
+def examples(
+    copy: Copy, config: CopyConfig, workers: int | None = None
+) -> Iterator[Example]:
+    """Every expression's example, in the order of the table.
+
+    Args:
+      copy: as opened with the same configuration.
+      config: how a clip is made.
+      workers: threads that decode, look for faces and resize; None takes one a core.
+        The result does not hang on it.
+    """
+    return in_parallel(
+        lambda item: make_example(copy, config, *item), copy.rows, workers
+    )
+
+
+def make_example(
+    copy: Copy, config: CopyConfig, clip_id: str, row: Annotation
+) -> Example:
+    """What one expression becomes."""
+    try:
+        record, notes = _record(copy, config, row)
+    except DataError as error:
+        return Example(clip_id, row, None, str(error))
+    return Example(clip_id, row, {"clip_id": clip_id, **record}, None, notes)
+
+
+def _record(
+    copy: Copy, config: CopyConfig, row: Annotation
+) -> tuple[dict[str, object], tuple[Note, ...]]:
+    expression = find_expression(copy, row)
+    run = expression.run
+    notes = list(expression.notes)
+    numbers = clips.clip_numbers(
+        config,
+        onset=expression.onset,
+        apex=expression.apex,
+        offset=expression.offset,
+        first=run.first,
+        last=run.last,
+    )
+    taken = [run.nearest(number) for number in numbers.tolist()]
+    bridged = sorted(
+        {n for n, t in zip(numbers.tolist(), taken, strict=True) if n != t}
+    )
+    if bridged:
+        notes.append(
+            Note(
+                "missing frames bridged",
+                f"missing: {', '.join(map(str, bridged))}; the nearest frame was taken",
+            )
+        )
+    face = None
+    if copy.crop == "detect":
+        different = sorted(set(taken))
+        at = clips.uniform_numbers(
+            0, len(different) - 1, frames=min(_LOOKED_AT, len(different))
+        )
+        looked_at = run.frames(different[i] for i in at.tolist())
+        face = faces.locate(dict(looked_at), config.margin)
+    images = {
+        number: resize(image if face is None else face.cut(image), config.size)
+        for number, image in run.frames(taken)
+    }
+    clip = np.stack([images[number] for number in taken])
+    if config.sampling == "tim":
+        clip = clips.interpolate(clip, config.frames)
+    record = {
+        "clip": clip,
+        "subject": row.subject,
+        "emotion": row.emotion,
+        "onset": expression.onset,
+        "apex": expression.apex,
+        "offset": expression.offset,
+        "apex_estimated": expression.apex_estimated,
+        "offset_estimated": expression.offset_estimated,
+        "action_units": row.action_units,
+        "face": np.zeros(4, np.float32) if face is None else face.as_array(),
+        **copy.facts.beside(row),
+    }
+    return record, tuple(notes)
+
+
+@dataclasses.dataclass(frozen=True)
+class Expression:
+    """An expression found in its recording.
+
+    Attributes:
+      run: its frames, without those beyond a hole.
+      onset: number of its first frame.
+      apex: number of its strongest frame.
+      offset: number of its last frame.
+      apex_estimated: whether the table gives no apex that can be used.
+      offset_estimated: whether the table gives no offset.
+      notes: what was unusual.
+    """
+
+    run: Recording
+    onset: int
+    apex: int
+    offset: int
+    apex_estimated: bool
+    offset_estimated: bool
+    notes: tuple[Note, ...]
+
+
+def find_expression(copy: Copy, row: Annotation) -> Expression:
+    """The frames of a row, and what its table leaves open.
+
+    A missing apex is the middle of onset and offset, as is one outside of them, which
+    cannot be right. A missing offset is the last frame where the release ends at the
+    offset; in a full recording the expression is taken to fade as long as it rose.
+
+    Raises:
+      DataError: if there are no frames or none of the apex.
+    """
+    release = copy.layout.release
+    source = copy.layout.source(row.subject, row.clip)
+    if source is None:
+        raise DataError(f"there is no folder for it in {release.name}")
+    found = recording(source, row.onset, row.offset)
+    notes = []
+    offset, offset_estimated = row.offset, row.offset is None
+    if offset_estimated:
+        run = found.around(row.apex)
+        last = found.last if run is None else run.last
+        offset = min(last, 2 * row.apex - row.onset) if release.whole else last
+        offset = max(offset, row.apex, row.onset)
+        notes.append(
+            Note("offset estimated", f"no offset is given; {offset} was taken")
+        )
+    apex, apex_estimated = row.apex, row.apex is None
+    middle = (row.onset + offset) // 2
+    if apex_estimated:
+        apex = middle
+        notes.append(
+            Note("apex estimated", f"no apex is given; {apex}, the middle, was taken")
+        )
+    elif not row.onset <= apex <= offset:
+        notes.append(
+            Note(
+                "apex outside its interval",
+                f"the apex {apex} lies outside of onset {row.onset} to offset "
+                f"{offset}; {middle}, the middle, was taken",
+            )
+        )
+        apex, apex_estimated = middle, True
+    run = found.around(apex)
+    if run is None:
+        raise DataError(
+            f"its frames {found.first} to {found.last} do not reach the apex {apex}"
+        )
+    if found.renumbered:
+        notes.append(
+            Note(
+                "files that count from 1",
+                f"its {len(found.places)} files count from 1, not from the onset; the "
+                f"first was taken as frame {row.onset}",
+            )
+        )
+    if run.first > row.onset or run.last < offset:
+        notes.append(
+            Note(
+                "frames missing at an end",
+                f"frames {run.first} to {run.last} are there, onset to offset is "
+                f"{row.onset} to {offset}",
+            )
+        )
+    return Expression(
+        run, row.onset, apex, offset, apex_estimated, offset_estimated, tuple(notes)
+    )
+
+
+def in_parallel(
+    function: Callable[[_In], _Out], items: Sequence[_In], workers: int | None
+) -> Iterator[_Out]:
+    """``map`` by several threads, in order, with no more under way than need be.
+
+    Threads and not processes: decoders let go of the interpreter while they work, and
+    nothing has to be copied between processes or imported in each.
+    """
+    if workers is not None and workers < 1:
+        raise DataError(f"--workers={workers} must be at least 1.")
+    workers = workers or _cores()
+    waiting: collections.deque = collections.deque()
+    pool = concurrent.futures.ThreadPoolExecutor(workers)
+    try:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > 2 * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:  # also when the one who asked is interrupted
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _cores() -> int:
+    """Those that this process may use, where the system tells."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def nothing_left(
+    facts: Facts, tables: Sequence[Table], left_out: Sequence[LeftOut]
+) -> str:
+    """The message where no row can become a record."""
+    shown = [
+        f"  row {entry.row} ({entry.subject}/{entry.clip}): {entry.reason}"
+        for entry in left_out[:5]
+        if entry.row is not None
+    ]
+    return "\n".join(
+        [
+            f"No row of {', '.join(str(t.path) for t in tables)} can become a record.",
+            *shown,
+            f"Check that the table and the frames are those of {facts.title} and "
+            "unpack them again.",
+        ]
+    )
+
+
+class CopyBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    """Records of a licensed copy; a data set's ``Builder`` gives its ``FACTS``."""
+
+    FACTS: Facts
+    builder_config: CopyConfig
+
+    # Threads that read clips; None takes one a core. No part of the configuration,
+    # since the records do not hang on it.
+    workers: int | None = None
+
+    def features(self) -> dict:
+        """What a record has beside the common features of all licensed data sets."""
+        return {}
+
+    def open(self, manual_dir: Path) -> Copy:
+        """Opens a copy as this builder would read it."""
+        return open_copy(self.FACTS, self.builder_config, manual_dir)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return self.dataset_info_from_configs(
+            features=clips.record_features(
+                self.builder_config,
+                self.FACTS.emotions,
+                offset_estimated=tfds.features.Scalar(np.bool_),
+                action_units=tfds.features.Text(),
+                # Centre x and y and side in pixels of the frame, and angle in degrees,
+                # of the square that was cut out; zeros if none was.
+                face=tfds.features.Tensor(shape=(4,), dtype=np.float32),
+                **self.features(),
+            ),
+            metadata=tfds.core.MetadataDict(),
+        )
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager):
+        copy = self.open(Path(dl_manager.manual_dir))
+        self.info.metadata.update(
+            **copy.describe(),
+            fingerprint=copy.fingerprint(),
+            notes=list(copy.notes),
+        )
+        return {"train": self._generate_examples(copy)}
+
+    def _generate_examples(self, copy: Copy) -> Iterator[tuple[str, dict]]:
+        left_out, written = list(copy.left_out), 0
+        for example in track(
+            examples(copy, self.builder_config, self.workers),
+            description="Reading clips",
+            total=len(copy.rows),
+            console=Console(stderr=True),
+        ):
+            if example.record is None:
+                left_out.append(example.left_out())
+                continue
+            written += 1
+            self.info.metadata["notes"] += [
+                f"{where(example.row, copy.tables)} ({example.clip_id}): {note.text}"
+                for note in example.notes
+            ]
+            yield example.clip_id, example.record
+        # By row; frames without one, already sorted, at the end.
+        left_out.sort(key=lambda entry: (entry.row is None, entry.table, entry.row))
+        if not written:
+            raise DataError(nothing_left(self.FACTS, copy.tables, left_out))
+        self.info.metadata["left_out"] = [dataclasses.asdict(e) for e in left_out]
+
+
+def where(row: Annotation | LeftOut, tables: Sequence[Table]) -> str:
+    """The row as a user finds it: ``row 12``, with its table if there are several."""
+    number = row.row if isinstance(row, LeftOut) else row.number
+    return f"row {number}" + (f" of {row.table}" if len(tables) > 1 else "")

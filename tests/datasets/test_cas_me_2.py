@@ -1,0 +1,134 @@
+"""The CAS(ME)^2 builder: every release and table of an invented copy, read back."""
+
+import collections
+
+import pytest
+import tensorflow_datasets as tfds
+
+from datasets import DataError, prepare
+from datasets.cas_me_2.cas_me_2_dataset_builder import FACTS
+from tests.datasets import cas_me_2_tree
+from tests.datasets.cas_me_2_tree import LAYOUTS, MICRO, ROWS, SOME, TABLES
+from tests.datasets.tree import read_colours
+
+FEW_MICRO = [row for row in SOME if row in MICRO]
+
+
+def read_back(manual_dir, data_dir, **options):
+    """The metadata and the records by clip id."""
+    folder = prepare.prepare(
+        "cas_me_2",
+        manual_dir=manual_dir,
+        data_dir=data_dir,
+        options=prepare.Options(**options),
+    )
+    builder = tfds.builder_from_directory(folder)
+    source = builder.as_data_source(split="train")
+    records = {record["clip_id"].decode(): record for record in source}
+    return builder, records
+
+
+def crop(layout):
+    return "provided" if layout == "cropped" else "none"
+
+
+def id_of(row):
+    return f"sub{row.subject}/{row.clip}"
+
+
+@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_release_with_every_table(tmp_path, layout, table):
+    cas_me_2_tree.write_tree(tmp_path / "copy", layout=layout, table=table, rows=SOME)
+    builder, records = read_back(tmp_path / "copy", tmp_path / "d", crop=crop(layout))
+    assert [e for e in builder.info.metadata["left_out"] if e["row"]] == []
+    assert len(FEW_MICRO) >= 5 and set(records) == set(map(id_of, FEW_MICRO))
+    names = builder.info.features["emotion"].names
+    estimated = builder.info.features["estimated_emotion"].names
+    for row in FEW_MICRO:
+        record = records[id_of(row)]
+        stimulus = row.clip.rstrip("0123456789_")
+        assert names[record["emotion"]] == {"happy": "happiness"}.get(
+            stimulus, stimulus
+        )
+        assert estimated[record["estimated_emotion"]] == row.emotion
+        assert record["self_reported_emotion"].decode() == row.self_reported.lower()
+        assert (record["onset"], record["apex"]) == (row.onset, row.apex)
+        assert record["offset"] == row.offset
+        clips, numbers = zip(*map(read_colours, record["clip"]), strict=True)
+        raw = layout.startswith("raw")
+        place = cas_me_2_tree.recording_place if raw else cas_me_2_tree.place_of
+        assert set(clips) == {place(row)}
+        wanted = range(row.apex - 8, row.apex + 8)
+        for number, expected in zip(numbers, wanted, strict=True):
+            if row.onset <= expected <= row.offset:
+                assert number == expected
+            elif not raw:
+                assert number == min(max(expected, row.onset), row.offset)
+
+
+@pytest.mark.parametrize(
+    ("expressions", "number"), [("micro", 57), ("macro", 300), ("both", 357)]
+)
+def test_the_whole_data_set_with_its_quirks(tmp_path, expressions, number):
+    cas_me_2_tree.write_tree(tmp_path / "copy", rows=ROWS)
+    builder, records = read_back(
+        tmp_path / "copy",
+        tmp_path / "data",
+        crop="none",
+        expressions=expressions,
+        size=16,
+        frames=2,
+    )
+    assert len(records) == number
+    assert builder.info.metadata["left_out"] == []
+    kinds = collections.Counter(record["expression"] for record in records.values())
+    assert (
+        kinds
+        == {"micro": {0: 57}, "macro": {1: 300}, "both": {0: 57, 1: 300}}[expressions]
+    )
+    names = builder.info.features["emotion"].names
+    if expressions == "micro":
+        found = collections.Counter(names[r["emotion"]] for r in records.values())
+        assert dict(found) == {"happiness": 22, "disgust": 18, "anger": 17}
+        assert len({record["subject"] for record in records.values()}) <= 22
+    else:
+        estimated = [r for r in records.values() if r["offset_estimated"]]
+        assert len(estimated) == 44  # 0 in the table
+        # One apex is 0 and three lie after the offset.
+        assert sum(r["apex_estimated"] for r in records.values()) == 4
+
+
+def test_folders_that_the_cropped_release_lacks_are_reported(tmp_path):
+    cas_me_2_tree.write_tree(
+        tmp_path / "copy", layout="cropped", rows=FEW_MICRO, absent=2
+    )
+    builder, records = read_back(tmp_path / "copy", tmp_path / "data")
+    left_out = builder.info.metadata["left_out"]
+    assert len(records) == len(FEW_MICRO) - 2 and len(left_out) == 2
+    assert {entry["reason"] for entry in left_out} == {
+        "there is no folder for it in cropped"
+    }
+
+
+@pytest.mark.parametrize(
+    ("written", "subject"),
+    [
+        (1, "sub15"),  # participants count from 1
+        (22, "sub40"),
+        ("3.0", "sub19"),
+        (15, "sub32"),
+        ("s15", "sub15"),  # the folders' own numbers
+        (33, "sub33"),
+        ("s17", None),
+        (0, None),
+        ("x", None),
+    ],
+)
+def test_participants_are_the_subjects_of_the_folders(written, subject):
+    assert FACTS.columns.subject(written) == subject
+
+
+def test_what_cannot_be_asked_for(tmp_path):
+    with pytest.raises(DataError, match="none of micro, macro, both"):
+        prepare.configuration("cas_me_2", prepare.Options(expressions="tiny"))

@@ -1,0 +1,136 @@
+"""The CASME builder: every release and table of an invented copy, read back."""
+
+import collections
+import dataclasses
+
+import pytest
+import tensorflow_datasets as tfds
+
+from datasets import DataError, prepare
+from tests.datasets import casme_tree
+from tests.datasets.casme_tree import CROPPED_ROWS, LAYOUTS, ROWS, SOME, TABLES
+from tests.datasets.tree import read_colours
+
+
+def read_back(manual_dir, data_dir, **options):
+    """The metadata and the records by clip id."""
+    folder = prepare.prepare(
+        "casme",
+        manual_dir=manual_dir,
+        data_dir=data_dir,
+        options=prepare.Options(**options),
+    )
+    builder = tfds.builder_from_directory(folder)
+    source = builder.as_data_source(split="train")
+    records = {record["clip_id"].decode(): record for record in source}
+    assert len(records) == builder.info.splits["train"].num_examples
+    return builder, records
+
+
+def crop(layout):
+    return "provided" if layout == "Cropped" else "none"
+
+
+def ids_of(rows):
+    counts = collections.Counter((row.subject, row.clip) for row in rows)
+    return [
+        f"sub{row.subject:02d}/{row.clip}"
+        + f"@{row.onset}" * (counts[row.subject, row.clip] > 1)
+        for row in rows
+    ]
+
+
+@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_release_with_every_table(tmp_path, layout, table):
+    casme_tree.write_tree(tmp_path / "copy", layout=layout, table=table, rows=SOME)
+    builder, records = read_back(tmp_path / "copy", tmp_path / "d", crop=crop(layout))
+    assert builder.info.metadata["left_out"] == []
+    emotions = builder.info.features["emotion"].names
+    assert set(records) == set(ids_of(SOME))
+    for row, clip_id in zip(SOME, ids_of(SOME), strict=True):
+        record = records[clip_id]
+        assert emotions[record["emotion"]] == row.emotion
+        assert (record["onset"], record["apex"]) == (row.onset, row.apex)
+        assert record["offset"] == row.offset
+        assert record["second_apex"] == (-1 if row.apex2 is None else row.apex2)
+        assert not record["apex_estimated"] and not record["offset_estimated"]
+        clips, numbers = zip(*map(read_colours, record["clip"]), strict=True)
+        assert set(clips) == {casme_tree.place_of(row)}
+        assert numbers[8] == row.apex  # the window's middle
+        inside = [n for n in range(row.apex - 16, row.apex + 15, 2)]
+        for number, wanted in zip(numbers, inside, strict=True):
+            if row.onset <= wanted <= row.offset:
+                assert number == wanted
+            elif layout in ("Cropped", "CASME_raw_selected"):
+                assert number == min(max(wanted, row.onset), row.offset)
+
+
+def test_the_whole_data_set_with_its_quirks(tmp_path):
+    casme_tree.write_tree(tmp_path / "copy", layout="raw", rows=ROWS)
+    builder, records = read_back(tmp_path / "copy", tmp_path / "data", crop="none")
+    assert builder.info.metadata["left_out"] == []
+    assert set(records) == set(ids_of(ROWS))
+    doubles = [clip_id for clip_id in records if "@" in clip_id]
+    assert len(doubles) == 8  # four clips that hold two expressions each
+    names = builder.info.features["emotion"].names
+    found = collections.Counter(names[r["emotion"]] for r in records.values())
+    assert found == collections.Counter(row.emotion for row in ROWS)
+    assert found["contempt"] == 2  # written comtempt
+    estimated = [r for r in records.values() if r["offset_estimated"]]
+    assert len(estimated) == 21
+    for record in estimated:  # a full recording: it fades as long as it rose
+        assert record["offset"] == 2 * record["apex"] - record["onset"]
+
+
+def test_the_cropped_release_ends_where_an_offset_is_missing(tmp_path):
+    row = next(row for row in ROWS if row.offset is None)
+    casme_tree.write_tree(tmp_path / "copy", layout="Cropped", rows=[row])
+    _, records = read_back(tmp_path / "copy", tmp_path / "data")
+    ((clip_id, record),) = records.items()
+    assert record["offset_estimated"] and record["offset"] == row.apex + 9
+
+
+def test_the_cropped_release_with_its_own_table(tmp_path):
+    casme_tree.write_tree(
+        tmp_path / "copy", layout="Cropped", table="merged-xlsx", rows=CROPPED_ROWS
+    )
+    builder, records = read_back(tmp_path / "copy", tmp_path / "data")
+    assert len(records) == 193 and builder.info.metadata["left_out"] == []
+    assert builder.info.metadata["crop"] == "provided"
+
+
+def test_a_section_that_is_missing_is_said(tmp_path):
+    rows = [row for row in SOME if row.subject < 8]
+    casme_tree.write_tree(tmp_path / "copy", layout="raw", rows=rows)
+    builder, records = read_back(tmp_path / "copy", tmp_path / "data", crop="none")
+    assert len(records) == len(rows)
+    assert any("section" in note for note in builder.info.metadata["notes"])
+
+
+def test_of_one_table_and_two_the_one_is_taken(tmp_path):
+    casme_tree.write_tree(tmp_path / "copy", layout="raw", rows=SOME)
+    casme_tree.write_table(tmp_path / "copy", table="merged-csv", rows=SOME[:5])
+    builder, records = read_back(tmp_path / "copy", tmp_path / "data", crop="none")
+    assert builder.info.metadata["table"].startswith("CASME.csv")
+    assert len(records) == 5
+    frames_without = [e for e in builder.info.metadata["left_out"] if e["row"] is None]
+    assert len(frames_without) == len({(r.subject, r.clip) for r in SOME[5:]})
+
+
+def test_a_second_apex_that_is_no_number_is_reported(tmp_path):
+    rows = [SOME[0], dataclasses.replace(SOME[1], apex2="late")]
+    casme_tree.write_tree(tmp_path / "copy", layout="Cropped", rows=rows)
+    builder, records = read_back(tmp_path / "copy", tmp_path / "data")
+    (entry,) = builder.info.metadata["left_out"]
+    assert "second apex 'late' is not a frame number" in entry["reason"]
+    assert len(records) == 1
+
+
+def test_the_table_of_another_data_set_is_refused(tmp_path):
+    from tests.datasets import casme2_tree
+
+    casme2_tree.write_tree(tmp_path / "copy", rows=casme2_tree.ROWS[:3])
+    with pytest.raises(DataError, match="No table of CASME was found") as error:
+        read_back(tmp_path / "copy", tmp_path / "data")
+    assert "OnsetF" in str(error.value) and "OnsetFrame" in str(error.value)

@@ -1,0 +1,178 @@
+"""``python -m datasets.check`` on invented copies: counts, quirks, damage, pictures."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+
+from datasets import DataError, check, prepare
+from tests.datasets import cas_me_2_tree, casme2_tree, casme_tree
+from tests.datasets.test_copies import with_faces
+
+ROOT = Path(__file__).parents[2]
+
+COPIES = [
+    *(("casme2", casme2_tree, layout, 255) for layout in casme2_tree.LAYOUTS),
+    *(("casme", casme_tree, layout, 197) for layout in casme_tree.LAYOUTS),
+    *(("cas_me_2", cas_me_2_tree, layout, 57) for layout in cas_me_2_tree.LAYOUTS),
+]
+
+
+def command(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "datasets.check", *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def crop(layout):
+    return "provided" if "cropped" in layout.lower() else "none"
+
+
+@pytest.mark.parametrize(("name", "tree", "layout", "number"), COPIES)
+def test_a_whole_copy_of_every_release_is_whole(tmp_path, name, tree, layout, number):
+    tree.write_tree(tmp_path, layout=layout)
+    report = check.check(name, tmp_path, options=prepare.Options(crop=crop(layout)))
+    assert report.whole and report.rows == report.records == number
+    assert sum(found["rows"] for found in report.emotions.values()) == number
+    assert sum(report.subjects.values()) == number
+    # Published counts are those of the invented table, so only the paper's differ.
+    ((generation, counts),) = report.published.items()
+    assert {e: f["rows"] for e, f in report.emotions.items()} == counts
+    paper = report.paper
+    differing = {e for e in paper if paper[e] != report.emotions[e]["records"]}
+    assert set(paper) - differing == (
+        {"disgust", "happiness", "surprise"} & set(paper) if name == "casme2" else set()
+    )
+    assert bool(report.differences) == bool(differing)
+    for emotion in differing:
+        assert any(emotion in sentence for sentence in report.differences)
+    assert not report.no_row and report.frames_read > 10 * number
+
+
+def test_every_macro_expression_can_be_asked_for(tmp_path):
+    cas_me_2_tree.write_tree(tmp_path)
+    options = prepare.Options(crop="none", expressions="both")
+    report = check.check("cas_me_2", tmp_path, options=options)
+    assert report.whole and report.rows == 357 and report.not_asked_for == 0
+    assert {kind: len(entries) for kind, entries in report.noted.items()} == {
+        "apex estimated": 1,
+        "apex outside its interval": 3,
+        "offset estimated": 44,
+    }
+    assert report.published == {}
+
+
+@pytest.fixture
+def damaged(tmp_path):
+    """A copy with three damaged clips, a lost one, and frames of no row."""
+    rows = casme2_tree.SOME
+    casme2_tree.write_tree(tmp_path / "copy", rows=rows)
+    cropped = tmp_path / "copy/Cropped"
+    clips = [cropped / f"sub{r.subject:02d}" / r.clip for r in rows[:5]]
+    apexes = [
+        clip / f"reg_img{r.apex}.jpg" for clip, r in zip(clips, rows, strict=False)
+    ]
+    apexes[0].write_bytes(apexes[0].read_bytes()[:250])
+    apexes[1].write_bytes(b"")
+    apexes[2].write_bytes(b"<html>not found</html>")
+    shutil.rmtree(clips[3])
+    shutil.copytree(clips[4], cropped / "sub30/EP01_01")
+    return tmp_path / "copy"
+
+
+def test_damaged_clips_are_named_and_the_code_is_one(damaged):
+    before = sorted(damaged.rglob("*"))
+    checked = command("casme2", f"--manual_dir={damaged}")
+    assert checked.returncode == 1
+    rows = casme2_tree.SOME
+    for row in rows[:3]:
+        name = f"sub{row.subject:02d}/{row.clip}"
+        assert f"{name}: reg_img{row.apex}.jpg cannot be read" in checked.stdout
+        assert f"Cropped/{name}/reg_img{row.apex}.jpg: " in checked.stdout
+    lost = f"sub{rows[3].subject:02d}/{rows[3].clip}"
+    assert f"{lost}: there is no folder for it" in checked.stdout
+    assert "frames without a row: 1\n  sub30/EP01_01" in checked.stdout
+    assert "4 rows cannot become a record, 3 images cannot be read" in checked.stdout
+    assert "Traceback" not in checked.stderr
+    assert sorted(damaged.rglob("*")) == before
+
+
+def test_the_json_holds_it_all(damaged):
+    checked = command("casme2", f"--manual_dir={damaged}", "--json")
+    assert checked.returncode == 1
+    report = json.loads(checked.stdout)
+    assert report["whole"] is False
+    assert (report["rows"], report["records"]) == (60, 56)
+    assert [entry["row"] for entry in report["no_record"]] == [2, 3, 4, 5]
+    assert len(report["unreadable"]) == 3
+    assert report["no_row"][0]["clip"] == "EP01_01"
+    assert report["lengths"]["least"] >= 24
+    assert sum("fewer than are" in sentence for sentence in report["differences"]) > 3
+
+
+def test_an_image_that_no_clip_needs_is_damage_too(tmp_path):
+    row = casme2_tree.ROWS[0]
+    casme2_tree.write_tree(tmp_path, rows=[row])
+    spare = (
+        tmp_path / f"Cropped/sub{row.subject:02d}/{row.clip}/reg_img{row.apex + 1}.jpg"
+    )
+    spare.write_bytes(b"")
+    report = check.check("casme2", tmp_path)
+    assert report.records == 1 and len(report.unreadable) == 1 and not report.whole
+
+
+def test_a_damaged_video_is_named(tmp_path):
+    casme_tree.write_tree(tmp_path, layout="video", rows=casme_tree.SOME)
+    path = sorted(tmp_path.rglob("*.avi"))[0]
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 3])
+    report = check.check("casme", tmp_path, options=prepare.Options(crop="none"))
+    assert not report.whole
+    assert path.stem in {entry["clip"] for entry in report.no_record}
+
+
+def test_a_contact_sheet_shows_onset_apex_and_offset(tmp_path):
+    manual_dir = with_faces(tmp_path / "copy", rows=casme2_tree.ROWS[:2])
+    sheet = tmp_path / "sheet.png"
+    checked = command("casme2", f"--manual_dir={manual_dir}", f"--sheet={sheet}")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    picture = iio.imread(sheet)
+    # Two emotions of one clip each: three tiles that differ, then nothing.
+    assert picture.shape[1] > 4 * 3 * 112 and picture.shape[0] > 2 * 112
+    assert picture[:, 3 * 112 + 30 :].min() > 250
+    busy = [picture[40:-8, 8 + 112 * k : 8 + 112 * (k + 1)] for k in range(3)]
+    assert all(tile.std() > 30 for tile in busy)
+    assert np.abs(busy[0].astype(int) - busy[1]).max() > 50
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["casme2"], "manual_dir"),
+        (["casme2", "--manual_dir=nowhere"], "nowhere is not a folder"),
+        (["synthetic", "--manual_dir=."], "synthetic is generated"),
+        (["casme9", "--manual_dir=."], "no data set named 'casme9'"),
+        (["casme2", "--manual_dir=tests", "--sheet=x/y.png"], "x is not a folder"),
+        (["casme2", "--manual_dir=tests", "--sheet=x"], "name a picture"),
+        (["casme2", "--manual_dir=tests", "--frames=0"], "--frames=0 must be"),
+    ],
+)
+def test_bad_flags_get_one_message(arguments, message):
+    failed = command(*arguments)
+    assert failed.returncode in (1, 2)
+    text = " ".join((failed.stderr + failed.stdout).replace("│", " ").split())
+    assert message in text and "Traceback" not in text
+
+
+def test_a_copy_without_frames_says_what_was_looked_for(tmp_path):
+    casme2_tree.write_table(tmp_path / "CASME2-coding-20190701.xlsx")
+    with pytest.raises(DataError, match="No frames of the table's clips"):
+        check.check("casme2", tmp_path)

@@ -1,0 +1,275 @@
+"""What all licensed copies share: threads, faces, holes, fingerprints, odd places."""
+
+import shutil
+import threading
+import time
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from PIL import Image
+
+from datasets import DataError, prepare
+from datasets.copies import in_parallel
+from tests.datasets import cas_me_2_tree, casme2_tree, casme_tree
+from tests.datasets.casme2_tree import ROWS, SOME, read_colours
+from tests.datasets.test_faces import filmed
+
+FEW = ROWS[:4]
+
+
+def read_back(manual_dir, data_dir, name="casme2", workers=None, **options):
+    """The metadata and the records by clip id."""
+    folder = prepare.prepare(
+        name,
+        manual_dir=manual_dir,
+        data_dir=data_dir,
+        workers=workers,
+        options=prepare.Options(**options),
+    )
+    builder = tfds.builder_from_directory(folder)
+    source = builder.as_data_source(split="train")
+    records = {record["clip_id"].decode(): record for record in source}
+    return builder.info.metadata, records
+
+
+def id_of(row):
+    return f"sub{row.subject:02d}/{row.clip}"
+
+
+def with_faces(folder, layout="CASME2_RAW_selected", rows=FEW):
+    """A copy whose frames show a face that moves by a pixel a frame."""
+    casme2_tree.write_tree(folder, layout=layout, rows=rows)
+    for clip in (folder / layout).glob("sub*/*"):
+        for path in clip.glob("*.jpg"):
+            number = int(path.name.partition(".")[0].removeprefix("img"))
+            image, _, _ = filmed(1.2, 0, (280 + number % 40, 240))
+            Image.fromarray(image).save(path, quality=90)
+    return folder
+
+
+def test_raw_frames_are_cut_to_the_face_by_one_square_a_clip(tmp_path):
+    manual_dir = with_faces(tmp_path / "copy", rows=FEW[:2])
+    metadata, records = read_back(manual_dir, tmp_path / "data")
+    assert metadata["crop"] == "detect" and metadata["left_out"] == []
+    for row in FEW[:2]:
+        record = records[id_of(row)]
+        x, y, side, angle = record["face"]
+        assert 280 - 20 < x < 320 + 20 and abs(y - 240) < 40
+        assert 120 < side < 220 and abs(angle) < 6
+        # The head moves within the square, which stays.
+        assert (record["clip"][0] != record["clip"][8]).any()
+        assert record["clip"].std() > 20
+    whole, taken = read_back(manual_dir, tmp_path / "data", crop="none")
+    assert whole["crop"] == "none"
+    assert (taken[id_of(FEW[0])]["face"] == 0).all()
+    _, wider = read_back(manual_dir, tmp_path / "data", margin=0.4)
+    shares = wider[id_of(FEW[0])]["face"][2] / records[id_of(FEW[0])]["face"][2]
+    assert shares == pytest.approx(1.8 / 1.2, rel=1e-3)
+
+
+def test_a_clip_without_a_face_is_reported_and_not_cropped_at_random(tmp_path):
+    manual_dir = with_faces(tmp_path / "copy", rows=FEW[:2])
+    clip = manual_dir / "CASME2_RAW_selected" / id_of(FEW[1])
+    for path in clip.glob("*.jpg"):
+        Image.new("RGB", (640, 480), (110, 110, 110)).save(path)
+    metadata, records = read_back(manual_dir, tmp_path / "data")
+    assert set(records) == {id_of(FEW[0])}
+    (entry,) = metadata["left_out"]
+    assert "a face was found in 0 of its frames" in entry["reason"]
+
+
+def test_a_hole_of_two_frames_is_bridged_and_noted(tmp_path):
+    row = ROWS[2]
+    casme2_tree.write_tree(tmp_path / "copy", rows=[row])
+    folder = tmp_path / "copy/Cropped" / id_of(row)
+    for number in (row.apex - 2, row.apex - 1):
+        (folder / f"reg_img{number}.jpg").unlink()
+    metadata, records = read_back(tmp_path / "copy", tmp_path / "data")
+    numbers = [read_colours(frame)[1] for frame in records[id_of(row)]["clip"]]
+    wanted = list(range(row.apex - 16, row.apex + 15, 2))
+    wanted[7] = row.apex - 3  # the nearest to the one that is missing
+    assert numbers == wanted
+    (note,) = metadata["notes"]
+    assert f"missing: {row.apex - 2}; the nearest frame was taken" in note
+
+
+def test_the_number_of_threads_changes_no_byte(tmp_path):
+    casme2_tree.write_tree(tmp_path / "copy", rows=SOME[:20])
+    shards = []
+    for workers in (1, 3):
+        folder = prepare.prepare(
+            "casme2",
+            manual_dir=tmp_path / "copy",
+            data_dir=tmp_path / f"data{workers}",
+            workers=workers,
+        )
+        files = sorted(p for p in folder.iterdir() if p.name != "dataset_info.json")
+        shards.append([(p.name, p.read_bytes()) for p in files])
+    assert shards[0] == shards[1]
+
+
+def test_threads_work_side_by_side_in_order_and_not_far_ahead():
+    started, waited = [], threading.Barrier(3, timeout=10)
+
+    def work(item):
+        started.append(item)
+        if item < 3:
+            waited.wait()  # fails unless three run at once
+        time.sleep(0.002 * (item % 3))
+        return item * item
+
+    results = in_parallel(work, range(50), 3)
+    assert next(results) == 0
+    assert len(started) <= 3 * 3 + 1
+    assert list(results) == [n * n for n in range(1, 50)]
+
+
+def test_what_a_thread_raises_reaches_the_caller_and_ends_the_rest():
+    done = []
+
+    def work(item):
+        if item == 2:
+            raise ValueError("two")
+        done.append(item)
+
+    with pytest.raises(ValueError, match="two"):
+        list(in_parallel(work, range(1000), 2))
+    assert len(done) < 20
+
+
+def test_no_threads_are_no_way_to_read(tmp_path):
+    casme2_tree.write_tree(tmp_path / "copy", rows=FEW)
+    with pytest.raises(DataError, match="--workers=0 must be at least 1"):
+        read_back(tmp_path / "copy", tmp_path / "data", workers=0)
+
+
+def test_records_of_another_copy_are_not_taken_for_this_ones(tmp_path, capsys):
+    casme2_tree.write_tree(tmp_path / "one", rows=FEW)
+    casme2_tree.write_tree(tmp_path / "other", rows=FEW[:2])
+    read_back(tmp_path / "one", tmp_path / "data")
+    capsys.readouterr()
+    _, records = read_back(tmp_path / "one", tmp_path / "data")
+    assert "are not of" not in capsys.readouterr().err
+    _, records = read_back(tmp_path / "other", tmp_path / "data")
+    message = capsys.readouterr().err
+    assert "its table or its clips are others" in message
+    assert "delete that folder" in message and len(records) == 4
+    read_back(tmp_path / "absent", tmp_path / "data")
+    assert "cannot be read" in capsys.readouterr().err
+
+
+def test_all_data_sets_in_one_folder_are_told_apart(tmp_path):
+    casme2_tree.write_tree(tmp_path / "all/CASME II", rows=FEW)
+    casme_tree.write_tree(
+        tmp_path / "all/CASME", layout="Cropped", rows=casme_tree.SOME
+    )
+    cas_me_2_tree.write_tree(
+        tmp_path / "all/CAS(ME)^2", layout="cropped", rows=cas_me_2_tree.SOME
+    )
+    micro = [row for row in cas_me_2_tree.SOME if row in cas_me_2_tree.MICRO]
+    for name, number, where in (
+        ("casme2", len(FEW), "CASME II/Cropped"),
+        ("casme", len(casme_tree.SOME), "CASME/Cropped"),
+        ("cas_me_2", len(micro), "CAS(ME)^2/cropped"),
+    ):
+        metadata, records = read_back(tmp_path / "all", tmp_path / "data", name)
+        assert len(records) == number and metadata["release"].endswith(where)
+
+
+@pytest.mark.parametrize("inner", ["Cropped", "Cropped/sub01"])
+def test_a_folder_within_the_right_one_names_the_right_one(tmp_path, inner):
+    casme2_tree.write_tree(tmp_path / "casme 2", rows=FEW)
+    with pytest.raises(DataError) as error:
+        read_back(tmp_path / "casme 2" / inner, tmp_path / "data")
+    assert f"There is one in {tmp_path / 'casme 2'}" in str(error.value)
+
+
+def test_spaces_and_other_alphabets_in_names(tmp_path):
+    manual_dir = tmp_path / "微表情 données"
+    casme2_tree.write_tree(manual_dir / "a b", rows=FEW)
+    _, records = read_back(manual_dir, tmp_path / "ö data")
+    assert len(records) == len(FEW)
+
+
+def test_links_in_a_circle_and_folders_one_may_not_read(tmp_path):
+    casme2_tree.write_tree(tmp_path / "copy", rows=FEW)
+    (tmp_path / "copy/loop").symlink_to(tmp_path / "copy")
+    (tmp_path / "copy/Cropped/loop").symlink_to(tmp_path)
+    (tmp_path / "copy/broken").symlink_to(tmp_path / "nowhere")
+    metadata, records = read_back(tmp_path / "copy", tmp_path / "data")
+    assert len(records) == len(FEW) and metadata["left_out"] == []
+
+
+def test_nothing_is_written_but_in_the_data_dir(tmp_path):
+    manual_dir = with_faces(tmp_path / "copy", rows=FEW[:1])
+    before = sorted((p, p.stat().st_mtime_ns) for p in manual_dir.rglob("*"))
+    read_back(manual_dir, tmp_path / "data")
+    assert sorted((p, p.stat().st_mtime_ns) for p in manual_dir.rglob("*")) == before
+    assert {path.name for path in tmp_path.iterdir()} == {"copy", "data"}
+
+
+def test_what_a_killed_run_left_is_removed(tmp_path):
+    casme2_tree.write_tree(tmp_path / "copy", rows=FEW)
+    folder = prepare.prepare(
+        "casme2", manual_dir=tmp_path / "copy", data_dir=tmp_path / "data"
+    )
+    left = folder.with_name("incomplete.ABC123_2.0.0")
+    shutil.copytree(folder, left)
+    shutil.rmtree(folder)
+    _, records = read_back(tmp_path / "copy", tmp_path / "data")
+    assert len(records) == len(FEW) and not left.exists()
+
+
+def test_two_that_prepare_at_once_make_one(tmp_path, capsys):
+    casme2_tree.write_tree(tmp_path / "copy", rows=SOME)
+    results = []
+
+    def run():
+        results.append(read_back(tmp_path / "copy", tmp_path / "data"))
+
+    threads = [threading.Thread(target=run) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [len(records) for _, records in results] == [len(SOME)] * 2
+    assert "Another process prepares" in capsys.readouterr().err
+
+
+def test_another_form_of_clip_has_its_own_folder(tmp_path):
+    casme2_tree.write_tree(tmp_path / "copy", rows=FEW)
+    for options, name, shape in (
+        ({}, "apex32-16x112", (16, 112, 112, 3)),
+        ({"frames": 8, "window": 20}, "apex20-8x112", (8, 112, 112, 3)),
+        ({"size": 64}, "apex32-16x64", (16, 64, 64, 3)),
+        ({"sampling": "tim", "frames": 10}, "tim-10x112", (10, 112, 112, 3)),
+    ):
+        _, records = read_back(tmp_path / "copy", tmp_path / "data", **options)
+        assert (tmp_path / "data/casme2" / name / "2.0.0").is_dir()
+        assert {record["clip"].shape for record in records.values()} == {shape}
+    assert len(list(tmp_path.glob("data/casme2/*/2.0.0"))) == 4
+
+
+def test_synthetic_clips_take_the_same_options(tmp_path):
+    # Only the folder's name: the clips themselves are tested with the data set.
+    dataset = prepare.builder(
+        "synthetic/hard", tmp_path, prepare.Options(sampling="tim", frames=8, size=56)
+    )
+    assert dataset.builder_config.name == "hard-tim-8x56"
+    with pytest.raises(DataError, match="synthetic has no --crop; it has --sampling"):
+        prepare.builder("synthetic", tmp_path, prepare.Options(crop="detect"))
+
+
+def test_the_clips_of_a_record_are_the_frames(tmp_path):
+    # Through the whole chain: what is on disk, averaged, is what is read back.
+    row = ROWS[0]
+    casme2_tree.write_tree(tmp_path / "copy", rows=[row])
+    folder = tmp_path / "copy/Cropped" / id_of(row)
+    rng = np.random.default_rng(0)
+    (path,) = folder.glob(f"reg_img{row.apex}.jpg")
+    blocks = rng.integers(0, 256, (8, 8, 3), np.uint8)
+    Image.fromarray(blocks.repeat(42, 0).repeat(28, 1)).save(path, quality=100)
+    _, records = read_back(tmp_path / "copy", tmp_path / "data", size=16)
+    apex = records[id_of(row)]["clip"][8]
+    assert np.abs(apex.astype(int) - blocks.repeat(2, 0).repeat(2, 1)).max() <= 12

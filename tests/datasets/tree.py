@@ -1,0 +1,147 @@
+"""What the invented copies of the licensed data sets share: images and tables.
+
+Each image carries in its colours the place of its clip and its frame's number, so that
+``read_colours`` can tell which frame a resized or compressed image was.
+"""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import av
+import numpy as np
+import openpyxl
+import xlwt
+from PIL import Image
+
+# [H, W]: as tiny as three bands of colour allow that survive JPEG and resizing. The
+# bands of RAW are as high as the blocks that a video's colour is stored in.
+CROPPED, RAW = (30, 24), (48, 64)
+
+# Colour levels far enough apart to survive JPEG: three channels of eight tell 512.
+_LEVELS = 8
+_COLOURS = _LEVELS**3
+
+Cells = Sequence[Sequence[object]]
+
+
+def frame_image(clip: int, number: int, shape: tuple[int, int]) -> np.ndarray:
+    """An image that tells which it is.
+
+    Args:
+      clip: the clip's place, below 512.
+      number: the frame's, below 512 ** 2.
+      shape: height and width.
+
+    Returns:
+      uint8 [H, W, 3]: from top to bottom a band of the clip, one of the number's low
+      part and one of its high part.
+    """
+    height, width = shape
+    high, low = divmod(number, _COLOURS)
+    image = np.empty((height, width, 3), np.uint8)
+    for band, value in enumerate((clip, low, high)):
+        image[height * band // 3 : height * (band + 1) // 3] = _colour(value)
+    return image
+
+
+def read_colours(image: np.ndarray) -> tuple[int, int]:
+    """The clip's place and the frame's number, from uint8 [H, W, 3]."""
+    height, width, _ = image.shape
+    clip, low, high = (
+        int(
+            (image[height * middle // 6, width // 2].astype(int) // 32)
+            @ _LEVELS ** np.arange(3)
+        )
+        for middle in (1, 3, 5)
+    )
+    return clip, low + _COLOURS * high
+
+
+def write_image(path: Path, image: np.ndarray) -> None:
+    """Writes a JPEG, whatever the name."""
+    # Not through imageio, which takes several times as long for an image so small.
+    Image.fromarray(image).save(path, "JPEG", quality=90)
+
+
+def write_clip(
+    folder: Path, clip: int, names: Mapping[int, str], shape: tuple[int, int]
+) -> None:
+    """Writes a folder of frames, with the junk that file managers add.
+
+    Args:
+      folder: the clip's.
+      clip: its place.
+      names: of the files, by the numbers of the frames.
+      shape: height and width.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "Thumbs.db").write_bytes(b"junk")
+    (folder / ".DS_Store").write_bytes(b"junk")
+    for number, name in names.items():
+        write_image(folder / name, frame_image(clip, number, shape))
+
+
+def write_video(path: Path, images: Sequence[np.ndarray], *, fps: int = 30) -> None:
+    """Writes uint8 [H, W, 3] images as Motion JPEG; an ``.avi`` by its name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    height, width, _ = images[0].shape
+    # Not through imageio, whose work on each frame takes ten times as long.
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("mjpeg", rate=fps, width=width, height=height)
+        stream.pix_fmt = "yuvj420p"
+        stream.bit_rate = 10_000_000  # never so coarse that the colours are lost
+        stream.codec_context.thread_count = 1  # each more costs as much as a clip
+        for image in images:
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(image)))
+        file.mux(stream.encode())
+
+
+def write_xlsx(
+    path: Path,
+    rows: Cells,
+    sheet: str = "Sheet1",
+    *,
+    others: Mapping[str, Cells] | None = None,
+) -> None:
+    """Writes ``rows`` to ``sheet``, then ``others``; ``None`` is an empty cell."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    book = openpyxl.Workbook()
+    book.remove(book.active)
+    for name, cells in {sheet: rows, **(others or {})}.items():
+        page = book.create_sheet(name)
+        for row in cells:
+            page.append(list(row))
+    book.save(path)
+    _write_lock(path)
+
+
+def write_xls(path: Path, rows: Cells, sheet: str = "Sheet1") -> None:
+    """Writes the binary format of before 2007 and not an ``.xlsx`` renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    book = xlwt.Workbook(encoding="utf-8")
+    page = book.add_sheet(sheet)
+    for number, row in enumerate(rows):
+        for column, value in enumerate(row):
+            if value is not None:
+                page.write(number, column, value)
+    book.save(str(path))
+    _write_lock(path)
+
+
+def write_csv(path: Path, rows: Cells) -> None:
+    """Writes comma-separated text, nothing for ``None``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows(rows)
+
+
+def _write_lock(path: Path) -> None:
+    # What a spreadsheet program leaves beside an open table.
+    path.with_name(f"~${path.name}").write_bytes(b"\x05owner")
+
+
+def _colour(value: int) -> np.ndarray:
+    if not 0 <= value < _COLOURS:
+        raise ValueError(f"{value} does not fit the colours of an image")
+    return value // _LEVELS ** np.arange(3) % _LEVELS * 32 + 16
