@@ -180,7 +180,7 @@ def record_features(
     return tfds.features.FeaturesDict(
         {
             "clip": tfds.features.Tensor(
-                shape=clip_shape, dtype=np.uint8, encoding="zlib"
+                shape=clip_shape, dtype=np.uint8, encoding="bytes"
             ),
             "clip_id": tfds.features.Text(),
             "subject": tfds.features.Text(),

@@ -271,6 +271,8 @@ class Recording:
 
     def nearest(self, number: int) -> int:
         """The number of the frame nearest to ``number``, of two the earlier."""
+        if number in self.places:
+            return number
         return min(self.places, key=lambda n: (abs(n - number), n))
 
     def frames(self, numbers: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
@@ -350,7 +352,9 @@ def read_image(path: Path) -> np.ndarray:
     """
     try:
         with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
+            # Decoded first, since convert copies also what is RGB already.
+            image.load()
+            return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         what = f"it has more than {Image.MAX_IMAGE_PIXELS} pixels"
         raise DataError(f"{path.name} cannot be read: {what}") from error

@@ -17,7 +17,8 @@ from pathlib import Path
 import filelock
 import tensorflow_datasets as tfds
 import tyro
-from tensorflow_datasets.core import shuffle
+from array_record.python import array_record_module
+from tensorflow_datasets.core import file_adapters, shuffle
 
 from datasets.clips import ClipConfig, Sampling
 from datasets.copies import CopyBuilder, Crop
@@ -33,6 +34,26 @@ _SHARD_BYTES = 64 << 20
 # What TFDS keeps in memory to put records into their order, a gibibyte unless told;
 # beyond it they lie on disk until the end. The order is the same.
 shuffle.MAX_MEM_BUFFER_SIZE = 256 << 20
+
+
+class _Uncompressed(file_adapters.ArrayRecordFileAdapter):
+    """Writes array_record without its compression, for which TFDS has no setting.
+
+    It takes off a tenth of film, whose last bits are noise, and costs more than reading
+    a frame and resizing it; benchmarks/preparation.py reads records made this way.
+    """
+
+    @classmethod
+    def write_examples(cls, path, iterator) -> None:
+        writer = array_record_module.ArrayRecordWriter(
+            os.fspath(path), "group_size:1,uncompressed"
+        )
+        for _, example in iterator:
+            writer.write(example)
+        writer.close()
+
+
+file_adapters.ADAPTER_FOR_FORMAT[file_adapters.FileFormat.ARRAY_RECORD] = _Uncompressed
 
 
 @dataclasses.dataclass(frozen=True)
