@@ -20,7 +20,7 @@ import tensorflow_datasets as tfds
 from rich.console import Console
 from rich.progress import track
 
-from datasets import clips, faces
+from datasets import clips, faces, records
 from datasets.annotations import (
     Annotation,
     Columns,
@@ -630,7 +630,7 @@ def nothing_left(
     )
 
 
-class CopyBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class CopyBuilder(records.StreamedBuilder, skip_registration=True):
     """Records of a licensed copy; a data set's ``Builder`` gives its ``FACTS``."""
 
     FACTS: Facts

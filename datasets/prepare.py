@@ -17,8 +17,6 @@ from pathlib import Path
 import filelock
 import tensorflow_datasets as tfds
 import tyro
-from array_record.python import array_record_module
-from tensorflow_datasets.core import file_adapters, shuffle
 
 from datasets.clips import ClipConfig, Sampling
 from datasets.copies import CopyBuilder, Crop
@@ -26,34 +24,6 @@ from datasets.errors import DataError
 
 # In the order of the README.
 NAMES = ("synthetic", "casme", "casme2", "cas_me_2")
-
-# array_record reads any clip at once, whatever the shard; small shards let several
-# processes write and copy them side by side.
-_SHARD_BYTES = 64 << 20
-
-# What TFDS keeps in memory to put records into their order, a gibibyte unless told;
-# beyond it they lie on disk until the end. The order is the same.
-shuffle.MAX_MEM_BUFFER_SIZE = 256 << 20
-
-
-class _Uncompressed(file_adapters.ArrayRecordFileAdapter):
-    """Writes array_record without its compression, for which TFDS has no setting.
-
-    It takes off a tenth of film, whose last bits are noise, and costs more than reading
-    a frame and resizing it; benchmarks/preparation.py reads records made this way.
-    """
-
-    @classmethod
-    def write_examples(cls, path, iterator) -> None:
-        writer = array_record_module.ArrayRecordWriter(
-            os.fspath(path), "group_size:1,uncompressed"
-        )
-        for _, example in iterator:
-            writer.write(example)
-        writer.close()
-
-
-file_adapters.ADAPTER_FOR_FORMAT[file_adapters.FileFormat.ARRAY_RECORD] = _Uncompressed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -219,8 +189,6 @@ def _write(dataset: tfds.core.DatasetBuilder, manual_dir) -> None:
     tfds.disable_progress_bar()  # builders show their own, with the time left
     download_config = tfds.download.DownloadConfig(
         manual_dir=manual_dir and os.path.expanduser(manual_dir),
-        min_shard_size=_SHARD_BYTES // 4,
-        max_shard_size=_SHARD_BYTES,
     )
     try:
         with contextlib.redirect_stdout(None):  # TFDS's sizes, which it does not know

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import track
 from scipy import ndimage
 
-from datasets import clips
+from datasets import clips, records
 from datasets.synthetic import face, motion
 
 _EMOTIONS = tuple(motion.EMOTIONS)
@@ -41,7 +41,7 @@ class SyntheticConfig(clips.ClipConfig):
         return f"{self.name}-{self.shape_name()}"
 
 
-class Builder(tfds.core.GeneratorBasedBuilder):
+class Builder(records.StreamedBuilder):
     """TFDS builder of the synthetic data set."""
 
     VERSION = tfds.core.Version("1.0.0")
