@@ -37,6 +37,13 @@ _EYES = np.array([[204, 100], [248, 102]])
 # In the carphone's, where a face's centre lies, and how wide it is.
 _PLACE, _WIDTHS = np.array([20, 20, 120, 100]), (20, 100)
 
+# Pictures of scikit-image in which nobody is.
+_NOBODY = (
+    ("brick.png", "cell.png", "chelsea.png", "clock_motion.png", "coffee.png")
+    + ("coins.png", "grass.png", "gravel.png", "horse.png", "ihc.png")
+    + ("moon.png", "page.png", "rocket.jpg", "text.png")
+)
+
 Detections = list[tuple[np.ndarray, np.ndarray | None]]  # boxes with the eyes, if known
 Detector = Callable[[np.ndarray], Detections]
 
@@ -54,6 +61,7 @@ def main(file: Path | None = None, warps: int = 200) -> None:
     )
     large = [cv2.resize(frame, (640, 480)) for frame in carphone]
     copies = list(_astronauts(warps, np.random.default_rng(0)))
+    nobody = [_rgb(iio.imread(path)) for name in _NOBODY if (path := _find(name))]
     rows = []
     for name, detector in _detectors():
         found = {
@@ -70,6 +78,8 @@ def main(file: Path | None = None, warps: int = 200) -> None:
         for place, (hits, of, others, _) in found.items():
             row[place] = f"{hits}/{of}"
             row[f"{place}, too many"] = others
+        wrong = sum(bool(detector(picture)) for picture in nobody)
+        row["nobody there"] = f"{wrong}/{len(nobody)}"
         errors = found["astronaut"][3]
         row["eye error"] = f"{np.median(errors):.3f}" if errors else ""
         row["ms of one core, 640x480"] = f"{milliseconds:.0f}"
@@ -210,6 +220,21 @@ def _centerface(net, image: np.ndarray, least: float = 0.5) -> Detections:
         if all(faces.overlap(box, other) < 0.3 for other, _ in kept):
             kept.append((box, eyes[np.argsort(eyes[:, 0])]))
     return kept
+
+
+def _find(name: str) -> Path | None:
+    """A picture of scikit-image, if its wheel has it."""
+    folder = Path(importlib.util.find_spec("skimage").origin).parent
+    return next(folder.rglob(name), None)
+
+
+def _rgb(image: np.ndarray) -> np.ndarray:
+    """uint8 [H, W, 3] of a grey, coloured or transparent picture."""
+    if image.dtype == bool:
+        image = image * np.uint8(255)
+    if image.ndim == 2:
+        image = np.repeat(image[..., None], 3, 2)
+    return np.ascontiguousarray(image[..., :3])
 
 
 def _version(package: str) -> str:
