@@ -26,7 +26,8 @@ lint: $(VENV)/.installed-dev
 	$(RUN) -m ruff format --check .
 
 bench: $(VENV)/.installed-parity
-	$(RUN) -m benchmarks.step $(FLAGS)
+	$(RUN) -m benchmarks.step
+	$(RUN) -m benchmarks.preparation
 
 $(VENV)/.installed: requirements-cpu.txt $(REQUIREMENTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python " \

@@ -63,7 +63,7 @@ class Report:
         many records have fewer than 16. None if there is no record.
       frames_read: how many images were decoded.
       no_record: rows that cannot become a record, and why.
-      unreadable: images that cannot be read, and why.
+      unreadable: images and videos that cannot be read, and why, by path.
       no_row: frames that no row names.
       noted: what was unusual about records, by kind.
       published: name of the published counts that the rows come nearest to, and these.
@@ -85,7 +85,7 @@ class Report:
     lengths: dict[str, float] | None
     frames_read: int
     no_record: list[dict]
-    unreadable: list[str]
+    unreadable: dict[str, str]
     no_row: list[dict]
     noted: dict[str, list[str]]
     published: dict[str, dict[str, int]]
@@ -124,7 +124,7 @@ def check(
     prepare.check_manual_dir(name, manual_dir)
     copy = open_copy(prepare.builder_class(name).FACTS, config, manual_dir)
     drawn = None if sheet is None else _Sheet(copy)
-    examples, unreadable, frames_read = [], set(), 0
+    examples, unreadable, frames_read = [], {}, 0
 
     def examine(item: tuple[str, Annotation]):
         example = make_example(copy, config, *item)
@@ -148,25 +148,27 @@ def check(
         unreadable |= damaged
     if drawn is not None:
         drawn.save(sheet)
-    return _report(name, copy, config, examples, sorted(unreadable), frames_read)
+    return _report(name, copy, config, examples, unreadable, frames_read)
 
 
-def _read_all(copy: Copy, row: Annotation) -> tuple[int, set[str]]:
+def _read_all(copy: Copy, row: Annotation) -> tuple[int, dict[str, str]]:
     """Decodes every frame from onset to offset: how many, and which are damaged."""
     try:
         expression = find_expression(copy, row)
     except DataError:  # its example says so
-        return 0, set()
+        return 0, {}
     run = expression.run
     numbers = [n for n in run.places if expression.onset <= n <= expression.offset]
-    read, damaged = 0, set()
+    read, damaged = 0, {}
     # A video is decoded from its start, so all at once.
     for part in [numbers] if run.source.is_file() else [[n] for n in numbers]:
         try:
             read += sum(1 for _ in run.frames(part))
         except DataError as error:
             path = run.source if run.source.is_file() else run.places[part[0]]
-            damaged.add(f"{path.relative_to(copy.manual_dir)}: {error}")
+            # The error begins with the file's name, which the path ends with.
+            reason = str(error).removeprefix(f"{path.name} ")
+            damaged[str(path.relative_to(copy.manual_dir))] = reason
     return read, damaged
 
 
@@ -175,7 +177,7 @@ def _report(
     copy: Copy,
     config: CopyConfig,
     examples: Sequence[Example],
-    unreadable: Sequence[str],
+    unreadable: Mapping[str, str],
     frames_read: int,
 ) -> Report:
     records = [example for example in examples if example.record is not None]
@@ -217,7 +219,7 @@ def _report(
         else None,
         frames_read=frames_read,
         no_record=[dataclasses.asdict(entry) for entry in no_record],
-        unreadable=list(unreadable),
+        unreadable=dict(sorted(unreadable.items())),
         no_row=[dataclasses.asdict(e) for e in copy.left_out if e.row is None],
         noted=dict(sorted(noted.items())),
         published=published,
@@ -260,7 +262,7 @@ def _compare(
         if in_table[emotion] != count and emotion in facts.remarks:
             why.append(facts.remarks[emotion])
         if lost := in_table[emotion] - recorded[emotion]:
-            why.append(f"{lost} of its rows cannot become a record")
+            why.append(f"of its rows {lost} cannot become a record")
         reasons["; ".join(why) or "the table names as many"].append(
             f"{emotion} has {recorded[emotion]} records, {count} in the paper"
         )
@@ -306,10 +308,11 @@ def describe(report: Report) -> str:
         )
     for title, entries in (
         ("cannot become a record", [_line(e, report) for e in report.no_record]),
-        ("images that cannot be read", report.unreadable),
+        ("images that cannot be read", _by_folder(report.unreadable)),
         ("frames without a row", [_line(e, report) for e in report.no_row]),
     ):
-        lines += ["", f"{title}: {len(entries) or 'none'}"]
+        number = len(report.unreadable) if "images" in title else len(entries)
+        lines += ["", f"{title}: {number or 'none'}"]
         lines += [f"  {entry}" for entry in entries]
     for kind, entries in report.noted.items():
         lines += ["", f"{kind}: {len(entries)}"]
@@ -332,6 +335,18 @@ def _line(entry: Mapping, report: Report) -> str:
         return place
     table = f" of {entry['table']}" if "; " in report.table else ""
     return f"row {entry['row']}{table}, {place}"
+
+
+def _by_folder(unreadable: Mapping[str, str]) -> list[str]:
+    """The images of each folder as one line; a damaged clip may have a hundred."""
+    folders = collections.defaultdict(list)
+    for path, reason in unreadable.items():
+        folders[Path(path).parent].append((Path(path).name, reason))
+    return [
+        f"{folder / files[0][0]}: {files[0][1]}"
+        + f"; and {len(files) - 1} more of this folder" * (len(files) > 1)
+        for folder, files in folders.items()
+    ]
 
 
 def _tiles(copy: Copy, config: CopyConfig, example: Example) -> np.ndarray | None:

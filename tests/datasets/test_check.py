@@ -83,7 +83,8 @@ def damaged(tmp_path):
     ]
     apexes[0].write_bytes(apexes[0].read_bytes()[:250])
     apexes[1].write_bytes(b"")
-    apexes[2].write_bytes(b"<html>not found</html>")
+    for name in (apexes[2], apexes[2].with_name(f"reg_img{rows[2].apex + 1}.jpg")):
+        name.write_bytes(b"<html>not found</html>")
     shutil.rmtree(clips[3])
     shutil.copytree(clips[4], cropped / "sub30/EP01_01")
     return tmp_path / "copy"
@@ -101,7 +102,8 @@ def test_damaged_clips_are_named_and_the_code_is_one(damaged):
     lost = f"sub{rows[3].subject:02d}/{rows[3].clip}"
     assert f"{lost}: there is no folder for it" in checked.stdout
     assert "frames without a row: 1\n  sub30/EP01_01" in checked.stdout
-    assert "4 rows cannot become a record, 3 images cannot be read" in checked.stdout
+    assert "4 rows cannot become a record, 4 images cannot be read" in checked.stdout
+    assert "and 1 more of this folder" in checked.stdout
     assert "Traceback" not in checked.stderr
     assert sorted(damaged.rglob("*")) == before
 
@@ -113,7 +115,11 @@ def test_the_json_holds_it_all(damaged):
     assert report["whole"] is False
     assert (report["rows"], report["records"]) == (60, 56)
     assert [entry["row"] for entry in report["no_record"]] == [2, 3, 4, 5]
-    assert len(report["unreadable"]) == 3
+    assert len(report["unreadable"]) == 4
+    assert set(report["unreadable"].values()) == {
+        "cannot be read: it is damaged or no image (OSError)",
+        "cannot be read: it is damaged or no image (UnidentifiedImageError)",
+    }
     assert report["no_row"][0]["clip"] == "EP01_01"
     assert report["lengths"]["least"] >= 24
     assert sum("fewer than are" in sentence for sentence in report["differences"]) > 3
