@@ -181,8 +181,8 @@ def _report(
     frames_read: int,
 ) -> Report:
     records = [example for example in examples if example.record is not None]
-    no_record = [e.left_out() for e in examples if e.record is None]
-    no_record += [entry for entry in copy.left_out if entry.row is not None]
+    unread = [entry for entry in copy.left_out if entry.row is not None]
+    no_record = [*unread, *(e.left_out() for e in examples if e.record is None)]
     no_record.sort(key=lambda entry: (entry.table, entry.row))
     in_table = collections.Counter(example.row.emotion for example in examples)
     recorded = collections.Counter(example.row.emotion for example in records)
@@ -193,13 +193,15 @@ def _report(
             noted[note.kind].append(
                 f"{where(example.row, copy.tables)}, {example.clip_id}: {note.text}"
             )
-    published, differences = _compare(copy.facts, config, in_table, recorded)
+    published, differences = _compare(
+        copy.facts, config, in_table, recorded, len(unread)
+    )
     return Report(
         data_set=f"{name}/{config.name}",
         manual_dir=str(copy.manual_dir),
         **copy.describe(),
         choice=list(copy.notes),
-        rows=len(examples) + sum(entry.row is not None for entry in copy.left_out),
+        rows=len(examples) + len(unread),
         records=len(records),
         not_asked_for=copy.others,
         emotions={
@@ -233,6 +235,7 @@ def _compare(
     config: CopyConfig,
     in_table: Mapping[str, int],
     recorded: Mapping[str, int],
+    unread: int,
 ) -> tuple[dict[str, dict[str, int]], list[str]]:
     """The nearest published counts, and a sentence on each difference."""
     if not facts.comparable(config):
@@ -244,26 +247,27 @@ def _compare(
         ),
     )
     sentences = []
-    for emotion in facts.emotions:
-        here, there = in_table[emotion], facts.published[name].get(emotion, 0)
-        if here != there:
-            what = "more than are" if here > there else "fewer than are"
-            sentences.append(
-                f"{emotion}: {here} rows can be read, {abs(here - there)} {what} in "
-                f"{name} ({there}); see the rows that cannot become a record, else the "
-                "table was changed or is another one."
-            )
+    if others := [
+        f"{emotion} {in_table[emotion]} instead of {count}"
+        for emotion in facts.emotions
+        if in_table[emotion] != (count := facts.published[name].get(emotion, 0))
+    ]:
+        why = f"{unread} rows cannot be read" if unread else "every row can be read"
+        sentences.append(
+            f"Rows against {name}: {', '.join(others)}; {why}"
+            + ("." if unread else ", so the table was changed or is another one.")
+        )
     # Emotions that differ for the same reason share a sentence.
     reasons = collections.defaultdict(list)
     for emotion, count in facts.paper.items():
         if recorded[emotion] == count:
             continue
         why = []
-        if in_table[emotion] != count and emotion in facts.remarks:
-            why.append(facts.remarks[emotion])
+        if in_table[emotion] != count:
+            why.append(facts.remarks.get(emotion, "the table at hand names as many"))
         if lost := in_table[emotion] - recorded[emotion]:
             why.append(f"of its rows {lost} cannot become a record")
-        reasons["; ".join(why) or "the table names as many"].append(
+        reasons["; ".join(why)].append(
             f"{emotion} has {recorded[emotion]} records, {count} in the paper"
         )
     sentences += [f"{', '.join(counts)}: {why}." for why, counts in reasons.items()]
@@ -399,14 +403,14 @@ class _Sheet:
             "RGB",
             (
                 gap + _SHEET_CLIPS * (width + gap),
-                _TEXT + len(rows) * (2 * _TEXT + height + gap),
+                2 * _TEXT + len(rows) * (2 * _TEXT + height + gap),
             ),
             "white",
         )
         draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=0.75 * _TEXT)
         draw.text((gap, 2), "onset, apex and offset of each clip", "black", font)
         for row, (emotion, clips) in enumerate(rows.items()):
-            top = _TEXT + row * (2 * _TEXT + height + gap)
+            top = 2 * _TEXT + row * (2 * _TEXT + height + gap)
             draw.text((gap, top), emotion, "black", font)
             for column, (clip_id, tiles) in enumerate(clips.values()):
                 left = gap + column * (width + gap)
