@@ -133,7 +133,7 @@ def folders_under(root: Path, depth: int) -> Iterator[Path]:
             try:
                 inside = subfolders(folder)
             except PermissionError:
-                if folder is root:
+                if folder == root:
                     raise
                 continue
             yield folder
@@ -152,9 +152,17 @@ def subfolders(parent: Path) -> list[Path]:
         names = [
             entry.name
             for entry in entries
-            if not entry.name.startswith(".") and entry.is_dir()
+            if not entry.name.startswith(".") and leads_to(entry.is_dir)
         ]
     return [parent / name for name in sorted(names)]
+
+
+def leads_to(question: Callable[[], bool]) -> bool:
+    """What ``is_dir`` or ``is_file`` of an entry says; a link to itself is neither."""
+    try:
+        return question()
+    except OSError:
+        return False
 
 
 def find_tables(manual_dir: Path, depth: int = 4) -> list[Path]:

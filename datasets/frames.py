@@ -19,7 +19,12 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from PIL import Image
 
-from datasets.annotations import canonical_subject, folders_under, subfolders
+from datasets.annotations import (
+    canonical_subject,
+    folders_under,
+    leads_to,
+    subfolders,
+)
 from datasets.errors import DataError
 
 # Three folders that a user or an archive puts around the release's own, which may in
@@ -300,7 +305,7 @@ def numbered_frames(folder: Path) -> dict[int, Path]:
     are copies.
     """
     with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if entry.is_file()]
+        names = [entry.name for entry in entries if leads_to(entry.is_file)]
     frames = {}
     for name in sorted(names, key=lambda name: (len(name), name)):
         if match := _IMAGE.fullmatch(name):

@@ -192,11 +192,14 @@ def test_spaces_and_other_alphabets_in_names(tmp_path):
     assert len(records) == len(FEW)
 
 
-def test_links_in_a_circle_and_folders_one_may_not_read(tmp_path):
+def test_links_in_a_circle_to_nowhere_and_to_themselves(tmp_path):
     casme2_tree.write_tree(tmp_path / "copy", rows=FEW)
     (tmp_path / "copy/loop").symlink_to(tmp_path / "copy")
     (tmp_path / "copy/Cropped/loop").symlink_to(tmp_path)
     (tmp_path / "copy/broken").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "copy/Cropped/itself").symlink_to("itself")
+    clip = tmp_path / "copy/Cropped" / id_of(FEW[0])
+    (clip / "reg_img999.jpg").symlink_to("reg_img999.jpg")
     metadata, records = read_back(tmp_path / "copy", tmp_path / "data")
     assert len(records) == len(FEW) and metadata["left_out"] == []
 
