@@ -94,7 +94,9 @@ class Facts:
     """What is known of a data set before a copy of it is opened.
 
     Attributes:
+      name: its name in this program.
       title: its name in its authors' spelling.
+      homepage: where it is applied for.
       emotions: those that its table names.
       columns: of its tables.
       tables: patterns of its tables' file names, the preferred first. Where a table
@@ -111,7 +113,9 @@ class Facts:
       comparable: whether the counts are of what a configuration takes.
     """
 
+    name: str
     title: str
+    homepage: str
     emotions: tuple[str, ...]
     columns: Columns
     tables: tuple[tuple[re.Pattern, ...], ...]
@@ -124,6 +128,19 @@ class Facts:
     chosen: Callable[[Annotation, CopyConfig], bool] = lambda row, config: True
     beside: Callable[[Annotation], dict] = lambda row: {}
     comparable: Callable[[CopyConfig], bool] = lambda config: True
+
+    @property
+    def instructions(self) -> str:
+        """How to get the data set, for one who has given no copy."""
+        return f"""\
+{self.title} is licensed: apply for it at {self.homepage}, sign the
+agreement, then download the table and the cropped frames (or the raw ones), unpack
+the archives into one folder and give that folder:
+
+  python -m datasets.prepare {self.name} --manual_dir=FOLDER
+
+{self.expected}
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -650,6 +667,7 @@ class CopyBuilder(records.StreamedBuilder, skip_registration=True):
 
     def _info(self) -> tfds.core.DatasetInfo:
         return self.dataset_info_from_configs(
+            homepage=self.FACTS.homepage,
             features=clips.record_features(
                 self.builder_config,
                 self.FACTS.emotions,

@@ -122,7 +122,9 @@ def _interpret(row: Annotation) -> Annotation:
 
 
 FACTS = Facts(
+    name="cas_me_2",
     title="CAS(ME)^2",
+    homepage="http://casme.psych.ac.cn/casme/e3",
     emotions=("anger", "disgust", "happiness"),
     columns=Columns(
         headers={
@@ -205,15 +207,7 @@ class Builder(CopyBuilder):
             description="The 16 frames around the apex, 112x112 RGB.",
         )
     ]
-    MANUAL_DOWNLOAD_INSTRUCTIONS = f"""\
-CAS(ME)^2 is licensed: apply for it at http://casme.psych.ac.cn/casme/e3, sign the
-agreement, then download the table and the cropped frames (or the raw ones), unpack
-the archives into one folder and give that folder:
-
-  python -m datasets.prepare cas_me_2 --manual_dir=FOLDER
-
-{_EXPECTED}
-"""
+    MANUAL_DOWNLOAD_INSTRUCTIONS = FACTS.instructions
 
     def features(self) -> dict:
         # ``emotion`` is the stimulus's; these are the table's other two labels.

@@ -42,7 +42,9 @@ def _beside(row: Annotation) -> dict:
 
 
 FACTS = Facts(
+    name="casme",
     title="CASME",
+    homepage="http://casme.psych.ac.cn/casme/e1",
     emotions=(
         "contempt",
         "disgust",
@@ -129,15 +131,7 @@ class Builder(CopyBuilder):
             description="Every second frame of the 32 around the apex, 112x112 RGB.",
         )
     ]
-    MANUAL_DOWNLOAD_INSTRUCTIONS = f"""\
-CASME is licensed: apply for it at http://casme.psych.ac.cn/casme/e1, sign the
-agreement, then download the tables and the cropped frames (or the raw ones), unpack
-the archives into one folder and give that folder:
-
-  python -m datasets.prepare casme --manual_dir=FOLDER
-
-{_EXPECTED}
-"""
+    MANUAL_DOWNLOAD_INSTRUCTIONS = FACTS.instructions
 
     def features(self) -> dict:
         # Number of the second apex frame that some rows name, else -1.

@@ -18,7 +18,9 @@ The folder is expected to hold, up to three folders deep:
         reg_img<number>.jpg        or img<number>.jpg"""
 
 FACTS = Facts(
+    name="casme2",
     title="CASME II",
+    homepage="http://casme.psych.ac.cn/casme/e2",
     emotions=(
         "disgust",
         "fear",
@@ -99,12 +101,4 @@ class Builder(CopyBuilder):
             description="Every second frame of the 32 around the apex, 112x112 RGB.",
         )
     ]
-    MANUAL_DOWNLOAD_INSTRUCTIONS = f"""\
-CASME II is licensed: apply for it at http://casme.psych.ac.cn/casme/e2, sign the
-agreement, then download the table and the cropped frames (or the raw ones), unpack
-the archives into one folder and give that folder:
-
-  python -m datasets.prepare casme2 --manual_dir=FOLDER
-
-{_EXPECTED}
-"""
+    MANUAL_DOWNLOAD_INSTRUCTIONS = FACTS.instructions

@@ -3,29 +3,15 @@
 import collections
 
 import pytest
-import tensorflow_datasets as tfds
 
 from datasets import DataError, prepare
 from datasets.cas_me_2.cas_me_2_dataset_builder import FACTS
 from tests.datasets import cas_me_2_tree
 from tests.datasets.cas_me_2_tree import LAYOUTS, MICRO, ROWS, SOME, TABLES
+from tests.datasets.reading import read_back
 from tests.datasets.tree import read_colours
 
 FEW_MICRO = [row for row in SOME if row in MICRO]
-
-
-def read_back(manual_dir, data_dir, **options):
-    """The metadata and the records by clip id."""
-    folder = prepare.prepare(
-        "cas_me_2",
-        manual_dir=manual_dir,
-        data_dir=data_dir,
-        options=prepare.Options(**options),
-    )
-    builder = tfds.builder_from_directory(folder)
-    source = builder.as_data_source(split="train")
-    records = {record["clip_id"].decode(): record for record in source}
-    return builder, records
 
 
 def crop(layout):
@@ -40,11 +26,13 @@ def id_of(row):
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_release_with_every_table(tmp_path, layout, table):
     cas_me_2_tree.write_tree(tmp_path / "copy", layout=layout, table=table, rows=SOME)
-    builder, records = read_back(tmp_path / "copy", tmp_path / "d", crop=crop(layout))
-    assert [e for e in builder.info.metadata["left_out"] if e["row"]] == []
+    info, records = read_back(
+        "cas_me_2", tmp_path / "copy", tmp_path / "d", crop=crop(layout)
+    )
+    assert [e for e in info.metadata["left_out"] if e["row"]] == []
     assert len(FEW_MICRO) >= 5 and set(records) == set(map(id_of, FEW_MICRO))
-    names = builder.info.features["emotion"].names
-    estimated = builder.info.features["estimated_emotion"].names
+    names = info.features["emotion"].names
+    estimated = info.features["estimated_emotion"].names
     for row in FEW_MICRO:
         record = records[id_of(row)]
         stimulus = row.clip.rstrip("0123456789_")
@@ -72,7 +60,8 @@ def test_every_release_with_every_table(tmp_path, layout, table):
 )
 def test_the_whole_data_set_with_its_quirks(tmp_path, expressions, number):
     cas_me_2_tree.write_tree(tmp_path / "copy", rows=ROWS)
-    builder, records = read_back(
+    info, records = read_back(
+        "cas_me_2",
         tmp_path / "copy",
         tmp_path / "data",
         crop="none",
@@ -81,13 +70,13 @@ def test_the_whole_data_set_with_its_quirks(tmp_path, expressions, number):
         frames=2,
     )
     assert len(records) == number
-    assert builder.info.metadata["left_out"] == []
+    assert info.metadata["left_out"] == []
     kinds = collections.Counter(record["expression"] for record in records.values())
     assert (
         kinds
         == {"micro": {0: 57}, "macro": {1: 300}, "both": {0: 57, 1: 300}}[expressions]
     )
-    names = builder.info.features["emotion"].names
+    names = info.features["emotion"].names
     if expressions == "micro":
         found = collections.Counter(names[r["emotion"]] for r in records.values())
         assert dict(found) == {"happiness": 22, "disgust": 18, "anger": 17}
@@ -103,8 +92,8 @@ def test_folders_that_the_cropped_release_lacks_are_reported(tmp_path):
     cas_me_2_tree.write_tree(
         tmp_path / "copy", layout="cropped", rows=FEW_MICRO, absent=2
     )
-    builder, records = read_back(tmp_path / "copy", tmp_path / "data")
-    left_out = builder.info.metadata["left_out"]
+    info, records = read_back("cas_me_2", tmp_path / "copy", tmp_path / "data")
+    left_out = info.metadata["left_out"]
     assert len(records) == len(FEW_MICRO) - 2 and len(left_out) == 2
     assert {entry["reason"] for entry in left_out} == {
         "there is no folder for it in cropped"

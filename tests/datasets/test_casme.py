@@ -4,27 +4,12 @@ import collections
 import dataclasses
 
 import pytest
-import tensorflow_datasets as tfds
 
-from datasets import DataError, prepare
+from datasets import DataError
 from tests.datasets import casme_tree
 from tests.datasets.casme_tree import CROPPED_ROWS, LAYOUTS, ROWS, SOME, TABLES
+from tests.datasets.reading import read_back
 from tests.datasets.tree import read_colours
-
-
-def read_back(manual_dir, data_dir, **options):
-    """The metadata and the records by clip id."""
-    folder = prepare.prepare(
-        "casme",
-        manual_dir=manual_dir,
-        data_dir=data_dir,
-        options=prepare.Options(**options),
-    )
-    builder = tfds.builder_from_directory(folder)
-    source = builder.as_data_source(split="train")
-    records = {record["clip_id"].decode(): record for record in source}
-    assert len(records) == builder.info.splits["train"].num_examples
-    return builder, records
 
 
 def crop(layout):
@@ -44,9 +29,11 @@ def ids_of(rows):
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_release_with_every_table(tmp_path, layout, table):
     casme_tree.write_tree(tmp_path / "copy", layout=layout, table=table, rows=SOME)
-    builder, records = read_back(tmp_path / "copy", tmp_path / "d", crop=crop(layout))
-    assert builder.info.metadata["left_out"] == []
-    emotions = builder.info.features["emotion"].names
+    info, records = read_back(
+        "casme", tmp_path / "copy", tmp_path / "d", crop=crop(layout)
+    )
+    assert info.metadata["left_out"] == []
+    emotions = info.features["emotion"].names
     assert set(records) == set(ids_of(SOME))
     for row, clip_id in zip(SOME, ids_of(SOME), strict=True):
         record = records[clip_id]
@@ -68,12 +55,14 @@ def test_every_release_with_every_table(tmp_path, layout, table):
 
 def test_the_whole_data_set_with_its_quirks(tmp_path):
     casme_tree.write_tree(tmp_path / "copy", layout="raw", rows=ROWS)
-    builder, records = read_back(tmp_path / "copy", tmp_path / "data", crop="none")
-    assert builder.info.metadata["left_out"] == []
+    info, records = read_back(
+        "casme", tmp_path / "copy", tmp_path / "data", crop="none"
+    )
+    assert info.metadata["left_out"] == []
     assert set(records) == set(ids_of(ROWS))
     doubles = [clip_id for clip_id in records if "@" in clip_id]
     assert len(doubles) == 8  # four clips that hold two expressions each
-    names = builder.info.features["emotion"].names
+    names = info.features["emotion"].names
     found = collections.Counter(names[r["emotion"]] for r in records.values())
     assert found == collections.Counter(row.emotion for row in ROWS)
     assert found["contempt"] == 2  # written comtempt
@@ -89,7 +78,7 @@ def test_the_whole_data_set_with_its_quirks(tmp_path):
 def test_the_cropped_release_ends_where_an_offset_is_missing(tmp_path):
     row = next(row for row in ROWS if row.offset is None)
     casme_tree.write_tree(tmp_path / "copy", layout="Cropped", rows=[row])
-    _, records = read_back(tmp_path / "copy", tmp_path / "data")
+    _, records = read_back("casme", tmp_path / "copy", tmp_path / "data")
     ((clip_id, record),) = records.items()
     assert record["offset_estimated"] and record["offset"] == row.apex + 9
 
@@ -98,34 +87,38 @@ def test_the_cropped_release_with_its_own_table(tmp_path):
     casme_tree.write_tree(
         tmp_path / "copy", layout="Cropped", table="merged-xlsx", rows=CROPPED_ROWS
     )
-    builder, records = read_back(tmp_path / "copy", tmp_path / "data")
-    assert len(records) == 193 and builder.info.metadata["left_out"] == []
-    assert builder.info.metadata["crop"] == "provided"
+    info, records = read_back("casme", tmp_path / "copy", tmp_path / "data")
+    assert len(records) == 193 and info.metadata["left_out"] == []
+    assert info.metadata["crop"] == "provided"
 
 
 def test_a_section_that_is_missing_is_said(tmp_path):
     rows = [row for row in SOME if row.subject < 8]
     casme_tree.write_tree(tmp_path / "copy", layout="raw", rows=rows)
-    builder, records = read_back(tmp_path / "copy", tmp_path / "data", crop="none")
+    info, records = read_back(
+        "casme", tmp_path / "copy", tmp_path / "data", crop="none"
+    )
     assert len(records) == len(rows)
-    assert any("section" in note for note in builder.info.metadata["notes"])
+    assert any("section" in note for note in info.metadata["notes"])
 
 
 def test_of_one_table_and_two_the_one_is_taken(tmp_path):
     casme_tree.write_tree(tmp_path / "copy", layout="raw", rows=SOME)
     casme_tree.write_table(tmp_path / "copy", table="merged-csv", rows=SOME[:5])
-    builder, records = read_back(tmp_path / "copy", tmp_path / "data", crop="none")
-    assert builder.info.metadata["table"].startswith("CASME.csv")
+    info, records = read_back(
+        "casme", tmp_path / "copy", tmp_path / "data", crop="none"
+    )
+    assert info.metadata["table"].startswith("CASME.csv")
     assert len(records) == 5
-    frames_without = [e for e in builder.info.metadata["left_out"] if e["row"] is None]
+    frames_without = [e for e in info.metadata["left_out"] if e["row"] is None]
     assert len(frames_without) == len({(r.subject, r.clip) for r in SOME[5:]})
 
 
 def test_a_second_apex_that_is_no_number_is_reported(tmp_path):
     rows = [SOME[0], dataclasses.replace(SOME[1], apex2="late")]
     casme_tree.write_tree(tmp_path / "copy", layout="Cropped", rows=rows)
-    builder, records = read_back(tmp_path / "copy", tmp_path / "data")
-    (entry,) = builder.info.metadata["left_out"]
+    info, records = read_back("casme", tmp_path / "copy", tmp_path / "data")
+    (entry,) = info.metadata["left_out"]
     assert "second apex 'late' is not a frame number" in entry["reason"]
     assert len(records) == 1
 
@@ -135,5 +128,5 @@ def test_the_table_of_another_data_set_is_refused(tmp_path):
 
     casme2_tree.write_tree(tmp_path / "copy", rows=casme2_tree.ROWS[:3])
     with pytest.raises(DataError, match="No table of CASME was found") as error:
-        read_back(tmp_path / "copy", tmp_path / "data")
+        read_back("casme", tmp_path / "copy", tmp_path / "data")
     assert "OnsetF" in str(error.value) and "OnsetFrame" in str(error.value)

@@ -8,10 +8,10 @@ import shutil
 import numpy as np
 import openpyxl
 import pytest
-import tensorflow_datasets as tfds
 
 from datasets import DataError, prepare
 from datasets.casme2.casme2_dataset_builder import FACTS
+from tests.datasets import reading
 from tests.datasets.casme2_tree import (
     LAYOUTS,
     ROWS,
@@ -28,21 +28,9 @@ EMOTIONS = FACTS.emotions
 
 
 def read_back(manual_dir, data_dir, **options):
-    """The metadata and the records by clip id, from the folder alone."""
-    folder = prepare.prepare(
-        "casme2",
-        manual_dir=manual_dir,
-        data_dir=data_dir,
-        options=prepare.Options(**options),
-    )
-    builder = tfds.builder_from_directory(folder)
-    records = {}
-    for record in builder.as_data_source(split="train"):
-        clip_id = record["clip_id"].decode()
-        assert clip_id not in records
-        records[clip_id] = record
-    assert builder.info.splits["train"].num_examples == len(records)
-    return builder.info.metadata, records
+    """The metadata and the records by clip id."""
+    info, records = reading.read_back("casme2", manual_dir, data_dir, **options)
+    return info.metadata, records
 
 
 def id_of(row):

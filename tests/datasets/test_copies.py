@@ -6,31 +6,16 @@ import time
 
 import numpy as np
 import pytest
-import tensorflow_datasets as tfds
 from PIL import Image
 
 from datasets import DataError, prepare
 from datasets.copies import in_parallel
 from tests.datasets import cas_me_2_tree, casme2_tree, casme_tree
 from tests.datasets.casme2_tree import ROWS, SOME, read_colours
+from tests.datasets.reading import read_back
 from tests.datasets.test_faces import filmed
 
 FEW = ROWS[:4]
-
-
-def read_back(manual_dir, data_dir, name="casme2", workers=None, **options):
-    """The metadata and the records by clip id."""
-    folder = prepare.prepare(
-        name,
-        manual_dir=manual_dir,
-        data_dir=data_dir,
-        workers=workers,
-        options=prepare.Options(**options),
-    )
-    builder = tfds.builder_from_directory(folder)
-    source = builder.as_data_source(split="train")
-    records = {record["clip_id"].decode(): record for record in source}
-    return builder.info.metadata, records
 
 
 def id_of(row):
@@ -50,8 +35,8 @@ def with_faces(folder, layout="CASME2_RAW_selected", rows=FEW):
 
 def test_raw_frames_are_cut_to_the_face_by_one_square_a_clip(tmp_path):
     manual_dir = with_faces(tmp_path / "copy", rows=FEW[:2])
-    metadata, records = read_back(manual_dir, tmp_path / "data")
-    assert metadata["crop"] == "detect" and metadata["left_out"] == []
+    info, records = read_back("casme2", manual_dir, tmp_path / "data")
+    assert info.metadata["crop"] == "detect" and info.metadata["left_out"] == []
     for row in FEW[:2]:
         record = records[id_of(row)]
         x, y, side, angle = record["face"]
@@ -60,10 +45,10 @@ def test_raw_frames_are_cut_to_the_face_by_one_square_a_clip(tmp_path):
         # The head moves within the square, which stays.
         assert (record["clip"][0] != record["clip"][8]).any()
         assert record["clip"].std() > 20
-    whole, taken = read_back(manual_dir, tmp_path / "data", crop="none")
-    assert whole["crop"] == "none"
+    whole, taken = read_back("casme2", manual_dir, tmp_path / "data", crop="none")
+    assert whole.metadata["crop"] == "none"
     assert (taken[id_of(FEW[0])]["face"] == 0).all()
-    _, wider = read_back(manual_dir, tmp_path / "data", margin=0.4)
+    _, wider = read_back("casme2", manual_dir, tmp_path / "data", margin=0.4)
     shares = wider[id_of(FEW[0])]["face"][2] / records[id_of(FEW[0])]["face"][2]
     assert shares == pytest.approx(1.8 / 1.2, rel=1e-3)
 
@@ -73,9 +58,9 @@ def test_a_clip_without_a_face_is_reported_and_not_cropped_at_random(tmp_path):
     clip = manual_dir / "CASME2_RAW_selected" / id_of(FEW[1])
     for path in clip.glob("*.jpg"):
         Image.new("RGB", (640, 480), (110, 110, 110)).save(path)
-    metadata, records = read_back(manual_dir, tmp_path / "data")
+    info, records = read_back("casme2", manual_dir, tmp_path / "data")
     assert set(records) == {id_of(FEW[0])}
-    (entry,) = metadata["left_out"]
+    (entry,) = info.metadata["left_out"]
     assert "a face was found in 0 of its frames" in entry["reason"]
 
 
@@ -85,12 +70,12 @@ def test_a_hole_of_two_frames_is_bridged_and_noted(tmp_path):
     folder = tmp_path / "copy/Cropped" / id_of(row)
     for number in (row.apex - 2, row.apex - 1):
         (folder / f"reg_img{number}.jpg").unlink()
-    metadata, records = read_back(tmp_path / "copy", tmp_path / "data")
+    info, records = read_back("casme2", tmp_path / "copy", tmp_path / "data")
     numbers = [read_colours(frame)[1] for frame in records[id_of(row)]["clip"]]
     wanted = list(range(row.apex - 16, row.apex + 15, 2))
     wanted[7] = row.apex - 3  # the nearest to the one that is missing
     assert numbers == wanted
-    (note,) = metadata["notes"]
+    (note,) = info.metadata["notes"]
     assert f"missing: {row.apex - 2}; the nearest frame was taken" in note
 
 
@@ -141,21 +126,21 @@ def test_what_a_thread_raises_reaches_the_caller_and_ends_the_rest():
 def test_no_threads_are_no_way_to_read(tmp_path):
     casme2_tree.write_tree(tmp_path / "copy", rows=FEW)
     with pytest.raises(DataError, match="--workers=0 must be at least 1"):
-        read_back(tmp_path / "copy", tmp_path / "data", workers=0)
+        read_back("casme2", tmp_path / "copy", tmp_path / "data", workers=0)
 
 
 def test_records_of_another_copy_are_not_taken_for_this_ones(tmp_path, capsys):
     casme2_tree.write_tree(tmp_path / "one", rows=FEW)
     casme2_tree.write_tree(tmp_path / "other", rows=FEW[:2])
-    read_back(tmp_path / "one", tmp_path / "data")
+    read_back("casme2", tmp_path / "one", tmp_path / "data")
     capsys.readouterr()
-    _, records = read_back(tmp_path / "one", tmp_path / "data")
+    _, records = read_back("casme2", tmp_path / "one", tmp_path / "data")
     assert "are not of" not in capsys.readouterr().err
-    _, records = read_back(tmp_path / "other", tmp_path / "data")
+    _, records = read_back("casme2", tmp_path / "other", tmp_path / "data")
     message = capsys.readouterr().err
     assert "its table or its clips are others" in message
     assert "delete that folder" in message and len(records) == 4
-    read_back(tmp_path / "absent", tmp_path / "data")
+    read_back("casme2", tmp_path / "absent", tmp_path / "data")
     assert "cannot be read" in capsys.readouterr().err
 
 
@@ -173,22 +158,22 @@ def test_all_data_sets_in_one_folder_are_told_apart(tmp_path):
         ("casme", len(casme_tree.SOME), "CASME/Cropped"),
         ("cas_me_2", len(micro), "CAS(ME)^2/cropped"),
     ):
-        metadata, records = read_back(tmp_path / "all", tmp_path / "data", name)
-        assert len(records) == number and metadata["release"].endswith(where)
+        info, records = read_back(name, tmp_path / "all", tmp_path / "data")
+        assert len(records) == number and info.metadata["release"].endswith(where)
 
 
 @pytest.mark.parametrize("inner", ["Cropped", "Cropped/sub01"])
 def test_a_folder_within_the_right_one_names_the_right_one(tmp_path, inner):
     casme2_tree.write_tree(tmp_path / "casme 2", rows=FEW)
     with pytest.raises(DataError) as error:
-        read_back(tmp_path / "casme 2" / inner, tmp_path / "data")
+        read_back("casme2", tmp_path / "casme 2" / inner, tmp_path / "data")
     assert f"There is one in {tmp_path / 'casme 2'}" in str(error.value)
 
 
 def test_spaces_and_other_alphabets_in_names(tmp_path):
     manual_dir = tmp_path / "微表情 données"
     casme2_tree.write_tree(manual_dir / "a b", rows=FEW)
-    _, records = read_back(manual_dir, tmp_path / "ö data")
+    _, records = read_back("casme2", manual_dir, tmp_path / "ö data")
     assert len(records) == len(FEW)
 
 
@@ -200,14 +185,14 @@ def test_links_in_a_circle_to_nowhere_and_to_themselves(tmp_path):
     (tmp_path / "copy/Cropped/itself").symlink_to("itself")
     clip = tmp_path / "copy/Cropped" / id_of(FEW[0])
     (clip / "reg_img999.jpg").symlink_to("reg_img999.jpg")
-    metadata, records = read_back(tmp_path / "copy", tmp_path / "data")
-    assert len(records) == len(FEW) and metadata["left_out"] == []
+    info, records = read_back("casme2", tmp_path / "copy", tmp_path / "data")
+    assert len(records) == len(FEW) and info.metadata["left_out"] == []
 
 
 def test_nothing_is_written_but_in_the_data_dir(tmp_path):
     manual_dir = with_faces(tmp_path / "copy", rows=FEW[:1])
     before = sorted((p, p.stat().st_mtime_ns) for p in manual_dir.rglob("*"))
-    read_back(manual_dir, tmp_path / "data")
+    read_back("casme2", manual_dir, tmp_path / "data")
     assert sorted((p, p.stat().st_mtime_ns) for p in manual_dir.rglob("*")) == before
     assert {path.name for path in tmp_path.iterdir()} == {"copy", "data"}
 
@@ -220,7 +205,7 @@ def test_what_a_killed_run_left_is_removed(tmp_path):
     left = folder.with_name("incomplete.ABC123_2.0.0")
     shutil.copytree(folder, left)
     shutil.rmtree(folder)
-    _, records = read_back(tmp_path / "copy", tmp_path / "data")
+    _, records = read_back("casme2", tmp_path / "copy", tmp_path / "data")
     assert len(records) == len(FEW) and not left.exists()
 
 
@@ -229,7 +214,7 @@ def test_two_that_prepare_at_once_make_one(tmp_path, capsys):
     results = []
 
     def run():
-        results.append(read_back(tmp_path / "copy", tmp_path / "data"))
+        results.append(read_back("casme2", tmp_path / "copy", tmp_path / "data"))
 
     threads = [threading.Thread(target=run) for _ in range(2)]
     for thread in threads:
@@ -248,7 +233,9 @@ def test_another_form_of_clip_has_its_own_folder(tmp_path):
         ({"size": 64}, "apex32-16x64", (16, 64, 64, 3)),
         ({"sampling": "tim", "frames": 10}, "tim-10x112", (10, 112, 112, 3)),
     ):
-        _, records = read_back(tmp_path / "copy", tmp_path / "data", **options)
+        _, records = read_back(
+            "casme2", tmp_path / "copy", tmp_path / "data", **options
+        )
         assert (tmp_path / "data/casme2" / name / "2.0.0").is_dir()
         assert {record["clip"].shape for record in records.values()} == {shape}
     assert len(list(tmp_path.glob("data/casme2/*/2.0.0"))) == 4
@@ -273,6 +260,6 @@ def test_the_clips_of_a_record_are_the_frames(tmp_path):
     (path,) = folder.glob(f"reg_img{row.apex}.jpg")
     blocks = rng.integers(0, 256, (8, 8, 3), np.uint8)
     Image.fromarray(blocks.repeat(42, 0).repeat(28, 1)).save(path, quality=100)
-    _, records = read_back(tmp_path / "copy", tmp_path / "data", size=16)
+    _, records = read_back("casme2", tmp_path / "copy", tmp_path / "data", size=16)
     apex = records[id_of(row)]["clip"][8]
     assert np.abs(apex.astype(int) - blocks.repeat(2, 0).repeat(2, 1)).max() <= 12
