@@ -27,8 +27,11 @@ _HEADER_WITHIN = 30
 _SUBJECT = re.compile(
     r"(?:(?:subject|sub|s)[\s_-]*)?([0-9]{1,6})(?:\.0+)?", re.IGNORECASE
 )
-# Folders below which frames lie and nothing else: sub01, s15, 15, spNO.1.
-_SUBJECT_FOLDER = re.compile(r"(?:s|sub)?[0-9]{1,3}", re.IGNORECASE)
+# Folders below which frames lie and nothing else: sub01, s15, 15, subject_1.
+_SUBJECT_FOLDER = re.compile(r"(?:s|sub|subject)?[\s_-]*[0-9]{1,3}", re.IGNORECASE)
+
+# So many rows tell whether a sheet is one without a header.
+_SEEN = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,14 +110,17 @@ class Columns:
       order: the fields by position, for sheets without a header; empty if the data set
         has none such. None stands for a column that is not read.
       zero_is_missing: whether 0 in a cell of a frame's number says that there is none.
-      subject: what makes a cell a canonical subject.
+      subjects: from all cells of the subjects' column, what makes one of them a
+        canonical subject.
     """
 
     headers: Mapping[str, Sequence[str]]
     optional: frozenset[str] = frozenset()
     order: tuple[str | None, ...] = ()
     zero_is_missing: bool = False
-    subject: Callable[[object], str | None] = canonical_subject
+    subjects: Callable[[Sequence[object]], Callable[[object], str | None]] = (
+        lambda cells: canonical_subject
+    )
 
 
 def folders_under(root: Path, depth: int) -> Iterator[Path]:
@@ -185,17 +191,18 @@ def read_table(path: Path, columns: Columns) -> Table:
     """
     found = []
     for sheet, cells in _sheets(path):
-        if _is_headerless(cells, columns.order):
+        for index, header in enumerate(cells[:_HEADER_WITHIN]):
+            places = _places(header, columns)
+            if places is not None:
+                return _table(path, sheet, cells, index + 1, places, columns)
+        start = _headerless_start(cells, columns)
+        if start is not None:
             places = {
                 field: place
                 for place, field in enumerate(columns.order)
                 if field is not None
             }
-            return _table(path, sheet, cells, 0, places, columns)
-        for index, header in enumerate(cells[:_HEADER_WITHIN]):
-            places = _places(header, columns)
-            if places is not None:
-                return _table(path, sheet, cells, index + 1, places, columns)
+            return _table(path, sheet, cells, start, places, columns)
         found.append(f"{sheet!r}: {_columns_found(cells)}")
     needed = [
         " or ".join(names)
@@ -225,17 +232,32 @@ def _places(header: Sequence[object], columns: Columns) -> dict[str, int] | None
     return places
 
 
-def _is_headerless(cells: Sequence[Sequence[object]], order: Sequence) -> bool:
-    """Whether a sheet begins with an expression: a numeric first cell tells."""
-    first = next((row for row in cells if any(map(_text, row))), ())
-    width = max((i for i, cell in enumerate(first, 1) if _text(cell)), default=0)
-    return (
-        bool(order)
-        # A data set's last columns may be blank in a row.
-        and len(order) - 2 <= width <= len(order)
-        and canonical_subject(_text(first[0])) is not None
-        and re.fullmatch(r"[0-9]+", _text(first[order.index("onset")])) is not None
-    )
+def _headerless_start(
+    cells: Sequence[Sequence[object]], columns: Columns
+) -> int | None:
+    """Where the expressions of a sheet without a header begin; None if it is no such.
+
+    Its first rows tell, most of which begin with a subject and hold numbers where
+    frames' numbers belong; one of them may be odd, and is then reported like any other.
+    """
+    if not columns.order:
+        return None
+    onset, offset = columns.order.index("onset"), columns.order.index("offset")
+
+    def is_expression(row: Sequence[object]) -> bool:
+        try:
+            frame_number(_text(row[onset])), frame_number(_text(row[offset]))
+        except (ValueError, IndexError):
+            return False
+        return canonical_subject(_text(row[0])) is not None
+
+    # A title has fewer cells than an expression needs.
+    rows = [
+        index for index, row in enumerate(cells) if sum(map(bool, map(_text, row))) >= 4
+    ][:_SEEN]
+    if rows and 2 * sum(is_expression(cells[index]) for index in rows) > len(rows):
+        return rows[0]
+    return None
 
 
 def _table(
@@ -247,6 +269,8 @@ def _table(
     columns: Columns,
 ) -> Table:
     rows, left_out = [], []
+    place = places["subject"]
+    subject_of = columns.subjects([r[place] for r in cells[start:] if place < len(r)])
     for number, row in enumerate(cells[start:], start=start + 1):
         if not any(_text(cell) for cell in row):
             continue
@@ -255,19 +279,24 @@ def _table(
             for field, place in places.items()
         }
         try:
-            rows.append(_annotation(path.name, number, fields, columns))
+            subject = subject_of(fields["subject"])
+            rows.append(_annotation(path.name, number, subject, fields, columns))
         except ValueError as error:
-            subject = columns.subject(fields["subject"]) or _text(fields["subject"])
+            subject = subject or _text(fields["subject"])
             clip = _text(fields["clip"])
             left_out.append(LeftOut(path.name, number, subject, clip, str(error)))
     return Table(path, sheet, tuple(rows), tuple(left_out))
 
 
 def _annotation(
-    table: str, number: int, fields: dict[str, object], columns: Columns
+    table: str,
+    number: int,
+    subject: str | None,
+    fields: Mapping[str, object],
+    columns: Columns,
 ) -> Annotation:
     fields = dict(fields)
-    subject = columns.subject(written := fields.pop("subject"))
+    written = fields.pop("subject")
     if subject is None:
         raise ValueError(f"subject {_text(written)!r} is none of this data set's")
     if not (clip := _text(fields.pop("clip"))):
@@ -349,7 +378,11 @@ def _sheets(path: Path) -> Iterator[tuple[str, list[list[object]]]]:
             for name in workbook.sheet_names:
                 sheet = workbook.get_sheet_by_name(name)
                 yield name, sheet.to_python(skip_empty_area=False)
-    except python_calamine.CalamineError as error:
+    except BaseException as error:
+        # Of some damaged files the library panics, which is no Exception.
+        panics = type(error).__name__ == "PanicException"
+        if not panics and not isinstance(error, python_calamine.CalamineError):
+            raise
         raise DataError(
             f"The table {path} cannot be read: {error}.\n"
             "Open it in a spreadsheet program and save it as .xlsx without a password."

@@ -7,6 +7,7 @@ frame from onset to offset; nothing is written.
 import collections
 import dataclasses
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,14 +25,14 @@ from datasets.copies import (
     CopyConfig,
     Example,
     Facts,
-    find_expression,
-    in_parallel,
     make_example,
     open_copy,
     where,
 )
 from datasets.errors import DataError
+from datasets.expressions import find_expression
 from datasets.frames import resize
+from datasets.parallel import in_parallel
 
 # Expressions of fewer frames are left out by the paper's recipe for CASME and CASME II.
 _SHORT = 16
@@ -50,10 +51,11 @@ class Report:
     Attributes:
       data_set: name of the data set and of the configuration that it was read with.
       manual_dir: where the copy lies.
-      table: the tables that were read.
+      table: the tables that were read, as text.
       release: the release that was read.
       crop: where the faces come from: ``provided``, ``detect`` or ``none``.
       choice: what a user should know of what was chosen.
+      lacking: parts of the table that were not found.
       rows: expressions in the tables, but for those that were not asked for.
       records: how many of them can become a record.
       not_asked_for: expressions that the configuration leaves out.
@@ -77,6 +79,7 @@ class Report:
     release: str
     crop: str
     choice: list[str]
+    lacking: list[str]
     rows: int
     records: int
     not_asked_for: int
@@ -94,8 +97,8 @@ class Report:
 
     @property
     def whole(self) -> bool:
-        """Whether every row can become a record and every image can be read."""
-        return not (self.no_record or self.unreadable)
+        """Whether all of the table is there and every row and image can be read."""
+        return not (self.no_record or self.unreadable or self.lacking)
 
 
 def check(
@@ -103,7 +106,7 @@ def check(
     manual_dir: Path,
     *,
     options: prepare.Options = prepare.Options(),  # noqa: B008 (it is frozen)
-    sheet: Path | None = None,
+    sheet: "Sheet | None" = None,
     workers: int | None = None,
 ) -> Report:
     """Reads a licensed copy and says what is in it.
@@ -112,7 +115,7 @@ def check(
       name: a licensed data set.
       manual_dir: where the copy lies.
       options: how it would be prepared.
-      sheet: where to draw onset, apex and offset of some clips of each emotion.
+      sheet: takes onset, apex and offset of some clips of each emotion.
       workers: threads that read; one a core unless given.
 
     Raises:
@@ -123,12 +126,12 @@ def check(
         raise DataError(f"{name} is generated: there is no copy of it to check.")
     prepare.check_manual_dir(name, manual_dir)
     copy = open_copy(prepare.builder_class(name).FACTS, config, manual_dir)
-    drawn = None if sheet is None else _Sheet(copy)
     examples, unreadable, frames_read = [], {}, 0
 
     def examine(item: tuple[str, Annotation]):
         example = make_example(copy, config, *item)
-        tiles = None if drawn is None else _tiles(copy, config, example)
+        wanted = sheet is not None and sheet.wants(example)
+        tiles = _tiles(copy, config, example) if wanted else None
         return example, tiles, *_read_all(copy, example.row)
 
     for example, tiles, read, damaged in track(
@@ -138,7 +141,7 @@ def check(
         console=Console(stderr=True),
     ):
         if tiles is not None:
-            drawn.add(example, tiles)
+            sheet.add(example, tiles)
         if example.record is not None:  # memory must not grow with the data set
             example = dataclasses.replace(
                 example, record={k: v for k, v in example.record.items() if k != "clip"}
@@ -146,15 +149,13 @@ def check(
         examples.append(example)
         frames_read += read
         unreadable |= damaged
-    if drawn is not None:
-        drawn.save(sheet)
     return _report(name, copy, config, examples, unreadable, frames_read)
 
 
 def _read_all(copy: Copy, row: Annotation) -> tuple[int, dict[str, str]]:
     """Decodes every frame from onset to offset: how many, and which are damaged."""
     try:
-        expression = find_expression(copy, row)
+        expression = find_expression(copy.layout, row)
     except DataError:  # its example says so
         return 0, {}
     run = expression.run
@@ -201,6 +202,7 @@ def _report(
         manual_dir=str(copy.manual_dir),
         **copy.describe(),
         choice=list(copy.notes),
+        lacking=list(copy.lacking),
         rows=len(examples) + len(unread),
         records=len(records),
         not_asked_for=copy.others,
@@ -311,9 +313,9 @@ def describe(report: Report) -> str:
             f"{found['median']:g}; {found['short']} have fewer than {_SHORT}"
         )
     for title, entries in (
-        ("cannot become a record", [_line(e, report) for e in report.no_record]),
+        ("cannot become a record", [_line(e) for e in report.no_record]),
         ("images that cannot be read", _by_folder(report.unreadable)),
-        ("frames without a row", [_line(e, report) for e in report.no_row]),
+        ("frames without a row", [_line(e) for e in report.no_row]),
     ):
         number = len(report.unreadable) if "images" in title else len(entries)
         lines += ["", f"{title}: {number or 'none'}"]
@@ -327,18 +329,19 @@ def describe(report: Report) -> str:
     if not report.whole:
         verdict = (
             f"Not whole: {len(report.no_record)} rows cannot become a record, "
-            f"{len(report.unreadable)} images cannot be read."
+            f"{len(report.unreadable)} images cannot be read"
+            + f", {', '.join(report.lacking)} not found" * bool(report.lacking)
+            + "."
         )
     return "\n".join([*lines, "", verdict])
 
 
-def _line(entry: Mapping, report: Report) -> str:
+def _line(entry: Mapping) -> str:
     """An entry of ``no_record`` or ``no_row`` for people."""
     place = f"{entry['subject']}/{entry['clip']}: {entry['reason']}"
     if entry["row"] is None:
         return place
-    table = f" of {entry['table']}" if "; " in report.table else ""
-    return f"row {entry['row']}{table}, {place}"
+    return f"row {entry['row']} of {entry['table']}, {place}"
 
 
 def _by_folder(unreadable: Mapping[str, str]) -> list[str]:
@@ -357,7 +360,7 @@ def _tiles(copy: Copy, config: CopyConfig, example: Example) -> np.ndarray | Non
     """Onset, apex and offset beside each other, [H, 3 W, 3], as records show them."""
     if example.record is None:
         return None
-    expression = find_expression(copy, example.row)
+    expression = find_expression(copy.layout, example.row)
     face = faces.Square.from_array(example.record["face"])
     numbers = [
         expression.run.nearest(number)
@@ -373,30 +376,35 @@ def _tiles(copy: Copy, config: CopyConfig, example: Example) -> np.ndarray | Non
     return np.concatenate([images[number] for number in numbers], axis=1)
 
 
-class _Sheet:
+class Sheet:
     """The contact sheet: a row for each emotion, some clips of it, of other subjects.
 
     Only so many clips as are shown are kept.
     """
 
-    def __init__(self, copy: Copy):
-        self._clips = {emotion: {} for emotion in copy.facts.emotions}
+    def __init__(self):
+        self._clips = collections.defaultdict(dict)
+
+    def wants(self, example: Example) -> bool:
+        """Whether there is place for a clip and none of its subject yet."""
+        clips = self._clips[example.row.emotion]
+        return (
+            example.record is not None
+            and len(clips) < _SHEET_CLIPS
+            and example.row.subject not in clips
+        )
 
     def add(self, example: Example, tiles: np.ndarray) -> None:
-        """Takes a clip, if there is place for it and none of its subject yet."""
-        clips = self._clips[example.row.emotion]
-        if len(clips) < _SHEET_CLIPS:
-            clips.setdefault(example.row.subject, (example.clip_id, tiles))
+        """Takes a clip, if it is still wanted."""
+        if self.wants(example):
+            clips = self._clips[example.row.emotion]
+            clips[example.row.subject] = (example.clip_id, tiles)
 
-    def save(self, path: Path) -> None:
-        """Draws the sheet.
-
-        Raises:
-          DataError: if there is nothing to show.
-        """
+    def draw(self) -> Image.Image | None:
+        """The picture; None if there is no clip to show."""
         rows = {emotion: clips for emotion, clips in self._clips.items() if clips}
         if not rows:
-            raise DataError("There is no clip to show; nothing was drawn.")
+            return None
         height, width, _ = next(iter(next(iter(rows.values())).values()))[1].shape
         gap = _TEXT // 2
         sheet = Image.new(
@@ -409,14 +417,14 @@ class _Sheet:
         )
         draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=0.75 * _TEXT)
         draw.text((gap, 2), "onset, apex and offset of each clip", "black", font)
-        for row, (emotion, clips) in enumerate(rows.items()):
+        for row, (emotion, clips) in enumerate(sorted(rows.items())):
             top = 2 * _TEXT + row * (2 * _TEXT + height + gap)
             draw.text((gap, top), emotion, "black", font)
             for column, (clip_id, tiles) in enumerate(clips.values()):
                 left = gap + column * (width + gap)
                 draw.text((left, top + _TEXT), clip_id, "dimgray", font)
                 sheet.paste(Image.fromarray(tiles), (left, top + 2 * _TEXT))
-        sheet.save(path)
+        return sheet
 
 
 def main(
@@ -442,19 +450,28 @@ def main(
     """
     if sheet is not None:
         _check_sheet(sheet)
+    shown = None if sheet is None else Sheet()
     report = check(
-        name, manual_dir.expanduser(), options=options, sheet=sheet, workers=workers
+        name, manual_dir.expanduser(), options=options, sheet=shown, workers=workers
     )
-    print(_as_json(report) if json else describe(report))
+    print(_as_json(report) if json else describe(report), flush=True)
+    if shown is not None:
+        picture = shown.draw()
+        if picture is None:
+            print("There is no clip to show; no sheet was drawn.", file=sys.stderr)
+        else:
+            picture.save(sheet)
     return 0 if report.whole else 1
 
 
 def _check_sheet(path: Path) -> None:
     """Raises DataError, before anything is read, if the sheet could not be written."""
-    if path.suffix.lower() not in Image.registered_extensions():
+    if Image.registered_extensions().get(path.suffix.lower()) not in Image.SAVE:
         raise DataError(f"--sheet={path}: name a picture, such as sheet.png.")
     if not path.parent.is_dir():
         raise DataError(f"--sheet={path}: {path.parent} is not a folder.")
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise DataError(f"--sheet={path} cannot be written.")
 
 
 def _as_json(report: Report) -> str:

@@ -88,9 +88,9 @@ def window_numbers(
 ) -> np.ndarray:
     """The numbers of the frames that make a clip around the apex.
 
-    ``frames`` numbers, evenly spaced over a window of ``window`` frames that starts
-    ``window // 2`` frames before the apex; with the paper's 32 and 16 every second
-    one, the apex among them. Where the window reaches beyond the recording its edge
+    ``frames`` numbers, evenly spaced over a window of ``window`` frames about the apex,
+    which is always one of them; with the paper's 32 and 16 every second frame from 16
+    before it on. Where the window reaches beyond the recording its edge
     frame is repeated (section 4.2).
 
     Args:
@@ -110,19 +110,26 @@ def window_numbers(
         raise ValueError(f"an empty recording: first frame {first}, last frame {last}")
     if not 0 < frames <= window:
         raise ValueError(f"{frames} frames cannot be drawn from a window of {window}")
-    offsets = np.arange(frames) * window // frames - window // 2
+    offsets = (np.arange(frames) - frames // 2) * window // frames
     return np.clip(apex + offsets, first, last)
 
 
 def uniform_numbers(first: int, last: int, *, frames: int) -> np.ndarray:
     """The frames nearest to ``frames`` instants spread evenly from first to last.
 
-    Both ends are among them; frames of a recording that has fewer are repeated.
+    Both ends are among them, of one frame the middle; frames of a recording that has
+    fewer are repeated.
 
     Returns:
       int64 [frames], ascending.
     """
-    return np.rint(np.linspace(first, last, frames)).astype(np.int64)
+    return np.rint(_instants(first, last, frames)).astype(np.int64)
+
+
+def _instants(first: int, last: int, frames: int) -> np.ndarray:
+    if frames == 1:
+        return np.array([(first + last) / 2])
+    return np.linspace(first, last, frames)
 
 
 def interpolation_matrix(length: int, frames: int) -> np.ndarray:
@@ -140,7 +147,8 @@ def interpolation_matrix(length: int, frames: int) -> np.ndarray:
 
     Args:
       length: images in the sequence.
-      frames: images wanted, at instants spread evenly from the first to the last.
+      frames: images wanted, at instants spread evenly from the first to the last, or
+        one in the middle.
 
     Returns:
       float64 [frames, length]; its product with the sequence is the clip. Rows sum to
@@ -148,7 +156,7 @@ def interpolation_matrix(length: int, frames: int) -> np.ndarray:
     """
     # Places of images on the curve, in images, counted from the middle of the first.
     there = np.arange(length)
-    wanted = np.linspace(0, length - 1, frames)
+    wanted = _instants(0, length - 1, frames)
     k = np.arange(1, length)[:, None]
     basis, wanted_basis = (
         np.cos(np.pi * k * (places + 0.5) / length) for places in (there, wanted)

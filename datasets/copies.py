@@ -6,14 +6,12 @@ what the other reports.
 """
 
 import collections
-import concurrent.futures
 import dataclasses
 import hashlib
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -30,22 +28,15 @@ from datasets.annotations import (
     read_table,
 )
 from datasets.errors import DataError
-from datasets.frames import (
-    Layout,
-    Recording,
-    Release,
-    choose_layout,
-    numbered_frames,
-    recording,
-    resize,
-)
+from datasets.expressions import Note, find_expression
+from datasets.frames import numbered_frames, resize
+from datasets.layouts import Layout, Release, choose_layout
+from datasets.parallel import in_parallel
 
 Crop = Literal["auto", "provided", "detect", "none"]
 
 # Frames of a clip in which a face is looked for.
-_LOOKED_AT = 5
-
-_In, _Out = TypeVar("_In"), TypeVar("_Out")
+_FACES = 5
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -76,17 +67,23 @@ class CopyConfig(clips.ClipConfig):
             raise DataError(f"--margin={self.margin} must be from 0 to 2.")
 
     def full_name(self) -> str:
-        parts = []
+        parts = [self.shape_name()]
         if self.crop != "auto":
             parts.append(self.crop)
         if self.margin != faces.MARGIN:
-            parts.append(f"margin{self.margin:g}")
-        if self.release is not None:
-            parts.append(self.release)
-        if self.table is not None:
-            parts.append(Path(self.table).stem)
-        plain = [re.sub(r"[^\w.]+", "_", part) for part in parts]
-        return "-".join([self.shape_name(), *plain])
+            parts.append(f"margin{self.margin!r}")
+        for field in ("release", "table"):
+            if (value := getattr(self, field)) is not None:
+                parts.append(f"{field}_{_plain(value)}")
+        return "-".join(parts)
+
+
+def _plain(value: str) -> str:
+    """Fit for a folder's name; what differs stays different."""
+    plain = re.sub(r"[^\w.-]+", "_", value)
+    if plain == value:
+        return plain
+    return f"{plain}_{hashlib.sha256(value.encode()).hexdigest()[:6]}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,8 +96,8 @@ class Facts:
       homepage: where it is applied for.
       emotions: those that its table names.
       columns: of its tables.
-      tables: patterns of its tables' file names, the preferred first. Where a table
-        comes in parts there is a pattern for each, and all are read.
+      tables: how its tables are called, the preferred first: a name for people and a
+        pattern. Where a table comes in parts there is one for each, and all are read.
       releases: the cropped first, then in the order of preference.
       expected: how a copy should lie on disk, for people.
       published: counts of the expressions by emotion, for each generation of the
@@ -118,7 +115,7 @@ class Facts:
     homepage: str
     emotions: tuple[str, ...]
     columns: Columns
-    tables: tuple[tuple[re.Pattern, ...], ...]
+    tables: tuple[tuple[tuple[str, re.Pattern], ...], ...]
     releases: tuple[Release, ...]
     expected: str
     published: Mapping[str, Mapping[str, int]]
@@ -156,6 +153,7 @@ class Copy:
       rows: the expressions that were asked for, each with its id.
       left_out: rows that cannot be read, and frames that no row names.
       others: how many expressions were not asked for.
+      lacking: parts of the table that were not found.
       notes: what a user should know of what was chosen.
     """
 
@@ -167,6 +165,7 @@ class Copy:
     rows: tuple[tuple[str, Annotation], ...]
     left_out: tuple[LeftOut, ...]
     others: int
+    lacking: tuple[str, ...]
     notes: tuple[str, ...]
 
     def describe(self) -> dict[str, str]:
@@ -192,19 +191,6 @@ class Copy:
         digest.update(repr((self.layout.release.name, self.crop)).encode())
         digest.update(repr(sorted(self.layout.clips)).encode())
         return digest.hexdigest()
-
-
-@dataclasses.dataclass(frozen=True)
-class Note:
-    """Something unusual about an expression that became a record.
-
-    Attributes:
-      kind: what it is about, a few words that are the same for all of a kind.
-      text: a sentence.
-    """
-
-    kind: str
-    text: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -238,7 +224,7 @@ def open_copy(facts: Facts, config: CopyConfig, manual_dir: Path) -> Copy:
       DataError: if there is none, or the table names nothing that is asked for.
     """
     manual_dir = Path(manual_dir)
-    tables, notes = _choose_tables(facts, config, manual_dir)
+    tables, lacking, notes = _choose_tables(facts, config, manual_dir)
     rows, left_out, others = [], [], 0
     for table in tables:
         left_out += table.left_out
@@ -257,22 +243,24 @@ def open_copy(facts: Facts, config: CopyConfig, manual_dir: Path) -> Copy:
                 continue
             rows.append(row)
     # Over all rows, so that an id does not hang on what is asked for.
-    counts = collections.Counter((row.subject, row.clip) for row in rows)
+    counts = collections.Counter(_clip_of(row) for row in rows)
     ids: dict[str, Annotation] = {}
+    firsts: dict[tuple, Annotation] = {}
     for row in rows:
         if not facts.chosen(row, config):
             others += 1
             continue
         clip_id = f"{row.subject}/{row.clip}"
-        if counts[row.subject, row.clip] > 1:
+        if counts[_clip_of(row)] > 1:
             clip_id += f"@{row.onset}"
-        if clip_id in ids:
-            reason = f"row {ids[clip_id].number} has the same subject, clip and onset"
+        first = firsts.setdefault((*_clip_of(row), row.onset), row)
+        if first is row:
+            ids[clip_id] = row
+        else:
+            reason = f"row {first.number} has the same subject, clip and onset"
             left_out.append(
                 LeftOut(row.table, row.number, row.subject, row.clip, reason)
             )
-        else:
-            ids[clip_id] = row
     if not ids:
         raise DataError(nothing_left(facts, tables, left_out))
     wanted = [(row.subject, row.clip) for row in ids.values()]
@@ -290,8 +278,14 @@ def open_copy(facts: Facts, config: CopyConfig, manual_dir: Path) -> Copy:
         rows=tuple(ids.items()),
         left_out=tuple(left_out),
         others=others,
+        lacking=tuple(lacking),
         notes=(*notes, *layout_notes),
     )
+
+
+def _clip_of(row: Annotation) -> tuple[str, str]:
+    """The clip however its name is written: folders are found in any case too."""
+    return row.subject, row.clip.casefold()
 
 
 def _releases(facts: Facts, config: CopyConfig) -> list[Release]:
@@ -323,13 +317,13 @@ def _releases(facts: Facts, config: CopyConfig) -> list[Release]:
 
 def _choose_tables(
     facts: Facts, config: CopyConfig, manual_dir: Path
-) -> tuple[list[Table], list[str]]:
-    """The tables to read, and what a user should know of the choice."""
+) -> tuple[list[Table], list[str], list[str]]:
+    """The tables to read, what lacks of them, and what to say of the choice."""
     found = find_tables(manual_dir)
     named: dict[Path, int] = {}
     for path in found:
         for kind, parts in enumerate(facts.tables):
-            if any(part.search(path.name) for part in parts):
+            if any(pattern.search(path.name) for _, pattern in parts):
                 named.setdefault(path, kind)
 
     def shown(paths: Iterable[Path]) -> str:
@@ -342,28 +336,32 @@ def _choose_tables(
                 f"There is no table {config.table} in {manual_dir}, up to four folders "
                 f"deep. Tables there: {shown(found) or 'none'}."
             )
-        return [read_table(chosen[0], facts.columns)], []
+        return [read_table(chosen[0], facts.columns)], [], []
     if not named:
-        return _renamed_table(facts, found, manual_dir, shown)
+        table, note = _renamed_table(facts, found, manual_dir, shown)
+        return [table], [], [note]
     best = min(named.values())
-    chosen, notes = [], []
-    for part in facts.tables[best]:
+    chosen, lacking = [], []
+    for name, pattern in facts.tables[best]:
         # Of several the nearest, of which find_tables comes first upon.
-        there = [path for path in named if part.search(path.name)]
-        if there:
-            chosen.append(there[0])
-        else:
-            notes.append(f"no table like {part.pattern} was found")
-    chosen = [path for path in dict.fromkeys(chosen)]
+        there = [path for path in named if pattern.search(path.name)]
+        chosen += there[:1]
+        lacking += [] if there else [name]
+    notes = [f"a part of the table was not found: {name}" for name in lacking]
     if others := [path for path in named if path not in chosen]:
         notes.append(
             f"of several tables {shown(chosen)} was taken, not {shown(others)}"
         )
-    return [read_table(path, facts.columns) for path in chosen], notes
+    return [read_table(path, facts.columns) for path in chosen], lacking, notes
 
 
-def _renamed_table(facts, found, manual_dir, shown) -> tuple[list[Table], list[str]]:
-    """A table of another name, which its columns tell.
+def _renamed_table(
+    facts: Facts,
+    found: Sequence[Path],
+    manual_dir: Path,
+    shown: Callable[[Iterable[Path]], str],
+) -> tuple[Table, str]:
+    """A table of another name, which its columns tell, and what to say of it.
 
     Raises:
       DataError: if there is none.
@@ -375,8 +373,10 @@ def _renamed_table(facts, found, manual_dir, shown) -> tuple[list[Table], list[s
         except DataError as error:
             refused.append((path, error))
             continue
-        note = f"{shown([path])} was taken, whose columns are those of {facts.title}"
-        return [table], [note]
+        return (
+            table,
+            f"{shown([path])} was taken, whose columns are those of {facts.title}",
+        )
     lines = [
         f"No table of {facts.title} was found in {manual_dir}, up to four folders deep."
     ]
@@ -400,7 +400,7 @@ def _tables_in(folder: Path, facts: Facts) -> list[Path]:
             path
             for path in folder.iterdir()
             for parts in facts.tables
-            if any(part.search(path.name) for part in parts)
+            if any(pattern.search(path.name) for _, pattern in parts)
             and path in find_tables(folder, depth=0)
         ]
     except OSError:  # not ours to look into
@@ -409,17 +409,30 @@ def _tables_in(folder: Path, facts: Facts) -> list[Path]:
 
 def _frames_without_row(layout: Layout, rows: Sequence) -> list[LeftOut]:
     named = {(row.subject, layout.release.of_clip(row.clip)) for row in rows}
-    unused = [
-        LeftOut(None, None, subject, source.stem, "frames, but no row in the table")
-        for (subject, clip), source in layout.clips.items()
-        if (subject, clip) not in named
-        and (source.is_file() or numbered_frames(source))
-    ]
+    unused = []
+    for (subject, clip), source in layout.clips.items():
+        if (subject, clip) in named:
+            continue
+        reason = "frames, but no row in the table"
+        try:
+            if source.is_dir() and not numbered_frames(source):
+                continue
+        except PermissionError:
+            reason = "a folder that may not be read, and no row in the table"
+        unused.append(LeftOut(None, None, subject, source.stem, reason))
     doubles = [
         LeftOut(
-            None, None, source.parent.name, source.name, "a second folder of this clip"
+            None,
+            None,
+            source.parent.name,
+            source.name,
+            "a second folder or video of this clip",
         )
         for source in layout.doubles
+    ]
+    doubles += [
+        LeftOut(None, None, source.name, "", "its folder may not be read")
+        for source in layout.closed
     ]
     return sorted([*unused, *doubles], key=lambda entry: (entry.subject, entry.clip))
 
@@ -454,7 +467,7 @@ def make_example(
 def _record(
     copy: Copy, config: CopyConfig, row: Annotation
 ) -> tuple[dict[str, object], tuple[Note, ...]]:
-    expression = find_expression(copy, row)
+    expression = find_expression(copy.layout, row)
     run = expression.run
     notes = list(expression.notes)
     numbers = clips.clip_numbers(
@@ -480,7 +493,7 @@ def _record(
     if copy.crop == "detect":
         different = sorted(set(taken))
         at = clips.uniform_numbers(
-            0, len(different) - 1, frames=min(_LOOKED_AT, len(different))
+            0, len(different) - 1, frames=min(_FACES, len(different))
         )
         looked_at = run.frames(different[i] for i in at.tolist())
         face = faces.locate(dict(looked_at), config.margin)
@@ -505,127 +518,6 @@ def _record(
         **copy.facts.beside(row),
     }
     return record, tuple(notes)
-
-
-@dataclasses.dataclass(frozen=True)
-class Expression:
-    """An expression found in its recording.
-
-    Attributes:
-      run: its frames, without those beyond a hole.
-      onset: number of its first frame.
-      apex: number of its strongest frame.
-      offset: number of its last frame.
-      apex_estimated: whether the table gives no apex that can be used.
-      offset_estimated: whether the table gives no offset.
-      notes: what was unusual.
-    """
-
-    run: Recording
-    onset: int
-    apex: int
-    offset: int
-    apex_estimated: bool
-    offset_estimated: bool
-    notes: tuple[Note, ...]
-
-
-def find_expression(copy: Copy, row: Annotation) -> Expression:
-    """The frames of a row, and what its table leaves open.
-
-    A missing apex is the middle of onset and offset, as is one outside of them, which
-    cannot be right. A missing offset is the last frame where the release ends at the
-    offset; in a full recording the expression is taken to fade as long as it rose.
-
-    Raises:
-      DataError: if there are no frames or none of the apex.
-    """
-    release = copy.layout.release
-    source = copy.layout.source(row.subject, row.clip)
-    if source is None:
-        raise DataError(f"there is no folder for it in {release.name}")
-    found = recording(source, row.onset, row.offset)
-    notes = []
-    offset, offset_estimated = row.offset, row.offset is None
-    if offset_estimated:
-        run = found.around(row.apex)
-        last = found.last if run is None else run.last
-        offset = min(last, 2 * row.apex - row.onset) if release.whole else last
-        offset = max(offset, row.apex, row.onset)
-        notes.append(
-            Note("offset estimated", f"no offset is given; {offset} was taken")
-        )
-    apex, apex_estimated = row.apex, row.apex is None
-    middle = (row.onset + offset) // 2
-    if apex_estimated:
-        apex = middle
-        notes.append(
-            Note("apex estimated", f"no apex is given; {apex}, the middle, was taken")
-        )
-    elif not row.onset <= apex <= offset:
-        notes.append(
-            Note(
-                "apex outside its interval",
-                f"the apex {apex} lies outside of onset {row.onset} to offset "
-                f"{offset}; {middle}, the middle, was taken",
-            )
-        )
-        apex, apex_estimated = middle, True
-    run = found.around(apex)
-    if run is None:
-        raise DataError(
-            f"its frames {found.first} to {found.last} do not reach the apex {apex}"
-        )
-    if found.renumbered:
-        notes.append(
-            Note(
-                "files that count from 1",
-                f"its {len(found.places)} files count from 1, not from the onset; the "
-                f"first was taken as frame {row.onset}",
-            )
-        )
-    if run.first > row.onset or run.last < offset:
-        notes.append(
-            Note(
-                "frames missing at an end",
-                f"frames {run.first} to {run.last} are there, onset to offset is "
-                f"{row.onset} to {offset}",
-            )
-        )
-    return Expression(
-        run, row.onset, apex, offset, apex_estimated, offset_estimated, tuple(notes)
-    )
-
-
-def in_parallel(
-    function: Callable[[_In], _Out], items: Sequence[_In], workers: int | None
-) -> Iterator[_Out]:
-    """``map`` by several threads, in order, with no more under way than need be.
-
-    Threads and not processes: decoders let go of the interpreter while they work, and
-    nothing has to be copied between processes or imported in each.
-    """
-    if workers is not None and workers < 1:
-        raise DataError(f"--workers={workers} must be at least 1.")
-    workers = workers or _cores()
-    waiting: collections.deque = collections.deque()
-    pool = concurrent.futures.ThreadPoolExecutor(workers)
-    try:
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) > 2 * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:  # also when the one who asked is interrupted
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _cores() -> int:
-    """Those that this process may use, where the system tells."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def nothing_left(
@@ -657,6 +549,9 @@ class CopyBuilder(records.StreamedBuilder, skip_registration=True):
     # since the records do not hang on it.
     workers: int | None = None
 
+    # One that is open already, which spares opening it again.
+    copy: Copy | None = None
+
     def features(self) -> dict:
         """What a record has beside the common features of all licensed data sets."""
         return {}
@@ -682,7 +577,7 @@ class CopyBuilder(records.StreamedBuilder, skip_registration=True):
         )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager):
-        copy = self.open(Path(dl_manager.manual_dir))
+        copy = self.copy or self.open(Path(dl_manager.manual_dir))
         self.info.metadata.update(
             **copy.describe(),
             fingerprint=copy.fingerprint(),

@@ -1,4 +1,4 @@
-"""Releases of a data set on disk, and the frames in them by number.
+"""The frames of a clip by number, from a folder of images or a video.
 
 Frames go by their number in the recording and never by the order of their names,
 in which img10 stands before img2.
@@ -10,7 +10,7 @@ import itertools
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import av
@@ -19,25 +19,15 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from PIL import Image
 
-from datasets.annotations import (
-    canonical_subject,
-    folders_under,
-    leads_to,
-    subfolders,
-)
+from datasets.annotations import leads_to
 from datasets.errors import DataError
-
-# Three folders that a user or an archive puts around the release's own, which may in
-# turn hold itself: Cropped-updated/Cropped/Cropped.
-_DEPTH = 6
 
 _IMAGE = re.compile(
     r"(?P<stem>[^.].*?)(?:\.(?:jpe?g|png|bmp|tiff?))+",  # img2977.jpg.jpg exists
     re.IGNORECASE,
 )
 _COPY = re.compile(r"\s*\([0-9]+\)$")  # what file managers append to a second copy
-_VIDEOS = (".avi", ".mp4", ".mov", ".mkv")
-_ARCHIVES = (".zip", ".rar", ".7z", ".tar", ".gz")
+VIDEOS = (".avi", ".mp4", ".mov", ".mkv")
 
 # Missing frames that are bridged by their neighbours; more are an end of the recording.
 _HOLE = 2
@@ -51,186 +41,6 @@ warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 
 # Clips are read side by side already.
 cv2.setNumThreads(1)
-
-
-def _plain(subject: str, name: str) -> tuple[str | None, str]:
-    return canonical_subject(subject), name.casefold()
-
-
-@dataclasses.dataclass(frozen=True)
-class Release:
-    """A form in which a data set is passed on: subjects' folders of clips.
-
-    Attributes:
-      name: what it is called here and in messages.
-      parts: the names of the folder that holds the subjects, compared without regard
-        to case, blanks, hyphens and underscores. More than one tuple where the release
-        comes in several parts, of which each has some of the subjects.
-      cropped: whether its frames are faces already.
-      whole: whether a clip is the full recording, and not onset to offset alone.
-      of_folder: the subject and the clip that a clip's folder or video holds, from the
-        names of the subject's folder and of its own.
-      of_clip: the same name of a clip from what the table calls it.
-    """
-
-    name: str
-    parts: tuple[tuple[str, ...], ...]
-    cropped: bool = False
-    whole: bool = False
-    of_folder: Callable[[str, str], tuple[str | None, str]] = _plain
-    of_clip: Callable[[str], str] = str.casefold
-
-
-@dataclasses.dataclass(frozen=True)
-class Layout:
-    """A release as it was found on disk.
-
-    Attributes:
-      release: which one.
-      roots: the folders that hold the subjects, one for each part that was found.
-      clips: folders and videos by canonical subject and clip.
-      doubles: folders and videos of a clip that has one in ``clips`` already.
-    """
-
-    release: Release
-    roots: tuple[Path, ...]
-    clips: Mapping[tuple[str, str], Path]
-    doubles: tuple[Path, ...]
-
-    def source(self, subject: str, clip: str) -> Path | None:
-        """A clip's folder or video, None if there is none.
-
-        The name is looked up and never made part of a path, so that no table can
-        point outside.
-        """
-        return self.clips.get((subject, self.release.of_clip(clip)))
-
-    def held(self, wanted: Sequence[tuple[str, str]]) -> int:
-        """How many of these subjects' clips there are."""
-        return sum(self.source(*clip) is not None for clip in wanted)
-
-    def within(self, manual_dir: Path) -> str:
-        """The roots as a user knows them, below ``manual_dir``."""
-        return ", ".join(str(root.relative_to(manual_dir)) for root in self.roots)
-
-
-def find_layouts(manual_dir: Path, releases: Sequence[Release]) -> list[list[Layout]]:
-    """What of these releases lies under ``manual_dir``, the nearest first.
-
-    Returns:
-      A list for each part of a release of which anything was found, with all the
-      folders that are called so.
-    """
-    spellings = {
-        _normal(spelling): (release, part)
-        for release in releases
-        for part, all_ in enumerate(release.parts)
-        for spelling in all_
-    }
-    found: dict[tuple[str, int], list[Layout]] = {}
-    for folder in folders_under(manual_dir, _DEPTH):
-        inside = folder.relative_to(manual_dir).parts
-        # From the inside out: what is nearest to the frames says what they are.
-        names = map(_normal, [*reversed(inside), *_names(manual_dir)])
-        meant = next((spellings[n] for n in names if n in spellings), None)
-        if meant is None:
-            continue
-        release, part = meant
-        clips, doubles = _clips_in(folder, release)
-        if clips:
-            layout = Layout(release, (folder,), clips, doubles)
-            found.setdefault((release.name, part), []).append(layout)
-    return list(found.values())
-
-
-def choose_layout(
-    manual_dir: Path, releases: Sequence[Release], wanted: Sequence[tuple[str, str]]
-) -> tuple[Layout, list[str]]:
-    """The layout to take, and what a user should know of the choice.
-
-    The first in the order of ``releases`` that holds at least half as many of the
-    table's clips as the fullest; what holds fewer may be another data set's, or a
-    sample. Of two of one name the fuller.
-
-    Args:
-      manual_dir: where to look.
-      releases: those that may be taken, the preferred first.
-      wanted: the subjects and clips that the table names.
-
-    Raises:
-      DataError: if none holds any of them.
-    """
-    parts = find_layouts(manual_dir, releases)
-    joined: dict[str, list[Layout]] = {}
-    for layouts in parts:
-        fullest = max(layouts, key=lambda layout: layout.held(wanted))
-        joined.setdefault(fullest.release.name, []).append(fullest)
-    candidates = [
-        joined_layout
-        for release in releases
-        if release.name in joined
-        and (joined_layout := _join(joined[release.name])).held(wanted)
-    ]
-    if not candidates:
-        raise DataError(_nothing_found(manual_dir, releases, parts, wanted))
-    most = max(layout.held(wanted) for layout in candidates)
-    chosen = next(c for c in candidates if 2 * c.held(wanted) >= most)
-    notes = [
-        f"{layout.within(manual_dir)} ({layout.held(wanted)} of the table's "
-        f"{len(wanted)} expressions) was not read"
-        for layouts in parts
-        for layout in layouts
-        if layout.roots[0] not in chosen.roots
-    ]
-    return chosen, notes
-
-
-def _join(layouts: Sequence[Layout]) -> Layout:
-    """The parts of a release as one."""
-    clips, doubles = {}, []
-    for layout in layouts:
-        doubles += layout.doubles
-        for key, source in layout.clips.items():
-            if clips.setdefault(key, source) != source:
-                doubles.append(source)
-    roots = tuple(root for layout in layouts for root in layout.roots)
-    return Layout(layouts[0].release, roots, clips, tuple(doubles))
-
-
-def _nothing_found(manual_dir, releases, parts, wanted) -> str:
-    found = [
-        layout.within(manual_dir) or "." for layouts in parts for layout in layouts
-    ]
-    lines = [
-        f"No frames of the table's clips were found in {manual_dir}.",
-        f"Found without any of these clips: {', '.join(found) or 'nothing'}.",
-        f"Expected, up to three folders deep: {' or '.join(r.name for r in releases)}, "
-        f"with a folder for each subject ({wanted[0][0]}) and in it one for each clip "
-        f"({wanted[0][1]}).",
-    ]
-    packed = [
-        str(path.relative_to(manual_dir))
-        for folder in folders_under(manual_dir, depth=2)
-        for path in sorted(folder.iterdir())
-        if path.suffix.lower() in _ARCHIVES
-    ]
-    if packed:
-        lines.append(f"Found packed: {', '.join(packed[:5])}.")
-    others = [
-        str(folder.relative_to(manual_dir))
-        for folder in folders_under(manual_dir, _DEPTH)
-        if any(map(canonical_subject, (f.name for f in subfolders(folder))))
-        and all(folder not in layout.roots for layouts in parts for layout in layouts)
-    ]
-    if others:
-        lines.append(
-            f"Folders of subjects with another name: {', '.join(others[:5])}; give "
-            "them the name of what they hold."
-        )
-    lines.append(
-        "Unpack the archives there, or give the folder in which they are unpacked."
-    )
-    return "\n".join(lines)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -315,17 +125,30 @@ def numbered_frames(folder: Path) -> dict[int, Path]:
     return dict(sorted(frames.items()))
 
 
-def recording(source: Path, onset: int, offset: int | None) -> Recording:
+def recording(
+    source: Path, onset: int, offset: int | None, *, whole: bool
+) -> Recording:
     """The frames of a folder or a video, numbered as the table numbers them.
 
-    A folder holds the full recording, or onset to offset with the recording's
-    numbers; then the numbers are kept. Some copies, and all videos, count from 1 at
-    the onset: where the numbers end before the offset and span just as many frames as
-    onset to offset, they are moved there. Anything else that begins at 1 may be a
-    recording that was cut short, whose frames would get another moment's label.
+    A folder holds the full recording, or onset to offset with the recording's numbers;
+    then the numbers are kept. Some copies count from 1 at the onset, as does a video of
+    the expression alone: where the numbers end before the offset and span just as many
+    frames as onset to offset, they are moved there.
+
+    Of anything else that begins at 1 and ends before the offset it cannot be told which
+    frame is which. In a release of full recordings it is one that was cut short, and
+    its numbers are right. In one of expressions a frame is lost at an end that is
+    unknown, and its frames would get another moment's label.
+
+    Args:
+      source: the folder or the video.
+      onset: number of the expression's first frame.
+      offset: number of its last, None if the table gives none.
+      whole: whether the release is one of full recordings.
 
     Raises:
-      DataError: if there is no frame or the source may not be read.
+      DataError: if there is no frame, the source may not be read or its numbers cannot
+        be told.
     """
     try:
         if source.is_dir():
@@ -337,10 +160,20 @@ def recording(source: Path, onset: int, offset: int | None) -> Recording:
     if not places:
         raise DataError("its folder holds no frames")
     first, last = next(iter(places)), next(reversed(places))
-    spans = offset is not None and last - first == offset - onset
-    renumbered = spans and first <= 1 < onset and last < offset
+    if offset is None:  # then only what cannot be the recording's numbers is moved
+        renumbered = not whole and first <= 1 and last < onset
+    else:
+        spans = last - first == offset - onset
+        renumbered = spans and first <= 1 < onset and last < offset
     if renumbered:  # moved and not counted anew: a missing frame stays missing
         places = {number - first + onset: place for number, place in places.items()}
+    elif not whole and first <= 2 and first < onset:
+        if last < (onset if offset is None else offset):
+            until = "an end that is not given" if offset is None else offset
+            raise DataError(
+                f"its {len(places)} files are numbered {first} to {last}, the "
+                f"expression's frames {onset} to {until}: which is which cannot be told"
+            )
     return Recording(source, places, renumbered)
 
 
@@ -443,42 +276,3 @@ def _opened(path: Path):
             f"{path.name} cannot be read: it is damaged or no video "
             f"({type(error).__name__})"
         ) from error
-
-
-def _clips_in(
-    root: Path, release: Release
-) -> tuple[dict[tuple[str, str], Path], tuple[Path, ...]]:
-    clips, doubles = {}, []
-    for subject_folder in subfolders(root):
-        if canonical_subject(subject_folder.name) is None:
-            continue
-        folders, videos = _folders_and_videos(subject_folder)
-        for source in folders:
-            key = release.of_folder(subject_folder.name, source.name)
-            if key[0] and clips.setdefault(key, source) != source:
-                doubles.append(source)
-        for source in videos:  # where there are frames too, they are meant
-            key = release.of_folder(subject_folder.name, source.stem)
-            if key[0]:
-                clips.setdefault(key, source)
-    return clips, tuple(doubles)
-
-
-def _folders_and_videos(parent: Path) -> tuple[list[Path], list[Path]]:
-    try:
-        folders = subfolders(parent)
-        files = sorted(p for p in parent.iterdir() if p.suffix.lower() in _VIDEOS)
-    except PermissionError:
-        return [], []
-    videos = [path for path in files if path.is_file() and path.name[0] != "."]
-    return folders, videos
-
-
-def _names(folder: Path) -> list[str]:
-    """A folder's name, then that of the one it is in, for releases of two levels."""
-    resolved = folder.resolve()
-    return [resolved.name, resolved.parent.name]
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[\s_-]+", "", name).lower()

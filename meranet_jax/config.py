@@ -54,7 +54,7 @@ class TrainConfig:
     release: str | None = None
     """The release of a licensed data set to read. Default: as crop says."""
     table: str | None = None
-    """File name of its table to read. Default: the one of the paper's counts."""
+    """File name of its table to read. Default: as datasets/NAME/README.md says."""
     expressions: Literal["micro", "macro", "both"] | None = None
     """cas_me_2: which of them. Default: micro."""
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import tensorflow_datasets as tfds
@@ -9,7 +10,7 @@ import tensorflow_datasets as tfds
 from datasets.annotations import Annotation, Columns, canonical_subject
 from datasets.copies import CopyBuilder, CopyConfig, Facts
 from datasets.errors import DataError
-from datasets.frames import Release
+from datasets.layouts import Release
 
 Expressions = Literal["micro", "macro", "both"]
 
@@ -71,16 +72,29 @@ class Config(CopyConfig):
         return name if self.expressions == "micro" else f"{name}-{self.expressions}"
 
 
-def _subject(cell: object) -> str | None:
-    """``sub15`` for participant 1, which the table writes, and for s15 itself."""
-    subject = canonical_subject(cell)
-    if subject is None:
-        return None
-    number = int(subject.removeprefix("sub"))
-    plain = str(cell).strip()[:1].isdigit()
-    if plain and 1 <= number <= len(_SUBJECTS):
-        return f"sub{_SUBJECTS[number - 1]}"
-    return subject if number in _SUBJECTS else None
+def _subjects(cells: Sequence[object]) -> Callable[[object], str | None]:
+    """``sub15`` for participant 1, which the table writes, and for s15 itself.
+
+    A table that counts its participants has no plain number above 22; in one that has,
+    plain numbers are those of the folders, all of them.
+    """
+    plain = [canonical_subject(cell) for cell in cells if _is_plain(cell)]
+    numbers = [int(subject.removeprefix("sub")) for subject in plain if subject]
+    counted = max(numbers, default=0) <= len(_SUBJECTS)
+
+    def subject(cell: object) -> str | None:
+        name = canonical_subject(cell)
+        number = int(name.removeprefix("sub")) if name else 0
+        if counted and _is_plain(cell):
+            there = 1 <= number <= len(_SUBJECTS)
+            return f"sub{_SUBJECTS[number - 1]}" if there else None
+        return name if number in _SUBJECTS else None
+
+    return subject
+
+
+def _is_plain(cell: object) -> bool:
+    return str(cell).strip()[:1].isdigit()
 
 
 def _recording_of_clip(clip: str) -> str:
@@ -150,10 +164,15 @@ FACTS = Facts(
             "self_reported_emotion",
         ),
         zero_is_missing=True,
-        subject=_subject,
+        subjects=_subjects,
     ),
     tables=tuple(
-        (re.compile(rf"cas[(_]me[)_][\s_^-]*2.*code{rest}", re.IGNORECASE),)
+        (
+            (
+                "CAS(ME)^2code_final",
+                re.compile(rf"cas[(_]me[)_][\s_^-]*2.*code{rest}", re.IGNORECASE),
+            ),
+        )
         for rest in (".*updated", "")
     ),
     releases=(

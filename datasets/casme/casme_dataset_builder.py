@@ -9,7 +9,7 @@ import tensorflow_datasets as tfds
 from datasets.annotations import Annotation, Columns, frame_number
 from datasets.copies import CopyBuilder, CopyConfig, Facts
 from datasets.errors import DataError
-from datasets.frames import Release
+from datasets.layouts import Release
 
 _EXPECTED = """\
 The folder is expected to hold, up to three folders deep:
@@ -70,10 +70,21 @@ FACTS = Facts(
     ),
     # A table that a user keeps under the data set's name is of one piece.
     tables=(
-        (re.compile(r"^casme(?![\s_-]*(?:2|3|ii|sq))(?!.*section)", re.IGNORECASE),),
         (
-            re.compile(r"section[\s_-]*a\b", re.IGNORECASE),
-            re.compile(r"section[\s_-]*b\b", re.IGNORECASE),
+            (
+                "casme.xlsx",
+                re.compile(
+                    r"^casme(?![\s_-]*(?:2|3|ii|sq|[ab](?![a-z])))(?!.*section)",
+                    re.IGNORECASE,
+                ),
+            ),
+        ),
+        tuple(
+            (
+                f"Section {part}.xls",
+                re.compile(rf"(?:section|casme)[\s_-]*{part}(?![a-z])", re.IGNORECASE),
+            )
+            for part in "AB"
         ),
     ),
     releases=(

@@ -6,7 +6,7 @@ import tensorflow_datasets as tfds
 
 from datasets.annotations import Columns
 from datasets.copies import CopyBuilder, CopyConfig, Facts
-from datasets.frames import Release
+from datasets.layouts import Release
 
 _EXPECTED = """\
 The folder is expected to hold, up to three folders deep:
@@ -44,7 +44,12 @@ FACTS = Facts(
     # The table of 2019 first, since its surprise and sadness are those that the paper
     # counts.
     tables=tuple(
-        (re.compile(rf"casme[\s_-]*(?:2|ii)[\s_-]*coding{rest}", re.IGNORECASE),)
+        (
+            (
+                "CASME2-coding",
+                re.compile(rf"casme[\s_-]*(?:2|ii)[\s_-]*coding{rest}", re.IGNORECASE),
+            ),
+        )
         for rest in (".*20190701", ".*updated", "")
     ),
     releases=(

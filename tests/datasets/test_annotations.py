@@ -178,6 +178,35 @@ def test_a_sheet_without_a_header_is_known_by_its_numeric_first_cell(tmp_path):
     assert entry.row == 2 and "onset is missing" in entry.reason
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        [1, "anger1_0", None, 20, 30, "4", "negative"],
+        [1, "anger1_0", "/", 20, 30, "4", "negative"],
+        [1, "anger1_0", 10, 20, 30],
+        [1, "anger1_0", 10, 20, 30, "4", "negative", None, "a remark"],
+        ["x", "anger1_0", 10, 20, 30, "4", "negative"],
+        ["The coding of 2016", None, None, None, None, None, None],
+    ],
+)
+def test_one_odd_row_does_not_hide_a_headerless_sheet(tmp_path, odd):
+    rows = [[1, f"anger1_{n}", 10, 20, 30, "4", "negative"] for n in range(1, 5)]
+    path = save(tmp_path / "table.xlsx", odd, *rows)
+    table = read_table(path, HEADERLESS)
+    clips = [row.clip for row in table.rows if row.clip != "anger1_0"]
+    assert clips == ["anger1_1", "anger1_2", "anger1_3", "anger1_4"]
+    titled = "coding" in str(odd[0])
+    read = [row for row in table.rows if row.clip == "anger1_0"]
+    assert len(read) + len(table.left_out) == (0 if titled else 1)
+
+
+def test_a_headerless_csv_with_fractions(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("1.0,anger1_1,10.0,20.0,30.0,4,negative\n" * 3)
+    (row, *_) = read_table(path, HEADERLESS).rows
+    assert (row.subject, row.onset, row.offset) == ("sub01", 10, 30)
+
+
 def test_a_sheet_of_other_things_is_not_taken_for_a_headerless_one(tmp_path):
     path = save(tmp_path / "table.xlsx", [15, "s15", 1], [16, "s16", 2])
     with pytest.raises(DataError, match="or 7 columns without a header"):

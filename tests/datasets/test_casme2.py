@@ -166,7 +166,7 @@ def test_cropped_frames_are_preferred_unless_others_are_asked_for(tmp_path):
     assert {path.parent.name for path in data_dir.glob("casme2/*/2.0.0")} == {
         "apex32-16x112",
         "apex32-16x112-none",
-        "apex32-16x112-none-CASME2_RAW",
+        "apex32-16x112-none-release_CASME2-RAW",
     }
 
 

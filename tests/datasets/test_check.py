@@ -160,6 +160,33 @@ def test_a_contact_sheet_shows_onset_apex_and_offset(tmp_path):
     assert np.abs(busy[0].astype(int) - busy[1]).max() > 50
 
 
+def test_a_sheet_of_nothing_costs_no_report(tmp_path):
+    manual_dir = tmp_path / "copy"
+    casme2_tree.write_tree(manual_dir, rows=casme2_tree.ROWS[:2])
+    for path in manual_dir.glob("Cropped/*/*/*.jpg"):
+        path.write_bytes(b"")
+    sheet = tmp_path / "sheet.png"
+    checked = command("casme2", f"--manual_dir={manual_dir}", f"--sheet={sheet}")
+    assert checked.returncode == 1 and not sheet.exists()
+    assert "2 rows cannot become a record" in checked.stdout
+    assert "no sheet was drawn" in checked.stderr
+
+
+@pytest.mark.parametrize("names", [("Section A_coding.xls",), ("CASME_A.xls",)])
+def test_a_section_without_its_table_is_not_whole(tmp_path, names):
+    casme_tree.write_tree(tmp_path, rows=casme_tree.SOME)
+    (table,) = tmp_path.rglob("Section A.xls")
+    table.rename(table.with_name(names[0]))
+    options = prepare.Options(crop="none")
+    assert check.check("casme", tmp_path, options=options).whole
+    (table,) = tmp_path.rglob("Section B.xls")
+    table.unlink()
+    report = check.check("casme", tmp_path, options=options)
+    assert not report.whole and report.lacking == ["Section B.xls"]
+    assert report.choice == ["a part of the table was not found: Section B.xls"]
+    assert not report.no_record and "Section B.xls not found" in check.describe(report)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -169,6 +196,7 @@ def test_a_contact_sheet_shows_onset_apex_and_offset(tmp_path):
         (["casme9", "--manual_dir=."], "no data set named 'casme9'"),
         (["casme2", "--manual_dir=tests", "--sheet=x/y.png"], "x is not a folder"),
         (["casme2", "--manual_dir=tests", "--sheet=x"], "name a picture"),
+        (["casme2", "--manual_dir=tests", "--sheet=x.psd"], "name a picture"),
         (["casme2", "--manual_dir=tests", "--frames=0"], "--frames=0 must be"),
     ],
 )

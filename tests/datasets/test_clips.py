@@ -30,9 +30,16 @@ def test_edges_are_repeated():
     assert numbers(7, 7, 7) == [7] * 16
 
 
-@pytest.mark.parametrize(("window", "frames"), [(32, 10), (24, 16), (17, 17)])
-def test_other_windows_are_spread_evenly(window, frames):
-    found = np.diff(numbers(500, 1, 999, window, frames))
+@pytest.mark.parametrize(
+    ("window", "frames"), [(32, 10), (24, 16), (17, 17), (20, 5), (32, 1)]
+)
+def test_other_windows_are_spread_evenly_about_the_apex(window, frames):
+    found = numbers(500, 1, 999, window, frames)
+    assert 500 in found and len(found) == frames
+    assert 500 - window / 2 <= found[0] and found[-1] < 500 + window / 2
+    if frames == 1:
+        return
+    found = np.diff(found)
     assert found.max() - found.min() <= 1
     assert abs(found.sum() - window * (frames - 1) / frames) < 1
 

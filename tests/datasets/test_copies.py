@@ -1,15 +1,19 @@
 """What all licensed copies share: threads, faces, holes, fingerprints, odd places."""
 
+import dataclasses
+import os
 import shutil
+import subprocess
+import sys
 import threading
-import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from datasets import DataError, prepare
-from datasets.copies import in_parallel
+from datasets.copies import open_copy
 from tests.datasets import cas_me_2_tree, casme2_tree, casme_tree
 from tests.datasets.casme2_tree import ROWS, SOME, read_colours
 from tests.datasets.reading import read_back
@@ -94,39 +98,21 @@ def test_the_number_of_threads_changes_no_byte(tmp_path):
     assert shards[0] == shards[1]
 
 
-def test_threads_work_side_by_side_in_order_and_not_far_ahead():
-    started, waited = [], threading.Barrier(3, timeout=10)
-
-    def work(item):
-        started.append(item)
-        if item < 3:
-            waited.wait()  # fails unless three run at once
-        time.sleep(0.002 * (item % 3))
-        return item * item
-
-    results = in_parallel(work, range(50), 3)
-    assert next(results) == 0
-    assert len(started) <= 3 * 3 + 1
-    assert list(results) == [n * n for n in range(1, 50)]
-
-
-def test_what_a_thread_raises_reaches_the_caller_and_ends_the_rest():
-    done = []
-
-    def work(item):
-        if item == 2:
-            raise ValueError("two")
-        done.append(item)
-
-    with pytest.raises(ValueError, match="two"):
-        list(in_parallel(work, range(1000), 2))
-    assert len(done) < 20
-
-
 def test_no_threads_are_no_way_to_read(tmp_path):
     casme2_tree.write_tree(tmp_path / "copy", rows=FEW)
     with pytest.raises(DataError, match="--workers=0 must be at least 1"):
         read_back("casme2", tmp_path / "copy", tmp_path / "data", workers=0)
+
+
+def test_another_table_of_the_same_clips_is_another_copy(tmp_path):
+    casme2_tree.write_tree(tmp_path, table="20140508", rows=SOME)
+    config = prepare.configuration("casme2", prepare.Options())
+    facts = prepare.builder_class("casme2").FACTS
+    before = open_copy(facts, config, tmp_path).fingerprint()
+    assert open_copy(facts, config, tmp_path).fingerprint() == before
+    path = tmp_path / "CASME2-coding-20140508.xlsx"
+    casme2_tree.write_table(path, table="20190701", rows=SOME)
+    assert open_copy(facts, config, tmp_path).fingerprint() != before
 
 
 def test_records_of_another_copy_are_not_taken_for_this_ones(tmp_path, capsys):
@@ -189,12 +175,113 @@ def test_links_in_a_circle_to_nowhere_and_to_themselves(tmp_path):
     assert len(records) == len(FEW) and info.metadata["left_out"] == []
 
 
-def test_nothing_is_written_but_in_the_data_dir(tmp_path):
+@pytest.mark.parametrize("program", ["prepare", "check"])
+def test_nothing_is_written_but_in_the_data_dir(tmp_path, program):
     manual_dir = with_faces(tmp_path / "copy", rows=FEW[:1])
+    (tmp_path / "home").mkdir()
     before = sorted((p, p.stat().st_mtime_ns) for p in manual_dir.rglob("*"))
-    read_back("casme2", manual_dir, tmp_path / "data")
+    flags = [f"--manual_dir={manual_dir}"]
+    if program == "prepare":
+        flags.append(f"--data_dir={tmp_path / 'data'}")
+    # A process of its own, whose libraries find an empty home.
+    done = subprocess.run(
+        [sys.executable, "-m", f"datasets.{program}", "casme2", *flags],
+        cwd=Path(__file__).parents[2],
+        env=os.environ | {"HOME": str(tmp_path / "home")},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "detect" in done.stdout + done.stderr
     assert sorted((p, p.stat().st_mtime_ns) for p in manual_dir.rglob("*")) == before
-    assert {path.name for path in tmp_path.iterdir()} == {"copy", "data"}
+    assert not list((tmp_path / "home").iterdir())
+    left = {path.name for path in tmp_path.iterdir()} - {"copy", "home"}
+    assert left == ({"data"} if program == "prepare" else set())
+
+
+def test_what_is_refused_leaves_nothing(tmp_path):
+    casme2_tree.write_tree(tmp_path / "copy", rows=FEW)
+    with pytest.raises(DataError, match="none of CASME II's"):
+        read_back("casme2", tmp_path / "copy", tmp_path / "data", release="nonsense")
+    assert not (tmp_path / "data").exists()
+
+
+def test_folders_that_may_not_be_read_are_lines_of_the_report(tmp_path, monkeypatch):
+    casme2_tree.write_tree(tmp_path / "copy", rows=FEW)
+    cropped = tmp_path / "copy/Cropped"
+    shutil.copytree(cropped / id_of(FEW[0]), cropped / "sub01/EP99_9")
+    closed = [f"sub{FEW[1].subject:02d}", FEW[2].clip, "EP99_9"]
+    scandir = os.scandir
+
+    def refusing(path):  # root may read everything
+        if Path(path).name in closed:
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    info, records = read_back("casme2", tmp_path / "copy", tmp_path / "data")
+    assert set(records) == {id_of(FEW[0]), id_of(FEW[3])}
+    assert {(e["row"], e["reason"]) for e in info.metadata["left_out"]} == {
+        (3, "the folder of its subject may not be read"),
+        (4, f"{FEW[2].clip} may not be read"),
+        (None, "a folder that may not be read, and no row in the table"),
+        (None, "its folder may not be read"),
+    }
+
+
+def test_a_copy_that_counts_from_one_with_a_frame_lost_is_not_guessed_at(tmp_path):
+    row = ROWS[3]
+    casme2_tree.write_tree(tmp_path / "copy", rows=[row, ROWS[4]])
+    folder = tmp_path / "copy/Cropped" / id_of(row)
+    for number in range(row.onset, row.offset + 1):
+        for path in folder.glob(f"reg_img{number}.*"):
+            path.rename(folder / f"{number - row.onset + 1}.jpg")
+    (folder / "1.jpg").unlink()
+    info, records = read_back("casme2", tmp_path / "copy", tmp_path / "data")
+    assert set(records) == {id_of(ROWS[4])}
+    (entry,) = info.metadata["left_out"]
+    assert "which is which cannot be told" in entry["reason"]
+
+
+def test_an_expression_of_which_most_is_missing_is_left_out(tmp_path):
+    rows = [ROWS[0], dataclasses.replace(ROWS[1], offset=999_999_999)]
+    casme2_tree.write_table(tmp_path / "copy/CASME2-coding-20190701.xlsx", rows=rows)
+    casme2_tree.write_frames(tmp_path / "copy", rows=ROWS[:2])
+    info, records = read_back("casme2", tmp_path / "copy", tmp_path / "data")
+    assert set(records) == {id_of(ROWS[0])}
+    (entry,) = info.metadata["left_out"]
+    assert "999999999" in entry["reason"] and "of them are there" in entry["reason"]
+
+
+def test_a_double_in_another_case_is_one(tmp_path):
+    casme2_tree.write_tree(tmp_path / "copy", rows=[ROWS[1]])
+    upper = dataclasses.replace(ROWS[1], clip=ROWS[1].clip.upper())
+    path = tmp_path / "copy/CASME2-coding-20190701.xlsx"
+    casme2_tree.write_table(path, rows=[ROWS[1], upper])
+    info, records = read_back("casme2", tmp_path / "copy", tmp_path / "data")
+    assert len(records) == 1
+    (entry,) = info.metadata["left_out"]
+    assert entry["row"] == 3 and "row 2 has the same" in entry["reason"]
+
+
+def test_each_table_and_release_has_its_own_folder():
+    def name(**options):
+        return prepare.configuration("casme2", prepare.Options(**options)).name
+
+    names = [
+        name(),
+        name(table="Cropped.xlsx"),
+        name(table="Cropped.csv"),
+        name(release="Cropped"),
+        name(table="a b.xlsx"),
+        name(table="a_b.xlsx"),
+        name(margin=0.1234567),
+        name(margin=0.1234568),
+        name(crop="none"),
+    ]
+    assert len(set(names)) == len(names)
+    assert all("/" not in name for name in names)
 
 
 def test_what_a_killed_run_left_is_removed(tmp_path):

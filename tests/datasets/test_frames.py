@@ -5,29 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets import DataError
-from datasets.frames import (
-    Release,
-    choose_layout,
-    find_layouts,
-    numbered_frames,
-    read_image,
-    recording,
-    resize,
-)
-from tests.datasets.tree import write_video
-
-RELEASES = (
-    Release("Cropped", (("Cropped", "Cropped-updated"),), cropped=True),
-    Release("RAW", (("CASME2-RAW",),), whole=True),
-)
-SECTIONS = (Release("raw", (("Section A",), ("Section B",)), whole=True),)
-
-
-def touch(folder, *names):
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).touch()
+from datasets import DataError, frames
+from datasets.frames import numbered_frames, read_image, recording, resize
+from tests.datasets.tree import touch, write_video
 
 
 def test_frames_go_by_the_last_integer_of_the_stem(tmp_path):
@@ -71,116 +51,11 @@ def test_numbers_are_the_recordings_unless_they_cannot_be(
     tmp_path, on_disk, onset, offset, first, last, renumbered
 ):
     touch(tmp_path, *(f"img{n}.jpg" for n in range(on_disk[0], on_disk[1] + 1)))
-    found = recording(tmp_path, onset, offset)
+    found = recording(tmp_path, onset, offset, whole=True)
     assert (found.first, found.last, found.renumbered) == (first, last, renumbered)
     # In order, whichever numbers they were given.
     names = [path.name for path in found.places.values()]
     assert names == [f"img{n}.jpg" for n in range(on_disk[0], on_disk[1] + 1)]
-
-
-@pytest.mark.parametrize(
-    "place",
-    [
-        "Cropped",
-        "cropped",
-        "Cropped/Cropped",
-        "Cropped-updated/Cropped",
-        "CASME II/unpacked/data/CROPPED_UPDATED/Cropped/Cropped",
-    ],
-)
-@pytest.mark.parametrize("subject", ["sub01", "1", "s1"])
-def test_the_layout_is_found_wherever_archives_put_it(tmp_path, place, subject):
-    touch(tmp_path, f"{place}/{subject}/EP01_1/img1.jpg", "__MACOSX/Cropped/sub01/x/y")
-    ((layout,),) = find_layouts(tmp_path, RELEASES)
-    assert layout.release.name == "Cropped" and layout.roots == (tmp_path / place,)
-    assert layout.source("sub01", "ep01_1") == tmp_path / place / subject / "EP01_1"
-
-
-def test_the_layout_may_be_the_folder_itself(tmp_path):
-    touch(tmp_path, "Cropped/sub01/EP01_1/img1.jpg")
-    ((layout,),) = find_layouts(tmp_path / "Cropped", RELEASES)
-    assert layout.roots == (tmp_path / "Cropped",)
-
-
-def test_no_name_in_a_table_leads_out_of_the_layout(tmp_path):
-    touch(tmp_path, "secret/img1.jpg", "Cropped/sub01/EP01_1/img1.jpg")
-    ((layout,),) = find_layouts(tmp_path, RELEASES)
-    for clip in ("../../secret", str(tmp_path / "secret"), "..", ".", ""):
-        assert layout.source("sub01", clip) is None
-
-
-def test_the_preferred_layout_with_the_tables_clips_is_taken_and_said(tmp_path):
-    touch(tmp_path, "CASME2-RAW/sub01/EP01_1/img1.jpg")
-    touch(tmp_path, "other/Cropped/sub01/EP99_9/img1.jpg")
-    wanted = [("sub01", "EP01_1"), ("sub02", "EP02_1")]
-    layout, notes = choose_layout(tmp_path, RELEASES, wanted)
-    assert layout.release.name == "RAW"
-    assert notes == ["other/Cropped (0 of the table's 2 expressions) was not read"]
-
-    touch(tmp_path, "deeper/down/Cropped/sub01/EP01_1/img1.jpg")
-    layout, notes = choose_layout(tmp_path, RELEASES, wanted)
-    assert layout.roots == (tmp_path / "deeper/down/Cropped",) and len(notes) == 2
-
-    # Of two of a kind the one with more of the clips, though the other is nearer.
-    touch(tmp_path, "Cropped/sub01/EP01_1/img1.jpg")
-    touch(tmp_path, "deeper/down/Cropped/sub02/EP02_1/img1.jpg")
-    layout, _ = choose_layout(tmp_path, RELEASES, wanted)
-    assert layout.roots == (tmp_path / "deeper/down/Cropped",)
-
-
-def test_a_preferred_layout_with_less_than_half_of_the_clips_is_not_taken(tmp_path):
-    wanted = [("sub01", f"EP01_{n}") for n in range(5)]
-    touch(tmp_path, *(f"CASME2-RAW/sub01/EP01_{n}/img1.jpg" for n in range(5)))
-    touch(tmp_path, *(f"Cropped/sub01/EP01_{n}/img1.jpg" for n in range(2)))
-    layout, notes = choose_layout(tmp_path, RELEASES, wanted)
-    assert layout.release.name == "RAW"
-    assert notes == ["Cropped (2 of the table's 5 expressions) was not read"]
-    touch(tmp_path, "Cropped/sub01/EP01_2/img1.jpg")
-    layout, _ = choose_layout(tmp_path, RELEASES, wanted)
-    assert layout.release.name == "Cropped"
-
-
-def test_the_parts_of_a_release_are_read_as_one(tmp_path):
-    touch(tmp_path, "CASME_A/Section A/sub01/EP01_1/img1.jpg")
-    touch(tmp_path, "CASME_B/section_b/sub08/EP01_1/img1.jpg")
-    wanted = [("sub01", "EP01_1"), ("sub08", "EP01_1")]
-    layout, notes = choose_layout(tmp_path, SECTIONS, wanted)
-    assert layout.held(wanted) == 2 and not notes
-    assert layout.within(tmp_path) == "CASME_A/Section A, CASME_B/section_b"
-
-
-def test_a_clip_may_be_a_video(tmp_path):
-    touch(tmp_path, "CASME2-RAW/sub01/EP01_1.avi", "CASME2-RAW/sub01/EP01_2.AVI")
-    touch(tmp_path, "CASME2-RAW/sub01/EP01_1/img1.jpg")
-    touch(tmp_path, "CASME2-RAW/sub01/._EP01_3.avi", "CASME2-RAW/sub01/notes.txt")
-    ((layout,),) = find_layouts(tmp_path, RELEASES)
-    subject = tmp_path / "CASME2-RAW/sub01"
-    # Where there are frames and a video the frames are meant.
-    assert layout.clips == {
-        ("sub01", "ep01_1"): subject / "EP01_1",
-        ("sub01", "ep01_2"): subject / "EP01_2.AVI",
-    }
-
-
-def test_links_in_a_circle_end(tmp_path):
-    touch(tmp_path, "Cropped/sub01/EP01_1/img1.jpg")
-    (tmp_path / "Cropped/again").symlink_to(tmp_path)
-    (tmp_path / "Cropped/sub01/EP01_2").symlink_to(tmp_path / "Cropped")
-    ((layout,),) = find_layouts(tmp_path, RELEASES)
-    assert ("sub01", "ep01_1") in layout.clips
-
-
-def test_no_layout_says_what_is_there_and_what_should_be(tmp_path):
-    touch(tmp_path, "Cropped/sub01/EP99_9/img1.jpg")
-    with pytest.raises(DataError, match="Found without any of these clips: Cropped"):
-        choose_layout(tmp_path, RELEASES, [("sub01", "EP01_1")])
-    touch(tmp_path / "empty", "Cropped.zip", "frames/sub01/EP01_1/img1.jpg")
-    with pytest.raises(DataError) as error:
-        choose_layout(tmp_path / "empty", RELEASES, [("sub01", "EP01_1")])
-    message = str(error.value)
-    assert "nothing" in message and "Cropped or RAW" in message
-    assert "Found packed: Cropped.zip" in message
-    assert "Folders of subjects with another name: frames" in message
 
 
 @pytest.mark.parametrize(
@@ -239,7 +114,7 @@ def test_a_small_image_is_interpolated():
 def test_frames_are_read_each_once_and_in_order(tmp_path):
     for number in (3, 4, 10):
         iio.imwrite(tmp_path / f"{number}.png", np.full((8, 6, 3), number, np.uint8))
-    found = recording(tmp_path, 3, 10)
+    found = recording(tmp_path, 3, 10, whole=True)
     read = list(found.frames([10, 3, 3, 10]))
     assert [number for number, _ in read] == [3, 10]
     assert [image[0, 0, 0] for _, image in read] == [3, 10]
@@ -273,7 +148,7 @@ def test_a_far_too_large_image_is_not_decoded(tmp_path, monkeypatch, limit):
 
 def test_a_gap_in_files_that_count_from_one_moves_no_other_frame(tmp_path):
     touch(tmp_path, *(f"img{n}.jpg" for n in range(1, 42) if n != 7))
-    found = recording(tmp_path, onset=46, offset=86)
+    found = recording(tmp_path, onset=46, offset=86, whole=True)
     assert found.renumbered
     assert found.places[66].name == "img21.jpg"
     assert 52 not in found.places
@@ -283,7 +158,7 @@ def test_a_recording_cut_short_before_the_onset_is_not_taken_for_the_expression(
     tmp_path,
 ):
     touch(tmp_path, *(f"img{n}.jpg" for n in range(1, 41)))
-    found = recording(tmp_path, onset=46, offset=186)
+    found = recording(tmp_path, onset=46, offset=186, whole=True)
     assert not found.renumbered
     assert (found.first, found.last) == (1, 40)
 
@@ -291,7 +166,7 @@ def test_a_recording_cut_short_before_the_onset_is_not_taken_for_the_expression(
 def test_two_missing_frames_are_bridged_and_three_are_an_end(tmp_path):
     there = [*range(20, 30), 32, 33, *range(37, 40)]
     touch(tmp_path, *(f"img{n}.jpg" for n in there))
-    found = recording(tmp_path, 20, 39)
+    found = recording(tmp_path, 20, 39, whole=True)
     run = found.around(25)
     assert (run.first, run.last) == (20, 33)
     assert [run.nearest(n) for n in (28, 30, 31, 32)] == [28, 29, 32, 32]
@@ -309,7 +184,7 @@ def video(folder, frames):
 
 def test_the_frames_of_a_video_count_from_one(tmp_path):
     path = video(tmp_path, 12)
-    found = recording(path, 3, 8)
+    found = recording(path, 3, 8, whole=True)
     assert (found.first, found.last, found.renumbered) == (1, 12, False)
     read = list(found.frames([9, 2]))
     assert [number for number, _ in read] == [2, 9]
@@ -319,7 +194,7 @@ def test_the_frames_of_a_video_count_from_one(tmp_path):
 
 
 def test_a_video_of_the_expression_alone_is_moved_to_the_onset(tmp_path):
-    found = recording(video(tmp_path, 12), 40, 51)
+    found = recording(video(tmp_path, 12), 40, 51, whole=True)
     assert (found.first, found.last, found.renumbered) == (40, 51, True)
 
 
@@ -331,4 +206,37 @@ def test_a_damaged_video_is_named(tmp_path, content):
         {"empty": b"", "text": b"no video", "half": whole[: len(whole) // 2]}[content]
     )
     with pytest.raises(DataError, match="EP01_1.avi"):
-        list(recording(path, 1, 12).frames([12]))
+        list(recording(path, 1, 12, whole=True).frames([12]))
+
+
+@pytest.mark.parametrize(
+    ("on_disk", "onset", "offset", "first"),
+    [
+        ((46, 86), 46, 86, 46),
+        ((1, 41), 46, 86, 46),  # counted from 1, and whole
+        ((1, 140), 46, 86, 1),  # the full recording after all
+        ((44, 84), 46, 86, 44),  # not from 1, so the recording's numbers
+        ((1, 40), 46, None, 46),  # cannot be the recording's numbers
+        ((1, 60), 46, None, 1),
+        ((1, 40), 46, 86, None),  # a frame is lost, at which end?
+        ((2, 41), 46, 86, None),
+        ((1, 60), 46, 86, None),
+        ((2, 40), 46, None, None),
+    ],
+)
+def test_frames_of_an_expression_are_not_guessed_at(
+    tmp_path, on_disk, onset, offset, first
+):
+    touch(tmp_path, *(f"img{n}.jpg" for n in range(on_disk[0], on_disk[1] + 1)))
+    if first is None:
+        with pytest.raises(DataError, match="which is which cannot be told"):
+            recording(tmp_path, onset, offset, whole=False)
+        return
+    found = recording(tmp_path, onset, offset, whole=False)
+    assert found.first == first and found.renumbered == (on_disk[0] != first)
+
+
+def test_a_video_of_too_many_frames_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(frames, "_LONGEST", 10)
+    with pytest.raises(DataError, match="EP01_1.avi has more than 10 frames"):
+        recording(video(tmp_path, 12), 1, 12, whole=True)

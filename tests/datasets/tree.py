@@ -145,3 +145,10 @@ def _colour(value: int) -> np.ndarray:
     if not 0 <= value < _COLOURS:
         raise ValueError(f"{value} does not fit the colours of an image")
     return value // _LEVELS ** np.arange(3) % _LEVELS * 32 + 16
+
+
+def touch(folder: Path, *names: str) -> None:
+    """Makes empty files below ``folder``, and the folders that they are in."""
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
