@@ -29,7 +29,7 @@ from datasets.annotations import (
 )
 from datasets.errors import DataError
 from datasets.expressions import Note, find_expression
-from datasets.frames import numbered_frames, resize
+from datasets.frames import Recording, numbered_frames, resize
 from datasets.layouts import Layout, Release, choose_layout
 from datasets.parallel import in_parallel
 
@@ -187,7 +187,8 @@ class Copy:
         """
         digest = hashlib.sha256()
         for table in self.tables:
-            digest.update(hashlib.sha256(table.path.read_bytes()).digest())
+            # What it says and not its bytes, in which programs note when they saved it.
+            digest.update(repr((table.rows, table.left_out)).encode())
         digest.update(repr((self.layout.release.name, self.crop)).encode())
         digest.update(repr(sorted(self.layout.clips)).encode())
         return digest.hexdigest()
@@ -257,7 +258,7 @@ def open_copy(facts: Facts, config: CopyConfig, manual_dir: Path) -> Copy:
         if first is row:
             ids[clip_id] = row
         else:
-            reason = f"row {first.number} has the same subject, clip and onset"
+            reason = f"{where(first, tables)} has the same subject, clip and onset"
             left_out.append(
                 LeftOut(row.table, row.number, row.subject, row.clip, reason)
             )
@@ -387,24 +388,21 @@ def _renamed_table(
         lines.append(f"Tables with other columns: {tables or 'none'}.")
     above = manual_dir.resolve().parent
     for folder in (above, above.parent):
-        near = [path for path in _tables_in(folder, facts)]
+        try:
+            near = any(_is_named(path, facts) for path in find_tables(folder, depth=0))
+        except OSError:  # not ours to look into
+            break
         if near:
             lines.append(f"There is one in {folder}: give that as --manual_dir.")
             break
     raise DataError("\n".join([*lines, facts.expected]))
 
 
-def _tables_in(folder: Path, facts: Facts) -> list[Path]:
-    try:
-        return [
-            path
-            for path in folder.iterdir()
-            for parts in facts.tables
-            if any(pattern.search(path.name) for _, pattern in parts)
-            and path in find_tables(folder, depth=0)
-        ]
-    except OSError:  # not ours to look into
-        return []
+def _is_named(path: Path, facts: Facts) -> bool:
+    """Whether a table's name is one of the data set's."""
+    return any(
+        pattern.search(path.name) for parts in facts.tables for _, pattern in parts
+    )
 
 
 def _frames_without_row(layout: Layout, rows: Sequence) -> list[LeftOut]:
@@ -491,12 +489,7 @@ def _record(
         )
     face = None
     if copy.crop == "detect":
-        different = sorted(set(taken))
-        at = clips.uniform_numbers(
-            0, len(different) - 1, frames=min(_FACES, len(different))
-        )
-        looked_at = run.frames(different[i] for i in at.tolist())
-        face = faces.locate(dict(looked_at), config.margin)
+        face = _find_face(run, sorted(set(taken)), config.margin)
     images = {
         number: resize(image if face is None else face.cut(image), config.size)
         for number, image in run.frames(taken)
@@ -518,6 +511,15 @@ def _record(
         **copy.facts.beside(row),
     }
     return record, tuple(notes)
+
+
+def _find_face(run: Recording, numbers: Sequence[int], margin: float) -> faces.Square:
+    """The square about the face, from some of these frames, evenly spaced."""
+    places = clips.uniform_numbers(
+        0, len(numbers) - 1, frames=min(_FACES, len(numbers))
+    )
+    looked_at = run.frames(numbers[place] for place in places.tolist())
+    return faces.locate(dict(looked_at), margin)
 
 
 def nothing_left(
@@ -609,7 +611,6 @@ class CopyBuilder(records.StreamedBuilder, skip_registration=True):
         self.info.metadata["left_out"] = [dataclasses.asdict(e) for e in left_out]
 
 
-def where(row: Annotation | LeftOut, tables: Sequence[Table]) -> str:
+def where(row: Annotation, tables: Sequence[Table]) -> str:
     """The row as a user finds it: ``row 12``, with its table if there are several."""
-    number = row.row if isinstance(row, LeftOut) else row.number
-    return f"row {number}" + (f" of {row.table}" if len(tables) > 1 else "")
+    return f"row {row.number}" + (f" of {row.table}" if len(tables) > 1 else "")

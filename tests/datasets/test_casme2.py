@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import shutil
+import time
 
 import numpy as np
 import openpyxl
@@ -305,8 +306,9 @@ def test_a_clip_named_twice_is_told_apart_by_its_onset(tmp_path):
 
 def test_the_same_copy_gives_the_same_bytes(tmp_path):
     write_tree(tmp_path / "one", rows=FEW)
-    # The same files, made in another order.
+    # The same files, made in another order, and the table saved at another time.
     write_tree(tmp_path / "two", rows=FEW[::-1])
+    time.sleep(1)
     write_table(tmp_path / "two/CASME2-coding-20190701.xlsx", rows=FEW)
     folders = [
         prepare.prepare("casme2", manual_dir=tmp_path / name, data_dir=tmp_path / data)
