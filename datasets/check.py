@@ -434,7 +434,7 @@ def main(
     json: bool = False,
     sheet: Path | None = None,
     workers: int | None = None,
-    options: tyro.conf.OmitArgPrefixes[prepare.Options] = prepare.Options(),  # noqa: B008
+    clip: tyro.conf.OmitArgPrefixes[prepare.Options] = prepare.Options(),  # noqa: B008
 ) -> int:
     """Read a licensed copy, write nothing, and report what is in it.
 
@@ -446,13 +446,13 @@ def main(
       json: print the report for programs.
       sheet: draw onset, apex and offset of some clips of each emotion into this file.
       workers: threads that read (default: one a core).
-      options: how it would be prepared.
+      clip: how it would be prepared; each is the data set's own unless given.
     """
     if sheet is not None:
         _check_sheet(sheet)
     shown = None if sheet is None else Sheet()
     report = check(
-        name, manual_dir.expanduser(), options=options, sheet=shown, workers=workers
+        name, manual_dir.expanduser(), options=clip, sheet=shown, workers=workers
     )
     print(_as_json(report) if json else describe(report), flush=True)
     if shown is not None:
@@ -480,7 +480,7 @@ def _as_json(report: Report) -> str:
 
 if __name__ == "__main__":
     try:
-        sys.exit(tyro.cli(main, use_underscores=True))
+        sys.exit(tyro.cli(main, prog="python -m datasets.check", use_underscores=True))
     except (DataError, OSError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:

@@ -278,7 +278,7 @@ def main(
     manual_dir: str | None = None,
     data_dir: str | None = None,
     workers: int | None = None,
-    options: tyro.conf.OmitArgPrefixes[Options] = Options(),  # noqa: B008
+    clip: tyro.conf.OmitArgPrefixes[Options] = Options(),  # noqa: B008
 ) -> None:
     """Write the records of a data set.
 
@@ -288,14 +288,14 @@ def main(
       manual_dir: folder of your licensed copy.
       data_dir: where records are kept (default: ~/tensorflow_datasets).
       workers: threads that read your copy (default: one a core).
-      options: what a clip is.
+      clip: what a clip is; each is the data set's own unless given.
     """
-    there = is_prepared(Path(builder(name, data_dir, options).data_dir))
+    there = is_prepared(Path(builder(name, data_dir, clip).data_dir))
     folder = prepare(
         name,
         manual_dir=manual_dir,
         data_dir=data_dir,
-        options=options,
+        options=clip,
         workers=workers,
     )
     if there:  # else it was said when they were written
@@ -304,7 +304,7 @@ def main(
 
 if __name__ == "__main__":
     try:
-        tyro.cli(main, use_underscores=True)
+        tyro.cli(main, prog="python -m datasets.prepare", use_underscores=True)
     except (DataError, OSError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
