@@ -126,8 +126,9 @@ class Columns:
 def folders_under(root: Path, depth: int) -> Iterator[Path]:
     """``root`` and the folders up to ``depth`` below it, the nearest first.
 
-    Folders of subjects are not entered, since frames and nothing else lie below them,
-    nor are those that the archivers of macOS add, nor those that may not be read.
+    Folders of subjects are not entered, since frames and nothing else lie below them
+    (but one alone is, which may be called so by chance). Nor are those that the
+    archivers of macOS add, nor those that may not be read.
     """
     level, seen = [root], set()
     for _ in range(depth + 1):
@@ -143,11 +144,13 @@ def folders_under(root: Path, depth: int) -> Iterator[Path]:
                     raise
                 continue
             yield folder
+            subjects = [f for f in inside if _SUBJECT_FOLDER.fullmatch(f.name)]
+            if len(subjects) == 1:
+                subjects = []  # perhaps a user's 01, with a release below
             below += [
                 child
                 for child in inside
-                if not child.name.startswith("__MACOSX")
-                and not _SUBJECT_FOLDER.fullmatch(child.name)
+                if child not in subjects and not child.name.startswith("__MACOSX")
             ]
         level = below
 
@@ -251,9 +254,12 @@ def _headerless_start(
             return False
         return canonical_subject(_text(row[0])) is not None
 
-    # A title has fewer cells than an expression needs.
+    # A title has fewer cells than an expression needs, and no subject.
     rows = [
-        index for index, row in enumerate(cells) if sum(map(bool, map(_text, row))) >= 4
+        index
+        for index, row in enumerate(cells)
+        if sum(map(bool, map(_text, row))) >= 4
+        or (row and canonical_subject(_text(row[0])) is not None)
     ][:_SEEN]
     if rows and 2 * sum(is_expression(cells[index]) for index in rows) > len(rows):
         return rows[0]

@@ -24,7 +24,6 @@ from datasets.copies import (
     Copy,
     CopyConfig,
     Example,
-    Facts,
     make_example,
     open_copy,
     where,
@@ -194,9 +193,7 @@ def _report(
             noted[note.kind].append(
                 f"{where(example.row, copy.tables)}, {example.clip_id}: {note.text}"
             )
-    published, differences = _compare(
-        copy.facts, config, in_table, recorded, len(unread)
-    )
+    published, differences = _compare(copy, config, in_table, recorded, len(unread))
     return Report(
         data_set=f"{name}/{config.name}",
         manual_dir=str(copy.manual_dir),
@@ -233,13 +230,14 @@ def _report(
 
 
 def _compare(
-    facts: Facts,
+    copy: Copy,
     config: CopyConfig,
     in_table: Mapping[str, int],
     recorded: Mapping[str, int],
     unread: int,
 ) -> tuple[dict[str, dict[str, int]], list[str]]:
     """The nearest published counts, and a sentence on each difference."""
+    facts = copy.facts
     if not facts.comparable(config):
         return {}, ["Neither the paper nor we have counts of what was asked for."]
     name = min(
@@ -254,19 +252,24 @@ def _compare(
         for emotion in facts.emotions
         if in_table[emotion] != (count := facts.published[name].get(emotion, 0))
     ]:
-        why = f"{unread} rows cannot be read" if unread else "every row can be read"
+        why = [f"{part} was not found" for part in copy.lacking]
+        why += [f"{unread} rows cannot be read"] if unread else []
         sentences.append(
-            f"Rows against {name}: {', '.join(others)}; {why}"
-            + ("." if unread else ", so the table was changed or is another one.")
+            f"Rows against {name}: {', '.join(others)}; "
+            + (", ".join(why) or "so the table was changed or is another one")
+            + "."
         )
     # Emotions that differ for the same reason share a sentence.
     reasons = collections.defaultdict(list)
     for emotion, count in facts.paper.items():
         if recorded[emotion] == count:
             continue
-        why = []
-        if in_table[emotion] != count:
-            why.append(facts.remarks.get(emotion, "the table at hand names as many"))
+        why, expected = [], facts.published[name].get(emotion, 0)
+        if expected != count:
+            remarks = facts.remarks.get(name, {})
+            why.append(remarks.get(emotion, f"{name} has {expected}"))
+        if in_table[emotion] != expected:
+            why.append(f"{in_table[emotion]} rows of it can be read")
         if lost := in_table[emotion] - recorded[emotion]:
             why.append(f"of its rows {lost} cannot become a record")
         reasons["; ".join(why)].append(

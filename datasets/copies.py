@@ -8,6 +8,7 @@ what the other reports.
 import collections
 import dataclasses
 import hashlib
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ from datasets.annotations import (
     LeftOut,
     Table,
     find_tables,
+    leads_to,
     read_table,
 )
 from datasets.errors import DataError
@@ -45,8 +47,8 @@ class CopyConfig(clips.ClipConfig):
 
     Attributes:
       crop: ``provided``: the data set's own cropped release. ``detect``: faces are
-        found in a raw one. ``none``: frames are taken whole. ``auto``: the first of
-        these that the copy allows.
+        found in a raw one. ``none``: frames are taken whole. ``auto``: ``provided`` if
+        the copy allows it, else ``detect``.
       margin: what is added around a detected face on each side, as a share of it.
       release: the release to read; None leaves the choice to ``crop``.
       table: file name of the table to read; None takes the preferred one.
@@ -103,7 +105,7 @@ class Facts:
       published: counts of the expressions by emotion, for each generation of the
         table; how the check tells whether a copy is whole.
       paper: the counts in the paper that this project implements.
-      remarks: on emotions whose counts differ from the paper's, why.
+      remarks: why a generation's counts of some emotions are not the paper's.
       interpret: puts the emotion and what a record has beside into a row.
       chosen: whether a configuration takes a row.
       beside: what a record has beside the common features, for a row.
@@ -120,7 +122,7 @@ class Facts:
     expected: str
     published: Mapping[str, Mapping[str, int]]
     paper: Mapping[str, int]
-    remarks: Mapping[str, str]
+    remarks: Mapping[str, Mapping[str, str]]
     interpret: Callable[[Annotation], Annotation] = lambda row: row
     chosen: Callable[[Annotation, CopyConfig], bool] = lambda row, config: True
     beside: Callable[[Annotation], dict] = lambda row: {}
@@ -181,17 +183,33 @@ class Copy:
         }
 
     def fingerprint(self) -> str:
-        """Tells a copy from another: other tables, another release or other clips.
+        """Tells a copy from another: by its tables, its release, and its files' sizes.
 
-        Frames are not read for it, so that it takes a second.
+        No frame is read for it, so that it takes seconds at the most.
         """
         digest = hashlib.sha256()
         for table in self.tables:
             # What it says and not its bytes, in which programs note when they saved it.
             digest.update(repr((table.rows, table.left_out)).encode())
         digest.update(repr((self.layout.release.name, self.crop)).encode())
-        digest.update(repr(sorted(self.layout.clips)).encode())
+        for clip, source in sorted(self.layout.clips.items()):
+            digest.update(repr((clip, _sizes(source))).encode())
         return digest.hexdigest()
+
+
+def _sizes(source: Path) -> list[tuple[str, int]]:
+    """The files of a folder, or the video itself, with their sizes in bytes."""
+    try:
+        if not source.is_dir():
+            return [(source.name, source.stat().st_size)]
+        with os.scandir(source) as entries:
+            return sorted(
+                (entry.name, entry.stat().st_size)
+                for entry in entries
+                if leads_to(entry.is_file)
+            )
+    except OSError:  # reported where its frames are read
+        return []
 
 
 @dataclasses.dataclass(frozen=True)
@@ -265,7 +283,14 @@ def open_copy(facts: Facts, config: CopyConfig, manual_dir: Path) -> Copy:
     if not ids:
         raise DataError(nothing_left(facts, tables, left_out))
     wanted = [(row.subject, row.clip) for row in ids.values()]
-    layout, layout_notes = choose_layout(manual_dir, _releases(facts, config), wanted)
+    allowed = _releases(facts, config)
+    layout, layout_notes = choose_layout(
+        manual_dir, allowed, wanted, [r for r in facts.releases if r not in allowed]
+    )
+    # Of all rows, also of those that were not asked for.
+    sources = collections.Counter(layout.source(row.subject, row.clip) for row in rows)
+    shared = frozenset(source for source, n in sources.items() if source and n > 1)
+    layout = dataclasses.replace(layout, shared=shared)
     crop = config.crop
     if crop == "auto":
         crop = "provided" if layout.release.cropped else "detect"
@@ -344,9 +369,10 @@ def _choose_tables(
     best = min(named.values())
     chosen, lacking = [], []
     for name, pattern in facts.tables[best]:
-        # Of several the nearest, of which find_tables comes first upon.
+        # Of several the newest, of these the nearest, which find_tables comes first
+        # upon.
         there = [path for path in named if pattern.search(path.name)]
-        chosen += there[:1]
+        chosen += sorted(there, key=_date, reverse=True)[:1]
         lacking += [] if there else [name]
     notes = [f"a part of the table was not found: {name}" for name in lacking]
     if others := [path for path in named if path not in chosen]:
@@ -396,6 +422,11 @@ def _renamed_table(
             lines.append(f"There is one in {folder}: give that as --manual_dir.")
             break
     raise DataError("\n".join([*lines, facts.expected]))
+
+
+def _date(path: Path) -> str:
+    """The date in a table's name, 20190701; empty if there is none."""
+    return max(re.findall(r"(?<![0-9])[12][0-9]{7}(?![0-9])", path.name), default="")
 
 
 def _is_named(path: Path, facts: Facts) -> bool:

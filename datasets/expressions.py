@@ -64,7 +64,13 @@ def find_expression(layout: Layout, row: Annotation) -> Expression:
         if row.subject in map(canonical_subject, closed):
             raise DataError("the folder of its subject may not be read")
         raise DataError(f"there is no folder for it in {release.name}")
-    found = recording(source, row.onset, row.offset, whole=release.whole)
+    found = recording(
+        source,
+        row.onset,
+        row.offset,
+        whole=release.whole,
+        alone=source not in layout.shared,
+    )
     notes = []
     if found.renumbered:
         notes.append(
@@ -87,14 +93,14 @@ def find_expression(layout: Layout, row: Annotation) -> Expression:
         raise DataError(
             f"its frames {found.first} to {found.last} do not reach the apex {apex}"
         )
-    there = min(run.last, offset) - max(run.first, row.onset) + 1
+    there = sum(row.onset <= number <= offset for number in run.places)
     length = offset - row.onset + 1
     if length > _LONGEST or 2 * there < length:
         raise DataError(
             f"onset to offset is {row.onset} to {offset}, {length} frames; "
-            f"{max(there, 0)} of them are there"
+            f"{there} of them are there"
         )
-    if there < length:
+    if run.first > row.onset or run.last < offset:
         notes.append(
             Note(
                 "frames missing at an end",

@@ -32,8 +32,11 @@ VIDEOS = (".avi", ".mp4", ".mov", ".mkv")
 # Missing frames that are bridged by their neighbours; more are an end of the recording.
 _HOLE = 2
 
+# Files whose numbers begin at this or below may count from 1, some lost at the start.
+_FROM_ONE = 5
+
 # Frames of a video: ten minutes at CASME II's 200 a second.
-_LONGEST = 120_000
+_LONGEST_VIDEO = 120_000
 
 # A picture that would not fit in memory is refused and not only warned of. Here, for
 # the whole process, since warnings.catch_warnings is not safe in threads.
@@ -126,7 +129,7 @@ def numbered_frames(folder: Path) -> dict[int, Path]:
 
 
 def recording(
-    source: Path, onset: int, offset: int | None, *, whole: bool
+    source: Path, onset: int, offset: int | None, *, whole: bool, alone: bool = True
 ) -> Recording:
     """The frames of a folder or a video, numbered as the table numbers them.
 
@@ -145,6 +148,7 @@ def recording(
       onset: number of the expression's first frame.
       offset: number of its last, None if the table gives none.
       whole: whether the release is one of full recordings.
+      alone: whether the source holds one expression, so that its numbers may be moved.
 
     Raises:
       DataError: if there is no frame, the source may not be read or its numbers cannot
@@ -161,14 +165,14 @@ def recording(
         raise DataError("its folder holds no frames")
     first, last = next(iter(places)), next(reversed(places))
     if offset is None:  # then only what cannot be the recording's numbers is moved
-        renumbered = not whole and first <= 1 and last < onset
+        renumbered = alone and not whole and first <= 1 and last < onset
     else:
         spans = last - first == offset - onset
-        renumbered = spans and first <= 1 < onset and last < offset
+        renumbered = alone and spans and first <= 1 < onset and last < offset
     if renumbered:  # moved and not counted anew: a missing frame stays missing
         places = {number - first + onset: place for number, place in places.items()}
-    elif not whole and first <= 2 and first < onset:
-        if last < (onset if offset is None else offset):
+    elif not whole and first <= _FROM_ONE and first < onset:
+        if offset is None or last < offset:
             until = "an end that is not given" if offset is None else offset
             raise DataError(
                 f"its {len(places)} files are numbered {first} to {last}, the "
@@ -229,10 +233,10 @@ def _video_length(path: Path) -> int:
             )
         length = stream.frames
         if length <= 0:
-            counted = itertools.islice(container.decode(stream), _LONGEST + 1)
+            counted = itertools.islice(container.decode(stream), _LONGEST_VIDEO + 1)
             length = sum(1 for _ in counted)
-        if length > _LONGEST:
-            raise DataError(f"{path.name} has more than {_LONGEST} frames")
+        if length > _LONGEST_VIDEO:
+            raise DataError(f"{path.name} has more than {_LONGEST_VIDEO} frames")
         return length
 
 

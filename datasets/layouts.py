@@ -54,6 +54,7 @@ class Layout:
       clips: folders and videos by canonical subject and clip.
       doubles: folders and videos of a clip that has one in ``clips`` already.
       closed: folders of subjects that may not be read.
+      shared: sources of which the table names several expressions.
     """
 
     release: Release
@@ -61,6 +62,7 @@ class Layout:
     clips: Mapping[tuple[str, str], Path]
     doubles: tuple[Path, ...]
     closed: tuple[Path, ...] = ()
+    shared: frozenset[Path] = frozenset()
 
     def source(self, subject: str, clip: str) -> Path | None:
         """A clip's folder or video, None if there is none.
@@ -108,7 +110,10 @@ def find_layouts(manual_dir: Path, releases: Sequence[Release]) -> list[list[Lay
 
 
 def choose_layout(
-    manual_dir: Path, releases: Sequence[Release], wanted: Sequence[tuple[str, str]]
+    manual_dir: Path,
+    releases: Sequence[Release],
+    wanted: Sequence[tuple[str, str]],
+    others: Sequence[Release] = (),
 ) -> tuple[Layout, list[str]]:
     """The layout to take, and what a user should know of the choice.
 
@@ -120,11 +125,12 @@ def choose_layout(
       manual_dir: where to look.
       releases: those that may be taken, the preferred first.
       wanted: the subjects and clips that the table names.
+      others: those that may not be taken, but are known.
 
     Raises:
       DataError: if none holds any of them.
     """
-    parts = find_layouts(manual_dir, releases)
+    parts = find_layouts(manual_dir, [*releases, *others])
     joined: dict[str, list[Layout]] = {}
     for layouts in parts:
         fullest = max(layouts, key=lambda layout: layout.held(wanted))
@@ -168,15 +174,21 @@ def _nothing_found(
     parts: Sequence[Sequence[Layout]],
     wanted: Sequence[tuple[str, str]],
 ) -> str:
-    found = [
-        layout.within(manual_dir) or "." for layouts in parts for layout in layouts
-    ]
+    layouts = [layout for layouts in parts for layout in layouts]
+    empty = [layout.within(manual_dir) for layout in layouts if not layout.held(wanted)]
     lines = [
         f"No frames of the table's clips were found in {manual_dir}.",
-        f"Found without any of these clips: {', '.join(found) or 'nothing'}.",
+        f"Found without any of these clips: {', '.join(empty) or 'nothing'}.",
         f"Expected, up to three folders deep: {' or '.join(r.name for r in releases)}, "
         f"with a folder for each subject ({wanted[0][0]}) and in it one for each clip "
         f"({wanted[0][1]}).",
+    ]
+    lines += [
+        f"There is {layout.release.name} in {layout.within(manual_dir)}, with "
+        f"{layout.held(wanted)} of the table's {len(wanted)} expressions, but --crop "
+        "or --release does not allow it."
+        for layout in layouts
+        if layout.held(wanted)
     ]
     packed = [
         str(path.relative_to(manual_dir))
@@ -190,7 +202,7 @@ def _nothing_found(
         str(folder.relative_to(manual_dir))
         for folder in folders_under(manual_dir, _DEPTH)
         if any(map(canonical_subject, (f.name for f in subfolders(folder))))
-        and all(folder not in layout.roots for layouts in parts for layout in layouts)
+        and all(folder not in layout.roots for layout in layouts)
     ]
     if others:
         lines.append(
@@ -222,7 +234,7 @@ def _layout(root: Path, release: Release) -> Layout:
                 sources.setdefault((subject, clip), []).append(source)
     clips, doubles = {}, []
     for key, there in sources.items():
-        clips[key] = chosen = there[0] if len(there) == 1 else _fullest(there)
+        clips[key] = chosen = there[0] if len(there) == 1 else _with_frames(there)
         # Where there are frames a video is the same once more, and no surprise.
         doubles += [
             source
@@ -232,7 +244,7 @@ def _layout(root: Path, release: Release) -> Layout:
     return Layout(release, (root,), clips, tuple(doubles), tuple(closed))
 
 
-def _fullest(sources: Sequence[Path]) -> Path:
+def _with_frames(sources: Sequence[Path]) -> Path:
     """Of several sources of a clip the first folder of frames, else the first video."""
     folders = [source for source in sources if source.is_dir()]
     videos = [source for source in sources if not source.is_dir()]

@@ -3,7 +3,7 @@
 import collections
 import concurrent.futures
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from datasets.errors import DataError
@@ -12,15 +12,14 @@ _In, _Out = TypeVar("_In"), TypeVar("_Out")
 
 
 def in_parallel(
-    function: Callable[[_In], _Out], items: Sequence[_In], workers: int | None
+    function: Callable[[_In], _Out], items: Iterable[_In], workers: int | None
 ) -> Iterator[_Out]:
     """``map`` by several threads, in order, with no more under way than need be.
 
     Threads and not processes: decoders let go of the interpreter while they work, and
     nothing has to be copied between processes or imported in each.
     """
-    if workers is not None and workers < 1:
-        raise DataError(f"--workers={workers} must be at least 1.")
+    check_workers(workers)
     workers = workers or _cores()
     waiting: collections.deque = collections.deque()
     pool = concurrent.futures.ThreadPoolExecutor(workers)
@@ -33,6 +32,12 @@ def in_parallel(
             yield waiting.popleft().result()
     finally:  # also when the one who asked is interrupted
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def check_workers(workers: int | None) -> None:
+    """Raises DataError for a number of threads with which nothing can be done."""
+    if workers is not None and workers < 1:
+        raise DataError(f"--workers={workers} must be at least 1.")
 
 
 def _cores() -> int:

@@ -22,6 +22,7 @@ from absl import logging
 from datasets.clips import ClipConfig, Sampling
 from datasets.copies import CopyBuilder, Crop
 from datasets.errors import DataError
+from datasets.parallel import check_workers
 
 # In the order of the README.
 NAMES = ("synthetic", "casme", "casme2", "cas_me_2")
@@ -42,7 +43,7 @@ class Options:
     """Height and width of a clip in pixels."""
     crop: Crop | None = None
     """provided: the data set's own cropped release. detect: find faces in a raw one.
-    none: whole frames. auto: the first of these that the copy allows."""
+    none: whole frames. auto: provided if the copy allows it, else detect."""
     margin: float | None = None
     """Added around a detected face on each side, as a share of it."""
     release: str | None = None
@@ -149,6 +150,7 @@ def prepare(
       DataError: if the name is unknown or the copy cannot be read.
       OSError: if the records cannot be written.
     """
+    check_workers(workers)
     dataset = builder(name, data_dir, options)
     folder = Path(dataset.data_dir)
     if is_prepared(folder):
@@ -227,7 +229,7 @@ def _say_whether_the_same(
         written = tfds.builder_from_directory(folder).info.metadata
         if found == written.get("fingerprint"):
             return
-        why = "its table or its clips are others"
+        why = "its table, its clips or their frames are others"
     print(
         f"The records in {folder} are not of {manual_dir}: {why}. They are used as "
         "they are; to prepare them anew, delete that folder first.",

@@ -48,7 +48,7 @@ class TrainConfig:
     divides 112, else of this size."""
     crop: Literal["auto", "provided", "detect", "none"] | None = None
     """provided: the data set's own cropped release. detect: find faces in a raw one.
-    none: whole frames. Default: the first of these that your copy allows."""
+    none: whole frames. Default: provided if your copy allows it, else detect."""
     margin: float | None = None
     """Added around a detected face on each side, as a share of it."""
     release: str | None = None

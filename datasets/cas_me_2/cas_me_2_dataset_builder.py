@@ -75,18 +75,32 @@ class Config(CopyConfig):
 def _subjects(cells: Sequence[object]) -> Callable[[object], str | None]:
     """``sub15`` for participant 1, which the table writes, and for s15 itself.
 
-    A table that counts its participants has no plain number above 22; in one that has,
-    plain numbers are those of the folders, all of them.
+    Some users write the folders' numbers instead. Below 15, 17 and 18 are participants
+    only, above 22 are folders only; the more frequent of these tell for all plain
+    numbers of a table, and what does not fit is an odd cell, reported as its own row.
+
+    Raises:
+      DataError: if it cannot be told which are meant.
     """
     plain = [canonical_subject(cell) for cell in cells if _is_plain(cell)]
     numbers = [int(subject.removeprefix("sub")) for subject in plain if subject]
-    counted = max(numbers, default=0) <= len(_SUBJECTS)
+    participants = range(1, len(_SUBJECTS) + 1)
+    as_participants = sum(n in participants and n not in _SUBJECTS for n in numbers)
+    as_folders = sum(n in _SUBJECTS and n not in participants for n in numbers)
+    odd = min(as_participants, as_folders)
+    if numbers and (10 * odd > len(numbers) or not as_participants + as_folders):
+        raise DataError(
+            f"The table's subjects may be participants, counted from 1 to "
+            f"{len(_SUBJECTS)}, or the folders' numbers, {_SUBJECTS[0]} to "
+            f"{_SUBJECTS[-1]}: {as_participants} can only be the first, {as_folders} "
+            "only the second. Write the folders' numbers with an s: s15."
+        )
 
     def subject(cell: object) -> str | None:
         name = canonical_subject(cell)
         number = int(name.removeprefix("sub")) if name else 0
-        if counted and _is_plain(cell):
-            there = 1 <= number <= len(_SUBJECTS)
+        if as_participants > as_folders and _is_plain(cell):
+            there = number in participants
             return f"sub{_SUBJECTS[number - 1]}" if there else None
         return name if number in _SUBJECTS else None
 
@@ -203,9 +217,11 @@ FACTS = Facts(
     },
     paper={"anger": 22, "disgust": 17, "happiness": 18},
     remarks={
-        emotion: "the paper's three numbers are the published ones with the names of "
-        "the emotions permuted"
-        for emotion in ("anger", "disgust", "happiness")
+        "the published table's micro-expressions": {
+            emotion: "the paper's three numbers are the published ones with the names "
+            "of the emotions permuted"
+            for emotion in ("anger", "disgust", "happiness")
+        }
     },
     interpret=_interpret,
     chosen=lambda row, config: config.expressions in ("both", row.beside["expression"]),

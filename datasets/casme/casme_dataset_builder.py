@@ -23,6 +23,10 @@ The folder is expected to hold, up to three folders deep:
 or, for the raw recordings, CASME_A/Section A/sub01/ and CASME_B/Section B/sub08/ with
 a folder of frames or a video for each clip."""
 
+# The two generations of the table.
+_SECTIONS = "the tables of sections A and B"
+_CROPPED = "the table of the cropped release"
+
 # As the tables spell it.
 _SPELLINGS = {"comtempt": "contempt"}
 
@@ -98,7 +102,7 @@ FACTS = Facts(
     ),
     expected=_EXPECTED,
     published={
-        "the tables of sections A and B": {
+        _SECTIONS: {
             "tense": 71,
             "disgust": 46,
             "repression": 40,
@@ -108,7 +112,7 @@ FACTS = Facts(
             "contempt": 2,
             "fear": 2,
         },
-        "the table of the cropped release": {
+        _CROPPED: {
             "tense": 71,
             "repression": 43,
             "disgust": 42,
@@ -121,9 +125,12 @@ FACTS = Facts(
     },
     paper={"disgust": 34, "repression": 36, "tense": 45},
     remarks={
-        emotion: "the paper does not say which clips of CASME it left out; no "
-        "published table gives its counts"
-        for emotion in ("disgust", "repression", "tense")
+        generation: {
+            emotion: "the paper does not say which clips of CASME it left out; no "
+            "published table gives its counts"
+            for emotion in ("disgust", "repression", "tense")
+        }
+        for generation in (_SECTIONS, _CROPPED)
     },
     interpret=_interpret,
     beside=_beside,

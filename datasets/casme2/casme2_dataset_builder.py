@@ -85,8 +85,10 @@ FACTS = Facts(
     },
     paper={"disgust": 63, "happiness": 32, "surprise": 28},
     remarks={
-        "surprise": "the table of 2014 calls three of the paper's 28 sadness; take "
-        "CASME2-coding-20190701.xlsx"
+        "the table dated 20140508": {
+            "surprise": "this table calls three of the paper's 28 sadness; take "
+            "CASME2-coding-20190701.xlsx"
+        }
     },
 )
 

@@ -184,6 +184,7 @@ def test_a_sheet_without_a_header_is_known_by_its_numeric_first_cell(tmp_path):
         [1, "anger1_0", None, 20, 30, "4", "negative"],
         [1, "anger1_0", "/", 20, 30, "4", "negative"],
         [1, "anger1_0", 10, 20, 30],
+        [1, "anger1_0", 10],
         [1, "anger1_0", 10, 20, 30, "4", "negative", None, "a remark"],
         ["x", "anger1_0", 10, 20, 30, "4", "negative"],
         ["The coding of 2016", None, None, None, None, None, None],
@@ -269,3 +270,11 @@ def test_tables_are_found_in_folders_but_not_among_frames_or_junk(tmp_path):
         (tmp_path / name).touch()
     (tmp_path / "a/back").symlink_to(tmp_path)  # a circle
     assert find_tables(tmp_path) == [tmp_path / "b.csv", tmp_path / "a/b/c/deep.XLSX"]
+
+
+def test_a_folder_that_is_called_like_a_subject_is_entered_if_it_is_alone(tmp_path):
+    (tmp_path / "01/CASME").mkdir(parents=True)
+    (tmp_path / "01/CASME/casme.csv").touch()
+    assert find_tables(tmp_path) == [tmp_path / "01/CASME/casme.csv"]
+    (tmp_path / "02").mkdir()
+    assert find_tables(tmp_path) == []

@@ -80,7 +80,9 @@ def test_the_whole_data_set_with_its_quirks(tmp_path, expressions, number):
     if expressions == "micro":
         found = collections.Counter(names[r["emotion"]] for r in records.values())
         assert dict(found) == {"happiness": 22, "disgust": 18, "anger": 17}
-        assert len({record["subject"] for record in records.values()}) <= 22
+        assert {record["subject"].decode() for record in records.values()} == {
+            f"sub{row.subject}" for row in MICRO
+        }
     else:
         estimated = [r for r in records.values() if r["offset_estimated"]]
         assert len(estimated) == 44  # 0 in the table
@@ -123,13 +125,21 @@ def test_folders_that_the_cropped_release_lacks_are_reported(tmp_path):
         ([15, 16, 22, 40], ["sub15", "sub16", "sub22", "sub40"]),  # as the folders
         (["s15", 15, 1], ["sub15", "sub32", "sub15"]),
         (["s17", 0, "x", 2], [None, None, None, "sub16"]),
-        ([17, 23], [None, "sub23"]),
+        ([1, 2] * 9 + [33], ["sub15", "sub16"] * 9 + [None]),  # one mistyped
+        ([23, 15] * 9 + [3], ["sub23", "sub15"] * 9 + [None]),
+        (["s15", "s19"], ["sub15", "sub19"]),
     ],
 )
 def test_a_table_counts_participants_or_has_the_numbers_of_the_folders(
     written, subjects
 ):
     assert list(map(FACTS.columns.subjects(written), written)) == subjects
+
+
+@pytest.mark.parametrize("written", [[17, 23], [15, 16, 19, 20, 21, 22]])
+def test_where_it_cannot_be_told_which_the_subjects_are_no_one_guesses(written):
+    with pytest.raises(DataError, match="Write the folders' numbers with an s"):
+        FACTS.columns.subjects(written)
 
 
 def test_what_cannot_be_asked_for(tmp_path):

@@ -131,11 +131,16 @@ def test_without_the_papers_table_the_updated_one_is_taken(tmp_path):
     metadata, _ = read_back(tmp_path / "casme2", tmp_path / "data")
     assert metadata["table"].startswith("CASME2-coding-updated.xlsx")
 
+    write_table(tmp_path / "casme2/CASME2-coding-20180101.xlsx", rows=FEW[:1])
+    (tmp_path / "casme2/CASME2-coding-updated.xlsx").unlink()
+    metadata, _ = read_back(tmp_path / "casme2", tmp_path / "data2")
+    assert metadata["table"].startswith("CASME2-coding-20180101.xlsx")
+
     # The user's word goes before any preference.
     asked_for = "CASME2-coding-20140508.xlsx"
     metadata, _ = read_back(tmp_path / "casme2", tmp_path / "data", table=asked_for)
     assert metadata["table"].startswith(asked_for)
-    with pytest.raises(DataError, match="no table 2013.xlsx.*\n?.*coding-updated"):
+    with pytest.raises(DataError, match="no table 2013.xlsx.*\n?.*coding-20180101"):
         read_back(tmp_path / "casme2", tmp_path / "data", table="2013.xlsx")
 
 

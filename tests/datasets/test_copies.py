@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -104,15 +105,37 @@ def test_no_threads_are_no_way_to_read(tmp_path):
         read_back("casme2", tmp_path / "copy", tmp_path / "data", workers=0)
 
 
-def test_another_table_of_the_same_clips_is_another_copy(tmp_path):
-    casme2_tree.write_tree(tmp_path, table="20140508", rows=SOME)
-    config = prepare.configuration("casme2", prepare.Options())
-    facts = prepare.builder_class("casme2").FACTS
-    before = open_copy(facts, config, tmp_path).fingerprint()
-    assert open_copy(facts, config, tmp_path).fingerprint() == before
-    path = tmp_path / "CASME2-coding-20140508.xlsx"
-    casme2_tree.write_table(path, table="20190701", rows=SOME)
-    assert open_copy(facts, config, tmp_path).fingerprint() != before
+def test_a_copy_is_told_by_its_table_its_release_and_its_files(tmp_path):
+    def print_of(**options):
+        config = prepare.configuration("casme2", prepare.Options(**options))
+        facts = prepare.builder_class("casme2").FACTS
+        return open_copy(facts, config, tmp_path).fingerprint()
+
+    table = tmp_path / "CASME2-coding-20190701.xlsx"
+    casme2_tree.write_tree(tmp_path, rows=SOME)
+    first = print_of()
+    assert print_of() == first
+    saved = table.read_bytes()
+    time.sleep(1)  # a spreadsheet notes when it was saved
+    casme2_tree.write_table(table, rows=SOME)
+    assert table.read_bytes() != saved and print_of() == first
+
+    casme2_tree.write_table(table, table="20140508", rows=SOME)  # other emotions
+    prints = [first, print_of()]
+    casme2_tree.write_table(table, rows=SOME)
+    casme2_tree.write_frames(tmp_path, layout="CASME2_RAW_selected", rows=SOME)
+    prints.append(print_of(crop="none"))
+    prints.append(print_of(crop="none", release="Cropped"))
+    clip = tmp_path / "Cropped" / id_of(SOME[0])
+    frame = clip / f"reg_img{SOME[0].apex}.jpg"
+    whole = frame.read_bytes()
+    frame.write_bytes(whole[:200])
+    prints.append(print_of())
+    frame.write_bytes(whole)
+    assert print_of() == first
+    shutil.rmtree(clip)
+    prints.append(print_of())
+    assert len(set(prints)) == len(prints)
 
 
 def test_records_of_another_copy_are_not_taken_for_this_ones(tmp_path, capsys):
@@ -124,7 +147,7 @@ def test_records_of_another_copy_are_not_taken_for_this_ones(tmp_path, capsys):
     assert "are not of" not in capsys.readouterr().err
     _, records = read_back("casme2", tmp_path / "other", tmp_path / "data")
     message = capsys.readouterr().err
-    assert "its table or its clips are others" in message
+    assert "its table, its clips or their frames are others" in message
     assert "delete that folder" in message and len(records) == 4
     read_back("casme2", tmp_path / "absent", tmp_path / "data")
     assert "cannot be read" in capsys.readouterr().err
@@ -202,9 +225,10 @@ def test_nothing_is_written_but_in_the_data_dir(tmp_path, program):
 
 def test_what_is_refused_leaves_nothing(tmp_path):
     casme2_tree.write_tree(tmp_path / "copy", rows=FEW)
-    with pytest.raises(DataError, match="none of CASME II's"):
-        read_back("casme2", tmp_path / "copy", tmp_path / "data", release="nonsense")
-    assert not (tmp_path / "data").exists()
+    for refused in ({"release": "nonsense"}, {"workers": 0}, {"crop": "detect"}):
+        with pytest.raises(DataError):
+            read_back("casme2", tmp_path / "copy", tmp_path / "data", **refused)
+        assert not (tmp_path / "data").exists()
 
 
 def test_folders_that_may_not_be_read_are_lines_of_the_report(tmp_path, monkeypatch):
@@ -252,6 +276,48 @@ def test_an_expression_of_which_most_is_missing_is_left_out(tmp_path):
     assert set(records) == {id_of(ROWS[0])}
     (entry,) = info.metadata["left_out"]
     assert "999999999" in entry["reason"] and "of them are there" in entry["reason"]
+
+
+def test_an_expression_with_every_third_frame_is_left_out(tmp_path):
+    casme2_tree.write_tree(tmp_path / "copy", rows=ROWS[:2])
+    folder = tmp_path / "copy/Cropped" / id_of(ROWS[0])
+    for number in range(ROWS[0].onset, ROWS[0].offset + 1):
+        if number % 3:
+            for path in folder.glob(f"reg_img{number}.*"):
+                path.unlink()
+    info, records = read_back("casme2", tmp_path / "copy", tmp_path / "data")
+    assert set(records) == {id_of(ROWS[1])}
+    (entry,) = info.metadata["left_out"]
+    assert "of them are there" in entry["reason"]
+
+
+def test_frames_of_one_expression_are_not_taken_for_another_of_its_clip(tmp_path):
+    # The folder holds the first; numbered from 1 it looks like the second, moved.
+    first = dataclasses.replace(ROWS[0], onset=1, apex=20, offset=41)
+    second = dataclasses.replace(ROWS[0], onset=90, apex=105, offset=130)
+    casme2_tree.write_frames(tmp_path / "copy", rows=[first])
+    path = tmp_path / "copy/CASME2-coding-20190701.xlsx"
+    for other in (second, dataclasses.replace(second, offset=None)):
+        casme2_tree.write_table(path, rows=[first, other])
+        info, records = read_back(
+            "casme2", tmp_path / "copy", tmp_path / f"data{other.offset}"
+        )
+        assert set(records) == {f"{id_of(first)}@1"}
+        (entry,) = info.metadata["left_out"]
+        assert entry["row"] == 3 and "cannot be told" in entry["reason"]
+
+
+def test_a_missing_offset_is_the_end_of_the_run_and_not_of_the_folder(tmp_path):
+    row = dataclasses.replace(ROWS[0], onset=10, apex=20, offset=None)
+    there = dataclasses.replace(ROWS[0], onset=10, offset=60)
+    casme2_tree.write_frames(tmp_path / "copy", rows=[there])
+    folder = tmp_path / "copy/Cropped" / id_of(row)
+    for number in range(36, 50):
+        (folder / f"reg_img{number}.jpg").unlink()
+    casme2_tree.write_table(tmp_path / "copy/CASME2-coding-20190701.xlsx", rows=[row])
+    _, records = read_back("casme2", tmp_path / "copy", tmp_path / "data")
+    (record,) = records.values()
+    assert record["offset"] == 35 and record["offset_estimated"]
 
 
 def test_a_double_in_another_case_is_one(tmp_path):

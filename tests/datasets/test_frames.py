@@ -217,10 +217,12 @@ def test_a_damaged_video_is_named(tmp_path, content):
         ((1, 140), 46, 86, 1),  # the full recording after all
         ((44, 84), 46, 86, 44),  # not from 1, so the recording's numbers
         ((1, 40), 46, None, 46),  # cannot be the recording's numbers
-        ((1, 60), 46, None, 1),
+        ((46, 60), 46, None, 46),
+        ((1, 60), 46, None, None),
         ((1, 40), 46, 86, None),  # a frame is lost, at which end?
         ((2, 41), 46, 86, None),
         ((1, 60), 46, 86, None),
+        ((5, 41), 46, 86, None),
         ((2, 40), 46, None, None),
     ],
 )
@@ -237,6 +239,6 @@ def test_frames_of_an_expression_are_not_guessed_at(
 
 
 def test_a_video_of_too_many_frames_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(frames, "_LONGEST", 10)
+    monkeypatch.setattr(frames, "_LONGEST_VIDEO", 10)
     with pytest.raises(DataError, match="EP01_1.avi has more than 10 frames"):
         recording(video(tmp_path, 12), 1, 12, whole=True)

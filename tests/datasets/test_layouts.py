@@ -149,3 +149,21 @@ def test_folders_that_may_not_be_read_are_named_and_the_others_found(
     ((layout,),) = find_layouts(tmp_path, RELEASES)
     assert set(layout.clips) == {("sub01", "ep01_1")}
     assert layout.closed == (tmp_path / "Cropped/sub02",)
+
+
+def test_a_clip_in_two_parts_is_a_double(tmp_path):
+    touch(tmp_path, "Section A/sub01/EP01_1/img1.jpg")
+    touch(tmp_path, "Section B/sub01/EP01_1/img1.jpg")
+    layout, _ = choose_layout(tmp_path, SECTIONS, [("sub01", "EP01_1")])
+    assert layout.source("sub01", "EP01_1") == tmp_path / "Section A/sub01/EP01_1"
+    assert layout.doubles == (tmp_path / "Section B/sub01/EP01_1",)
+
+
+def test_a_release_that_may_not_be_taken_is_named(tmp_path):
+    touch(tmp_path, "CASME2-RAW/sub01/EP01_1/img1.jpg")
+    cropped, raw = RELEASES
+    with pytest.raises(DataError) as error:
+        choose_layout(tmp_path, [cropped], [("sub01", "EP01_1")], [raw])
+    message = str(error.value)
+    assert "There is RAW in CASME2-RAW, with 1 of the table's 1 expressions" in message
+    assert "another name" not in message
