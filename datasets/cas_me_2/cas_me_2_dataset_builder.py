@@ -8,8 +8,9 @@ from typing import Literal
 import tensorflow_datasets as tfds
 
 from datasets.annotations import Annotation, Columns, canonical_subject
-from datasets.copies import CopyBuilder, CopyConfig, Facts
+from datasets.builder import CopyBuilder
 from datasets.errors import DataError
+from datasets.facts import CopyConfig, Facts
 from datasets.layouts import Release
 
 Expressions = Literal["micro", "macro", "both"]

@@ -7,8 +7,9 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from datasets.annotations import Annotation, Columns, frame_number
-from datasets.copies import CopyBuilder, CopyConfig, Facts
+from datasets.builder import CopyBuilder
 from datasets.errors import DataError
+from datasets.facts import CopyConfig, Facts
 from datasets.layouts import Release
 
 _EXPECTED = """\

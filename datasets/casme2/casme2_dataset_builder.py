@@ -5,7 +5,8 @@ import re
 import tensorflow_datasets as tfds
 
 from datasets.annotations import Columns
-from datasets.copies import CopyBuilder, CopyConfig, Facts
+from datasets.builder import CopyBuilder
+from datasets.facts import CopyConfig, Facts
 from datasets.layouts import Release
 
 _EXPECTED = """\

@@ -151,6 +151,11 @@ SOME = ROWS[:60]  # of eight subjects, with every emotion and a missing apex
 _PLACES = {(row.subject, row.clip): place for place, row in enumerate(ROWS)}
 
 
+def id_of(row: Row) -> str:
+    """The clip's id in the records, where its name occurs once."""
+    return f"sub{row.subject:02d}/{row.clip}"
+
+
 def write_tree(
     folder: Path,
     *,

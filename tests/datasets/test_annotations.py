@@ -7,7 +7,8 @@ import openpyxl
 import pytest
 
 from datasets import DataError
-from datasets.annotations import Columns, canonical_subject, find_tables, read_table
+from datasets.annotations import Columns, canonical_subject, read_table
+from datasets.tables import find_tables
 from tests.datasets.casme2_tree import ROWS, write_table
 
 HEADERS = {

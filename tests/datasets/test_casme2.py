@@ -2,8 +2,6 @@
 
 import csv
 import dataclasses
-import json
-import shutil
 import time
 
 import numpy as np
@@ -18,6 +16,7 @@ from tests.datasets.casme2_tree import (
     ROWS,
     SOME,
     TABLES,
+    id_of,
     read_colours,
     write_frames,
     write_table,
@@ -32,10 +31,6 @@ def read_back(manual_dir, data_dir, **options):
     """The metadata and the records by clip id."""
     info, records = reading.read_back("casme2", manual_dir, data_dir, **options)
     return info.metadata, records
-
-
-def id_of(row):
-    return f"sub{row.subject:02d}/{row.clip}"
 
 
 def frames_of(record):
@@ -235,63 +230,6 @@ def test_files_that_count_from_one_are_moved_to_the_onset(tmp_path):
     assert "row 2" in note and "count from 1" in note
 
 
-def test_every_row_and_every_folder_is_accounted_for(tmp_path):
-    manual_dir = tmp_path / "casme2"
-    rows = list(ROWS[:16])
-    rows[6] = dataclasses.replace(rows[6], emotions=("joy", "joy"))
-    rows[7] = dataclasses.replace(rows[7], onset=rows[7].offset + 5)
-    rows[8] = dataclasses.replace(rows[8], apex="soon")
-    write_tree(manual_dir, rows=rows)
-    cropped = manual_dir / "Cropped"
-
-    shutil.rmtree(cropped / id_of(rows[0]))
-    shutil.rmtree(cropped / id_of(rows[1]))
-    (cropped / id_of(rows[1])).mkdir()
-    # A hole of three frames is not bridged.
-    for number in range(rows[2].apex - 1, rows[2].apex + 2):
-        (cropped / id_of(rows[2]) / f"reg_img{number}.jpg").unlink()
-    needed = cropped / id_of(rows[3]) / f"reg_img{rows[3].apex}.jpg"
-    needed.write_bytes(needed.read_bytes()[:300])
-    # A damaged frame that no clip needs does no harm.
-    spare = cropped / id_of(rows[4]) / f"reg_img{rows[4].apex + 1}.jpg"
-    spare.write_bytes(b"")
-    for path in (cropped / id_of(rows[5])).glob("reg_img*"):
-        if int(path.name.removeprefix("reg_img").partition(".")[0]) > 30:
-            path.unlink()
-    shutil.copytree(cropped / id_of(rows[9]), cropped / "sub30/EP99_9")
-    (cropped / "sub30/empty").mkdir()
-    shutil.copytree(cropped / "sub30/EP99_9", cropped / "subject30/EP99_9")
-    _append(manual_dir, ["01", "../../sub30/EP99_9", None, 20, 30, 40, None, 4, "fear"])
-    _append(manual_dir, ["01", str(cropped), None, 20, 30, 40, None, 4, "fear"])
-
-    metadata, records = read_back(manual_dir, tmp_path / "data")
-    reasons = {
-        (entry["row"], entry["subject"], entry["clip"]): entry["reason"]
-        for entry in metadata["left_out"]
-    }
-
-    def reason(place):
-        return reasons[2 + place, f"sub{rows[place].subject:02d}", rows[place].clip]
-
-    assert "no folder" in reason(0)
-    assert "no frames" in reason(1)
-    assert f"do not reach the apex {rows[2].apex}" in reason(2)
-    assert f"reg_img{rows[3].apex}.jpg cannot be read" in reason(3)
-    assert "do not reach the apex" in reason(5)
-    assert "emotion 'joy'" in reason(6)
-    assert "lies before the onset" in reason(7)
-    assert "'soon' is not a frame number" in reason(8)
-    assert "no folder" in reasons[18, "sub01", "../../sub30/EP99_9"]
-    assert "no folder" in reasons[19, "sub01", str(cropped)]
-    assert "no row" in reasons[None, "sub30", "EP99_9"]
-    assert "second folder" in reasons[None, "subject30", "EP99_9"]
-    # Ten rows are out and two folders; an empty folder is none.
-    assert len(metadata["left_out"]) == len(reasons) == 12
-    assert len(records) == len(rows) + 2 - 10
-    listed = [e["row"] for e in metadata["left_out"] if e["row"] is not None]
-    assert listed == sorted(listed)
-
-
 def test_a_clip_named_twice_is_told_apart_by_its_onset(tmp_path):
     first = dataclasses.replace(ROWS[0], onset=20, apex=40, offset=60)
     second = dataclasses.replace(ROWS[0], onset=70, apex=90, offset=110)
@@ -336,118 +274,3 @@ def test_a_csv_serves_as_well(tmp_path):
         csv.writer(file).writerows(values)
     _, records = read_back(tmp_path / "casme2", tmp_path / "data")
     assert set(records) == {id_of(row) for row in FEW}
-
-
-def _nothing(manual_dir):
-    shutil.rmtree(manual_dir)
-    manual_dir.mkdir()
-
-
-def _no_table(manual_dir):
-    _no_columns(manual_dir)
-    (manual_dir / "CASME2-coding-20190701.xlsx").rename(manual_dir / "codes.xlsx")
-
-
-def _no_frames(manual_dir):
-    (manual_dir / "Cropped").rename(manual_dir / "pictures")
-
-
-def _other_frames(manual_dir):
-    for folder in (manual_dir / "Cropped").glob("sub*"):
-        folder.rename(folder.with_name("sub2" + folder.name[-1]))
-
-
-def _no_columns(manual_dir):
-    _rewrite(manual_dir, lambda rows: [row[:-1] for row in rows])
-
-
-def _no_rows(manual_dir):
-    _rewrite(manual_dir, lambda rows: rows[:1])
-
-
-def _damaged_table(manual_dir):
-    path = manual_dir / "CASME2-coding-20190701.xlsx"
-    path.write_bytes(path.read_bytes()[:900])
-
-
-def _damaged_frames(manual_dir):
-    for path in manual_dir.glob("Cropped/*/*/*.jpg"):
-        path.write_bytes(b"")
-
-
-@pytest.mark.parametrize(
-    "break_copy, says",
-    [
-        (_nothing, ["casme.psych.ac.cn", "Cropped/"]),
-        (_no_table, ["CASME2-coding", "codes.xlsx", "Cropped/"]),
-        (_no_frames, ["No frames", "nothing", "Cropped or CASME2_RAW_selected"]),
-        (_other_frames, ["No frames", "Found without any of these clips: Cropped"]),
-        (_no_columns, ["20190701.xlsx", "Sheet1", "Action Units", "Estimated Emotion"]),
-        (_no_rows, ["No row of"]),
-        (_damaged_table, ["20190701.xlsx", "cannot be read", "save it as .xlsx"]),
-        (_damaged_frames, ["No row of", "cannot be read", "row 2"]),
-    ],
-)
-def test_a_copy_that_cannot_serve_says_why_and_leaves_nothing(
-    tmp_path, break_copy, says
-):
-    manual_dir, data_dir = tmp_path / "casme2", tmp_path / "data"
-    write_tree(manual_dir, rows=FEW)
-    break_copy(manual_dir)
-    with pytest.raises(DataError) as error:
-        prepare.prepare("casme2", manual_dir=manual_dir, data_dir=data_dir)
-    for words in says:
-        assert words in str(error.value)
-    assert not list(data_dir.glob("casme2/apex32-16x112/*"))
-
-    # The repaired copy is then read as if nothing had been.
-    shutil.rmtree(manual_dir)
-    write_tree(manual_dir, rows=FEW)
-    _, records = read_back(manual_dir, data_dir)
-    assert len(records) == len(FEW)
-
-
-def test_a_run_that_was_killed_is_not_taken_for_whole(tmp_path, monkeypatch):
-    write_tree(tmp_path / "casme2", rows=FEW)
-    module = "datasets.copies.make_example"
-
-    def killed(*_):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(module, killed)
-        with pytest.raises(KeyboardInterrupt):
-            prepare.prepare(
-                "casme2", manual_dir=tmp_path / "casme2", data_dir=tmp_path / "data"
-            )
-    # What a run leaves that had no time to clean up.
-    left = tmp_path / "data/casme2/apex32-16x112/incomplete.XYZ_1.0.0"
-    left.mkdir(parents=True)
-    (left / "dataset_info.json").write_text("{}")
-    _, records = read_back(tmp_path / "casme2", tmp_path / "data")
-    assert len(records) == len(FEW)
-
-
-def test_what_is_written_holds_no_path_of_the_user(tmp_path):
-    write_tree(tmp_path / "casme2", rows=FEW[:2])
-    shutil.rmtree(tmp_path / "casme2/Cropped" / id_of(FEW[0]))
-    folder = prepare.prepare(
-        "casme2", manual_dir=tmp_path / "casme2", data_dir=tmp_path / "data"
-    )
-    text = (folder / "metadata.json").read_text()
-    assert json.loads(text)["left_out"] and str(tmp_path) not in text
-
-
-def _append(manual_dir, cells):
-    _rewrite(manual_dir, lambda rows: [*rows, cells])
-
-
-def _rewrite(manual_dir, change):
-    path = manual_dir / "CASME2-coding-20190701.xlsx"
-    book = openpyxl.load_workbook(path)
-    rows = change(list(book.active.values))
-    book.active.delete_rows(1, book.active.max_row)
-    for number, row in enumerate(rows, start=1):
-        for column, value in enumerate(row, start=1):
-            book.active.cell(number, column, value)
-    book.save(path)

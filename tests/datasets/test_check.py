@@ -13,7 +13,7 @@ import pytest
 
 from datasets import DataError, check, prepare
 from tests.datasets import cas_me_2_tree, casme2_tree, casme_tree
-from tests.datasets.test_copies import with_faces
+from tests.datasets.astronaut import with_faces
 
 ROOT = Path(__file__).parents[2]
 

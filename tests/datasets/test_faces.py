@@ -1,32 +1,12 @@
 """Faces on the astronaut, a picture in the public domain, warped as heads move."""
 
-import cv2
 import numpy as np
 import pytest
 from skimage import data
 
 from datasets import DataError
 from datasets.faces import Square, detect, locate, overlap
-
-# By eye, in the picture: left, top, right, bottom, and the two eyes.
-BOX = np.array([170, 60, 280, 200])
-EYES = np.array([[204, 100], [248, 102]])
-
-
-def filmed(scale=1.0, angle=0.0, place=(320, 240), shape=(480, 640)):
-    """The astronaut in a frame: uint8 [H, W, 3], the face's box and the eyes."""
-    centre = (BOX[:2] + BOX[2:]) / 2
-    cos, sin = np.cos(np.radians(angle)), np.sin(np.radians(angle))
-    turn = scale * np.array([[cos, -sin], [sin, cos]])
-    image = cv2.warpAffine(
-        data.astronaut(),
-        np.column_stack([turn, np.array(place) - turn @ centre]),
-        shape[::-1],
-        borderValue=(110, 110, 110),
-    )
-    half = scale * (BOX[2:] - BOX[:2]) / 2
-    box = np.concatenate([place - half, place + half])
-    return image, box, (EYES - centre) @ turn.T + place
+from tests.datasets.astronaut import EYES, filmed
 
 
 @pytest.mark.parametrize("angle", [-15, 0, 15])

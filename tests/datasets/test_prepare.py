@@ -1,16 +1,20 @@
 import resource
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
-from datasets import DataError
-from datasets.prepare import builder, prepare
-from tests.datasets.casme2_tree import write_tree
+from datasets import DataError, prepare
+from tests.datasets import casme2_tree
+from tests.datasets.casme2_tree import ROWS, SOME, write_tree
+from tests.datasets.reading import read_back
 
 ROOT = Path(__file__).parents[2]
+FEW = ROWS[:4]
 
 
 def command(*arguments, **options):
@@ -34,7 +38,7 @@ def command(*arguments, **options):
 )
 def test_unknown_names_list_the_valid_ones(name, message):
     with pytest.raises(DataError, match=message):
-        builder(name)
+        prepare.builder(name)
 
 
 def test_a_licensed_data_set_says_what_to_get_and_how_it_should_lie(tmp_path):
@@ -46,7 +50,7 @@ def test_a_licensed_data_set_says_what_to_get_and_how_it_should_lie(tmp_path):
         (empty, "empty is empty"),
     ):
         with pytest.raises(DataError, match=found) as error:
-            prepare("casme2", manual_dir=manual_dir, data_dir=tmp_path / "data")
+            prepare.prepare("casme2", manual_dir=manual_dir, data_dir=tmp_path / "data")
         assert "apply for it at" in str(error.value)
         assert "CASME2-coding-20190701.xlsx" in str(error.value)
     assert not list(tmp_path.glob("data/casme2/*/1.0.0"))
@@ -77,3 +81,120 @@ def test_a_full_disk_leaves_no_records(tmp_path):
     assert "error: The records cannot be written" in failed.stderr
     assert "Traceback" not in failed.stderr
     assert not list(tmp_path.glob("data/casme2/apex*/*"))
+
+
+def test_the_number_of_threads_changes_no_byte(tmp_path):
+    casme2_tree.write_tree(tmp_path / "copy", rows=SOME[:20])
+    shards = []
+    for workers in (1, 3):
+        folder = prepare.prepare(
+            "casme2",
+            manual_dir=tmp_path / "copy",
+            data_dir=tmp_path / f"data{workers}",
+            workers=workers,
+        )
+        files = sorted(p for p in folder.iterdir() if p.name != "dataset_info.json")
+        shards.append([(p.name, p.read_bytes()) for p in files])
+    assert shards[0] == shards[1]
+
+
+def test_no_threads_are_no_way_to_read(tmp_path):
+    casme2_tree.write_tree(tmp_path / "copy", rows=FEW)
+    with pytest.raises(DataError, match="--workers=0 must be at least 1"):
+        read_back("casme2", tmp_path / "copy", tmp_path / "data", workers=0)
+
+
+def test_records_of_another_copy_are_not_taken_for_this_ones(tmp_path, capsys):
+    casme2_tree.write_tree(tmp_path / "one", rows=FEW)
+    casme2_tree.write_tree(tmp_path / "other", rows=FEW[:2])
+    read_back("casme2", tmp_path / "one", tmp_path / "data")
+    capsys.readouterr()
+    _, records = read_back("casme2", tmp_path / "one", tmp_path / "data")
+    assert "are not of" not in capsys.readouterr().err
+    _, records = read_back("casme2", tmp_path / "other", tmp_path / "data")
+    message = capsys.readouterr().err
+    assert "its table, its clips or their frames are others" in message
+    assert "delete that folder" in message and len(records) == 4
+    read_back("casme2", tmp_path / "absent", tmp_path / "data")
+    assert "cannot be read" in capsys.readouterr().err
+
+
+def test_what_is_refused_leaves_nothing(tmp_path):
+    casme2_tree.write_tree(tmp_path / "copy", rows=FEW)
+    for refused in ({"release": "nonsense"}, {"workers": 0}, {"crop": "detect"}):
+        with pytest.raises(DataError):
+            read_back("casme2", tmp_path / "copy", tmp_path / "data", **refused)
+        assert not (tmp_path / "data").exists()
+
+
+def test_each_table_and_release_has_its_own_folder():
+    def name(**options):
+        return prepare.configuration("casme2", prepare.Options(**options)).name
+
+    names = [
+        name(),
+        name(table="Cropped.xlsx"),
+        name(table="Cropped.csv"),
+        name(release="Cropped"),
+        name(table="a b.xlsx"),
+        name(table="a_b.xlsx"),
+        name(margin=0.1234567),
+        name(margin=0.1234568),
+        name(crop="none"),
+    ]
+    assert len(set(names)) == len(names)
+    assert all("/" not in name for name in names)
+
+
+def test_what_a_killed_run_left_is_removed(tmp_path):
+    casme2_tree.write_tree(tmp_path / "copy", rows=FEW)
+    folder = prepare.prepare(
+        "casme2", manual_dir=tmp_path / "copy", data_dir=tmp_path / "data"
+    )
+    left = folder.with_name("incomplete.ABC123_2.0.0")
+    shutil.copytree(folder, left)
+    shutil.rmtree(folder)
+    _, records = read_back("casme2", tmp_path / "copy", tmp_path / "data")
+    assert len(records) == len(FEW) and not left.exists()
+
+
+def test_two_that_prepare_at_once_make_one(tmp_path, capsys):
+    casme2_tree.write_tree(tmp_path / "copy", rows=SOME)
+    results = []
+
+    def run():
+        results.append(read_back("casme2", tmp_path / "copy", tmp_path / "data"))
+
+    threads = [threading.Thread(target=run) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [len(records) for _, records in results] == [len(SOME)] * 2
+    assert "Another process prepares" in capsys.readouterr().err
+
+
+def test_another_form_of_clip_has_its_own_folder(tmp_path):
+    casme2_tree.write_tree(tmp_path / "copy", rows=FEW)
+    for options, name, shape in (
+        ({}, "apex32-16x112", (16, 112, 112, 3)),
+        ({"frames": 8, "window": 20}, "apex20-8x112", (8, 112, 112, 3)),
+        ({"size": 64}, "apex32-16x64", (16, 64, 64, 3)),
+        ({"sampling": "tim", "frames": 10}, "tim-10x112", (10, 112, 112, 3)),
+    ):
+        _, records = read_back(
+            "casme2", tmp_path / "copy", tmp_path / "data", **options
+        )
+        assert (tmp_path / "data/casme2" / name / "2.0.0").is_dir()
+        assert {record["clip"].shape for record in records.values()} == {shape}
+    assert len(list(tmp_path.glob("data/casme2/*/2.0.0"))) == 4
+
+
+def test_synthetic_clips_take_the_same_options(tmp_path):
+    # Only the folder's name: the clips themselves are tested with the data set.
+    dataset = prepare.builder(
+        "synthetic/hard", tmp_path, prepare.Options(sampling="tim", frames=8, size=56)
+    )
+    assert dataset.builder_config.name == "hard-tim-8x56"
+    with pytest.raises(DataError, match="synthetic has no --crop; it has --sampling"):
+        prepare.builder("synthetic", tmp_path, prepare.Options(crop="detect"))
