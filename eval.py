@@ -1,65 +1,72 @@
-"""Compute a run's reported numbers anew: ``python eval.py --run=runs/NAME``."""
+"""What runs are worth: their numbers anew, two compared, parts pooled.
 
-import dataclasses
+``python eval.py --run=RUN``, ``--compare A B``, ``--merge PART PART ...``
+"""
+
 import sys
 from pathlib import Path
 
 import tyro
 from rich.console import Console
 
-from meranet_jax import data, protocols, report, training
-from meranet_jax.checkpoint import Checkpoints
+from meranet_jax import compare, evaluate, merge, runs, words
 from meranet_jax.errors import UserError
 
 
-def main(run: str, data_dir: str | None = None) -> None:
-    """Compute a run's reported numbers anew from its checkpoint and its records.
+def main(
+    run: str | None = None,
+    compare: tuple[str, str] | None = None,
+    merge: tuple[str, ...] = (),
+    data_dir: str | None = None,
+    name: str | None = None,
+) -> None:
+    """Compute a run's numbers anew, compare two runs, or pool parts of one.
 
     Args:
-      run: the run's folder.
-      data_dir: where the records are now, if they were moved.
+      run: a run's folder; its numbers are computed from its predictions, and those from
+        its weights and records.
+      compare: two runs' folders; how much better the first is on the same clips.
+      merge: the folders of parts of a run (--fold_shard), or of runs of other seeds; to
+        be pooled in a folder beside them.
+      data_dir: with --run: where the records are now, if they were moved.
+      name: with --merge: of the folder. Default: the parts' without -shard.
     """
     console = Console(markup=False, highlight=False, soft_wrap=True)
-    folder = Path(run).expanduser()
-    config, records, split, reported = report.read_run(folder)
-    if data_dir is not None:  # <data_dir>/<name>/<configuration>/<version>
-        records = Path(data_dir).expanduser().joinpath(*records.parts[-3:])
-    clips = data.load(
-        records,
-        classes=config.classes,
-        min_frames=config.min_frames,
-        size=config.size,
-        label=config.label,
-    )
-    fold = protocols.from_ids(split, clips)
-    # One device serves any machine; the run may have had more than there are here.
-    one = dataclasses.replace(config, devices=1)
-    trainer = training.make_trainer(one, clips, fold)
-    best = reported["best_epoch"]
-    with Checkpoints(folder / "checkpoints", read_only=True) as checkpoints:
-        trainer.resume(checkpoints.restore(best, trainer.state_shapes))
-    probabilities = trainer.probabilities(clips.clips[fold.test])
-    results = report.score(clips, fold.test, probabilities)
-    console.print(f"Test part, checkpoint of epoch {best}:")
-    console.print(report.describe(results))
-    differing = [name for name in results if results[name] != reported.get(name)]
-    if differing:
-        raise UserError(
-            f"{', '.join(differing)} differ from {folder / 'report.json'}. Were the "
-            "records or the code changed, or is this another device?"
-        )
-    saved = report.read_predictions(folder, clips)
-    names = [clips.clip_ids[index] for index in fold.test]
-    if saved.keys() != set(names):
-        raise UserError(f"{folder / 'predictions.csv'} is not of this test part.")
-    apart = max(
-        abs(saved[name] - row).max()
-        for name, row in zip(names, probabilities, strict=True)
-    )
+    given = [bool(run), bool(compare), bool(merge)]
+    if sum(given) != 1:
+        raise UserError("Give one of --run=RUN, --compare A B, --merge PART PART ...")
+    if run:
+        _evaluate(_read(run), data_dir, console)
+    elif compare:
+        _compare(*map(_read, compare), console)
+    else:
+        _merge([_read(part) for part in merge], name, console)
+
+
+def _read(path: str) -> runs.Run:
+    return runs.read(Path(path).expanduser())
+
+
+def _evaluate(run: runs.Run, data_dir: str | None, console: Console) -> None:
+    console.print(words.describe(evaluate.check_report(run)))
+    apart = evaluate.check_predictions(run, data_dir)
     console.print(
-        f"Equal to {folder / 'report.json'}; no probability is further than "
+        f"Equal to {run.path / 'report.json'}; predicted anew from weights and "
+        f"records, each clip has the same class, and no probability is further than "
         f"{apart:.1e} from predictions.csv."
     )
+
+
+def _compare(first: runs.Run, second: runs.Run, console: Console) -> None:
+    tested = [evaluate.tested(run) for run in (first, second)]
+    titles = [f"{run.path}, {words.title(run)}" for run in (first, second)]
+    console.print(compare.describe(compare.compare(*tested), *titles))
+
+
+def _merge(parts: list[runs.Run], name: str | None, console: Console) -> None:
+    path = parts[0].path.parent / (name or parts[0].config.run_name)
+    console.print(words.describe(merge.merge(parts, path)))
+    console.print(f"\nReport: {path / 'report.md'}")
 
 
 if __name__ == "__main__":

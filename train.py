@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import functools
 import sys
 
 import jax
@@ -10,11 +11,19 @@ from rich.console import Console
 
 from datasets import DataError
 from datasets.prepare import Options, builder, prepare
-from meranet_jax import data, protocols, report, training
-from meranet_jax.checkpoint import Checkpoints
+from meranet_jax import (
+    classes,
+    data,
+    experiment,
+    report,
+    runs,
+    splits,
+    training,
+    words,
+)
 from meranet_jax.config import Preset, TrainConfig, default_config
 from meranet_jax.errors import UserError
-from meranet_jax.progress import EpochProgress
+from meranet_jax.progress import RunProgress
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +39,8 @@ def parse(arguments: list[str]) -> TrainConfig:
     recipe, _ = tyro.cli(
         _Recipe, args=arguments, return_unknown_args=True, add_help=False
     )
-    builder(recipe.dataset)  # says which data sets there are if this is none
+    for dataset in recipe.dataset.split(","):
+        builder(dataset.strip())  # says which data sets there are if this is none
     config, unknown = tyro.cli(
         TrainConfig,
         args=arguments,
@@ -50,62 +60,69 @@ def parse(arguments: list[str]) -> TrainConfig:
 
 def main(config: TrainConfig, console: Console) -> None:
     """Prepare what is missing, train, test once, and say what came of it."""
-    report.free_path(config)  # before the work, not after it
-    records = prepare(
-        config.dataset,
-        manual_dir=config.manual_dir,
-        data_dir=config.data_dir,
-        options=Options(**config.record_options()),
-    )
+    shard = experiment.shard_of(config)
+    path = runs.path_of(config, shard)
+    runs.check_free(config, path)  # before the work, not after it
+    sources = [
+        data.Source(
+            one.dataset,
+            prepare(
+                one.dataset,
+                manual_dir=one.manual_dir,
+                data_dir=one.data_dir,
+                options=Options(**one.record_options()),
+            ),
+            min_frames=one.min_frames,
+            label=one.label,
+        )
+        for one in config.each_dataset()
+    ]
     clips = data.load(
-        records,
-        classes=config.classes,
-        min_frames=config.min_frames,
+        sources,
+        choose=functools.partial(
+            classes.resolve, text=config.classes, paper=config.paper_classes
+        ),
         size=config.size,
-        label=config.label,
+        leave_out=config.left_out,
     )
-    fold = protocols.holdout(
-        clips,
-        test_fraction=config.test_fraction,
-        validation_fraction=config.validation_fraction,
-        seed=config.seed,
-    )
-    trainer = training.make_trainer(config, clips, fold)
-    with (
-        report.RunFolder(config, records, trainer.devices) as run,
-        Checkpoints(run.checkpoints) as checkpoints,
-    ):
-        run.write_split(protocols.to_ids(fold, clips))
-        console.print(report.describe_run(config, clips, fold, trainer.devices))
-        trainer.start()
-        if jax.default_backend() == "cpu" and config.preset != "small":
-            seconds = training.time_step(trainer, config, clips, fold)
+    split = splits.make(config, clips)
+    jobs = splits.jobs(split)
+    here = jobs if shard is None else jobs[shard[0] :: shard[1]]
+    trainer = training.make_trainer(config, clips, folds=len(jobs))
+    records = [source.folder for source in sources]
+    with runs.RunFolder(path, config, clips, split, records) as folder:
+        missing = [job for job in here if not folder.is_finished(job, clips)]
+        if missing:
+            folder.log_start(trainer.devices)
+            console.print(words.describe_start(runs.read(path), here, missing))
+            steps = experiment.count_steps(config, missing, trainer.lanes)
+            if jax.default_backend() == "cpu" and config.preset != "small":
+                seconds = training.time_step(trainer, config, clips, here[0].fold.train)
+                console.print(words.describe_duration(seconds * steps))
+            with RunProgress(
+                console, config.epochs, steps=steps, folds=len(jobs)
+            ) as progress:
+                experiment.run(
+                    folder,
+                    trainer,
+                    config,
+                    clips,
+                    missing,
+                    on_step=progress.step,
+                    on_epoch=progress.epoch,
+                )
+        else:
+            console.print(f"All folds of {path} are finished already.\n")
+        if shard is not None:
             console.print(
-                report.describe_duration(config, seconds * trainer.epoch_steps)
+                f"Part {config.fold_shard} is finished. When all are, pool them with "
+                f"python eval.py --merge {path.parent}/{config.run_name}-shard*"
             )
-        with EpochProgress(console, config.epochs, trainer.epoch_steps) as progress:
-
-            def on_epoch(line):
-                run.log_epoch(line)
-                progress.epoch(line)
-
-            training.train(
-                trainer,
-                config,
-                clips,
-                fold,
-                checkpoints,
-                on_step=progress.step,
-                on_epoch=on_epoch,
-            )
-        # The choice is made; now, and only now, the test part is read.
-        best = checkpoints.best_epoch()
-        trainer.resume(checkpoints.restore(best, trainer.state_shapes))
-        probabilities = trainer.probabilities(clips.clips[fold.test])
-        results = run.write_results(clips, fold.test, probabilities, best)
-    console.print(f"\nTest part, checkpoint of epoch {best}:")
-    console.print(report.describe(results))
-    console.print(f"\nRun folder: {run.path}")
+            return
+        run = runs.read(path)
+        results = report.write(run, report.read_predictions(run))
+    console.print(words.describe(results))
+    console.print(f"\nReport: {path / 'report.md'}")
 
 
 if __name__ == "__main__":
@@ -116,5 +133,9 @@ if __name__ == "__main__":
     except (DataError, UserError, OSError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
-        print("interrupted; finished epochs are kept", file=sys.stderr)
+        print(
+            "interrupted; finished folds are kept, the same command goes on with the "
+            "others",
+            file=sys.stderr,
+        )
         sys.exit(130)

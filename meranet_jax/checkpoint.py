@@ -3,6 +3,7 @@
 import contextlib
 import shutil
 from pathlib import Path
+from typing import Literal
 
 import absl.logging
 import jax
@@ -11,6 +12,8 @@ from orbax.checkpoint import checkpoint_managers
 
 from meranet_jax.errors import UserError
 
+Select = Literal["best_val", "last"]
+
 
 class Checkpoints:
     """The last state of a run and the best one on its validation part.
@@ -18,14 +21,12 @@ class Checkpoints:
     A context manager: saving goes on in the background, and leaving waits for it.
     """
 
-    def __init__(self, folder: Path, *, read_only: bool = False):
-        """Opens ``folder``, which is made unless ``read_only``.
+    def __init__(self, folder: Path):
+        """Opens ``folder``, which is made.
 
         Raises:
-          UserError: if there is no folder to read.
+          UserError: if it cannot be opened.
         """
-        if read_only and not folder.is_dir():
-            raise UserError(f"No checkpoints in {folder}; train the run first.")
         self._folder = folder
         # Orbax prints what fails in its threads, traceback and all, and then raises it.
         absl.logging.set_verbosity(absl.logging.FATAL)
@@ -38,8 +39,6 @@ class Checkpoints:
                 ]
             ),
             best_fn=_rank,
-            read_only=read_only,
-            create=not read_only,
         )
         try:
             self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
@@ -54,31 +53,25 @@ class Checkpoints:
         """
         # From the host, so that another number of devices can read it.
         state = jax.device_get(state)
-        # Asked before, since of a disk that fills up Orbax tells at length.
-        size = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
-        free = shutil.disk_usage(self._folder).free
-        if free < 2 * size:  # its parts are merged before they are deleted
-            raise UserError(
-                f"Writing the checkpoint of epoch {epoch} takes {2 * size / 1e6:.1f} "
-                f"MB, but {self._folder} has {free / 1e6:.1f} MB left. Free some "
-                "space, or choose another place with --runs_dir."
-            )
-        with self._writing():
+        _check_space(self._folder, state, f"the checkpoint of epoch {epoch}")
+        with _writing(self._folder):
             self._manager.save(
                 epoch, args=ocp.args.StandardSave(state), metrics=metrics
             )
 
-    def best_epoch(self) -> int:
-        """The epoch of the state that is best on the validation part.
+    def choose(self, select: Select) -> int:
+        """The epoch of the state that is to be tested.
 
-        The highest accuracy; of equal ones the lowest loss.
+        ``best_val``: of the highest accuracy on the validation part; of equal ones that
+        of the lowest loss. ``last``: the last.
 
         Raises:
           UserError: if nothing was saved.
         """
-        with self._writing():
+        with _writing(self._folder):
             self._manager.wait_until_finished()
-        epoch = self._manager.best_step()
+        best = self._manager.best_step
+        epoch = best() if select == "best_val" else self._manager.latest_step()
         if epoch is None:
             raise UserError(f"No checkpoint in {self._folder}; train the run first.")
         return epoch
@@ -89,25 +82,9 @@ class Checkpoints:
         Raises:
           UserError: if it cannot be read or does not fit.
         """
-        try:
+        with _reading(self._folder, f"the checkpoint of epoch {epoch}"):
             state = self._manager.restore(epoch, args=ocp.args.StandardRestore(shapes))
-        except (ValueError, KeyError, OSError) as error:
-            raise UserError(
-                f"The checkpoint of epoch {epoch} in {self._folder} cannot be read: "
-                f"{error}"
-            ) from error
-        # Orbax checks the names of the arrays, not their shapes.
-        for (path, wanted), found in zip(
-            jax.tree_util.tree_leaves_with_path(shapes),
-            jax.tree.leaves(state),
-            strict=True,
-        ):
-            if found.shape != wanted.shape:
-                raise UserError(
-                    f"The checkpoint of epoch {epoch} in {self._folder} is another "
-                    f"network's: {jax.tree_util.keystr(path)} is {found.shape}, not "
-                    f"{wanted.shape}."
-                )
+        _check_shapes(state, shapes, self._folder)
         return state
 
     def __enter__(self):
@@ -115,21 +92,81 @@ class Checkpoints:
 
     def __exit__(self, exception_type, *exception):
         if exception_type is None:
-            with self._writing():
+            with _writing(self._folder):
                 self._manager.close()
         else:  # which must not be hidden by what follows from it
             with contextlib.suppress(Exception):
                 self._manager.close()
 
-    @contextlib.contextmanager
-    def _writing(self):
-        """Orbax's many exceptions of a failed write as one."""
-        try:
-            yield
-        except Exception as error:
+
+def save_weights(folder: Path, weights) -> None:
+    """Keep what predicts, and nothing else, in ``folder``: whole or not at all.
+
+    Raises:
+      UserError: if it cannot be written.
+    """
+    weights = jax.device_get(weights)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    _check_space(folder.parent, weights, "the weights")
+    with _writing(folder), ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save(folder.absolute(), weights, force=True)
+
+
+def read_weights(folder: Path, shapes):
+    """The weights, of these shapes and types, that ``save_weights`` kept.
+
+    Raises:
+      UserError: if they cannot be read or do not fit.
+    """
+    if not folder.is_dir():
+        raise UserError(f"No weights in {folder}; train the run first.")
+    with _reading(folder, "the weights"), ocp.StandardCheckpointer() as checkpointer:
+        weights = checkpointer.restore(folder.absolute(), shapes)
+    _check_shapes(weights, shapes, folder)
+    return weights
+
+
+def _check_space(folder: Path, tree, what: str) -> None:
+    # Asked before, since of a disk that fills up Orbax tells at length.
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
+    free = shutil.disk_usage(folder).free
+    if free < 2 * size:  # its parts are merged before they are deleted
+        raise UserError(
+            f"Writing {what} takes {2 * size / 1e6:.1f} MB, but {folder} has "
+            f"{free / 1e6:.1f} MB left. Free some space, or choose another place with "
+            "--runs_dir."
+        )
+
+
+def _check_shapes(found, wanted, folder: Path) -> None:
+    """Orbax checks the names of the arrays, not their shapes."""
+    for (path, ours), theirs in zip(
+        jax.tree_util.tree_leaves_with_path(wanted), jax.tree.leaves(found), strict=True
+    ):
+        if ours.shape != theirs.shape:
             raise UserError(
-                f"A checkpoint cannot be written to {self._folder}: {error}"
-            ) from error
+                f"{folder} is of another network: {jax.tree_util.keystr(path)} is "
+                f"{theirs.shape}, not {ours.shape}."
+            )
+
+
+@contextlib.contextmanager
+def _writing(folder: Path):
+    """Orbax's many exceptions of a failed write as one."""
+    try:
+        yield
+    except Exception as error:
+        raise UserError(
+            f"A checkpoint cannot be written to {folder}: {error}"
+        ) from error
+
+
+@contextlib.contextmanager
+def _reading(folder: Path, what: str):
+    try:
+        yield
+    except (ValueError, KeyError, OSError) as error:
+        raise UserError(f"Of {folder} {what} cannot be read: {error}") from error
 
 
 def _rank(metrics: dict[str, float]) -> tuple[float, float]:

@@ -21,16 +21,18 @@ class TrainConfig:
 
     dataset: str = "synthetic"
     """synthetic, casme, casme2 or cas_me_2; a configuration of it after a slash:
-    synthetic/hard."""
+    synthetic/hard. Several with commas between are one composite data set."""
     preset: Preset = "paper"
     """paper: the full network. small: for machines without an accelerator."""
     manual_dir: str | None = None
-    """Folder of your copy of a licensed data set; needed once, to write its records."""
+    """Folder of your copy of a licensed data set; needed once, to write its records.
+    Of several: casme=DIR,casme2=DIR. So too --release, --table, --label,
+    --expressions."""
     data_dir: str | None = None
     """Where records are kept. Default: ~/tensorflow_datasets."""
 
     name: str | None = None
-    """Name of the run's folder. Default: data set, model and seed."""
+    """Name of the run's folder. Default: data set, model, protocol and seed."""
     runs_dir: str = "runs"
     """Where run folders are kept."""
     overwrite: bool = False
@@ -41,8 +43,9 @@ class TrainConfig:
     to offset. tim: as many, interpolated (temporal interpolation model)."""
     frames: int = 16
     """How many frames a clip has."""
-    window: int = 32
-    """Frames around the apex that they are drawn from."""
+    window: int | None = None
+    """Frames around the apex that they are drawn from. Default: the paper's, 32, for
+    cas_me_2 16."""
     size: int = 112
     """Height and width of the input. Records are 112 x 112 and averaged down if this
     divides 112, else of this size."""
@@ -61,16 +64,36 @@ class TrainConfig:
     label: str = "emotion"
     """What is told apart. In cas_me_2 emotion is the stimulus's, as in the paper; it
     also has estimated_emotion and self_reported_emotion."""
-    classes: tuple[str, ...] = ("disgust", "happiness", "surprise")
-    """Emotions to tell apart; clips of others are left out."""
-    min_frames: int = 1
-    """Leave out expressions of fewer frames, onset to offset."""
+    classes: str = "paper"
+    """Emotions to tell apart; clips of others are left out. paper; all; megc3:
+    negative, positive, surprise; a list, disgust,happiness; a mapping, FILE.json."""
+    min_frames: int | None = None
+    """Leave out expressions of fewer frames, onset to offset. Default: the paper's, 16
+    for casme and casme2, else 1."""
+    leave_out: str | None = None
+    """Clips to leave out, by id, with commas between."""
+
+    protocol: Literal["holdout", "holdout_subject", "kfold", "loso"] = "holdout"
+    """holdout: the paper's, subjects may stand on both sides. holdout_subject: none
+    does. kfold: --folds parts of whole subjects, each once the test. loso: each subject
+    once."""
+    folds: int = 5
+    """Parts of kfold."""
     test_fraction: float = 0.25
-    """Share of the clips that is held out for the test."""
+    """Share of the clips that a holdout tests."""
     validation_fraction: float = 0.2
     """Share of the rest that chooses the checkpoint."""
+    split: str | None = None
+    """A split.json of another run, to divide the clips as there."""
+    select: Literal["best_val", "last"] = "best_val"
+    """The checkpoint that is tested: the best on the validation part, or the last."""
     seed: int = 0
     """Draws the split, the parameters, the order and the flips."""
+    seeds: str | None = None
+    """How often to do all of it: 5 is five times, with --seed and those that follow it;
+    3,7,9 names them."""
+    fold_shard: str | None = None
+    """2/8: train the second of eight parts of the folds; eval.py --merge pools them."""
 
     attention: bool = True
     """Off: the paper's 3D ResNet-18."""
@@ -98,7 +121,8 @@ class TrainConfig:
     learning_rate: float = 0.1
     """Initial rate; a cosine takes it to 0 over the run."""
     devices: int | None = None
-    """How many devices to train on. Default: all."""
+    """How many devices to train on. Default: all. A single fold is divided over them;
+    of several each device trains one at a time."""
 
     def __post_init__(self):
         """Raises UserError for values that no run can have."""
@@ -117,24 +141,20 @@ class TrainConfig:
             ("reduction", 1),
             ("size", 1),
             ("seed", 0),
+            ("folds", 2),
+            ("devices", 1),
         ):
-            if getattr(self, field) < least:
-                value = getattr(self, field)
+            value = getattr(self, field)
+            if value is not None and value < least:
                 raise UserError(f"--{field}={value} must be at least {least}.")
         if self.seed >= 2**32:
             raise UserError(f"--seed={self.seed} must be below {2**32}.")
-        if self.devices is not None and self.devices < 1:
-            raise UserError(f"--devices={self.devices} must be at least 1.")
         for field in ("test_fraction", "validation_fraction"):
             if not 0 < getattr(self, field) < 1:
                 value = getattr(self, field)
                 raise UserError(f"--{field}={value} must be between 0 and 1.")
         if not 0 < self.learning_rate < float("inf"):
             raise UserError(f"--learning_rate={self.learning_rate} must be above 0.")
-        if len(self.classes) < 2 or len(set(self.classes)) < len(self.classes):
-            raise UserError(
-                f"--classes {' '.join(self.classes)}: name at least two different ones."
-            )
         if not self.stage_sizes or min(self.stage_sizes) < 1:
             raise UserError(
                 f"--stage_sizes {self.stage_sizes}: each stage needs a block."
@@ -144,8 +164,106 @@ class TrainConfig:
         ):
             raise UserError(f"--name={self.name!r} must be a plain folder name.")
 
+        names = [name.partition("/")[0] for name in self.datasets]
+        if len(set(names)) < len(names):  # their subjects would be the same persons
+            raise UserError(f"--dataset={self.dataset} names one twice.")
+        # What is wrong with these is to be told before anything is prepared.
+        _ = self.all_seeds, self.shard
+        if len(names) > 1:
+            self.each_dataset()
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """The data sets by name, with their configurations."""
+        return tuple(name.strip() for name in self.dataset.split(","))
+
+    @property
+    def all_seeds(self) -> tuple[int, ...]:
+        """Those of ``--seed`` and ``--seeds``."""
+        if self.seeds is None:
+            return (self.seed,)
+        try:
+            seeds = tuple(int(text) for text in self.seeds.split(","))
+            if len(seeds) == 1:
+                seeds = tuple(range(self.seed, self.seed + seeds[0]))
+            elif self.seed:
+                raise UserError(
+                    f"--seed={self.seed} and --seeds={self.seeds}: drop one."
+                )
+        except ValueError:
+            seeds = ()
+        if not seeds or len(set(seeds)) < len(seeds) or not 0 <= min(seeds):
+            raise UserError(
+                f"--seeds={self.seeds} is neither a count, 5, nor a list of different "
+                "ones, 3,7,9."
+            )
+        if len(seeds) > 1000 or max(seeds) >= 2**32:
+            raise UserError(
+                f"--seeds={self.seeds}: at most 1000, and each below {2**32}."
+            )
+        return seeds
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """The clips of ``--leave_out``."""
+        if self.leave_out is None:
+            return ()
+        return tuple(clip.strip() for clip in self.leave_out.split(","))
+
+    @property
+    def shard(self) -> tuple[int, int] | None:
+        """``--fold_shard``: which part of the folds, from 0, of how many."""
+        if self.fold_shard is None:
+            return None
+        part, _, parts = self.fold_shard.partition("/")
+        if not (
+            part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)
+        ):
+            raise UserError(
+                f"--fold_shard={self.fold_shard} is not PART/PARTS, such as 2/8."
+            )
+        return int(part) - 1, int(parts)
+
+    def each_dataset(self) -> list["TrainConfig"]:
+        """This configuration for each of its data sets alone.
+
+        What is not given is the data set's recipe's, and of NAME=VALUE lists it is what
+        is said of this one.
+        """
+        alone = []
+        for dataset in self.datasets:
+            recipe = _RECIPES.get(dataset.partition("/")[0], {})
+            changes = {
+                name: recipe.get(name, default)
+                for name, default in _BY_DATASET.items()
+                if getattr(self, name) is None
+            }
+            if len(self.datasets) > 1:
+                changes |= {name: self._of(dataset, name) for name in _LISTED}
+            alone.append(dataclasses.replace(self, dataset=dataset, **changes))
+        return alone
+
+    def _of(self, dataset: str, field: str) -> str | None:
+        """What a NAME=VALUE list says of a data set."""
+        text = getattr(self, field)
+        default = _LISTED[field]
+        if text == default:
+            return default
+        pairs = dict(part.partition("=")[::2] for part in text.split(","))
+        names = [name.partition("/")[0] for name in self.datasets]
+        if not all(pairs.values()) or not set(pairs) <= set(names):
+            raise UserError(
+                f"--{field}={text}: say it of each data set, --{field}="
+                f"{','.join(f'{name}=...' for name in names)}; those of which nothing "
+                f"is said have {default or 'their own'}."
+            )
+        return pairs.get(dataset.partition("/")[0], default)
+
     def record_options(self) -> dict[str, object]:
-        """What the records must be, by the names of ``datasets.prepare.Options``."""
+        """What the records must be, by the names of ``datasets.prepare.Options``.
+
+        Of one data set; see ``each_dataset``.
+        """
         names = ("sampling", "frames", "window", "crop", "margin") + (
             "release",
             "table",
@@ -156,27 +274,57 @@ class TrainConfig:
         return {name: getattr(self, name) for name in names} | {"size": size}
 
     @property
+    def paper_classes(self) -> tuple[str, ...] | None:
+        """The paper's for these data sets; None if they differ."""
+        classes = {
+            _PAPER_CLASSES.get(dataset.partition("/")[0]) for dataset in self.datasets
+        }
+        return classes.pop() if len(classes) == 1 else None
+
+    @property
     def run_name(self) -> str:
         """The run folder's name."""
-        model = "meranet" if self.attention else "resnet3d"
-        dataset = self.dataset.replace("/", "-")
-        return self.name or f"{dataset}-{model}-{self.preset}-seed{self.seed}"
+        seeds = self.all_seeds
+        if seeds == tuple(range(seeds[0], seeds[-1] + 1)):
+            seeds = seeds if len(seeds) < 3 else (seeds[0], seeds[-1])
+        parts = [
+            self.dataset.replace("/", "-").replace(",", "+").replace(" ", ""),
+            "meranet" if self.attention else "resnet3d",
+            self.preset,
+            *([] if self.protocol == "holdout" else [self.protocol]),
+            f"seed{'-'.join(map(str, seeds[:3]))}",
+        ]
+        return self.name or "-".join(parts)
 
 
 # Height and width of records; the paper's.
 _RECORDED = 112
 
+# What a recipe may say of a data set and a user of all, and what it is else.
+_BY_DATASET = {"window": 32, "min_frames": 1}
+
+# What is said of several data sets as NAME=VALUE, and what it is else.
+_LISTED = {
+    "manual_dir": None,
+    "release": None,
+    "table": None,
+    "expressions": None,
+    "label": "emotion",
+}
+
 # What the paper sets apart for each data set (sections 4.1 to 4.3).
+_PAPER_CLASSES = {
+    "synthetic": ("disgust", "happiness", "surprise"),
+    "casme": ("disgust", "repression", "tense"),
+    "casme2": ("disgust", "happiness", "surprise"),
+    "cas_me_2": ("anger", "disgust", "happiness"),
+}
 _RECIPES = {
     "synthetic": {},
-    "casme": {"min_frames": 16, "classes": ("disgust", "repression", "tense")},
+    "casme": {"min_frames": 16},
     "casme2": {"min_frames": 16},
     # Of its 57 micro-expressions 10 have 16 frames, so none is left out.
-    "cas_me_2": {
-        "window": 16,
-        "classes": ("anger", "disgust", "happiness"),
-        "test_fraction": 0.2,
-    },
+    "cas_me_2": {"window": 16, "test_fraction": 0.2},
 }
 
 _PRESETS = {
@@ -195,31 +343,43 @@ _PRESETS = {
 def default_config(dataset: str, preset: Preset) -> TrainConfig:
     """The paper's recipe for ``dataset``, changed as ``preset`` needs.
 
+    Of several data sets each keeps its own window and shortest expression; they are
+    told apart by MEGC's three classes if the paper's differ.
+
     Args:
-      dataset: a data set's name, with or without a configuration.
+      dataset: data sets by name, with or without a configuration, commas between.
       preset: see ``TrainConfig``.
 
     Raises:
-      UserError: if there is no recipe for the data set.
+      UserError: if there is no recipe for a data set.
     """
-    name = dataset.partition("/")[0]
-    if name not in _RECIPES:
-        raise UserError(
-            f"No recipe for a data set named {name!r}. Known: {', '.join(_RECIPES)}."
-        )
-    values = _RECIPES[name] | _PRESETS[preset]
-    return TrainConfig(dataset=dataset, preset=preset, **values)
+    names = [name.strip().partition("/")[0] for name in dataset.split(",")]
+    for name in names:
+        if name not in _RECIPES:
+            raise UserError(
+                f"No recipe for a data set named {name!r}. Known: "
+                f"{', '.join(_RECIPES)}."
+            )
+    config = TrainConfig(dataset=dataset, preset=preset)
+    if len(names) > 1:
+        classes = "paper" if config.paper_classes else "megc3"
+        return dataclasses.replace(config, classes=classes, **_PRESETS[preset])
+    values = _BY_DATASET | _RECIPES[names[0]] | _PRESETS[preset]
+    return dataclasses.replace(config, **values)
 
 
-def make_model(config: TrainConfig, *, axis_name: str | None = None) -> MERANet:
+def make_model(
+    config: TrainConfig, *, num_classes: int, axis_name: str | None = None
+) -> MERANet:
     """The configuration's network.
 
     Args:
       config: names its fields.
+      num_classes: outputs.
       axis_name: the pmapped axis over which batch statistics are averaged, if any.
     """
     return MERANet(
-        num_classes=len(config.classes),
+        num_classes=num_classes,
         attention=config.attention,
         width=config.width,
         stage_sizes=config.stage_sizes,

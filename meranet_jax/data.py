@@ -2,12 +2,16 @@
 
 import contextlib
 import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from meranet_jax.classes import ClassSet
 from meranet_jax.errors import UserError
 
 
@@ -18,57 +22,168 @@ class Clips:
     Attributes:
       clips: uint8 [N, T, H, W, 3].
       labels: int32 [N], indices into ``classes``.
-      clip_ids: N names, each once.
-      subjects: N names.
-      classes: the emotions told apart.
-      left_out: how many of the data set's clips are not here, by reason.
+      clip_ids: N names, each once; of several data sets with theirs in front.
+      subjects: N names, likewise.
+      datasets: N names, the data set of each clip.
+      emotions: N names, as their tables say.
+      classes: the emotions of each class.
+      left_out: how many of the data sets' clips are not here, by reason.
     """
 
     clips: np.ndarray
     labels: np.ndarray
     clip_ids: tuple[str, ...]
     subjects: tuple[str, ...]
-    classes: tuple[str, ...]
+    datasets: tuple[str, ...]
+    emotions: tuple[str, ...]
+    classes: ClassSet
     left_out: dict[str, int]
 
     def __len__(self) -> int:
         return len(self.clip_ids)
 
+    def fingerprint(self) -> str:
+        """A digest of all that an experiment's result can hang on."""
+        digest = hashlib.blake2b(self.clips.tobytes(), digest_size=16)
+        said = (self.labels.tolist(), self.clip_ids, self.subjects, self.clips.shape)
+        digest.update(json.dumps(said).encode())
+        return digest.hexdigest()
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Where the clips of one data set are, and which of them are taken.
+
+    Attributes:
+      dataset: its name.
+      folder: where ``python -m datasets.prepare`` wrote its records.
+      min_frames: leave out expressions of fewer frames, onset to offset.
+      label: the feature whose values are told apart.
+    """
+
+    dataset: str
+    folder: Path
+    min_frames: int = 1
+    label: str = "emotion"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Record:
+    """A record without its clip."""
+
+    source: int
+    index: int
+    clip_id: str
+    subject: str
+    emotion: str
+    length: int
+
 
 def load(
-    folder: Path,
+    sources: Sequence[Source],
     *,
-    classes: tuple[str, ...],
-    min_frames: int,
+    choose: Callable[[Collection[str]], ClassSet],
     size: int,
-    label: str = "emotion",
+    leave_out: Collection[str] = (),
 ) -> Clips:
-    """Read the records of a prepared data set.
+    """Read the records of one or several prepared data sets.
+
+    Subjects of several data sets are kept apart by their data set's name.
 
     Args:
-      folder: where ``python -m datasets.prepare`` wrote them.
-      classes: emotions to keep.
-      min_frames: leave out expressions of fewer frames, onset to offset.
+      sources: the data sets.
+      choose: the classes, given all emotions that there are.
       size: H and W of the result; clips are averaged down by a whole number.
-      label: the feature whose values are told apart.
+      leave_out: clips to leave out, by id.
 
     Raises:
-      UserError: if the records cannot be read, they have no such label, an emotion is
-        not the data set's, a class has no clip, or the size does not divide that of the
+      UserError: if records cannot be read, they have no such label, a class has no
+        clip, a clip to leave out is not there, or the size does not divide that of the
         records.
     """
+    opened = [_open(source, size) for source in sources]
+    records = [
+        record
+        for number, (source, (info, rows)) in enumerate(
+            zip(sources, opened, strict=True)
+        )
+        for record in _describe(number, source, info, rows, several=len(sources) > 1)
+    ]
+    classes = choose({record.emotion for record in records})
+    class_of = {e: index for index, es in enumerate(classes.values()) for e in es}
+    if absent := set(leave_out) - {record.clip_id for record in records}:
+        raise UserError(
+            f"--leave_out: there is no clip {sorted(absent)[0]}; {records[0].clip_id} "
+            "is one, for example."
+        )
+
+    kept, left_out = [], {}
+    for source, (info, _) in zip(sources, opened, strict=True):
+        if unrecorded := len((info.metadata or {}).get("left_out", [])):
+            reason = "no record of it; python -m datasets.prepare lists why"
+            left_out[_of(source, sources, reason)] = unrecorded
+    for record in records:
+        source = sources[record.source]
+        if record.emotion not in class_of:
+            reason = f"{record.emotion}, not among the classes"
+        elif record.length < source.min_frames:
+            reason = f"fewer than {source.min_frames} frames"
+        elif record.clip_id in leave_out:
+            reason = "as --leave_out says"
+        else:
+            kept.append(record)
+            continue
+        reason = _of(source, sources, reason)
+        left_out[reason] = left_out.get(reason, 0) + 1
+    kept.sort(key=lambda record: record.clip_id)
+    labels = [class_of[record.emotion] for record in kept]
+    for index, name in enumerate(classes):
+        if index not in labels:
+            raise UserError(
+                f"No clip of {name} in {', '.join(str(s.folder) for s in sources)}"
+                + (f" (left out: {left_out})." if left_out else ".")
+            )
+
+    clips = None
+    for place, record in enumerate(kept):
+        source, (_, rows) = sources[record.source], opened[record.source]
+        with _damage_told(source.folder):
+            clip = rows[record.index]["clip"]
+        clip = _average_down(clip, clip.shape[1] // size)
+        if clips is None:
+            clips = np.empty((len(kept), *clip.shape), np.uint8)
+        if clip.shape != clips.shape[1:]:
+            raise UserError(
+                f"The clips in {source.folder} are {clip.shape}, those in "
+                f"{sources[kept[0].source].folder} {clips.shape[1:]}. Prepare them "
+                "with the same --frames and --size."
+            )
+        clips[place] = clip
+    return Clips(
+        clips,
+        np.array(labels, np.int32),
+        tuple(record.clip_id for record in kept),
+        tuple(record.subject for record in kept),
+        tuple(sources[record.source].dataset for record in kept),
+        tuple(record.emotion for record in kept),
+        classes,
+        left_out,
+    )
+
+
+def _open(source: Source, size: int):
+    """What TFDS knows of the records, and the records."""
     # Here and not above: the model and the step run where TFDS is not installed.
     import tensorflow_datasets as tfds
 
-    if not (Path(folder) / "dataset_info.json").is_file():
+    if not (Path(source.folder) / "dataset_info.json").is_file():
         raise UserError(
-            f"No prepared records in {folder}. Write them with python -m "
+            f"No prepared records in {source.folder}. Write them with python -m "
             "datasets.prepare, or give their place with --data_dir=DIR."
         )
-    with _damage_told(folder):
-        builder = tfds.builder_from_directory(folder)
-        source = builder.as_data_source(split="train")
-    names = _label_names(builder.info, label)
+    with _damage_told(source.folder):
+        builder = tfds.builder_from_directory(source.folder)
+        rows = builder.as_data_source(split="train")
     recorded = builder.info.features["clip"].shape[1]
     if recorded % size:
         sizes = [n for n in range(16, recorded + 1) if recorded % n == 0]
@@ -76,46 +191,33 @@ def load(
             f"--size={size}: the records are {recorded} x {recorded}; choose one of "
             f"{', '.join(map(str, sizes))}."
         )
+    return builder.info, rows
 
-    kept, left_out, emotions = [], {}, set(names)
-    if unrecorded := len((builder.info.metadata or {}).get("left_out", [])):
-        left_out["no record of it; python -m datasets.prepare lists why"] = unrecorded
-    for index in range(len(source)):
-        with _damage_told(folder):
-            record = source[index]
-        emotion = names[record[label]] if names else record[label].decode()
-        emotions.add(emotion)
-        if emotion not in classes:
-            reason = f"{emotion}, not among the classes"
-        elif record["offset"] - record["onset"] + 1 < min_frames:
-            reason = f"fewer than {min_frames} frames"
-        else:
-            clip_id, subject = record["clip_id"].decode(), record["subject"].decode()
-            clip = _average_down(record["clip"], recorded // size)
-            kept.append((clip_id, subject, classes.index(emotion), clip))
-            continue
-        left_out[reason] = left_out.get(reason, 0) + 1
-    if unknown := [name for name in classes if name not in emotions]:
-        raise UserError(
-            f"--classes: the {label} of {builder.info.name} is never "
-            f"{' or '.join(unknown)}; it is {', '.join(sorted(emotions))}."
+
+def _describe(number: int, source: Source, info, rows, *, several: bool):
+    names = _label_names(info, source.label)
+    before = f"{_short(source)}/" if several else ""
+    for index in range(len(rows)):
+        with _damage_told(source.folder):
+            row = rows[index]
+        label = row[source.label]
+        yield _Record(
+            number,
+            index,
+            before + row["clip_id"].decode(),
+            before + row["subject"].decode(),
+            names[label] if names else label.decode(),
+            int(row["offset"] - row["onset"] + 1),
         )
-    kept.sort(key=lambda record: record[0])
-    for index, name in enumerate(classes):
-        if not any(label == index for _, _, label, _ in kept):
-            raise UserError(
-                f"No clip of {name} in {folder}"
-                + (f" (left out: {left_out})." if left_out else ".")
-            )
-    clip_ids, subjects, labels, clips = zip(*kept, strict=True)
-    return Clips(
-        np.stack(clips),
-        np.array(labels, np.int32),
-        clip_ids,
-        subjects,
-        tuple(classes),
-        left_out,
-    )
+
+
+def _short(source: Source) -> str:
+    return source.dataset.partition("/")[0]
+
+
+def _of(source: Source, sources: Sequence[Source], reason: str) -> str:
+    """The reason, with the data set's name if there are several."""
+    return f"{_short(source)}: {reason}" if len(sources) > 1 else reason
 
 
 def _label_names(info, label: str) -> list[str]:

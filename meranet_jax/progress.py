@@ -1,20 +1,33 @@
 """The bar that a user watches while a run trains."""
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from meranet_jax.splits import Job
 
-class EpochProgress:
-    """A bar over all epochs with loss, accuracy, speed and time left.
+
+class RunProgress:
+    """A bar over all folds and epochs with loss, accuracy, speed and time left.
 
     Where the output is no terminal (a log of a cluster's job), a line an epoch instead.
     """
 
-    def __init__(self, console: Console, epochs: int, epoch_steps: int):
+    def __init__(self, console: Console, epochs: int, *, steps: int, folds: int):
+        """Shows nothing yet.
+
+        Args:
+          console: where.
+          epochs: of each fold.
+          steps: of the whole run, those of folds side by side counted once.
+          folds: how many there are in all.
+        """
         self._console = console
         self._epochs = epochs
+        self._folds = folds
         self._bar = Progress(
-            TextColumn("epoch {task.fields[epoch]}"),
+            TextColumn("{task.fields[where]}"),
             BarColumn(),
             TextColumn("loss {task.fields[loss]}"),
             TextColumn("validation {task.fields[validation]}"),
@@ -25,30 +38,37 @@ class EpochProgress:
             speed_estimate_period=120,
         )
         self._task = self._bar.add_task(
-            "", total=epochs * epoch_steps, epoch="", loss="", validation="", speed=""
+            "", total=steps, where="", loss="", validation="", speed=""
         )
 
-    def step(self, epoch: int, means: dict[str, float]) -> None:
-        """A step is done; ``means`` are those of the epoch so far."""
+    def step(self, jobs: Sequence[Job], epoch: int, means: dict[str, float]) -> None:
+        """A step of some folds is done; ``means`` are those of the epoch so far."""
         self._bar.update(
             self._task,
             advance=1,
-            epoch=f"{epoch}/{self._epochs}",
+            where=f"{self._of(jobs)}epoch {epoch}/{self._epochs}",
             loss=f"{means['loss']:.3f}",
         )
 
-    def epoch(self, line: dict[str, float]) -> None:
-        """An epoch is done."""
+    def epoch(self, job: Job, line: dict[str, float]) -> None:
+        """An epoch of a fold is done."""
         accuracy = f"{line['validation_accuracy']:.3f}"
         speed = f"{line['clips_per_second']:.1f}"
         self._bar.update(self._task, validation=accuracy, speed=speed)
         if not self._console.is_terminal:
             self._console.print(
-                f"epoch {line['epoch']}/{self._epochs}  loss {line['train_loss']:.3f}  "
+                f"{self._of([job])}epoch {line['epoch']}/{self._epochs}  "
+                f"loss {line['train_loss']:.3f}  "
                 f"accuracy {line['train_accuracy']:.3f}  validation loss "
                 f"{line['validation_loss']:.3f} accuracy {accuracy}  {speed} clips/s",
                 soft_wrap=True,
             )
+
+    def _of(self, jobs: Sequence[Job]) -> str:
+        """Which folds, if there are several."""
+        if self._folds == 1:
+            return ""
+        return f"{', '.join(job.name for job in jobs)}: "
 
     def __enter__(self):
         self._bar.start()

@@ -1,161 +1,42 @@
-"""The train step, the prediction, and the loop around them.
+"""The step and the prediction on devices, and the loop around them; pmap lives here.
 
-``train_step`` is one pure function. Under ``pmap`` over the batch it is data parallel:
-batch statistics, gradients and metrics are averaged over the devices, so that a run
-on several computes what a run on one computes. Without an axis it trains by itself.
+One fold alone is trained by all devices together, each a share of every batch. Several
+folds are trained side by side, one a device and without communication, by the same
+step; where there are more folds than devices the same programs serve all of them.
 """
 
+import dataclasses
 import functools
 import time
 from collections.abc import Callable, Sequence
 
-import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from meranet_jax import data, protocols
+from meranet_jax import data
 from meranet_jax.checkpoint import Checkpoints
 from meranet_jax.config import TrainConfig, make_model
 from meranet_jax.errors import UserError
-from meranet_jax.model import MERANet
+from meranet_jax.step import TrainState, init_state, make_optimizer, train_step
 
 _AXIS = "batch"
+_FOLDS = "folds"
 
-
-@flax.struct.dataclass
-class TrainState:
-    """All that a step changes.
-
-    Attributes:
-      step: steps done, int32.
-      params: the network's parameters.
-      batch_stats: running means and variances of the batch normalisations.
-      opt_state: the optimiser's moments.
-      key: draws the flips, folded with the step; a key's data, since a typed key is
-        bound to a device wherever it is kept.
-    """
-
-    step: jax.Array
-    params: dict
-    batch_stats: dict
-    opt_state: optax.OptState
-    key: jax.Array
-
-
-def make_optimizer(
-    config: TrainConfig, steps: int
-) -> tuple[optax.GradientTransformation, optax.Schedule]:
-    """The optimiser of section 4.3 and its rate, cosine to 0 over ``steps`` updates.
-
-    ``adam_warmup`` is what the paper's reference [22] (Ma and Yarats) finds as good as
-    RAdam: Adam under a linear warm-up of 2 / (1 - beta2) steps, untuned.
-    """
-    cosine = optax.cosine_decay_schedule(config.learning_rate, steps)
-    if config.optimizer == "radam":
-        return optax.radam(cosine), cosine
-    beta2 = 0.999
-
-    def warmed_up(step):
-        return cosine(step) * jnp.minimum(1.0, (step + 1) * (1 - beta2) / 2)
-
-    return optax.adam(warmed_up, b2=beta2), warmed_up
-
-
-def init_state(
-    key: jax.Array,
-    *,
-    model: MERANet,
-    optimizer: optax.GradientTransformation,
-    clip_shape: Sequence[int],
-) -> TrainState:
-    """A state drawn from ``key`` for clips [T, H, W, 3]."""
-    init_key, flip_key = jax.random.split(key)
-    variables = model.init(init_key, jnp.zeros((1, *clip_shape)), train=False)
-    return TrainState(
-        step=jnp.zeros((), jnp.int32),
-        params=variables["params"],
-        batch_stats=variables["batch_stats"],
-        opt_state=optimizer.init(variables["params"]),
-        key=jax.random.key_data(flip_key),
-    )
-
-
-def train_step(
-    state: TrainState,
-    batch: dict[str, jax.Array],
-    *,
-    model: MERANet,
-    optimizer: optax.GradientTransformation,
-    flip: bool,
-) -> tuple[TrainState, dict[str, jax.Array]]:
-    """One update.
-
-    Args:
-      state: before it.
-      batch: ``clip`` uint8 [B, T, H, W, 3] and ``label`` int32 [B]; under an axis this
-        device's share of the batch.
-      model: its ``axis_name`` says whether and over which axis to average.
-      optimizer: as ``make_optimizer`` made it.
-      flip: whether to mirror clips at random.
-
-    Returns:
-      The state after it, and sums over the batch: ``loss``, ``correct``, ``clips``.
-    """
-    axis = model.axis_name
-    clips = data.normalise(batch["clip"])
-    if flip:
-        # Coins for the whole batch, of which a device takes its share: they hang on a
-        # clip's place in the batch and not on the number of devices.
-        shares = 1 if axis is None else jax.lax.axis_size(axis)
-        share = 0 if axis is None else jax.lax.axis_index(axis)
-        key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
-        coins = jax.random.bernoulli(key, shape=(shares, len(clips)))[share]
-        clips = data.flip(clips, coins)
-
-    def mean_loss(params):
-        logits, updated = model.apply(
-            {"params": params, "batch_stats": state.batch_stats},
-            clips,
-            train=True,
-            mutable=["batch_stats"],
-        )
-        losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])
-        return losses.mean(), (losses.sum(), logits, updated["batch_stats"])
-
-    gradient, (loss, logits, batch_stats) = jax.grad(mean_loss, has_aux=True)(
-        state.params
-    )
-    metrics = {
-        "loss": loss,
-        "correct": (logits.argmax(-1) == batch["label"]).sum(),
-        "clips": jnp.array(len(clips)),
-    }
-    if axis is not None:
-        # batch_stats are equal already: the model averages what they are made of.
-        gradient = jax.lax.pmean(gradient, axis)
-        metrics = jax.lax.psum(metrics, axis)
-    updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
-    state = state.replace(
-        step=state.step + 1,
-        params=optax.apply_updates(state.params, updates),
-        batch_stats=batch_stats,
-        opt_state=opt_state,
-    )
-    return state, metrics
+# Parameters and running statistics: what predicts.
+Weights = dict[str, dict]
 
 
 class Trainer:
-    """The step and the prediction, compiled for some devices, and their state.
+    """The step and the prediction, compiled once for some devices, and their states.
 
     Attributes:
-      state: on all devices; None before ``start`` or ``resume``.
-      state_shapes: the state's shapes and types.
-      schedule: the learning rate by step.
-      epoch_steps: updates of an epoch.
-      devices: what each batch is divided over.
+      lanes: how many folds it trains at a time: one, or as many as devices.
+      devices: what each batch is divided over, or the lanes are on.
+      state_shapes: shapes and types of one fold's state.
+      rate: the learning rate by step and number of steps.
     """
 
     def __init__(
@@ -163,206 +44,348 @@ class Trainer:
         config: TrainConfig,
         clip_shape: Sequence[int],
         *,
-        epoch_steps: int,
+        num_classes: int,
         devices: Sequence[jax.Device],
+        side_by_side: bool,
     ):
         """Compiles nothing yet.
 
         Args:
           config: the run's.
           clip_shape: [T, H, W, 3].
-          epoch_steps: updates of an epoch.
-          devices: to divide each batch over.
+          num_classes: told apart.
+          devices: to train on.
+          side_by_side: a fold on each, instead of one on all.
 
         Raises:
-          UserError: if the devices do not divide the batch.
+          UserError: if the devices do not divide the batch of a single fold.
         """
         self.batch_size = config.batch_size
-        self.epoch_steps = epoch_steps
         self.devices = devices
-        if self.batch_size % len(devices):
+        self.lanes = len(devices) if side_by_side else 1
+        self._side_by_side = side_by_side
+        if not side_by_side and self.batch_size % len(devices):
             raise UserError(
                 f"--batch_size={self.batch_size} cannot be divided over "
                 f"{len(devices)} devices. Choose another batch size, or fewer devices "
                 "with --devices."
             )
-        model = make_model(config, axis_name=_AXIS)
-        optimizer, self.schedule = make_optimizer(config, config.epochs * epoch_steps)
-        self._init = functools.partial(
-            init_state,
-            jax.random.key(config.seed),
-            model=make_model(config),
-            optimizer=optimizer,
-            clip_shape=clip_shape,
-        )
-        self.state_shapes = jax.eval_shape(self._init)
-        self.state = None
-        self._everywhere = NamedSharding(Mesh(devices, (_AXIS,)), PartitionSpec())
-        self._step = jax.pmap(
+        make = functools.partial(make_model, config, num_classes=num_classes)
+        model = make() if side_by_side else make(axis_name=_AXIS)
+        optimizer, self.rate = make_optimizer(config)
+        self._init = jax.jit(
             functools.partial(
-                train_step, model=model, optimizer=optimizer, flip=config.flip
-            ),
-            axis_name=_AXIS,
-            in_axes=(None, 0),
-            # Unchecked by JAX: right only because all that the step returns is
-            # averaged or summed over the axis.
-            out_axes=None,
-            devices=devices,
-            donate_argnums=(0,),
+                init_state, model=make(), optimizer=optimizer, clip_shape=clip_shape
+            )
+        )
+        self.state_shapes = jax.eval_shape(self._init, jax.random.key(0), 1)
+        self._states = None
+        step = functools.partial(
+            train_step,
+            model=model,
+            optimizer=optimizer,
+            rate=self.rate,
+            flip=config.flip,
         )
 
-        def logits(state, clips):
-            variables = {"params": state.params, "batch_stats": state.batch_stats}
-            return model.apply(variables, data.normalise(clips), train=False)
+        def lane_step(state, batch, active):
+            after, sums = step(state, batch)
+            # A fold that has fewer batches than those beside it stands still.
+            after = jax.tree.map(functools.partial(jnp.where, active), after, state)
+            return after, jax.tree.map(lambda n: jnp.where(active, n, 0), sums)
 
-        self._logits = jax.pmap(
-            logits, axis_name=_AXIS, in_axes=(None, 0), devices=devices
+        def logits(weights, clips):
+            return model.apply(weights, data.normalise(clips), train=False)
+
+        pmap = functools.partial(jax.pmap, devices=devices)
+        if side_by_side:
+            self._placed = NamedSharding(
+                Mesh(devices, (_FOLDS,)), PartitionSpec(_FOLDS)
+            )
+            # Nothing is averaged over this axis; it has a name because pmap takes
+            # states that were placed on an axis of another for new ones, and traces
+            # again.
+            self._step = pmap(lane_step, axis_name=_FOLDS, donate_argnums=(0,))
+            self._logits = pmap(logits, axis_name=_FOLDS)
+        else:
+            self._placed = NamedSharding(Mesh(devices, (_AXIS,)), PartitionSpec())
+            self._step = pmap(
+                lambda state, batch, active: step(state, batch),
+                axis_name=_AXIS,
+                in_axes=(None, 0, None),
+                # Unchecked by JAX: right only because all that the step returns is
+                # averaged or summed over the axis.
+                out_axes=None,
+                donate_argnums=(0,),
+            )
+            self._logits = pmap(logits, axis_name=_AXIS, in_axes=(None, 0))
+
+    def start(self, seeds: Sequence[int], total_steps: Sequence[int]) -> None:
+        """Draw a state for each lane from its seed; for ``total_steps`` updates."""
+        drawn = [
+            self._init(jax.random.key(seed), np.int32(steps))
+            for seed, steps in zip(seeds, total_steps, strict=True)
+        ]
+        self.resume([jax.device_get(state) for state in drawn])
+
+    def resume(self, states: Sequence[TrainState]) -> None:
+        """Go on from a state for each lane; lanes beyond them stand still."""
+        self._states = self._place(states)
+
+    def states(self) -> list[TrainState]:
+        """Each lane's state, on the host."""
+        states = jax.device_get(self._states)
+        if not self._side_by_side:
+            return [states]
+        return [
+            jax.tree.map(lambda leaf, lane=lane: leaf[lane], states)
+            for lane in range(self.lanes)
+        ]
+
+    def step(
+        self, clips: data.Clips, batches: Sequence[np.ndarray | None]
+    ) -> dict[str, jax.Array]:
+        """One update of each lane that has a batch.
+
+        Args:
+          clips: all clips.
+          batches: for each lane the indices [B] of its batch, or None to stand still.
+
+        Returns:
+          Sums over each lane's batch, still on the devices: [lanes], or of a single
+          fold on all devices [].
+        """
+        active = np.zeros(self.lanes, bool)
+        active[: len(batches)] = [batch is not None for batch in batches]
+        indices = self._fill(batches)
+        batch = {"clip": clips.clips[indices], "label": clips.labels[indices]}
+        self._states, sums = self._step(
+            self._states, jax.tree.map(self._divide, batch), active
         )
+        return sums
 
-    def start(self) -> None:
-        """Draw the state from the seed."""
-        self.resume(jax.jit(self._init)())
+    def predict(
+        self,
+        clips: data.Clips,
+        parts: Sequence[np.ndarray],
+        weights: Sequence[Weights] | None = None,
+    ) -> list[np.ndarray]:
+        """Logits of some clips by each lane.
 
-    def resume(self, state: TrainState) -> None:
-        """Go on from ``state``."""
-        # Placed once on all devices; else pmap would trace anew for its own placement.
-        self.state = jax.device_put(state, self._everywhere)
+        Args:
+          clips: all clips.
+          parts: for each lane the indices [N] of any number of clips.
+          weights: each lane's; those that are trained unless given.
 
-    def step(self, clips: np.ndarray, labels: np.ndarray) -> dict[str, jax.Array]:
-        """One update with a batch; returns its sums, still on the device."""
-        batch = {"clip": self._divide(clips), "label": self._divide(labels)}
-        self.state, metrics = self._step(self.state, batch)
-        return metrics
-
-    def predict(self, clips: np.ndarray) -> np.ndarray:
-        """Logits float32 [N, classes] for clips uint8 [N, T, H, W, 3], any number."""
+        Returns:
+          float32 [N, classes] for each lane.
+        """
+        if weights is None:
+            placed = weights_of(self._states)
+        else:
+            placed = self._place(weights)
         results = []
-        for start in range(0, len(clips), self.batch_size):
-            batch = clips[start : start + self.batch_size]
-            # The last batch is filled up, so that one compilation serves all.
-            full = np.resize(batch, (self.batch_size, *batch.shape[1:]))
-            logits = np.asarray(self._logits(self.state, self._divide(full)))
-            results.append(logits.reshape(self.batch_size, -1)[: len(batch)])
-        return np.concatenate(results)
+        for start in range(0, max(map(len, parts)), self.batch_size):
+            batches = [part[start : start + self.batch_size] for part in parts]
+            indices = self._fill(batches)
+            logits = self._logits(placed, self._divide(clips.clips[indices]))
+            logits = np.asarray(logits).reshape(self.lanes, self.batch_size, -1)
+            results.append(
+                [row[: len(b)] for row, b in zip(logits, batches, strict=False)]
+            )
+        return [np.concatenate(lane) for lane in zip(*results, strict=True)]
 
-    def probabilities(self, clips: np.ndarray) -> np.ndarray:
-        """As ``predict``, but float32 [N, classes] that add up to one."""
-        return np.asarray(jax.nn.softmax(self.predict(clips)))
+    def _fill(self, batches: Sequence[np.ndarray | None]) -> np.ndarray:
+        """int [lanes, B]; what lacks is filled up, so that one compilation serves."""
+        filled = np.zeros((self.lanes, self.batch_size), int)
+        for row, batch in zip(filled, batches, strict=False):
+            if batch is not None and len(batch):
+                row[:] = np.resize(batch, self.batch_size)
+        return filled
 
     def _divide(self, array: np.ndarray) -> np.ndarray:
-        """[B, ...] -> [devices, B / devices, ...]."""
-        return array.reshape(len(self.devices), -1, *array.shape[1:])
+        """[lanes, B, ...] -> [devices, clips of a device, ...]."""
+        return array.reshape(len(self.devices), -1, *array.shape[2:])
+
+    def _place(self, trees: Sequence):
+        """A tree for each lane, on the devices as pmap will want it.
+
+        Else it would trace anew for a placement of its own.
+        """
+        if self._side_by_side:
+            idle = [trees[-1]] * (self.lanes - len(trees))
+            tree = jax.tree.map(lambda *leaves: np.stack(leaves), *trees, *idle)
+        else:
+            (tree,) = trees
+        return jax.device_put(tree, self._placed)
 
 
-def make_trainer(
-    config: TrainConfig, clips: data.Clips, fold: protocols.Fold
-) -> Trainer:
+def weights_of(state: TrainState) -> Weights:
+    """What a state predicts with."""
+    return {"params": state.params, "batch_stats": state.batch_stats}
+
+
+def make_trainer(config: TrainConfig, clips: data.Clips, *, folds: int) -> Trainer:
     """The trainer of a run.
 
+    Args:
+      config: the run's.
+      clips: all clips.
+      folds: of the whole run, over all processes and seeds. A single one has all
+        devices; else each has one, however many are left to train, so that what comes
+        of a fold does not hang on that.
+
     Raises:
-      UserError: if there are fewer devices than asked for, they do not divide the
-        batch, or the training part does not fill one.
+      UserError: if there are fewer devices than asked for, or they do not divide the
+        batch.
     """
     devices = jax.local_devices()
     if config.devices is not None and config.devices > len(devices):
         raise UserError(
             f"--devices={config.devices}, but this machine has {len(devices)}."
         )
-    epoch_steps = len(fold.train) // config.batch_size
-    if epoch_steps == 0:
-        raise UserError(
-            f"The training part has {len(fold.train)} clips, less than a batch of "
-            f"{config.batch_size}. Choose a smaller --batch_size."
-        )
     return Trainer(
         config,
         clips.clips.shape[1:],
-        epoch_steps=epoch_steps,
-        devices=devices[: config.devices],
+        num_classes=len(clips.classes),
+        devices=devices[: config.devices][: folds if folds > 1 else None],
+        side_by_side=folds > 1,
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class Learner:
+    """A fold as training sees it: without its test part.
+
+    Attributes:
+      name: for messages.
+      seed: draws parameters, order and flips.
+      train: indices of the clips that train.
+      validation: of those that choose the checkpoint.
+      checkpoints: where states are kept.
+      on_epoch: called after each epoch with its line of metrics.
+    """
+
+    name: str
+    seed: int
+    train: np.ndarray
+    validation: np.ndarray
+    checkpoints: Checkpoints
+    on_epoch: Callable[[dict[str, float]], None]
+
+
+def epoch_steps(name: str, train: np.ndarray, batch_size: int) -> int:
+    """Updates of an epoch.
+
+    Raises:
+      UserError: if the training part, of the fold ``name``, does not fill a batch.
+    """
+    if len(train) < batch_size:
+        raise UserError(
+            f"The training part of {name} has {len(train)} clips, less than a batch of "
+            f"{batch_size}. Choose a smaller --batch_size."
+        )
+    return len(train) // batch_size
 
 
 def train(
     trainer: Trainer,
     config: TrainConfig,
     clips: data.Clips,
-    fold: protocols.Fold,
-    checkpoints: Checkpoints,
+    learners: Sequence[Learner],
     *,
     on_step: Callable[[int, dict[str, float]], None],
-    on_epoch: Callable[[dict[str, float]], None],
 ) -> None:
-    """Train for the configured epochs and keep the last and the best state.
-
-    The test part of ``fold`` is not looked at.
+    """Train folds side by side, from their seeds; keep the last and best states.
 
     Args:
-      trainer: holds the state that is trained.
+      trainer: has as many lanes or more.
       config: the run's.
-      clips: all clips.
-      fold: which of them train and which choose the checkpoint.
-      checkpoints: where states are kept.
-      on_step: called after each step with the epoch and the means so far.
-      on_epoch: called after each epoch with its line of metrics.
+      clips: all clips; those of test parts are not looked at.
+      learners: what is trained.
+      on_step: called after each step with the epoch and the means so far, over all.
 
     Raises:
-      UserError: if a loss is no longer finite; the state that gave it is not kept.
+      UserError: if a loss is no longer finite, the state that gave it is not kept; or a
+        training part does not fill a batch.
     """
+    steps = [epoch_steps(x.name, x.train, config.batch_size) for x in learners]
+    trainer.start([x.seed for x in learners], [config.epochs * n for n in steps])
     for epoch in range(1, config.epochs + 1):
         start = time.perf_counter()
-        order = data.epoch_order(fold.train, config.batch_size, config.seed, epoch)
-        sums = {"loss": 0.0, "correct": 0, "clips": 0}
-        for step, indices in enumerate(order):
-            result = trainer.step(clips.clips[indices], clips.labels[indices])
-            result = jax.device_get(result)
-            _check_finite(result["loss"], f"step {step + 1} of epoch {epoch}")
-            sums = {name: sums[name] + result[name].item() for name in sums}
-            on_step(epoch, _means(sums))
+        orders = [
+            data.epoch_order(x.train, config.batch_size, x.seed, epoch)
+            for x in learners
+        ]
+        sums = {name: np.zeros(len(learners)) for name in ("loss", "correct", "clips")}
+        for step in range(max(steps)):
+            batches = [order[step] if step < len(order) else None for order in orders]
+            result = jax.device_get(trainer.step(clips, batches))
+            for name in sums:
+                sums[name] += np.atleast_1d(result[name])[: len(learners)]
+            _check_finite(sums["loss"], learners, f"step {step + 1} of epoch {epoch}")
+            on_step(epoch, _means({name: n.sum() for name, n in sums.items()}))
         seconds = time.perf_counter() - start
 
-        logits = trainer.predict(clips.clips[fold.validation])
-        validation = _means(_evaluate(logits, clips.labels[fold.validation]))
-        _check_finite(validation["loss"], f"validation after epoch {epoch}")
-        training = _means(sums)
-        line = {
-            "epoch": epoch,
-            "step": epoch * len(order),
-            "learning_rate": float(trainer.schedule(epoch * len(order) - 1)),
-            "train_loss": training["loss"],
-            "train_accuracy": training["accuracy"],
-            "validation_loss": validation["loss"],
-            "validation_accuracy": validation["accuracy"],
-            "seconds": seconds,
-            "clips_per_second": sums["clips"] / seconds,
-        }
-        checkpoints.save(
-            epoch,
-            trainer.state,
-            {name: line[name] for name in ("validation_accuracy", "validation_loss")},
+        logits = trainer.predict(clips, [x.validation for x in learners])
+        validation = [
+            _means(_evaluate(lane, clips.labels[x.validation]))
+            for lane, x in zip(logits, learners, strict=True)
+        ]
+        _check_finite(
+            [v["loss"] for v in validation], learners, f"validation after epoch {epoch}"
         )
-        on_epoch(line)
+        states = trainer.states()
+        for lane, learner in enumerate(learners):
+            training = _means({name: n[lane] for name, n in sums.items()})
+            done = epoch * steps[lane]
+            line = {
+                "epoch": epoch,
+                "step": done,
+                "learning_rate": float(
+                    trainer.rate(done - 1, config.epochs * steps[lane])
+                ),
+                "train_loss": training["loss"],
+                "train_accuracy": training["accuracy"],
+                "validation_loss": validation[lane]["loss"],
+                "validation_accuracy": validation[lane]["accuracy"],
+                "seconds": seconds,
+                "clips_per_second": sums["clips"].sum() / seconds,
+            }
+            learner.checkpoints.save(
+                epoch,
+                states[lane],
+                {n: line[n] for n in ("validation_accuracy", "validation_loss")},
+            )
+            learner.on_epoch(line)
 
 
 def time_step(
-    trainer: Trainer, config: TrainConfig, clips: data.Clips, fold: protocols.Fold
+    trainer: Trainer, config: TrainConfig, clips: data.Clips, train: np.ndarray
 ) -> float:
-    """Seconds that a step takes here, without compilation; the state is left alone."""
-    state = jax.device_get(trainer.state)
-    order = data.epoch_order(fold.train, config.batch_size, config.seed, 1)[0]
+    """Seconds that a step of all lanes takes here, without compilation."""
+    trainer.start([config.seed] * trainer.lanes, [1] * trainer.lanes)
+    batches = [train[: config.batch_size]] * trainer.lanes
     for _ in range(2):  # the first compiles
         start = time.perf_counter()
-        jax.block_until_ready(trainer.step(clips.clips[order], clips.labels[order]))
+        jax.block_until_ready(trainer.step(clips, batches))
         seconds = time.perf_counter() - start
-    trainer.resume(state)
     return seconds
 
 
-def _check_finite(loss: float, where: str) -> None:
-    if not np.isfinite(loss):
-        raise UserError(
-            f"The loss became {loss} in {where}. A smaller --learning_rate may help; "
-            "the checkpoints of the epochs before, if any, are kept."
-        )
+def probabilities(logits: np.ndarray) -> np.ndarray:
+    """float32 [N, classes] that add up to one."""
+    return np.asarray(jax.nn.softmax(logits))
+
+
+def _check_finite(losses: Sequence[float], learners: Sequence[Learner], where: str):
+    for loss, learner in zip(losses, learners, strict=True):
+        if not np.isfinite(loss):
+            raise UserError(
+                f"The loss became {loss} in {where} of {learner.name}. A smaller "
+                "--learning_rate may help; the checkpoints of the epochs before, if "
+                "any, are kept."
+            )
 
 
 def _evaluate(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
@@ -376,6 +399,6 @@ def _evaluate(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
 
 def _means(sums: dict[str, float]) -> dict[str, float]:
     return {
-        "loss": sums["loss"] / sums["clips"],
-        "accuracy": sums["correct"] / sums["clips"],
+        "loss": float(sums["loss"] / sums["clips"]),
+        "accuracy": float(sums["correct"] / sums["clips"]),
     }

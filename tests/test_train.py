@@ -1,12 +1,8 @@
-"""The two programs as a user starts them, on a generated copy of CASME II."""
+"""train.py as a user starts it, on generated copies of the data sets."""
 
 import csv
 import json
-import os
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,19 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from tests.datasets import cas_me_2_tree, casme_tree
 from tests.datasets.casme2_tree import SOME, write_tree
-
-ROOT = Path(__file__).parents[1]
-SMALLEST = ("--preset=small", "--size=16", "--width=4", "--stage_sizes", "1", "1")
-
-
-def program(name, *arguments):
-    return subprocess.run(
-        [sys.executable, str(ROOT / name), *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env=os.environ | {"COLUMNS": "100", "TERM": "dumb"},
-    )
+from tests.programs import SMALLEST, program
 
 
 @pytest.fixture(scope="module")
@@ -63,33 +47,46 @@ def flags(folder):
 def test_a_run_can_be_understood_from_its_folder(folder):
     run = folder / "runs" / "first"
     assert {path.name for path in run.iterdir()} == {
+        ".lock",
         "config.json",
         "split.json",
-        "metrics.jsonl",
-        "events",
-        "checkpoints",
+        "folds",
         "predictions.csv",
         "report.json",
-        "curves.png",
-        "confusion.png",
+        "report.md",
+        *(
+            f"{picture}.{kind}"
+            for picture in ("confusion", "curves", "reliability", "spread", "subjects")
+            for kind in ("png", "svg")
+        ),
+    }
+    (fold,) = (run / "folds").iterdir()
+    assert {path.name for path in fold.iterdir()} == {
+        "metrics.jsonl",
+        "events",
+        "weights",
+        "fold.json",
+        "predictions.csv",
     }
     config = json.loads((run / "config.json").read_text())
     assert config["config"]["min_frames"] == 16  # the paper's recipe for CASME II
     assert config["config"]["epochs"] == 2
-    assert config["packages"]["jax"]
-    assert len(config["devices"]) == 2
+    (start,) = config["starts"]
+    assert start["packages"]["jax"]
+    assert len(start["devices"]) == 2
 
-    split = json.loads((run / "split.json").read_text())
+    (split,) = json.loads((run / "split.json").read_text())["seeds"]["0"]
+    assert split.pop("name") == "holdout"
     ids = [clip for part in split.values() for clip in part]
     assert len(set(ids)) == len(ids) == 44
     report = json.loads((run / "report.json").read_text())
     assert report["clips"] == len(split["test"]) == 11
-    assert np.sum(report["confusion"]) == 11
+    assert np.sum(report["pooled"]["confusion"]) == 11
 
-    text = (run / "metrics.jsonl").read_text()
+    text = (fold / "metrics.jsonl").read_text()
     lines = [json.loads(line) for line in text.splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2]
-    events = EventAccumulator(str(run / "events")).Reload()
+    events = EventAccumulator(str(fold / "events")).Reload()
     logged = [event.value for event in events.Scalars("validation_loss")]
     assert logged == pytest.approx([line["validation_loss"] for line in lines])
 
@@ -97,12 +94,20 @@ def test_a_run_can_be_understood_from_its_folder(folder):
         rows = list(csv.DictReader(file))
     assert [row["clip"] for row in rows] == split["test"]
     right = sum(row["truth"] == row["prediction"] for row in rows)
-    assert right == report["correct"]
+    assert right == report["pooled"]["correct"]
+    assert right / 11 == report["metrics"]["accuracy"]["mean"]
     for row in rows:
         chances = {k[2:]: float(v) for k, v in row.items() if k.startswith("p_")}
         assert sum(chances.values()) == pytest.approx(1)
         assert max(chances, key=chances.get) == row["prediction"]
         assert row["subject"] == row["clip"].split("/")[0]
+        assert (row["dataset"], row["seed"]) == ("casme2", "0")
+
+    words = (run / "report.md").read_text()
+    assert "not subject-disjoint" in words
+    assert f"| accuracy | {right / 11:.3f} |" in words
+    assert f"commit {start['commit']}" in words
+    assert "--epochs=2" in words
 
 
 def test_the_output_names_what_was_trained_and_how_many_clips_count(folder):
@@ -111,35 +116,14 @@ def test_the_output_names_what_was_trained_and_how_many_clips_count(folder):
     assert "left out: 10 clips (others, not among the classes)" in output
     assert "epoch 2/2" in output
     report = json.loads((folder / "runs" / "first" / "report.json").read_text())
-    assert f"({report['correct']} of 11 clips" in output
-
-
-def test_eval_computes_the_same_numbers(folder):
-    evaluated = program("eval.py", f"--run={folder / 'runs' / 'first'}")
-    assert evaluated.returncode == 0, evaluated.stderr
-    assert "Equal to" in evaluated.stdout
-    output = (folder / "stdout").read_text()
-    for line in evaluated.stdout.splitlines()[:-1]:
-        assert line in output
-
-
-def test_eval_notices_other_numbers(folder, tmp_path):
-    run = tmp_path / "run"
-    shutil.copytree(folder / "runs" / "first", run)
-    report = json.loads((run / "report.json").read_text())
-    report["accuracy"] = 1.0
-    (run / "report.json").write_text(json.dumps(report))
-    evaluated = program("eval.py", f"--run={run}")
-    assert evaluated.returncode == 1
-    assert "accuracy differ" in evaluated.stderr
-    assert "Traceback" not in evaluated.stderr
+    assert f"({report['pooled']['correct']} of 11 clips" in output
 
 
 def test_a_run_is_not_overwritten_unasked(folder, flags):
     before = (folder / "runs" / "first" / "report.json").read_bytes()
     refused = program("train.py", *flags, "--name=first", "--epochs=1")
     assert refused.returncode == 1
-    assert "There is a run in" in refused.stderr
+    assert "first with other settings: epochs 2, not 1. Choose" in refused.stderr
     assert "--overwrite" in refused.stderr
     assert (folder / "runs" / "first" / "report.json").read_bytes() == before
 
@@ -156,8 +140,19 @@ def test_overwriting_replaces_a_run_and_nothing_else(folder, flags, tmp_path):
     shutil.copytree(folder / "runs" / "first", tmp_path / "runs" / "again")
     replaced = program("train.py", *flags, "--name=again")
     assert replaced.returncode == 0, replaced.stderr
-    again = (tmp_path / "runs" / "again" / "metrics.jsonl").read_text()
-    assert len(again.splitlines()) == 1
+    (again,) = (tmp_path / "runs" / "again").glob("folds/*/metrics.jsonl")
+    assert len(again.read_text().splitlines()) == 1
+
+
+def test_a_finished_run_is_told_again_and_not_trained(folder, flags):
+    run = folder / "runs" / "first"
+    before = {path: path.stat().st_mtime_ns for path in run.glob("folds/*/*")}
+    again = program("train.py", *flags, "--name=first", "--epochs=2", "--devices=1")
+    assert again.returncode == 0, again.stderr
+    assert "All folds of" in again.stdout and "epoch 1/2" not in again.stdout
+    assert {path: path.stat().st_mtime_ns for path in run.glob("folds/*/*")} == before
+    numbers = (folder / "stdout").read_text().partition("Protocol: ")[2]
+    assert again.stdout.endswith(numbers)
 
 
 @pytest.mark.parametrize(
@@ -184,50 +179,27 @@ def test_the_other_data_sets_train_by_their_recipes(
     assert f"{clips} clips" in trained.stdout
     (run,) = (tmp_path / "runs").iterdir()
     config = json.loads((run / "config.json").read_text())["config"]
-    assert config["classes"] == classes.split()
+    assert config["classes"] == "paper"
     report = json.loads((run / "report.json").read_text())
+    assert list(report["data"]["classes"]) == classes.split()
     tested = clips * config["test_fraction"]
     assert report["clips"] == pytest.approx(tested, abs=2)
     if dataset == "casme":  # of at least 16 frames; a missing offset is estimated
         long = [
             row
             for row in casme_tree.ROWS
-            if row.emotion in config["classes"]
+            if row.emotion in classes.split()
             and (row.offset or 2 * row.apex - row.onset) - row.onset >= 15
         ]
         assert len(long) == clips
     if dataset == "cas_me_2":  # another label of the same records
-        labels = ["--label=estimated_emotion", "--classes", "negative", "others"]
+        labels = ["--label=estimated_emotion", "--classes=negative,others"]
         again = program("train.py", *flags, *labels, "--name=estimated")
         assert again.returncode == 0, again.stderr
         assert "40 clips" in again.stdout  # 21 negative, 19 others
     else:
         evaluated = program("eval.py", f"--run={run}")
         assert evaluated.returncode == 0 and "Equal to" in evaluated.stdout
-
-
-BROKEN = {
-    "no records named": ("config.json", '{"config": {}}', "not one that this version"),
-    "another network": ("config.json", None, "is none of cnn, mlp"),
-    "an empty report": ("report.json", "{}", "not one that this version"),
-    "a list as split": ("split.json", "[1]", "not one that this version"),
-    "half a report": ("report.json", '{"clips"', "cannot be read"),
-    "no predictions": ("predictions.csv", "", "is not of this test part"),
-}
-
-
-@pytest.mark.parametrize("case", BROKEN)
-def test_eval_of_a_broken_run_says_what_is_broken(folder, tmp_path, case):
-    name, text, message = BROKEN[case]
-    run = tmp_path / "run"
-    shutil.copytree(folder / "runs" / "first", run)
-    if text is None:
-        text = (run / name).read_text().replace('"shared": "cnn"', '"shared": "rnn"')
-    (run / name).write_text(text)
-    failed = program("eval.py", f"--run={run}")
-    assert failed.returncode == 1
-    assert message in failed.stderr
-    assert "Traceback" not in failed.stderr
 
 
 def test_damaged_records_are_named(folder, flags, tmp_path):
@@ -250,8 +222,18 @@ def test_damaged_records_are_named(folder, flags, tmp_path):
         (["--optimizer=sgd"], "adam_warmup"),
         (["--batch_size=6", "--devices=4"], "cannot be divided over 4 devices"),
         (["--batch_size=0"], "--batch_size=0 must be at least 1"),
-        (["--classes", "disgust", "sadness"], "sadness has 1 clips"),
-        (["--classes", "disgust", "joy"], "is never joy; it is disgust, fear"),
+        (["--classes=disgust,sadness"], "sadness has 1 clips"),
+        (["--classes=disgust,joy"], "no clip is joy; they are disgust, fear"),
+        (["--classes=disgust"], "name at least two different"),
+        (["--dataset=casme2,casme2"], "names one twice"),
+        (["--dataset=casme2,casme3"], "Did you mean casme?"),
+        (["--seeds=0"], "--seeds=0 is neither a count"),
+        (["--seeds=1,2", "--seed=3"], "drop one"),
+        (["--fold_shard=3/2"], "--fold_shard=3/2 is not PART/PARTS"),
+        (["--protocol=leave"], "holdout_subject"),
+        (["--protocol=kfold", "--folds=99"], "needs 99 subjects"),
+        (["--split=nowhere.json"], "--split=nowhere.json cannot be read"),
+        (["--leave_out=sub01/x"], "there is no clip sub01/x"),
         (["--size=50"], "casme2 is licensed"),  # no records of this size yet
         (["--label=joy"], "no such label; it has emotion"),
         (["--sampling=middle"], "apex"),
@@ -270,14 +252,3 @@ def test_bad_flags_get_one_message(folder, flags, arguments, message):
     assert message in text
     assert "Traceback" not in text
     assert sorted((folder / "runs").iterdir()) == runs
-
-
-@pytest.mark.parametrize(
-    ("run", "message"),
-    [("nowhere", "nowhere is not a folder"), (".", "has no config.json")],
-)
-def test_eval_wants_a_run(tmp_path, run, message):
-    failed = program("eval.py", f"--run={tmp_path / run}")
-    assert failed.returncode == 1
-    assert message in failed.stderr
-    assert "Traceback" not in failed.stderr

@@ -1,10 +1,8 @@
 import pytest
 
 from datasets.synthetic.synthetic_dataset_builder import Builder, SyntheticConfig
-from meranet_jax import data
 from meranet_jax.config import TrainConfig
-
-CLASSES = ("disgust", "happiness", "surprise")
+from tests.meranet_jax.loading import load
 
 
 @pytest.fixture(scope="session")
@@ -21,7 +19,7 @@ def records(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def clips(records):
-    return data.load(records, classes=CLASSES, min_frames=1, size=16)
+    return load(records)
 
 
 @pytest.fixture

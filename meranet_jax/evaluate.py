@@ -1,0 +1,107 @@
+"""A finished run's numbers anew, from its predictions and from its weights."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from meranet_jax import (
+    checkpoint,
+    data,
+    experiment,
+    predictions,
+    report,
+    runs,
+    splits,
+    training,
+)
+from meranet_jax.errors import UserError
+from meranet_jax.predictions import Predictions
+from meranet_jax.runs import Run
+
+
+def tested(run: Run) -> Predictions:
+    """The predictions of a finished run.
+
+    Raises:
+      UserError: if it is not finished, or they cannot be read.
+    """
+    runs.read_report(run.path)
+    return predictions.read(run.path / "predictions.csv")
+
+
+def check_report(run: Run) -> dict:
+    """The run's report, if it is what its predictions give.
+
+    Raises:
+      UserError: if it is not.
+    """
+    saved = runs.read_report(run.path)
+    made = runs.through_json(report.make(run, tested(run)))
+    differing = [name for name in made if made[name] != saved.get(name)]
+    if differing:
+        raise UserError(
+            f"{', '.join(differing)} in {run.path / 'report.json'} differ from what "
+            "predictions.csv gives. Was one of the files or the code changed?"
+        )
+    return made
+
+
+def check_predictions(run: Run, data_dir: str | None) -> float:
+    """Predict every test clip anew from the weights of its fold.
+
+    Args:
+      run: a finished one.
+      data_dir: where the records are now, if they were moved.
+
+    Returns:
+      How far a probability is at most from the one that was kept.
+
+    Raises:
+      UserError: if the records are not the run's, or a prediction is another.
+    """
+    folders = run.records
+    if data_dir is not None:  # <data_dir>/<name>/<configuration>/<version>
+        base = Path(data_dir).expanduser()
+        folders = [base.joinpath(*folder.parts[-3:]) for folder in folders]
+    clips = data.load(
+        [
+            data.Source(one.dataset, folder, one.min_frames, one.label)
+            for one, folder in zip(run.config.each_dataset(), folders, strict=True)
+        ],
+        choose=lambda emotions: run.classes,
+        size=run.config.size,
+        leave_out=run.config.left_out,
+    )
+    if clips.fingerprint() != run.facts["fingerprint"]:
+        raise UserError(
+            f"The records in {', '.join(map(str, folders))} are not those that "
+            f"{run.path} was trained on."
+        )
+    _, split = splits.from_json(run.split, clips, str(run.path / "split.json"))
+    # One device serves any machine; the run may have had more than there are here.
+    one = dataclasses.replace(run.config, devices=1)
+    jobs = splits.jobs(split)
+    trainer = training.make_trainer(one, clips, folds=len(jobs))
+    shapes = training.weights_of(trainer.state_shapes)
+    kept = predictions.read(run.path / "predictions.csv")
+    apart = 0.0
+    for job in jobs:
+        folder = run.path / "folds" / job.folder
+        weights = checkpoint.read_weights(folder / "weights", shapes)
+        (anew,) = experiment.predict(trainer, clips, [job], [weights])
+        of_fold = (kept.seeds == job.seed) & (kept.folds == job.fold.name)
+        saved = kept.where(of_fold)
+        if not np.array_equal(saved.clips, anew.clips):
+            raise UserError(
+                f"{run.path / 'predictions.csv'} is not of the test part of {job.name}."
+            )
+        apart = max(apart, float(abs(saved.probabilities - anew.probabilities).max()))
+        differing = saved.clips[saved.predicted != anew.predicted]
+        if len(differing):
+            raise UserError(
+                f"The weights of {job.name} predict another class of {differing[0]} "
+                f"than predictions.csv says ({len(differing)} of {len(saved)} clips). "
+                "Were the weights or the code changed, or is this another device?"
+            )
+    return apart

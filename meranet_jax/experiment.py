@@ -1,0 +1,172 @@
+"""A run from its folds to its predictions: each trained, tested once, kept."""
+
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+
+import jax
+import numpy as np
+
+from meranet_jax import figures, runs, training
+from meranet_jax.checkpoint import Checkpoints
+from meranet_jax.config import TrainConfig
+from meranet_jax.data import Clips
+from meranet_jax.predictions import Predictions
+from meranet_jax.runs import FoldFolder, RunFolder
+from meranet_jax.splits import Job
+from meranet_jax.training import Learner, Trainer
+
+# Seconds between two drawings of the curves of a run in progress.
+_REDRAW = 10
+
+# Called with the folds in training, the epoch and the means of its steps so far.
+OnStep = Callable[[Sequence[Job], int, dict[str, float]], None]
+# Called with a fold and the line of metrics of an epoch.
+OnEpoch = Callable[[Job, dict[str, float]], None]
+
+
+def shard_of(config: TrainConfig) -> tuple[int, int] | None:
+    """Which part of the folds is trained here, from 0, of how many; None for all.
+
+    What ``--fold_shard`` says; else, where several processes work together, by their
+    number.
+    """
+    if config.shard is None and jax.process_count() > 1:
+        return jax.process_index(), jax.process_count()
+    return config.shard
+
+
+def count_steps(config: TrainConfig, jobs: Sequence[Job], lanes: int) -> int:
+    """Steps that some folds take, those side by side counted once.
+
+    Raises:
+      UserError: if a training part does not fill a batch.
+    """
+    steps = [
+        training.epoch_steps(job.name, job.fold.train, config.batch_size)
+        for job in jobs
+    ]
+    longest = [max(steps[i : i + lanes]) for i in range(0, len(steps), lanes)]
+    return config.epochs * sum(longest)
+
+
+def run(
+    folder: RunFolder,
+    trainer: Trainer,
+    config: TrainConfig,
+    clips: Clips,
+    jobs: Sequence[Job],
+    *,
+    on_step: OnStep,
+    on_epoch: OnEpoch,
+) -> None:
+    """Train and test folds, as many at a time as the trainer has lanes.
+
+    Each that is finished is kept, whatever becomes of those after it.
+
+    Args:
+      folder: where.
+      trainer: is used for all.
+      config: the run's.
+      clips: all clips.
+      jobs: the folds that lack.
+      on_step: called after each step.
+      on_epoch: called after each epoch of each fold.
+
+    Raises:
+      UserError: if a fold cannot be trained or kept.
+    """
+    curves = _Curves(folder)
+    for first in range(0, len(jobs), trainer.lanes):
+        group = jobs[first : first + trainer.lanes]
+        with contextlib.ExitStack() as stack:
+            folders = [stack.enter_context(folder.fold(job)) for job in group]
+            _run_group(
+                trainer,
+                config,
+                clips,
+                group,
+                folders,
+                on_step=lambda epoch, means, group=group: on_step(group, epoch, means),
+                on_epoch=lambda job, line: (on_epoch(job, line), curves.redraw()),
+            )
+
+
+def _run_group(
+    trainer: Trainer,
+    config: TrainConfig,
+    clips: Clips,
+    group: Sequence[Job],
+    folders: Sequence[FoldFolder],
+    *,
+    on_step: Callable[[int, dict[str, float]], None],
+    on_epoch: OnEpoch,
+) -> None:
+    with contextlib.ExitStack() as stack:
+        learners = []
+        for job, folder in zip(group, folders, strict=True):
+
+            def log(line, job=job, folder=folder):
+                folder.log_epoch(line)
+                on_epoch(job, line)
+
+            learners.append(
+                Learner(
+                    name=job.name,
+                    seed=job.seed,
+                    train=job.fold.train,
+                    validation=job.fold.validation,
+                    checkpoints=stack.enter_context(Checkpoints(folder.checkpoints)),
+                    on_epoch=log,
+                )
+            )
+        training.train(trainer, config, clips, learners, on_step=on_step)
+        epochs = [learner.checkpoints.choose(config.select) for learner in learners]
+        weights = [
+            training.weights_of(
+                learner.checkpoints.restore(epoch, trainer.state_shapes)
+            )
+            for learner, epoch in zip(learners, epochs, strict=True)
+        ]
+    # The choices are made; now, and only now, the test parts are read.
+    tested = predict(trainer, clips, group, weights)
+    for folder, *what in zip(folders, weights, tested, epochs, strict=True):
+        folder.finish(*what)
+
+
+def predict(
+    trainer: Trainer,
+    clips: Clips,
+    group: Sequence[Job],
+    weights: Sequence[training.Weights],
+) -> list[Predictions]:
+    """What the weights of some folds, one a lane, predict of their test parts."""
+    parts = [job.fold.test for job in group]
+    logits = trainer.predict(clips, parts, weights)
+    return [
+        Predictions(
+            classes=tuple(clips.classes),
+            clips=np.array(clips.clip_ids)[part],
+            datasets=np.array(clips.datasets)[part],
+            subjects=np.array(clips.subjects)[part],
+            seeds=np.full(len(part), job.seed),
+            folds=np.full(len(part), job.fold.name),
+            truth=clips.labels[part],
+            probabilities=training.probabilities(lane),
+        )
+        for job, part, lane in zip(group, parts, logits, strict=True)
+    ]
+
+
+class _Curves:
+    """The picture of a run's learning curves, now and then drawn anew."""
+
+    def __init__(self, folder: RunFolder):
+        self._folder = folder
+        self._drawn = float("-inf")
+
+    def redraw(self) -> None:
+        if time.monotonic() - self._drawn > _REDRAW:
+            lines = runs.read_lines(self._folder.path)
+            figures.save(figures.curves(lines), self._folder.path / "curves.png")
+            self._drawn = time.monotonic()

@@ -1,0 +1,42 @@
+"""Records as the tests load them."""
+
+import numpy as np
+
+from meranet_jax import data
+
+CLASSES = ("disgust", "happiness", "surprise")
+
+
+def load(*sources, classes=CLASSES, size=16, **options):
+    """Clips of folders or sources, each of the named emotions a class."""
+    sources = [s if isinstance(s, data.Source) else source(s) for s in sources]
+    if not callable(classes):
+        classes = {name: (name,) for name in classes}
+        options["choose"] = lambda emotions: classes
+    else:
+        options["choose"] = classes
+    return data.load(sources, size=size, **options)
+
+
+def source(folder, name="synthetic", **options):
+    return data.Source(name, folder, **options)
+
+
+def clips_of(labels, subjects=None, frames=None):
+    """Clips with these labels, of these subjects; one pixel each unless given."""
+    labels = np.asarray(labels, np.int32)
+    ids = tuple(f"clip{index:03d}" for index in range(len(labels)))
+    names = "abcdef"[: labels.max() + 1]
+    if frames is None:
+        frames = np.arange(len(ids), dtype=np.uint32).view(np.uint8)
+        frames = frames.reshape(-1, 1, 1, 1, 4)
+    return data.Clips(
+        frames,
+        labels,
+        ids,
+        ids if subjects is None else tuple(subjects),
+        ("tiny",) * len(ids),
+        tuple(names[label] for label in labels),
+        {name: (name,) for name in names},
+        {},
+    )

@@ -1,0 +1,36 @@
+"""Whole runs, as train.py does them, on the tests' clips."""
+
+from pathlib import Path
+
+from meranet_jax import experiment, report, runs, splits, training
+
+
+def plan(config, clips):
+    """The folds of a run that are trained here, and how many there are in all."""
+    jobs = splits.jobs(splits.make(config, clips))
+    part, parts = experiment.shard_of(config) or (0, 1)
+    return jobs[part::parts], len(jobs)
+
+
+def run(config, clips, *, on_epoch=lambda job, line: None):
+    """Trains what lacks and, of a whole run, writes its report; returns its folder."""
+    here, folds = plan(config, clips)
+    path = runs.path_of(config, experiment.shard_of(config))
+    split = splits.make(config, clips)
+    trainer = training.make_trainer(config, clips, folds=folds)
+    with runs.RunFolder(path, config, clips, split, [Path("/records")]) as folder:
+        folder.log_start(trainer.devices)
+        missing = [job for job in here if not folder.is_finished(job, clips)]
+        experiment.run(
+            folder,
+            trainer,
+            config,
+            clips,
+            missing,
+            on_step=lambda jobs, epoch, means: None,
+            on_epoch=on_epoch,
+        )
+    if len(here) == folds:
+        read = runs.read(path)
+        report.write(read, report.read_predictions(read))
+    return path

@@ -1,0 +1,202 @@
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from meranet_jax import data, experiment, merge, predictions, runs, training
+from meranet_jax.checkpoint import read_weights
+from meranet_jax.errors import UserError
+from tests.meranet_jax.running import plan, run
+
+
+@pytest.fixture
+def loso(config):
+    """Four folds."""
+    return dataclasses.replace(config, protocol="loso", learning_rate=1e-2)
+
+
+@pytest.fixture(scope="module")
+def some(clips):
+    """Two subjects have four clips, two have nine: folds differ in their steps."""
+    kept = np.delete(np.arange(len(clips)), [0, 1, 2, 3, 4, 9, 10, 11, 12, 13])
+    return dataclasses.replace(
+        clips,
+        clips=clips.clips[kept],
+        labels=clips.labels[kept],
+        **{
+            name: tuple(np.array(getattr(clips, name))[kept].tolist())
+            for name in ("clip_ids", "subjects", "datasets", "emotions")
+        },
+    )
+
+
+def named(config, name, **changes):
+    return dataclasses.replace(config, name=name, **changes)
+
+
+def table(path):
+    return (path / "predictions.csv").read_bytes()
+
+
+def lines(path):
+    found = runs.read_lines(path)
+    kept = {"step", "learning_rate", "train_loss", "validation_loss"}
+    return {
+        fold: [{name: line[name] for name in kept} for line in rows]
+        for fold, rows in found.items()
+    }
+
+
+def test_folds_come_out_alike_however_they_are_spread(loso, some):
+    """Bit by bit, in any number of lanes, also where the last group is not full."""
+    one = run(named(loso, "one", devices=1, seeds="2"), some)
+    steps = {len(job.fold.train) // 8 for job in plan(loso, some)[0]}
+    assert len(steps) > 1  # so a lane stands still while another trains
+    for devices in (3, 4):
+        several = run(named(loso, f"n{devices}", devices=devices, seeds="2"), some)
+        assert table(several) == table(one)
+        assert lines(several) == lines(one)
+    tested = predictions.read(one / "predictions.csv")
+    assert len(tested) == 2 * len(some)
+    assert set(tested.clips[tested.seeds == 1]) == set(some.clip_ids)
+
+
+def test_a_fold_beside_others_is_the_fold_alone(loso, some):
+    """What stands in other lanes does not matter, a plain jitted step is the same."""
+    job = plan(loso, some)[0][0]
+    path = run(named(loso, "beside", devices=4), some)
+    alone = run(named(loso, "alone", devices=4, fold_shard="1/4"), some)
+    assert lines(path)[job.folder] == lines(alone)[job.folder]
+    assert table(alone / "folds" / job.folder) == table(path / "folds" / job.folder)
+
+
+def test_one_compilation_serves_all_folds(loso, some, monkeypatch):
+    traced = []
+    normalise = data.normalise
+    monkeypatch.setattr(
+        data, "normalise", lambda clips: traced.append(clips.shape) or normalise(clips)
+    )
+    run(named(loso, "counted", devices=1, seeds="2"), some)
+    # Once in the step, once in the prediction, for eight folds of two lengths.
+    assert traced == [(8, 8, 16, 16, 3)] * 2
+
+
+def test_a_run_goes_on_with_the_folds_that_lack(loso, some):
+    whole = run(named(loso, "whole", devices=1), some)
+    broken = named(loso, "broken", devices=1)
+    trained = []
+
+    def interrupt(job, line):
+        trained.append(job.fold.name)
+        if job.number == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(broken, some, on_epoch=interrupt)
+    assert trained == ["s01", "s01", "s02", "s02", "s03"]
+    trained.clear()
+    path = run(broken, some, on_epoch=lambda job, line: trained.append(job.fold.name))
+    assert trained == ["s03", "s03", "s04", "s04"]
+    assert table(path) == table(whole)
+    assert lines(path) == lines(whole)
+    ours, theirs = (json.loads((p / "report.json").read_text()) for p in (path, whole))
+    assert ours == theirs
+    assert len(json.loads((path / "config.json").read_text())["starts"]) == 2
+    trained.clear()
+    run(broken, some, on_epoch=lambda job, line: trained.append(job.fold.name))
+    assert trained == []
+
+
+def test_parts_are_pooled_to_the_whole(loso, some, tmp_path):
+    whole = run(named(loso, "whole"), some)
+    parts = [run(named(loso, "part", fold_shard=f"{n}/3"), some) for n in (1, 2, 3)]
+    assert not (parts[0] / "report.json").exists()
+    read = [runs.read(part) for part in parts]
+    with pytest.raises(UserError, match="1 of 4 folds are not finished: s02"):
+        merge.merge([read[0], read[2]], tmp_path / "pooled")
+    assert not (tmp_path / "pooled").exists()
+    merged = merge.merge(read, tmp_path / "pooled")
+    assert table(tmp_path / "pooled") == table(whole)
+    assert merged == json.loads((whole / "report.json").read_text())
+    with pytest.raises(UserError, match="something in .*pooled already"):
+        merge.merge(read, tmp_path / "pooled")
+
+
+def test_runs_of_other_seeds_are_pooled(loso, some, tmp_path):
+    both = run(named(loso, "both", seeds="3,5"), some)
+    single = [run(named(loso, f"seed{s}", seed=s), some) for s in (5, 3)]
+    merge.merge([runs.read(path) for path in single], tmp_path / "pooled")
+    assert table(tmp_path / "pooled") == table(both)
+    assert runs.read(tmp_path / "pooled").config.all_seeds == (3, 5)
+
+
+def test_what_does_not_belong_together_is_not_pooled(loso, some, clips, tmp_path):
+    config = dataclasses.replace(loso, epochs=1)
+    first = runs.read(run(named(config, "a", fold_shard="1/2"), some))
+    for name, other, of in (
+        ("epochs .1; 2.", named(loso, "b", fold_shard="2/2"), some),
+        ("the clips themselves", named(config, "c", fold_shard="2/2"), clips),
+    ):
+        second = runs.read(run(other, of))
+        with pytest.raises(UserError, match=f"not parts of one run.*{name}"):
+            merge.merge([first, second], tmp_path / "pooled")
+    again = runs.read(run(named(config, "d", fold_shard="1/2"), some))
+    (folder, *_) = sorted(again.path.glob("folds/*"))
+    text = (folder / "predictions.csv").read_text()
+    (folder / "predictions.csv").write_text(text.replace("0.3", "0.30001"))
+    with pytest.raises(UserError, match="seed 0 was trained twice"):
+        merge.merge([first, again], tmp_path / "pooled")
+
+
+def test_processes_that_work_together_share_the_folds(loso, some, monkeypatch):
+    monkeypatch.setattr(jax, "process_count", lambda: 3)
+    monkeypatch.setattr(jax, "process_index", lambda: 1)
+    assert experiment.shard_of(loso) == (1, 3)
+    here, _ = plan(loso, some)
+    assert [job.fold.name for job in here] == ["s02"]
+    given = dataclasses.replace(loso, fold_shard="1/2")
+    assert experiment.shard_of(given) == (0, 2)
+
+
+@pytest.mark.parametrize("select", ["best_val", "last"])
+def test_the_tested_checkpoint_is_the_one_that_was_asked_for(config, some, select):
+    config = dataclasses.replace(config, select=select, epochs=4, seed=2)
+    path = run(config, some)
+    (fold,) = runs.read_lines(path)
+    ranks = [
+        (line["validation_accuracy"], -line["validation_loss"])
+        for line in runs.read_lines(path)[fold]
+    ]
+    best = 1 + ranks.index(max(ranks))
+    assert best < 4  # so the two are not the same
+    epoch = json.loads((path / "folds" / fold / "fold.json").read_text())["epoch"]
+    assert epoch == (best if select == "best_val" else 4)
+    # And the weights that were kept are those that predicted.
+    trainer = training.make_trainer(config, some, folds=1)
+    weights = read_weights(
+        path / "folds" / fold / "weights", training.weights_of(trainer.state_shapes)
+    )
+    tested = predictions.read(path / "predictions.csv")
+    indices = np.array([some.clip_ids.index(clip) for clip in tested.clips])
+    (logits,) = trainer.predict(some, [indices], [weights])
+    np.testing.assert_array_equal(training.probabilities(logits), tested.probabilities)
+    assert not (path / "folds" / fold / "checkpoints").exists()
+
+
+def test_no_fold_looks_at_its_test_part_before_the_choice(loso, some):
+    seen = run(named(loso, "seen"), some)
+    for job in plan(loso, some)[0]:
+        frames = some.clips.copy()
+        frames[job.fold.test] //= 2
+        blind = dataclasses.replace(some, clips=frames)
+        only = named(loso, "blind", fold_shard=f"{job.number + 1}/4")
+        unseen = run(only, blind)
+        assert lines(unseen)[job.folder] == lines(seen)[job.folder]
+        folder = f"folds/{job.folder}"
+        ours, theirs = (
+            json.loads((path / folder / "fold.json").read_text())["epoch"]
+            for path in (seen, unseen)
+        )
+        assert ours == theirs

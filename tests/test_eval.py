@@ -1,0 +1,261 @@
+"""eval.py as a user starts it."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from tests.datasets import casme2_tree, casme_tree
+from tests.programs import SMALLEST, program, started
+
+LOSO = ("--protocol=loso", "--epochs=1", "--classes=megc3", "--batch_size=2")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A copy of CASME II, its records, and two runs over the same three folds."""
+    folder = tmp_path_factory.mktemp("runs")
+    casme2_tree.write_tree(folder / "copy", rows=casme2_tree.SOME)
+    for name, *flags in (("first",), ("second", "--no-attention", "--seed=1")):
+        trained = program(
+            "train.py",
+            "--dataset=casme2",
+            f"--manual_dir={folder / 'copy'}",
+            f"--data_dir={folder / 'data'}",
+            f"--runs_dir={folder / 'runs'}",
+            f"--name={name}",
+            "--protocol=kfold",
+            "--folds=3",
+            "--epochs=1",
+            *([f"--split={folder / 'runs/first/split.json'}"] if flags else []),
+            *flags,
+            *SMALLEST,
+        )
+        assert trained.returncode == 0, trained.stderr
+        (folder / name).write_text(trained.stdout)
+    return folder
+
+
+@pytest.fixture
+def copied(folder, tmp_path):
+    """A run that may be spoilt."""
+    shutil.copytree(folder / "runs" / "first", tmp_path / "run")
+    return tmp_path / "run"
+
+
+def failing(*arguments):
+    failed = program("eval.py", *arguments)
+    assert failed.returncode == 1
+    assert "Traceback" not in failed.stderr
+    return failed.stderr
+
+
+def test_the_same_numbers_come_out_again(folder):
+    evaluated = program("eval.py", f"--run={folder / 'runs' / 'first'}")
+    assert evaluated.returncode == 0, evaluated.stderr
+    *numbers, last = evaluated.stdout.splitlines()
+    assert last.startswith("Equal to") and "each clip has the same class" in last
+    assert "UF1" in evaluated.stdout
+    for line in numbers:
+        assert line in (folder / "first").read_text()
+
+
+def test_records_may_have_moved(folder, copied, tmp_path):
+    shutil.copytree(folder / "data", tmp_path / "data")
+    config = json.loads((copied / "config.json").read_text())
+    elsewhere = ["/nowhere/" + "/".join(config["records"][0].split("/")[-3:])]
+    (copied / "config.json").write_text(json.dumps(config | {"records": elsewhere}))
+    assert "No prepared records in /nowhere" in failing(f"--run={copied}")
+    found = program("eval.py", f"--run={copied}", f"--data_dir={tmp_path / 'data'}")
+    assert found.returncode == 0, found.stderr
+
+
+def test_other_numbers_are_noticed(copied):
+    report = json.loads((copied / "report.json").read_text())
+    report["metrics"]["uf1"]["mean"] = 1.0
+    (copied / "report.json").write_text(json.dumps(report))
+    assert "metrics in" in failing(f"--run={copied}")
+
+
+def test_other_weights_are_noticed(folder, copied):
+    """Those of one fold in place of another's."""
+    one, other, _ = sorted((copied / "folds").iterdir())
+    shutil.rmtree(one / "weights")
+    shutil.copytree(other / "weights", one / "weights")
+    evaluated = program("eval.py", f"--run={copied}")
+    # So short a training may predict the same classes; the distance then tells.
+    if evaluated.returncode:
+        assert "predict another class" in evaluated.stderr
+    else:
+        apart = evaluated.stdout.partition("further than ")[2].split()[0]
+        assert float(apart) > 1e-4
+
+
+def _spoil(name, change):
+    def spoil(run):
+        path = run / name if "*" not in name else next(run.glob(name))
+        path.write_text(change(path.read_text()))
+
+    return spoil
+
+
+def _without(name):
+    def spoil(run):
+        path = next(run.glob(name))
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    return spoil
+
+
+BROKEN = {
+    "no config": (_without("config.json"), "has no config.json"),
+    "no records named": (
+        _spoil("config.json", lambda text: '{"config": {}}'),
+        "not one that this version writes",
+    ),
+    "an unknown setting": (
+        _spoil("config.json", lambda text: text.replace('"cnn"', '"rnn"')),
+        "--shared=rnn is none of cnn, mlp",
+    ),
+    "a list as split": (_spoil("split.json", lambda text: "[1]"), "not one that this"),
+    "half a split": (_spoil("split.json", lambda t: t[:-200]), "not one that this"),
+    "an empty report": (_spoil("report.json", lambda text: "{}"), "report.json differ"),
+    "half a report": (_spoil("report.json", lambda text: text[:40]), "cannot be read"),
+    "no report": (_without("report.json"), "not all of its folds are finished"),
+    "no predictions": (_spoil("predictions.csv", lambda text: ""), "cannot be read"),
+    "a prediction less": (
+        _spoil("predictions.csv", lambda text: "\n".join(text.split("\n")[:-2]) + "\n"),
+        "differ from what predictions.csv gives",
+    ),
+    "no weights": (_without("folds/*/weights"), "No weights in"),
+    "other records": (
+        lambda run: [
+            _spoil(name, lambda text: text.replace('print": "', 'print": "f'))(run)
+            for name in ("config.json", "report.json")
+        ],
+        "are not those that",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_of_a_broken_run_it_is_said_what_is_broken(copied, case):
+    spoil, message = BROKEN[case]
+    spoil(copied)
+    assert message in failing(f"--run={copied}")
+
+
+def test_two_runs_are_compared(folder):
+    runs = [folder / "runs" / name for name in ("first", "second")]
+    compared = program("eval.py", "--compare", *runs)
+    assert compared.returncode == 0, compared.stderr
+    assert "The same 44 test clips" in compared.stdout
+    assert "MERANet" in compared.stdout and "3D ResNet" in compared.stdout
+    means = [
+        json.loads((run / "report.json").read_text())["metrics"]["uf1"]["mean"]
+        for run in runs
+    ]
+    assert f"A {means[0]:.3f}  B {means[1]:.3f}" in compared.stdout
+    assert f"{means[0] - means[1]:+.3f}" in compared.stdout
+    assert "p = " in compared.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "Give one of --run=RUN, --compare A B, --merge PART PART ..."),
+        (["--run=a", "--compare", "a", "b"], "Give one of"),
+        (["--run=nowhere"], "nowhere is not a folder"),
+        (["--run=."], "has no config.json: it is not a run's folder"),
+        (["--compare", "nowhere", "."], "nowhere is not a folder"),
+        (["--merge", "nowhere"], "nowhere is not a folder"),
+    ],
+)
+def test_bad_arguments_get_one_message(arguments, message):
+    assert message in failing(*arguments)
+
+
+def test_loso_is_killed_and_goes_on_and_its_parts_are_pooled(folder):
+    """SIGKILL in the middle; then two shards; all three give the same numbers."""
+    flags = [
+        "--dataset=casme2",
+        f"--data_dir={folder / 'data'}",
+        f"--runs_dir={folder / 'loso'}",
+        "--devices=1",
+        *SMALLEST,
+        *LOSO,
+    ]
+    whole = program("train.py", *flags, "--name=whole")
+    assert whole.returncode == 0, whole.stderr
+
+    killed = started("train.py", *flags, "--name=killed")
+    epochs = 0
+    for line in killed.stdout:
+        epochs += "epoch 1/1" in line
+        if epochs == 2:
+            killed.kill()
+            break
+    assert killed.wait() == -9
+    killed.stdout.close()
+    assert not (folder / "loso" / "killed" / "report.json").exists()
+    finished = list((folder / "loso" / "killed").glob("folds/*/predictions.csv"))
+    assert finished
+    before = [path.stat().st_mtime_ns for path in finished]
+    resumed = program("train.py", *flags, "--name=killed")
+    assert resumed.returncode == 0, resumed.stderr
+    assert "of them are finished already" in resumed.stdout
+    assert [path.stat().st_mtime_ns for path in finished] == before
+
+    for shard in ("1/2", "2/2"):
+        part = program("train.py", *flags, "--name=parts", f"--fold_shard={shard}")
+        assert part.returncode == 0, part.stderr
+        assert "pool them with python eval.py --merge" in part.stdout
+    parts = sorted((folder / "loso").glob("parts-shard*"))
+    merged = program("eval.py", "--merge", *parts)
+    assert merged.returncode == 0, merged.stderr
+
+    numbers = whole.stdout.partition("Protocol: ")[2].partition("\nReport:")[0]
+    assert "leave one subject out" in numbers
+    for other in (resumed, merged):
+        assert numbers in other.stdout
+    tables = {
+        (folder / "loso" / name / "predictions.csv").read_bytes()
+        for name in ("whole", "killed", "parts")
+    }
+    assert len(tables) == 1
+
+
+def test_several_data_sets_are_one(tmp_path):
+    casme2_tree.write_tree(tmp_path / "two", rows=casme2_tree.SOME)
+    casme_tree.write_tree(tmp_path / "one", layout="cropped")
+    trained = program(
+        "train.py",
+        "--dataset=casme,casme2,synthetic",
+        f"--manual_dir=casme={tmp_path / 'one'},casme2={tmp_path / 'two'}",
+        f"--data_dir={tmp_path / 'data'}",
+        f"--runs_dir={tmp_path / 'runs'}",
+        "--protocol=kfold",
+        "--folds=2",
+        "--epochs=1",
+        *SMALLEST,
+        "--size=20",  # records of this size are drawn and read faster
+    )
+    assert trained.returncode == 0, trained.stderr
+    (run,) = (tmp_path / "runs").iterdir()
+    report = json.loads((run / "report.json").read_text())
+    assert list(report["data"]["classes"]) == ["negative", "positive", "surprise"]
+    assert set(report["by_dataset"]) == {"casme", "casme2", "synthetic"}
+    assert report["by_dataset"]["synthetic"]["clips"] == 576
+    pooled = np.array(report["pooled"]["confusion"])
+    apart = [
+        np.array(one["pooled"]["confusion"]) for one in report["by_dataset"].values()
+    ]
+    np.testing.assert_array_equal(sum(apart), pooled)
+    # Subject 1 of each is another person, and may stand on another side.
+    (first, second) = json.loads((run / "split.json").read_text())["seeds"]["0"]
+    whose = [{c.rpartition("/")[0] for c in fold["test"]} for fold in (first, second)]
+    assert not whose[0] & whose[1]
+    assert {"casme/sub01", "casme2/sub01", "synthetic/s01"} <= whose[0] | whose[1]
+    evaluated = program("eval.py", f"--run={run}")
+    assert evaluated.returncode == 0, evaluated.stderr
