@@ -218,7 +218,7 @@ def to_markdown(run: Run, report: dict) -> str:
     lines += ["", "## How to repeat it", ""]
     for start in run.starts:
         lines += [
-            f"- {start['date']}: `{shlex.join(map(str, start['command'][1:]))}`",
+            f"- {start['date']}: `python {shlex.join(start['command'][1:])}`",
             f"  commit {start['commit'] or 'unknown'}, Python {start['python']}, "
             + ", ".join(f"{n} {v}" for n, v in start["packages"].items())
             + f", on {len(start['devices'])} x {start['device_kind']}",
