@@ -87,8 +87,9 @@ def main(config: TrainConfig, console: Console) -> None:
     )
     split = splits.make(config, clips)
     jobs = splits.jobs(split)
-    here = jobs if shard is None else jobs[shard[0] :: shard[1]]
+    here = experiment.here(jobs, shard)
     trainer = training.make_trainer(config, clips, folds=len(jobs))
+    experiment.count_steps(config, here, trainer.lanes)  # or says what is too small
     records = [source.folder for source in sources]
     with runs.RunFolder(path, config, clips, split, records) as folder:
         missing = [job for job in here if not folder.is_finished(job, clips)]
@@ -115,8 +116,8 @@ def main(config: TrainConfig, console: Console) -> None:
             console.print(f"All folds of {path} are finished already.\n")
         if shard is not None:
             console.print(
-                f"Part {config.fold_shard} is finished. When all are, pool them with "
-                f"python eval.py --merge {path.parent}/{config.run_name}-shard*"
+                f"Part {shard[0] + 1} of {shard[1]} is finished. When all are, pool "
+                f"them: python eval.py --merge {path.parent}/{config.run_name}-shard*"
             )
             return
         run = runs.read(path)
@@ -134,8 +135,8 @@ if __name__ == "__main__":
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         print(
-            "interrupted; finished folds are kept, the same command goes on with the "
-            "others",
+            "interrupted; finished folds are kept, and the same command, without "
+            "--overwrite, goes on with the others",
             file=sys.stderr,
         )
         sys.exit(130)

@@ -11,6 +11,7 @@ from meranet_jax import figures, runs, training
 from meranet_jax.checkpoint import Checkpoints
 from meranet_jax.config import TrainConfig
 from meranet_jax.data import Clips
+from meranet_jax.errors import UserError
 from meranet_jax.predictions import Predictions
 from meranet_jax.runs import FoldFolder, RunFolder
 from meranet_jax.splits import Job
@@ -34,6 +35,23 @@ def shard_of(config: TrainConfig) -> tuple[int, int] | None:
     if config.shard is None and jax.process_count() > 1:
         return jax.process_index(), jax.process_count()
     return config.shard
+
+
+def here(jobs: Sequence[Job], shard: tuple[int, int] | None) -> Sequence[Job]:
+    """The folds that are trained here, of all.
+
+    Raises:
+      UserError: if none is left for this part.
+    """
+    if shard is None:
+        return jobs
+    part, parts = shard
+    if part >= len(jobs):
+        raise UserError(
+            f"There is nothing to do for part {part + 1} of {parts}: the run has "
+            f"{len(jobs)} folds."
+        )
+    return jobs[part::parts]
 
 
 def count_steps(config: TrainConfig, jobs: Sequence[Job], lanes: int) -> int:

@@ -108,6 +108,14 @@ class RunFolder:
             raise UserError(
                 f"Another process is training the run in {path}."
             ) from error
+        try:
+            self._begin(config, clips, split, records)
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def _begin(self, config, clips, split, records):
+        path = self.path
         if config.overwrite:
             for child in path.iterdir():
                 if child.is_dir():

@@ -144,6 +144,9 @@ def from_json(text: str, clips: Clips, where: str) -> tuple[protocols.Protocol, 
             raise ValueError("it has no fold")
         if not all(len(p) for job in jobs(split) for p in job.fold.parts.values()):
             raise ValueError("a part is empty")
+        for folds in split.values():
+            if len({fold.name for fold in folds}) < len(folds):
+                raise ValueError("two folds have one name")
         protocol = str(read["protocol"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
@@ -183,15 +186,12 @@ def _check_fold(job: Job, clips: Clips, pairs, protocol: protocols.Protocol) -> 
     part_of: dict[int, str] = {}
     for part, indices in job.fold.parts.items():
         for index in indices.tolist():
-            other = part_of.setdefault(index, part)
-            if other != part or (indices == index).sum() > 1:
+            if index in part_of:
                 raise UserError(
                     f"Leak ({job.name}): the clip {clips.clip_ids[index]} stands in "
-                    f"{other} and {part}."
-                    if other != part
-                    else f"The clip {clips.clip_ids[index]} stands twice in {part} "
-                    f"({job.name})."
+                    f"{part_of[index]} and in {part}."
                 )
+            part_of[index] = part
     if protocols.is_subject_disjoint(protocol):
         first: dict[str, int] = {}
         for index, part in part_of.items():
@@ -199,7 +199,7 @@ def _check_fold(job: Job, clips: Clips, pairs, protocol: protocols.Protocol) -> 
             if part_of[other] != part:
                 raise UserError(
                     f"Leak ({job.name}): the subject {clips.subjects[index]} stands in "
-                    f"{part_of[other]} ({clips.clip_ids[other]}) and {part} "
+                    f"{part_of[other]} ({clips.clip_ids[other]}) and in {part} "
                     f"({clips.clip_ids[index]}); --protocol={protocol} keeps subjects "
                     "apart."
                 )

@@ -210,7 +210,7 @@ def test_loso_is_killed_and_goes_on_and_its_parts_are_pooled(folder):
     for shard in ("1/2", "2/2"):
         part = program("train.py", *flags, "--name=parts", f"--fold_shard={shard}")
         assert part.returncode == 0, part.stderr
-        assert "pool them with python eval.py --merge" in part.stdout
+        assert "pool them: python eval.py --merge" in part.stdout
     parts = sorted((folder / "loso").glob("parts-shard*"))
     merged = program("eval.py", "--merge", *parts)
     assert merged.returncode == 0, merged.stderr

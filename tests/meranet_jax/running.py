@@ -8,8 +8,7 @@ from meranet_jax import experiment, report, runs, splits, training
 def plan(config, clips):
     """The folds of a run that are trained here, and how many there are in all."""
     jobs = splits.jobs(splits.make(config, clips))
-    part, parts = experiment.shard_of(config) or (0, 1)
-    return jobs[part::parts], len(jobs)
+    return experiment.here(jobs, experiment.shard_of(config)), len(jobs)
 
 
 def run(config, clips, *, on_epoch=lambda job, line: None):

@@ -120,13 +120,19 @@ def test_an_empty_part_is_refused(tmp_path):
         make(protocol="loso", split=path)
 
 
+def test_folds_of_one_name_are_refused(tmp_path):
+    path = write(tmp_path, {0: [fold(), fold(test=(15,))]})
+    with pytest.raises(UserError, match="two folds have one name"):
+        make(protocol="loso", split=path)
+
+
 def test_a_clip_in_two_parts_is_a_leak():
-    with pytest.raises(UserError, match="clip012 stands in train and test"):
+    with pytest.raises(UserError, match="clip012 stands in train and in test"):
         check(train=(0, 1, 12), protocol="holdout")
 
 
 def test_a_clip_twice_in_a_part_is_refused():
-    with pytest.raises(UserError, match="clip012 stands twice in test"):
+    with pytest.raises(UserError, match="clip012 stands in test and in test"):
         check(test=(12, 12), protocol="holdout")
 
 
@@ -141,8 +147,11 @@ def test_a_clip_tested_in_two_folds_is_refused():
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        ({"train": (0, 1, 15)}, r"s2 .* train \(clip015\) and test \(clip012\)"),
-        ({"validation": (6, 3)}, r"s0 .* train \(clip000\) and validation \(clip003\)"),
+        ({"train": (0, 1, 15)}, r"s2 .* train \(clip015\) and in test \(clip012\)"),
+        (
+            {"validation": (6, 3)},
+            r"s0 .* train \(clip000\) and in validation \(clip003\)",
+        ),
     ],
 )
 def test_a_subject_on_both_sides_is_a_leak(protocol, parts, message):

@@ -1,0 +1,100 @@
+import dataclasses
+
+import pytest
+
+from meranet_jax.config import TrainConfig, default_config
+from meranet_jax.errors import UserError
+
+
+def test_the_papers_recipe_of_each_data_set():
+    found = {
+        name: default_config(name, "paper")
+        for name in ("casme", "casme2", "cas_me_2", "synthetic/hard")
+    }
+    assert {name: c.window for name, c in found.items()} == {
+        "casme": 32,
+        "casme2": 32,
+        "cas_me_2": 16,
+        "synthetic/hard": 32,
+    }
+    assert [c.min_frames for c in found.values()] == [16, 16, 1, 1]
+    assert [c.test_fraction for c in found.values()] == [0.25, 0.25, 0.2, 0.25]
+    assert all(c.classes == "paper" and c.paper_classes for c in found.values())
+    for config in found.values():
+        assert config.each_dataset() == [config]
+
+
+def test_of_several_data_sets_each_keeps_its_own():
+    config = default_config("casme,cas_me_2,synthetic", "small")
+    assert config.classes == "megc3" and config.paper_classes is None
+    alone = config.each_dataset()
+    assert [one.dataset for one in alone] == ["casme", "cas_me_2", "synthetic"]
+    assert [one.window for one in alone] == [32, 16, 32]
+    assert [one.min_frames for one in alone] == [16, 1, 1]
+    given = dataclasses.replace(config, window=20, min_frames=2)
+    assert {(one.window, one.min_frames) for one in given.each_dataset()} == {(20, 2)}
+
+
+def test_data_sets_with_the_same_classes_in_the_paper_keep_them():
+    config = default_config("synthetic,casme2", "paper")
+    assert config.classes == "paper"
+    assert config.paper_classes == ("disgust", "happiness", "surprise")
+
+
+def test_what_differs_between_data_sets_is_said_of_each():
+    config = dataclasses.replace(
+        default_config("casme2,cas_me_2", "paper"),
+        manual_dir="cas_me_2=/a=b,casme2=/c",
+        label="cas_me_2=estimated_emotion",
+        expressions="cas_me_2=both",
+    )
+    casme2, cas_me_2 = config.each_dataset()
+    assert (casme2.manual_dir, cas_me_2.manual_dir) == ("/c", "/a=b")
+    assert (casme2.label, cas_me_2.label) == ("emotion", "estimated_emotion")
+    assert (casme2.expressions, cas_me_2.expressions) == (None, "both")
+    assert "expressions" in cas_me_2.record_options()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"manual_dir": "/copies"}, {"release": "casme3=RAW"}, {"label": "casme2="}],
+)
+def test_what_is_said_of_no_data_set_is_refused(changes):
+    (field,) = changes
+    with pytest.raises(UserError, match=f"--{field}=casme2=...,cas_me_2=...; those"):
+        dataclasses.replace(default_config("casme2,cas_me_2", "paper"), **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "seeds"),
+    [
+        ({}, (0,)),
+        ({"seed": 4}, (4,)),
+        ({"seeds": "3"}, (0, 1, 2)),
+        ({"seeds": "3", "seed": 4}, (4, 5, 6)),
+        ({"seeds": "9,2"}, (9, 2)),
+    ],
+)
+def test_seeds(changes, seeds):
+    assert TrainConfig(**changes).all_seeds == seeds
+
+
+@pytest.mark.parametrize(
+    "text", ["0", "-2", "a", "", "1,", "1,1", "1,-1", "1.5", "2000", "1,99999999999"]
+)
+def test_seeds_that_are_none(text):
+    with pytest.raises(UserError, match=f"--seeds={text}"):
+        TrainConfig(seeds=text)
+
+
+@pytest.mark.parametrize("text", ["0/2", "3/2", "1", "1/", "a/b", "-1/2", "1/2/3"])
+def test_shards_that_are_none(text):
+    with pytest.raises(UserError, match=f"--fold_shard={text} is not PART/PARTS"):
+        TrainConfig(fold_shard=text)
+    assert TrainConfig(fold_shard="2/8").shard == (1, 8)
+
+
+def test_a_data_set_twice_is_refused():
+    """The faces of synthetic and of synthetic/hard are the same."""
+    with pytest.raises(UserError, match="names one twice"):
+        default_config("synthetic,synthetic/hard", "small")
