@@ -16,7 +16,7 @@ demo: $(VENV)/.installed
 		--name=demo --overwrite $(FLAGS)
 	$(RUN) eval.py --run=runs/demo
 	@echo
-	@echo "Pictures: runs/demo/curves.png  runs/demo/confusion.png"
+	@echo "Report and pictures: runs/demo/report.md"
 
 test: $(VENV)/.installed-parity
 	$(RUN) -m pytest $(FLAGS)
