@@ -75,7 +75,7 @@ def describe(report: dict) -> str:
     lines += [f"{NAMES[name]}: {_number(report, name)}" for name in NAMES]
     width = max(map(len, report["pooled"]["by_class"]))
     for name, row in report["pooled"]["by_class"].items():
-        lines.append(f"  {name:{width}}  {_of_class(row)}")
+        lines.append(f"  {name:{width}}  {_of_class(row, report['seeds'])}")
     for name, part in report.get("by_dataset", {}).items():
         numbers = ", ".join(
             f"{NAMES[n].partition(' ')[0]} {part['metrics'][n]['mean']:.3f}"
@@ -130,10 +130,11 @@ def _number(report: dict, name: str) -> str:
     return text
 
 
-def _of_class(row: dict) -> str:
+def _of_class(row: dict, seeds: list[int]) -> str:
     recall = "no clip" if row["recall"] is None else f"recall {row['recall']:.3f}"
     f1 = "" if row["f1"] is None else f", F1 {row['f1']:.3f}"
-    return f"{recall}{f1} ({row['clips']} tested)"
+    over = f" over {len(seeds)} seeds" if len(seeds) > 1 else ""
+    return f"{recall}{f1} ({row['clips']} tested{over})"
 
 
 _DEFINITIONS = """\
@@ -143,7 +144,8 @@ the recall, TP / N. Macro F1 also counts a class that is only predicted; weighte
 weighs classes by their clips; micro F1 would be the accuracy. Expected calibration
 error: 15 bins of equal width. Intervals are at 95 %: Wilson's takes clips for
 independent; the others are percentiles of a bootstrap that draws whole subjects, since
-clips of one subject are alike."""
+clips of one subject are alike. They hold what other subjects would change, not what
+other seeds would: for that there is the standard deviation over seeds (sd)."""
 
 
 def to_markdown(run: Run, report: dict) -> str:
@@ -161,13 +163,9 @@ def to_markdown(run: Run, report: dict) -> str:
         "|---|---|---|" + ("---|---|" if _several(report) else ""),
     ]
     lines += [_row(report, name) for name in NAMES]
-    lines += [
-        "",
-        _DEFINITIONS,
-        "",
-        "| class | clips | recall | F1 |",
-        "|---|---|---|---|",
-    ]
+    over = f", {len(report['seeds'])} seeds" if _several(report) else ""
+    lines += ["", _DEFINITIONS, ""]
+    lines += [f"| class | tested{over} | recall | F1 |", "|---|---|---|---|"]
     for name, row in report["pooled"]["by_class"].items():
         lines.append(
             f"| {name} | {row['clips']} | {_share(row['recall'])} "
