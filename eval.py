@@ -29,12 +29,16 @@ def main(
       merge: the folders of parts of a run (--fold_shard), or of runs of other seeds; to
         be pooled in a folder beside them.
       data_dir: with --run: where the records are now, if they were moved.
-      name: with --merge: of the folder. Default: the parts' without -shard.
+      name: with --merge: of the folder. Default: that of the shards, without -shard.
     """
     console = Console(markup=False, highlight=False, soft_wrap=True)
     given = [bool(run), bool(compare), bool(merge)]
     if sum(given) != 1:
         raise UserError("Give one of --run=RUN, --compare A B, --merge PART PART ...")
+    if data_dir is not None and not run:
+        raise UserError("--data_dir goes with --run.")
+    if name is not None and not merge:
+        raise UserError("--name goes with --merge.")
     if run:
         _evaluate(_read(run), data_dir, console)
     elif compare:
@@ -64,7 +68,7 @@ def _compare(first: runs.Run, second: runs.Run, console: Console) -> None:
 
 
 def _merge(parts: list[runs.Run], name: str | None, console: Console) -> None:
-    path = parts[0].path.parent / (name or parts[0].config.run_name)
+    path = merge.path_of(parts, name)
     console.print(words.describe(merge.merge(parts, path)))
     console.print(f"\nReport: {path / 'report.md'}")
 

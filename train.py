@@ -60,8 +60,7 @@ def parse(arguments: list[str]) -> TrainConfig:
 
 def main(config: TrainConfig, console: Console) -> None:
     """Prepare what is missing, train, test once, and say what came of it."""
-    shard = experiment.shard_of(config)
-    path = runs.path_of(config, shard)
+    path = runs.path_of(config)
     runs.check_free(config, path)  # before the work, not after it
     sources = [
         data.Source(
@@ -87,7 +86,7 @@ def main(config: TrainConfig, console: Console) -> None:
     )
     split = splits.make(config, clips)
     jobs = splits.jobs(split)
-    here = experiment.here(jobs, shard)
+    here = experiment.here(jobs, config.shard)
     trainer = training.make_trainer(config, clips, folds=len(jobs))
     experiment.count_steps(config, here, trainer.lanes)  # or says what is too small
     records = [source.folder for source in sources]
@@ -114,9 +113,9 @@ def main(config: TrainConfig, console: Console) -> None:
                 )
         else:
             console.print(f"All folds of {path} are finished already.\n")
-        if shard is not None:
+        if config.shard is not None:
             console.print(
-                f"Part {shard[0] + 1} of {shard[1]} is finished. When all are, pool "
+                f"Part {config.fold_shard} is finished. When all are, pool "
                 f"them: python eval.py --merge {path.parent}/{config.run_name}-shard*"
             )
             return
@@ -135,8 +134,8 @@ if __name__ == "__main__":
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         print(
-            "interrupted; finished folds are kept, and the same command, without "
-            "--overwrite, goes on with the others",
+            "interrupted; folds that are finished are kept, and the same command, "
+            "without --overwrite, goes on with the others",
             file=sys.stderr,
         )
         sys.exit(130)

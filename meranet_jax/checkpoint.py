@@ -3,16 +3,14 @@
 import contextlib
 import shutil
 from pathlib import Path
-from typing import Literal
 
 import absl.logging
 import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
+from meranet_jax.config import Select
 from meranet_jax.errors import UserError
-
-Select = Literal["best_val", "last"]
 
 
 class Checkpoints:
@@ -108,7 +106,10 @@ def save_weights(folder: Path, weights) -> None:
     weights = jax.device_get(weights)
     folder.parent.mkdir(parents=True, exist_ok=True)
     _check_space(folder.parent, weights, "the weights")
-    with _writing(folder), ocp.StandardCheckpointer() as checkpointer:
+    with (
+        _writing(folder),
+        ocp.StandardCheckpointer() as checkpointer,
+    ):
         checkpointer.save(folder.absolute(), weights, force=True)
 
 
@@ -120,7 +121,10 @@ def read_weights(folder: Path, shapes):
     """
     if not folder.is_dir():
         raise UserError(f"No weights in {folder}; train the run first.")
-    with _reading(folder, "the weights"), ocp.StandardCheckpointer() as checkpointer:
+    with (
+        _reading(folder, "the weights"),
+        ocp.StandardCheckpointer() as checkpointer,
+    ):
         weights = checkpointer.restore(folder.absolute(), shapes)
     _check_shapes(weights, shapes, folder)
     return weights

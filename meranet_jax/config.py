@@ -9,6 +9,8 @@ from meranet_jax.errors import UserError
 from meranet_jax.model import MERANet, Shortcut
 
 Preset = Literal["paper", "small"]
+Protocol = Literal["holdout", "holdout_subject", "kfold", "loso"]
+Select = Literal["best_val", "last"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +75,7 @@ class TrainConfig:
     leave_out: str | None = None
     """Clips to leave out, by id, with commas between."""
 
-    protocol: Literal["holdout", "holdout_subject", "kfold", "loso"] = "holdout"
+    protocol: Protocol = "holdout"
     """holdout: the paper's, subjects may stand on both sides. holdout_subject: none
     does. kfold: --folds parts of whole subjects, each once the test. loso: each subject
     once."""
@@ -85,7 +87,7 @@ class TrainConfig:
     """Share of the rest that chooses the checkpoint."""
     split: str | None = None
     """A split.json of another run, to divide the clips as there."""
-    select: Literal["best_val", "last"] = "best_val"
+    select: Select = "best_val"
     """The checkpoint that is tested: the best on the validation part, or the last."""
     seed: int = 0
     """Draws the split, the parameters, the order and the flips."""
@@ -159,10 +161,8 @@ class TrainConfig:
             raise UserError(
                 f"--stage_sizes {self.stage_sizes}: each stage needs a block."
             )
-        if self.name is not None and (
-            self.name in ("", ".", "..") or "/" in self.name or "\\" in self.name
-        ):
-            raise UserError(f"--name={self.name!r} must be a plain folder name.")
+        if self.name is not None:
+            check_name(self.name)
 
         names = [name.partition("/")[0] for name in self.datasets]
         if len(set(names)) < len(names):  # their subjects would be the same persons
@@ -295,6 +295,12 @@ class TrainConfig:
             f"seed{'-'.join(map(str, seeds[:3]))}",
         ]
         return self.name or "-".join(parts)
+
+
+def check_name(name: str) -> None:
+    """Raises UserError unless it can name a folder beside others."""
+    if name in ("", ".", "..") or "/" in name or "\\" in name:
+        raise UserError(f"--name={name!r} must be a plain folder name.")
 
 
 # Height and width of records; the paper's.

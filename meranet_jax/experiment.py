@@ -4,7 +4,6 @@ import contextlib
 import time
 from collections.abc import Callable, Sequence
 
-import jax
 import numpy as np
 
 from meranet_jax import figures, runs, training
@@ -24,17 +23,6 @@ _REDRAW = 10
 OnStep = Callable[[Sequence[Job], int, dict[str, float]], None]
 # Called with a fold and the line of metrics of an epoch.
 OnEpoch = Callable[[Job, dict[str, float]], None]
-
-
-def shard_of(config: TrainConfig) -> tuple[int, int] | None:
-    """Which part of the folds is trained here, from 0, of how many; None for all.
-
-    What ``--fold_shard`` says; else, where several processes work together, by their
-    number.
-    """
-    if config.shard is None and jax.process_count() > 1:
-        return jax.process_index(), jax.process_count()
-    return config.shard
 
 
 def here(jobs: Sequence[Job], shard: tuple[int, int] | None) -> Sequence[Job]:
@@ -158,9 +146,19 @@ def predict(
     group: Sequence[Job],
     weights: Sequence[training.Weights],
 ) -> list[Predictions]:
-    """What the weights of some folds, one a lane, predict of their test parts."""
+    """What the weights of some folds, one a lane, predict of their test parts.
+
+    Raises:
+      UserError: if an output is not finite.
+    """
     parts = [job.fold.test for job in group]
     logits = trainer.predict(clips, parts, weights)
+    for job, part, lane in zip(group, parts, logits, strict=True):
+        if not (finite := np.isfinite(lane).all(-1)).all():
+            raise UserError(
+                f"The network's output for {clips.clip_ids[part[finite.argmin()]]} "
+                f"({job.name}) is not finite. A smaller --learning_rate may help."
+            )
     return [
         Predictions(
             classes=tuple(clips.classes),

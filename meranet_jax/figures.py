@@ -135,11 +135,7 @@ def subjects(predictions: Predictions) -> Figure:
       predictions: N. A clip that several seeds predict counts once for each, and then
         there is no interval: those predictions are not independent.
     """
-    names = predictions.subjects  # [N]
-    if len(set(predictions.datasets)) > 1:  # where one name may mean two people
-        pairs = zip(predictions.datasets, names, strict=True)
-        names = [s if s.startswith(f"{d}/") else f"{d}/{s}" for d, s in pairs]
-    names, subject = np.unique(names, return_inverse=True)  # [S], [N]
+    names, subject = np.unique(predictions.subjects, return_inverse=True)  # [S], [N]
     clips = np.bincount(subject)  # [S]
     right = np.bincount(subject[predictions.right], minlength=len(names))  # [S]
     rows, one_seed = range(len(names)), len(set(predictions.seeds)) == 1

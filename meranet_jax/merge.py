@@ -3,15 +3,31 @@
 import dataclasses
 import os
 import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from meranet_jax import predictions, report, runs
+from meranet_jax.config import check_name
 from meranet_jax.errors import UserError
 from meranet_jax.runs import Run
 
 # Settings in which parts of one run may differ.
 _APART = (*runs.ELSEWHERE, "fold_shard", "seed", "seeds")
+
+
+def path_of(parts: Sequence[Run], name: str | None) -> Path:
+    """Where the pooled run goes: beside the first of its parts.
+
+    Raises:
+      UserError: if it needs a name, or has one that is none.
+    """
+    if name is None:
+        if len({part.config.run_name for part in parts}) > 1:
+            raise UserError("These are runs of several names; give the pooled --name.")
+        name = parts[0].config.run_name
+    check_name(name)
+    return parts[0].path.parent / name
 
 
 def merge(parts: Sequence[Run], path: Path) -> dict:
@@ -35,18 +51,16 @@ def merge(parts: Sequence[Run], path: Path) -> dict:
     for part in parts[1:]:
         _check_alike(parts[0], part)
     splits = _merge_splits(parts)
-    found = {}
+    found, predicted = {}, {}
     for part in parts:
-        for seed, number, name in part.folds:
-            folder = part.fold_path(seed, number)
-            if folder is None:
-                continue
-            other = found.setdefault((seed, number), folder)
+        for key, (folder, tested) in part.finished().items():
+            other = found.setdefault(key, folder)
             if other != folder and _bytes(other) != _bytes(folder):
                 raise UserError(
-                    f"Fold {name} of seed {seed} was trained twice, with other "
+                    f"A fold of seed {key[0]} was trained twice, with other "
                     f"predictions: {other}, {folder}. Leave one run out."
                 )
+            predicted.setdefault(key, tested)
     wanted = [
         (int(seed), number, fold["name"])
         for seed, folds in splits["seeds"].items()
@@ -61,8 +75,8 @@ def merge(parts: Sequence[Run], path: Path) -> dict:
             "train them: the same train.py command goes on with what is missing."
         )
 
-    building = path.with_name(f".{path.name}.part")
-    shutil.rmtree(building, ignore_errors=True)
+    tested = predictions.concatenate(predicted[seed, n] for seed, n, _ in wanted)
+    building = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:
         for folder in found.values():
             shutil.copytree(
@@ -85,12 +99,8 @@ def merge(parts: Sequence[Run], path: Path) -> dict:
             },
         )
         runs.write_json(building / "split.json", splits)
-        run = runs.read(building)
-        tested = predictions.concatenate(
-            predictions.read(run.fold_path(seed, number) / "predictions.csv")
-            for seed, number, _ in wanted
-        )
-        results = report.write(run, tested)
+        results = report.write(runs.read(building), tested)
+        building.chmod(0o755)  # as if it had not been a temporary one
         os.replace(building, path)
     except BaseException:
         shutil.rmtree(building, ignore_errors=True)

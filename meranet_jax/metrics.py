@@ -12,6 +12,8 @@ from scipy import stats
 # Replicates of the bootstrap; its two ends then move by a few thousandths from draw to
 # draw, less than a clip is worth in any data set of this field.
 _REPLICATES = 5000
+# Those of which percentiles still say something.
+_LEAST = 200
 
 
 def confusion_matrix(
@@ -132,7 +134,8 @@ def bootstrap_interval(
         over what is left of the middle axes.
 
     Returns:
-      [low, high]; None if there is but one subject, of whom nothing can be drawn.
+      [low, high]; None if there is but one subject, of whom nothing can be drawn, or
+      if nearly every draw lacks a class.
 
     Raises:
       ValueError: if there is no clip.
@@ -174,12 +177,16 @@ def _percentiles(
     rng = np.random.default_rng(0)
     drawn = rng.multinomial(subjects, [1 / subjects] * subjects, size=_REPLICATES)
     sums = np.einsum("rs,s...->r...", drawn, confusions, optimize=True)
-    # Where each seed has its own test part, none of a draw's subjects may be in it.
-    there = sums.any((-2, -1))
+    # A class that few subjects show may be missing from a draw, whose UF1 and UAR would
+    # be averages over fewer classes: another statistic. Such draws do not count.
+    classes = confusions.sum(0).any(-1)  # [..., C]
+    there = (sums.any(-1) == classes).all(-1) & classes.any(-1)
     values = statistic(np.where(there[..., None, None], sums, 1))
     there = there.reshape(*values.shape, -1).all(-1)
     values = np.where(there, values, 0).reshape(_REPLICATES, -1).sum(-1)
     count = there.reshape(_REPLICATES, -1).sum(-1)
+    if (count > 0).sum() < _LEAST:
+        return None
     values = values[count > 0] / count[count > 0]
     low, high = np.percentile(values, [2.5, 97.5])
     return [float(low), float(high)]

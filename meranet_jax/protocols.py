@@ -1,14 +1,12 @@
 """Which clips train, which choose the checkpoint, which are the test."""
 
 import dataclasses
-from typing import Literal
 
 import numpy as np
 
+from meranet_jax.config import Protocol
 from meranet_jax.data import Clips
 from meranet_jax.errors import UserError
-
-Protocol = Literal["holdout", "holdout_subject", "kfold", "loso"]
 
 # Orders in which subjects are offered to a part; the one that comes closest to the
 # share of each class that is wanted is taken.

@@ -3,6 +3,7 @@
 import numpy as np
 
 from meranet_jax import figures, metrics, predictions, runs, words
+from meranet_jax.errors import UserError
 from meranet_jax.predictions import Predictions
 from meranet_jax.runs import Run
 
@@ -15,6 +16,7 @@ def make(run: Run, tested: Predictions) -> dict:
     """
     report = {
         "protocol": run.config.protocol,
+        "split": run.config.split,
         "select": run.config.select,
         "datasets": list(run.config.datasets),
         "seeds": sorted(set(tested.seeds.tolist())),
@@ -67,10 +69,21 @@ def summarise(tested: Predictions) -> dict:
         "clips": len(set(tested.clips.tolist())),
         "subjects": len(set(tested.subjects.tolist())),
         "metrics": summary,
+        "by_class": {name: _of_class(by_seed, name) for name in tested.classes},
         "pooled": metrics.scores(_confusion(tested), tested.classes),
         "calibration": metrics.calibration(tested.probabilities, tested.truth),
         "by_seed": by_seed,
     }
+
+
+def _of_class(by_seed: list[dict], name: str) -> dict:
+    """A class's tested clips over all seeds, and the means of its recall and F1."""
+    rows = [seed["by_class"][name] for seed in by_seed]
+    means = {}
+    for number in ("recall", "f1"):
+        known = [row[number] for row in rows if row[number] is not None]
+        means[number] = float(np.mean(known)) if known else None
+    return {"clips": sum(row["clips"] for row in rows)} | means
 
 
 def confusions(tested: Predictions) -> np.ndarray:
@@ -113,7 +126,9 @@ def write(run: Run, tested: Predictions) -> dict:
         predictions.write(tested, part)
     pooled = report["pooled"]
     seeds = len(report["seeds"])
-    title = f"{report['clips']} test clips" + (f", {seeds} seeds" if seeds > 1 else "")
+    title = f"{report['clips']} test clips"
+    if seeds > 1:
+        title = f"{len(tested)} predictions of {title}, {seeds} seeds"
     pictures = {
         "confusion": figures.confusion(
             np.array(pooled["confusion"]), tested.classes, title
@@ -133,12 +148,13 @@ def write(run: Run, tested: Predictions) -> dict:
 
 
 def read_predictions(run: Run) -> Predictions:
-    """Those of all folds that are finished.
+    """Those of all folds of a run, which are finished.
 
     Raises:
-      UserError: if a file cannot be read, or none is there.
+      UserError: if one is not.
     """
-    paths = [run.fold_path(seed, number) for seed, number, _ in run.folds]
-    return predictions.concatenate(
-        predictions.read(path / "predictions.csv") for path in paths if path is not None
-    )
+    finished = run.finished()
+    for seed, number, name in run.folds:
+        if (seed, number) not in finished:
+            raise UserError(f"Fold {name} of seed {seed} in {run.path} is not whole.")
+    return predictions.concatenate(tested for _, tested in finished.values())

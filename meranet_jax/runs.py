@@ -34,15 +34,29 @@ from meranet_jax.training import Weights
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
-# Settings on which no result hangs, so that a run may go on with others.
-ELSEWHERE = ("manual_dir", "data_dir", "runs_dir", "name", "overwrite", "devices")
+# Settings on which no result hangs, so that a run may go on with others. What --split
+# and --classes name is compared itself, and not the names of their files.
+ELSEWHERE = (
+    "manual_dir",
+    "data_dir",
+    "runs_dir",
+    "name",
+    "overwrite",
+    "devices",
+    "split",
+    "classes",
+)
+
+# What a run's folder holds before there is a config.json.
+_FIRST = {".lock", "split.json", ".split.json.part", ".config.json.part"}
 
 
-def path_of(config: TrainConfig, shard: tuple[int, int] | None) -> Path:
+def path_of(config: TrainConfig) -> Path:
     """Where a run's folder is; each part of a run that is divided has its own."""
     name = config.run_name
-    if shard is not None:
-        name += f"-shard{shard[0] + 1}of{shard[1]}"
+    if config.shard is not None:
+        part, parts = config.shard
+        name += f"-shard{part + 1}of{parts}"
     return Path(config.runs_dir).expanduser() / name
 
 
@@ -50,6 +64,8 @@ def check_free(config: TrainConfig, path: Path) -> None:
     """Raises UserError if there is something that is not this run and must not go."""
     if not path.exists():
         return
+    if {child.name for child in path.iterdir()} <= _FIRST:
+        return  # of a start that was killed before it had written anything else
     try:
         saved = json.loads((path / "config.json").read_text())
         is_run = {"config", "records"} <= saved.keys()
@@ -117,7 +133,8 @@ class RunFolder:
     def _begin(self, config, clips, split, records):
         path = self.path
         if config.overwrite:
-            for child in path.iterdir():
+            # The configuration last: while it is there, this is known for a run.
+            for child in sorted(path.iterdir(), key=lambda p: p.name == "config.json"):
                 if child.is_dir():
                     shutil.rmtree(child)
                 elif child.name != ".lock":
@@ -147,7 +164,10 @@ class RunFolder:
         if not (self.path / "config.json").exists():
             return []
         saved = json.loads((self.path / "config.json").read_text())
-        if saved.get("data") != through_json(self._saved["data"]):
+        before, now = saved.get("data", {}), through_json(self._saved["data"])
+        if before.get("classes") != now["classes"]:
+            what = "its classes were others"
+        elif before != now:
             what = "its records were others"
         elif (self.path / "split.json").read_text() != split:
             what = "its split.json is not the one that its settings give"
@@ -167,10 +187,8 @@ class RunFolder:
     def is_finished(self, job: Job, clips: Clips) -> bool:
         """Whether a fold is trained and tested."""
         path = self.path / "folds" / job.folder
-        with contextlib.suppress(UserError):
-            found = predictions.read(path / "predictions.csv").clips.tolist()
-            return found == [clips.clip_ids[index] for index in job.fold.test]
-        return False
+        ids = [clips.clip_ids[index] for index in job.fold.test]
+        return read_fold(path, ids) is not None
 
     def fold(self, job: Job) -> "FoldFolder":
         """A fold's folder, empty."""
@@ -224,10 +242,10 @@ class FoldFolder:
                 "commit": commit(),
             },
         )
+        shutil.rmtree(self.checkpoints)
         # The last to be written: it says that the fold is finished.
         with whole(self.path / "predictions.csv") as part:
             predictions.write(tested, part)
-        shutil.rmtree(self.checkpoints)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -269,28 +287,40 @@ class Run:
             for number, fold in enumerate(folds)
         ]
 
-    def fold_path(self, seed: int, number: int) -> Path | None:
-        """The folder of a fold that is finished."""
-        for path in self.path.glob(f"folds/seed{seed}-{number:03d}-*"):
-            if (path / "predictions.csv").is_file():
-                return path
-        return None
+    def finished(self) -> dict[tuple[int, int], tuple[Path, Predictions]]:
+        """The folders of the folds that are finished, and what they predicted."""
+        found = {}
+        for seed, number, _ in self.folds:
+            ids = self.divided["seeds"][str(seed)][number]["test"]
+            for path in self.path.glob(f"folds/seed{seed}-{number:03d}-*"):
+                if (tested := read_fold(path, ids)) is not None:
+                    found[seed, number] = path, tested
+        return found
 
 
 def read_lines(path: Path) -> dict[str, list[dict]]:
     """The lines of metrics of each fold of a run so far, by its folder's name.
 
-    Raises:
-      UserError: if they cannot be read.
+    A line that was cut off, by a kill or a full disk, is passed over: only curves are
+    drawn of them.
     """
     found = {}
     for file in sorted(path.glob("folds/*/metrics.jsonl")):
-        try:
-            text = file.read_text().splitlines()
-            found[file.parent.name] = [json.loads(line) for line in text]
-        except (OSError, ValueError) as error:
-            raise UserError(f"{file} cannot be read: {error}") from error
+        lines = []
+        for line in file.read_text(errors="replace").splitlines():
+            with contextlib.suppress(ValueError):
+                lines.append(json.loads(line))
+        found[file.parent.name] = lines
     return found
+
+
+def read_fold(path: Path, test: Sequence[str]) -> Predictions | None:
+    """What a fold predicted of its test part; None unless it is finished and whole."""
+    with contextlib.suppress(UserError):
+        tested = predictions.read(path / "predictions.csv")
+        if tested.clips.tolist() == list(test):
+            return tested
+    return None
 
 
 def read(path: Path) -> Run:

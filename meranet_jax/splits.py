@@ -5,12 +5,13 @@ import dataclasses
 import hashlib
 import itertools
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from meranet_jax import protocols
-from meranet_jax.config import TrainConfig
+from meranet_jax.config import Protocol, TrainConfig
 from meranet_jax.data import Clips
 from meranet_jax.errors import UserError
 from meranet_jax.protocols import Fold
@@ -101,7 +102,7 @@ def _given(config: TrainConfig, clips: Clips) -> Split:
     return {seed: found[seed] for seed in config.all_seeds}
 
 
-def to_json(split: Split, clips: Clips, protocol: protocols.Protocol) -> str:
+def to_json(split: Split, clips: Clips, protocol: Protocol) -> str:
     """A split by clip id."""
     seeds = {
         str(seed): [
@@ -114,7 +115,7 @@ def to_json(split: Split, clips: Clips, protocol: protocols.Protocol) -> str:
     return json.dumps({"protocol": protocol, "seeds": seeds}, indent=1) + "\n"
 
 
-def from_json(text: str, clips: Clips, where: str) -> tuple[protocols.Protocol, Split]:
+def from_json(text: str, clips: Clips, where: str) -> tuple[Protocol, Split]:
     """What ``to_json`` wrote, on the same clips.
 
     Raises:
@@ -162,12 +163,13 @@ def from_json(text: str, clips: Clips, where: str) -> tuple[protocols.Protocol, 
     return protocol, split
 
 
-def check(split: Split, clips: Clips, protocol: protocols.Protocol) -> None:
-    """The leak guard.
+def check(split: Split, clips: Clips, protocol: Protocol) -> None:
+    """The leak guard, and whether the split is one of its protocol.
 
     Raises:
       UserError: if a clip, a duplicate of one or, where parts are of whole subjects, a
-        subject stands in two parts of a fold; or a clip is tested twice under a seed.
+        subject stands in two parts of a fold; a clip is tested twice under a seed; or
+        the folds are not those that the protocol's name promises.
     """
     pairs = duplicates(clips)
     for job in jobs(split):
@@ -180,9 +182,36 @@ def check(split: Split, clips: Clips, protocol: protocols.Protocol) -> None:
                 f"Under seed {seed} {clips.clip_ids[clip]} stands in the test parts of "
                 f"{most} folds; a clip counts once."
             )
+        _check_whole(seed, folds, clips, protocol)
 
 
-def _check_fold(job: Job, clips: Clips, pairs, protocol: protocols.Protocol) -> None:
+def _check_whole(
+    seed: int, folds: Sequence[Fold], clips: Clips, protocol: Protocol
+) -> None:
+    """Raises UserError unless the folds are what the protocol's name promises."""
+    if protocol in ("holdout", "holdout_subject"):
+        if len(folds) > 1:
+            raise UserError(
+                f"--protocol={protocol} has one fold; the split has {len(folds)} under "
+                f"seed {seed}."
+            )
+        return
+    tested = {index for fold in folds for index in fold.test.tolist()}
+    if missing := sorted(set(range(len(clips))) - tested):
+        raise UserError(
+            f"--protocol={protocol} tests every clip once; under seed {seed} "
+            f"{len(missing)} are never tested, {clips.clip_ids[missing[0]]} first."
+        )
+    for fold in folds if protocol == "loso" else ():
+        subjects = sorted({clips.subjects[index] for index in fold.test})
+        if len(subjects) > 1:
+            raise UserError(
+                f"--protocol=loso tests one subject a fold; fold {fold.name} of seed "
+                f"{seed} has {', '.join(subjects)}."
+            )
+
+
+def _check_fold(job: Job, clips: Clips, pairs, protocol: Protocol) -> None:
     part_of: dict[int, str] = {}
     for part, indices in job.fold.parts.items():
         for index in indices.tolist():

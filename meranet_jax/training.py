@@ -231,14 +231,20 @@ def make_trainer(config: TrainConfig, clips: data.Clips, *, folds: int) -> Train
     Args:
       config: the run's.
       clips: all clips.
-      folds: of the whole run, over all processes and seeds. A single one has all
-        devices; else each has one, however many are left to train, so that what comes
-        of a fold does not hang on that.
+      folds: of the whole run, over all processes and seeds. A single one is divided
+        over all devices; else each has one, however many are left to train, so that
+        what comes of a fold does not hang on that.
 
     Raises:
-      UserError: if there are fewer devices than asked for, or they do not divide the
-        batch.
+      UserError: if there are fewer devices than asked for, they do not divide the
+        batch, or several processes work together.
     """
+    if jax.process_count() > 1:
+        # Orbax would wait for the other processes, and write from the first alone.
+        raise UserError(
+            f"This is one of {jax.process_count()} JAX processes that work together, "
+            "which is not supported yet. Start each by itself, with --fold_shard."
+        )
     devices = jax.local_devices()
     if config.devices is not None and config.devices > len(devices):
         raise UserError(
@@ -249,7 +255,8 @@ def make_trainer(config: TrainConfig, clips: data.Clips, *, folds: int) -> Train
         clips.clips.shape[1:],
         num_classes=len(clips.classes),
         devices=devices[: config.devices][: folds if folds > 1 else None],
-        side_by_side=folds > 1,
+        # On one device a single fold is trained as one of several is, bit by bit.
+        side_by_side=folds > 1 or len(devices[: config.devices]) == 1,
     )
 
 
@@ -383,8 +390,7 @@ def _check_finite(losses: Sequence[float], learners: Sequence[Learner], where: s
         if not np.isfinite(loss):
             raise UserError(
                 f"The loss became {loss} in {where} of {learner.name}. A smaller "
-                "--learning_rate may help; the checkpoints of the epochs before, if "
-                "any, are kept."
+                "--learning_rate may help."
             )
 
 

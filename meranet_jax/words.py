@@ -16,12 +16,18 @@ NAMES = {
     "ece": "expected calibration error",
 }
 
+# What each protocol is, and how its parts are drawn unless they are given.
 _PROTOCOLS = {
-    "holdout": "hold-out, stratified by class, not subject-disjoint (the paper's)",
-    "holdout_subject": "hold-out of whole subjects, as stratified as they allow",
-    "kfold": "{folds}-fold cross-validation over whole subjects, each once in a test "
-    "part",
-    "loso": "leave one subject out, each subject once the test part",
+    "holdout": ("hold-out, not subject-disjoint", "stratified, as in the paper"),
+    "holdout_subject": ("hold-out of whole subjects", "as stratified as they allow"),
+    "kfold": (
+        "{folds}-fold cross-validation over whole subjects, each once in a test part",
+        "as stratified as they allow",
+    ),
+    "loso": (
+        "leave one subject out, each subject once the test part",
+        "validation parts of whole subjects",
+    ),
 }
 
 _SELECT = {
@@ -33,21 +39,29 @@ _SELECT = {
 
 def title(run: Run) -> str:
     """A run in a line."""
-    model = "MERANet" if run.config.attention else "3D ResNet"
-    return f"{model} on {run.config.dataset}, protocol {run.config.protocol}"
+    return f"{_model(run)} on {run.config.dataset}, protocol {run.config.protocol}"
+
+
+def _model(run: Run) -> str:
+    return "MERANet" if run.config.attention else "3D ResNet"
+
+
+def _protocol(name: str, folds: int, split: str | None) -> str:
+    what, drawn = _PROTOCOLS[name]
+    given = f"divided as {split} says" if split else drawn
+    return f"{what.format(folds=folds)}; {given}"
 
 
 def describe_start(run: Run, here: Sequence[Job], missing: Sequence[Job]) -> str:
     """What is about to be trained, on what, in words."""
     config, facts, start = run.config, run.facts, run.starts[-1]
-    model = "MERANet" if config.attention else "3D ResNet"
-    protocol = _PROTOCOLS[config.protocol].format(folds=config.folds)
+    folds = len({name for _, _, name in run.folds})
     lines = [
-        f"{model}, preset {config.preset}, on {len(start['devices'])} x "
+        f"{_model(run)}, preset {config.preset}, on {len(start['devices'])} x "
         f"{start['device_kind']}",
         f"{config.dataset}: {facts['clips']} clips of {facts['subjects']} subjects: "
         f"{_class_list(facts)}",
-        f"protocol: {protocol}",
+        f"protocol: {_protocol(config.protocol, folds, config.split)}",
     ]
     if len(here) == 1:
         sizes = [f"{name} {len(part)}" for name, part in here[0].fold.parts.items()]
@@ -73,8 +87,8 @@ def describe(report: dict) -> str:
     """The report's main numbers for a terminal, each with the clips behind it."""
     lines = [how(report)]
     lines += [f"{NAMES[name]}: {_number(report, name)}" for name in NAMES]
-    width = max(map(len, report["pooled"]["by_class"]))
-    for name, row in report["pooled"]["by_class"].items():
+    width = max(map(len, report["by_class"]))
+    for name, row in report["by_class"].items():
         lines.append(f"  {name:{width}}  {_of_class(row, report['seeds'])}")
     for name, part in report.get("by_dataset", {}).items():
         numbers = ", ".join(
@@ -87,17 +101,21 @@ def describe(report: dict) -> str:
 
 def how(report: dict) -> str:
     """How the numbers were formed, in words."""
-    clips, subjects = report["clips"], report["subjects"]
-    protocol = _PROTOCOLS[report["protocol"]].format(folds=report["folds"])
-    seeds = report["seeds"]
+    protocol = _protocol(report["protocol"], report["folds"], report["split"])
+    seeds, clips = report["seeds"], f"{report['clips']} test clips"
+    if (least := min(row["clips"] for row in report["by_seed"])) < report["clips"]:
+        # Each seed has a test part of its own.
+        clips = f"{least} test clips under each seed, {report['clips']} in all,"
     times = "once" if len(seeds) == 1 else f"{len(seeds)} times"
+    pooled = "Predictions of all folds" + (" of a seed" if _several(report) else "")
+    means = "; what is given is the mean over the seeds" if _several(report) else ""
     return (
         f"Protocol: {protocol}. Classes: {_class_list(report['data'])}. "
-        f"{clips} test clips of {subjects} subjects in {report['folds']} "
+        f"{clips} of {report['subjects']} subjects in {report['folds']} "
         f"fold{'s' if report['folds'] > 1 else ''}, done {times} (seed "
         f"{', '.join(map(str, seeds))}). Checkpoint: {_SELECT[report['select']]}; the "
-        "test part was read once, after that choice. Predictions of all folds are "
-        "pooled into one confusion matrix, from which every number is computed."
+        f"test part was read once, after that choice. {pooled} are pooled into one "
+        f"confusion matrix, from which every number is computed{means}."
     )
 
 
@@ -133,7 +151,7 @@ def _number(report: dict, name: str) -> str:
 def _of_class(row: dict, seeds: list[int]) -> str:
     recall = "no clip" if row["recall"] is None else f"recall {row['recall']:.3f}"
     f1 = "" if row["f1"] is None else f", F1 {row['f1']:.3f}"
-    over = f" over {len(seeds)} seeds" if len(seeds) > 1 else ""
+    over = f", mean of {len(seeds)} seeds" if len(seeds) > 1 else ""
     return f"{recall}{f1} ({row['clips']} tested{over})"
 
 
@@ -151,9 +169,8 @@ other seeds would: for that there is the standard deviation over seeds (sd)."""
 def to_markdown(run: Run, report: dict) -> str:
     """``report.md``: what a paper's supplement needs."""
     config, facts = run.config, report["data"]
-    model = "MERANet" if config.attention else "3D ResNet"
     lines = [
-        f"# {model} on {', '.join(report['datasets'])}",
+        f"# {_model(run)} on {', '.join(report['datasets'])}",
         "",
         how(report),
         "",
@@ -163,12 +180,12 @@ def to_markdown(run: Run, report: dict) -> str:
         "|---|---|---|" + ("---|---|" if _several(report) else ""),
     ]
     lines += [_row(report, name) for name in NAMES]
-    over = f", {len(report['seeds'])} seeds" if _several(report) else ""
+    of = f", mean of {len(report['seeds'])} seeds" if _several(report) else ""
     lines += ["", _DEFINITIONS, ""]
-    lines += [f"| class | tested{over} | recall | F1 |", "|---|---|---|---|"]
-    for name, row in report["pooled"]["by_class"].items():
+    lines += [f"| class | tested | recall{of} | F1{of} |", "|---|---|---|---|"]
+    for name, row in report["by_class"].items():
         lines.append(
-            f"| {name} | {row['clips']} | {_share(row['recall'])} "
+            f"| {_cell(name)} | {row['clips']} | {_share(row['recall'])} "
             f"| {_share(row['f1'])} |"
         )
     if "by_dataset" in report:
@@ -206,7 +223,7 @@ def to_markdown(run: Run, report: dict) -> str:
     ]
     for name, counts in facts["counts"].items():
         of = ", ".join(f"{emotion} {n}" for emotion, n in counts.items())
-        lines.append(f"| {name} | {of} | {sum(counts.values())} |")
+        lines.append(f"| {_cell(name)} | {_cell(of)} | {sum(counts.values())} |")
     if facts["left_out"]:
         lines += ["", "Left out:", ""]
         lines += [f"- {n} clips: {why}" for why, n in facts["left_out"].items()]
@@ -248,6 +265,11 @@ def _interval_text(found: dict) -> str:
     if found["interval"] is None:
         return f"{found['mean']:.3f}"
     return "{:.3f} ({:.3f} to {:.3f})".format(found["mean"], *found["interval"])
+
+
+def _cell(text: str) -> str:
+    """Names are the user's; a bar would end the cell."""
+    return text.replace("|", "\\|").replace("\n", " ")
 
 
 def _share(value: float | None) -> str:

@@ -8,13 +8,13 @@ from meranet_jax import experiment, report, runs, splits, training
 def plan(config, clips):
     """The folds of a run that are trained here, and how many there are in all."""
     jobs = splits.jobs(splits.make(config, clips))
-    return experiment.here(jobs, experiment.shard_of(config)), len(jobs)
+    return experiment.here(jobs, config.shard), len(jobs)
 
 
 def run(config, clips, *, on_epoch=lambda job, line: None):
     """Trains what lacks and, of a whole run, writes its report; returns its folder."""
     here, folds = plan(config, clips)
-    path = runs.path_of(config, experiment.shard_of(config))
+    path = runs.path_of(config)
     split = splits.make(config, clips)
     trainer = training.make_trainer(config, clips, folds=folds)
     with runs.RunFolder(path, config, clips, split, [Path("/records")]) as folder:

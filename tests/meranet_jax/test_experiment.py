@@ -5,7 +5,7 @@ import jax
 import numpy as np
 import pytest
 
-from meranet_jax import data, experiment, merge, predictions, runs, training
+from meranet_jax import data, merge, predictions, runs, splits, training
 from meranet_jax.checkpoint import read_weights
 from meranet_jax.errors import UserError
 from tests.meranet_jax.running import plan, run
@@ -150,14 +150,35 @@ def test_what_does_not_belong_together_is_not_pooled(loso, some, clips, tmp_path
         merge.merge([first, again], tmp_path / "pooled")
 
 
-def test_processes_that_work_together_share_the_folds(loso, some, monkeypatch):
-    monkeypatch.setattr(jax, "process_count", lambda: 3)
-    monkeypatch.setattr(jax, "process_index", lambda: 1)
-    assert experiment.shard_of(loso) == (1, 3)
-    here, _ = plan(loso, some)
-    assert [job.fold.name for job in here] == ["s02"]
-    given = dataclasses.replace(loso, fold_shard="1/2")
-    assert experiment.shard_of(given) == (0, 2)
+def test_a_fold_that_was_cut_short_is_not_pooled(loso, some, tmp_path):
+    config = dataclasses.replace(loso, epochs=1)
+    parts = [run(named(config, "cut", fold_shard=f"{n}/2"), some) for n in (1, 2)]
+    (table, *_) = sorted(parts[0].glob("folds/*/predictions.csv"))
+    table.write_text("".join(table.read_text().splitlines(keepends=True)[:-1]))
+    read = [runs.read(part) for part in parts]
+    with pytest.raises(UserError, match="1 of 4 folds are not finished: s01"):
+        merge.merge(read, tmp_path / "pooled")
+
+
+def test_a_pooled_run_has_a_plain_name_beside_its_parts(loso, some):
+    config = dataclasses.replace(loso, epochs=1, protocol="holdout")
+    seeds = [runs.read(run(named(config, f"s{s}", seed=s), some)) for s in (0, 1)]
+    with pytest.raises(UserError, match="runs of several names; give .* --name"):
+        merge.path_of(seeds, None)
+    with pytest.raises(UserError, match="must be a plain folder name"):
+        merge.path_of(seeds, "../up")
+    assert merge.path_of(seeds, "both") == seeds[0].path.parent / "both"
+    # A hold-out alone is that of several seeds, so that they can be pooled.
+    together = run(named(config, "together", seeds="2"), some)
+    merge.merge(seeds, merge.path_of(seeds, "both"))
+    assert table(seeds[0].path.parent / "both") == table(together)
+
+
+def test_processes_that_work_together_are_refused(loso, some, monkeypatch):
+    """Orbax would wait for the others for ever."""
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    with pytest.raises(UserError, match="one of 2 JAX processes.*--fold_shard"):
+        run(loso, some)
 
 
 @pytest.mark.parametrize("select", ["best_val", "last"])
@@ -185,18 +206,70 @@ def test_the_tested_checkpoint_is_the_one_that_was_asked_for(config, some, selec
     assert not (path / "folds" / fold / "checkpoints").exists()
 
 
-def test_no_fold_looks_at_its_test_part_before_the_choice(loso, some):
+def test_no_fold_looks_at_its_test_part_before_the_choice(loso, some, monkeypatch):
+    """Other frames and other labels there change no choice, and no weight."""
+    loso = dataclasses.replace(loso, epochs=4)
     seen = run(named(loso, "seen"), some)
+    rng = np.random.default_rng(0)
     for job in plan(loso, some)[0]:
-        frames = some.clips.copy()
-        frames[job.fold.test] //= 2
-        blind = dataclasses.replace(some, clips=frames)
-        only = named(loso, "blind", fold_shard=f"{job.number + 1}/4")
-        unseen = run(only, blind)
+        frames, labels = some.clips.copy(), some.labels.copy()
+        test = job.fold.test
+        frames[test] = rng.integers(0, 256, frames[test].shape)
+        labels[test] = (labels[test] + 1) % 3
+        emotions = tuple(list(some.classes)[label] for label in labels)
+        blind = dataclasses.replace(
+            some, clips=frames, labels=labels, emotions=emotions
+        )
+        part = named(loso, "blind", fold_shard=f"{job.number + 1}/4")
+        folds = [other.fold for other in plan(loso, some)[0]]  # by the true labels
+        monkeypatch.setattr(splits, "make", lambda *a, folds=folds: {0: folds})
+        unseen = run(part, blind)
+        monkeypatch.undo()
         assert lines(unseen)[job.folder] == lines(seen)[job.folder]
-        folder = f"folds/{job.folder}"
         ours, theirs = (
-            json.loads((path / folder / "fold.json").read_text())["epoch"]
+            json.loads((path / "folds" / job.folder / "fold.json").read_text())
             for path in (seen, unseen)
         )
-        assert ours == theirs
+        assert ours["epoch"] == theirs["epoch"]
+        # But the predictions are of what is there.
+        assert table(seen / "folds" / job.folder) != table(
+            unseen / "folds" / job.folder
+        )
+
+
+def test_a_test_part_is_predicted_once_and_after_all_training(
+    config, some, monkeypatch
+):
+    config = dataclasses.replace(config, epochs=3)
+    ((job,), _) = plan(config, some)
+    happened = []
+    step, predict = training.Trainer.step, training.Trainer.predict
+
+    def note_predict(self, clips, parts, weights=None):
+        test = [part for part in parts if set(part) & set(job.fold.test)]
+        happened.append("test" if test else "validation")
+        return predict(self, clips, parts, weights)
+
+    def note_step(self, clips, batches):
+        assert not any(set(batch) & set(job.fold.test) for batch in batches)
+        happened.append("step")
+        return step(self, clips, batches)
+
+    monkeypatch.setattr(training.Trainer, "predict", note_predict)
+    monkeypatch.setattr(training.Trainer, "step", note_step)
+    run(config, some)
+    assert happened.count("test") == 1
+    assert happened[-1] == "test"
+    assert happened.count("validation") == 3
+
+
+def test_an_output_that_is_not_finite_is_told(config, some, monkeypatch):
+    predict = training.Trainer.predict
+
+    def spoilt(self, clips, parts, weights=None):
+        found = predict(self, clips, parts, weights)
+        return found if weights is None else [lane * np.nan for lane in found]
+
+    monkeypatch.setattr(training.Trainer, "predict", spoilt)
+    with pytest.raises(UserError, match="output for s0.* is not finite"):
+        run(config, some)

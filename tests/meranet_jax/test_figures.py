@@ -109,18 +109,6 @@ def test_curves_without_an_epoch(lines):
     assert list(drawn(axes)) == ["train", "validation"]
 
 
-def test_subjects_of_one_name_in_two_data_sets_are_two():
-    datasets = ["samm", "casme2", "casme2"]
-    names = ["s01", "s01", "casme2/s02"]
-    axes, beside = figures.subjects(predict([1, 0, 0], names, datasets)).axes
-    labels = zip(axes.get_yticklabels(), beside.get_yticklabels(), strict=True)
-    assert [" ".join(label.get_text() for label in pair) for pair in labels] == [
-        "casme2/s01 0 of 1",
-        "casme2/s02 0 of 1",
-        "samm/s01 1 of 1",
-    ]
-
-
 def test_subjects_have_intervals_with_one_seed_only():
     right, names = [1, 1, 0, 1], ["s01", "s02"] * 2
     one = drawn(figures.subjects(predict(right, names)).axes[0])

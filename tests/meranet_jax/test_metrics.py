@@ -1,14 +1,12 @@
 """The numbers against scikit-learn, statsmodels, SciPy, torchmetrics and by hand."""
 
 import json
-import random
 
 import hypothesis
 import numpy as np
 import pytest
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from scipy import stats
 from sklearn import calibration as sk_calibration
 from sklearn import metrics as sk
 from statsmodels.stats import contingency_tables, proportion
@@ -55,34 +53,6 @@ def on_labels(test):
 
 def matrix_of(truth, prediction, classes):
     return metrics.confusion_matrix(np.array(truth), np.array(prediction), classes)
-
-
-def per_subject(subjects, seeds, skill=0.7, seed=0):
-    """int [subjects, seeds, 3, 3]; subjects differ in their clips and in difficulty."""
-    rng = np.random.default_rng(seed)
-    found = np.zeros((subjects, seeds, 3, 3), int)
-    for of_subject in found:
-        clips, rate = rng.integers(2, 12), rng.beta(4 * skill, 4 * (1 - skill))
-        for confusion in of_subject:
-            truth = rng.integers(0, 3, clips)
-            wrong = rng.random(clips) >= rate
-            np.add.at(confusion, (truth, (truth + wrong) % 3), 1)
-    return found
-
-
-def slow_bootstrap(confusions, statistic, replicates=2000, seed=1):
-    """What bootstrap_interval does, subject by subject with another generator."""
-    rng, values = random.Random(seed), []
-    for _ in range(replicates):
-        chosen = [rng.randrange(len(confusions)) for _ in confusions]
-        of_seeds = []
-        for run in range(confusions.shape[1]):
-            total = sum(confusions[subject, run] for subject in chosen)
-            if total.sum():
-                of_seeds.append(float(statistic(total)))
-        if of_seeds:
-            values.append(sum(of_seeds) / len(of_seeds))
-    return np.percentile(values, [2.5, 97.5])
 
 
 # Counts
@@ -289,88 +259,6 @@ def test_mcnemar_is_statsmodels(first, second):
     theirs = contingency_tables.mcnemar([[7, first], [second, 2]], exact=True).pvalue
     found = metrics.mcnemar(first, second)
     assert found == pytest.approx(float(theirs), rel=1e-9)
-
-
-# The bootstrap
-
-
-@pytest.mark.parametrize("name", metrics.STATISTICS)
-@pytest.mark.parametrize("seeds", [1, 3])
-def test_bootstrap_is_a_slow_loop_over_subjects(name, seeds):
-    confusions, statistic = per_subject(12, seeds), metrics.STATISTICS[name]
-    found = metrics.bootstrap_interval(confusions, statistic)
-    theirs = slow_bootstrap(confusions, statistic)
-    assert theirs[1] - theirs[0] > 0.1
-    np.testing.assert_allclose(found, theirs, atol=0.02)
-
-
-def test_bootstrap_of_seeds_with_their_own_subjects_is_a_slow_loop():
-    confusions = per_subject(8, 4)
-    for subject in range(8):  # Two subjects a seed; a tenth of the draws have neither.
-        confusions[subject, np.arange(4) != subject // 2] = 0
-    found = metrics.bootstrap_interval(confusions, metrics.uf1)
-    np.testing.assert_allclose(
-        found, slow_bootstrap(confusions, metrics.uf1), atol=0.02
-    )
-
-
-def test_bootstrap_of_equal_subjects_is_scipys():
-    rng = np.random.default_rng(0)
-    right = rng.binomial(8, rng.beta(3, 2, 15))  # of 8 clips of each of 15 subjects
-    confusions = np.stack([np.array([[r, 8 - r], [0, 0]]) for r in right])
-    theirs = stats.bootstrap(
-        (right / 8,), np.mean, method="percentile", n_resamples=5000, rng=1
-    ).confidence_interval
-    found = metrics.bootstrap_interval(confusions, metrics.accuracy)
-    np.testing.assert_allclose(found, theirs, atol=0.015)
-
-
-def test_bootstrap_draws_subjects_and_not_clips():
-    # Of two subjects each is drawn twice in a quarter of the draws.
-    confusions = np.array([[[50, 0], [0, 50]], [[0, 50], [50, 0]]])
-    found = metrics.bootstrap_interval(confusions, metrics.accuracy)
-    assert found == [0, 1]
-
-
-def test_bootstrap_leaves_out_a_seed_without_clips():
-    # Each subject is in one seed's test part alone.
-    confusions = np.zeros((2, 2, 2, 2), int)
-    confusions[0, 0], confusions[1, 1] = [[3, 0], [0, 3]], [[0, 3], [3, 0]]
-    found = metrics.bootstrap_interval(confusions, metrics.accuracy)
-    assert found == [0, 1]
-
-
-def test_bootstrap_leaves_out_a_draw_without_clips():
-    confusions = np.zeros((3, 2, 2), int)
-    confusions[0] = [[3, 1], [0, 4]]
-    found = metrics.bootstrap_interval(confusions, metrics.accuracy)
-    assert found == [7 / 8, 7 / 8]
-
-
-@pytest.mark.parametrize("name", metrics.STATISTICS)
-def test_bootstrap_of_identical_subjects_has_no_width(name):
-    confusion = np.array([[8, 2, 0], [0, 3, 1], [1, 2, 1]])
-    statistic = metrics.STATISTICS[name]
-    low, high = metrics.bootstrap_interval(np.stack([confusion] * 6), statistic)
-    # The sums are the same; their last bit is not always.
-    assert [low, high] == pytest.approx([statistic(confusion)] * 2, abs=1e-12)
-
-
-def test_bootstrap_averages_over_all_middle_axes():
-    confusions = per_subject(6, 4)
-    found = metrics.bootstrap_interval(confusions, metrics.uar)
-    folded = confusions.reshape(6, 2, 2, 3, 3)
-    assert metrics.bootstrap_interval(folded, metrics.uar) == found
-
-
-def test_bootstrap_is_the_same_each_time():
-    confusions = per_subject(6, 2)
-    first = metrics.bootstrap_interval(confusions, metrics.uf1)
-    assert metrics.bootstrap_interval(confusions, metrics.uf1) == first
-
-
-def test_one_subject_has_no_bootstrap():
-    assert metrics.bootstrap_interval(per_subject(1, 2), metrics.uf1) is None
 
 
 # Calibration

@@ -126,6 +126,46 @@ def test_several_seeds_have_mean_deviation_and_all_values():
         assert f"{value:.3f}" in text
 
 
+def test_over_several_holdouts_it_is_said_how_many_clips_a_number_is_of():
+    """Each seed has a test part of its own."""
+    run, tested = experiment(seeds=(0, 1))
+    apart = (tested.subjects < "casme2/s3") == (tested.seeds == 0)
+    made = report.make(run, tested.where(apart))
+    assert [row["clips"] for row in made["by_seed"]] == [15, 15]
+    assert "15 test clips under each seed, 30 in all, of 6 subj" in words.how(made)
+    assert "is the mean over the seeds" in words.how(made)
+
+
+def test_classes_are_averaged_over_seeds_as_all_else_is():
+    run, tested = experiment(seeds=(0, 1))
+    made = report.make(run, tested)
+    for name, row in made["by_class"].items():
+        seeds = [seed["by_class"][name] for seed in made["by_seed"]]
+        assert row["clips"] == sum(seed["clips"] for seed in seeds)
+        for number in ("recall", "f1"):
+            assert row[number] == np.mean([seed[number] for seed in seeds])
+    macro = np.mean([row["f1"] for row in made["by_class"].values()])
+    assert macro == pytest.approx(made["metrics"]["uf1"]["mean"])
+
+
+def test_a_given_split_is_told():
+    run, tested = experiment(split="mine.json")
+    assert "divided as mine.json says" in words.how(report.make(run, tested))
+
+
+def test_one_clip_in_one_fold_is_reported():
+    run, tested = experiment()
+    made = report.make(run, tested.where(np.array([3])))
+    assert made["clips"] == 1 and made["metrics"]["uf1"]["interval"] is None
+    assert "1 test clips of 1 subjects" in words.to_markdown(run, made)
+
+
+def test_names_do_not_break_tables():
+    run, tested = experiment()
+    run.facts["counts"] = {"a|b": {"c|d": 1}}
+    assert "| a\\|b | c\\|d 1 | 1 |" in words.to_markdown(run, report.make(run, tested))
+
+
 def test_a_composite_is_scored_over_all_and_for_each():
     run, tested = experiment(datasets=("casme", "casme2"))
     made = report.make(run, tested)

@@ -49,8 +49,9 @@ def test_names_tell_what_a_run_is(trained):
         ({"name": "mine", "seeds": "5"}, "mine"),
     ):
         changed = dataclasses.replace(config, **changes)
-        assert runs.path_of(changed, None).name == name
-        assert runs.path_of(changed, (1, 8)).name == f"{name}-shard2of8"
+        assert runs.path_of(changed).name == name
+        part = dataclasses.replace(changed, fold_shard="2/8")
+        assert runs.path_of(part).name == f"{name}-shard2of8"
 
 
 def test_other_settings_are_named(copied, clips):
@@ -104,6 +105,37 @@ def test_what_is_no_run_is_not_touched(trained, tmp_path, clips):
         with pytest.raises(UserError, match="is not the folder of a run"):
             run(dataclasses.replace(config, overwrite=overwrite), clips)
     assert (tmp_path / "mine" / "thesis.tex").read_text() == "all of it"
+
+
+def test_a_start_that_was_killed_at_once_does_not_block_the_next(
+    trained, tmp_path, clips
+):
+    config = dataclasses.replace(trained[0], runs_dir=str(tmp_path))
+    path = runs.path_of(config)
+    path.mkdir()
+    (path / ".lock").write_text("")
+    (path / "split.json").write_text("{")
+    (path / ".config.json.part").write_text("{")
+    runs.check_free(config, path)
+    assert run(config, clips) == path
+
+
+def test_classes_that_were_others_are_named(copied, clips):
+    config, path = copied
+    saved = json.loads((path / "config.json").read_text())
+    saved["data"]["classes"]["disgust"] = ["anger"]
+    (path / "config.json").write_text(json.dumps(saved))
+    with pytest.raises(UserError, match="cannot go on: its classes were others"):
+        run(config, clips)
+
+
+def test_a_line_of_metrics_that_was_cut_off_stops_nothing(copied, clips):
+    config, path = copied
+    (fold,) = (path / "folds").iterdir()
+    with (fold / "metrics.jsonl").open("a") as file:
+        file.write('{"epoch": 2, "train_lo')
+    assert [line["epoch"] for line in runs.read_lines(path)[fold.name]] == [1]
+    assert run(config, clips) == path
 
 
 def test_two_processes_do_not_write_to_one_run(copied, clips):

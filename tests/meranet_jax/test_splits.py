@@ -21,7 +21,7 @@ def fold(train=(0, 1, 2), validation=(6, 7, 8), test=(12, 13, 14), name="x"):
     return Fold(name, *(np.array(part, int) for part in (train, validation, test)))
 
 
-def check(clips=CLIPS, protocol="loso", **parts):
+def check(clips=CLIPS, protocol="holdout_subject", **parts):
     splits.check({0: [fold(**parts)]}, clips, protocol)
 
 
@@ -140,7 +140,29 @@ def test_a_clip_tested_in_two_folds_is_refused():
     folds = [fold(name="x"), fold(name="y")]
     with pytest.raises(UserError, match="seed 0 clip012 .* test parts of 2 folds"):
         splits.check({0: folds}, CLIPS, "kfold")
-    splits.check({0: folds[:1], 1: folds[1:]}, CLIPS, "kfold")
+    splits.check({0: folds[:1], 1: folds[1:]}, CLIPS, "holdout_subject")
+
+
+def test_a_given_split_is_what_its_protocol_promises():
+    """Else the report would say what is not so."""
+    made = make(protocol="loso")[0]
+    with pytest.raises(UserError, match="loso tests every clip once.* 6 are never tes"):
+        splits.check({0: made[1:]}, CLIPS, "loso")
+    with pytest.raises(UserError, match="kfold tests every clip once"):
+        splits.check({0: made[1:]}, CLIPS, "kfold")
+    (one, other), rest = made[:2], made[2:]
+    both = np.concatenate([one.test, other.test])
+    pair = dataclasses.replace(
+        one,
+        test=both,
+        train=np.setdiff1d(one.train, both),
+        validation=np.setdiff1d(one.validation, both),
+    )
+    with pytest.raises(UserError, match="one subject a fold; fold s0 .* has s0, s1"):
+        splits.check({0: [pair, *rest]}, CLIPS, "loso")
+    splits.check({0: [pair, *rest]}, CLIPS, "kfold")
+    with pytest.raises(UserError, match="holdout_subject has one fold; .* has 6"):
+        splits.check({0: made}, CLIPS, "holdout_subject")
 
 
 @pytest.mark.parametrize("protocol", ["holdout_subject", "kfold", "loso"])
@@ -169,7 +191,7 @@ def filmed(copies=(), *, frames=8):
     return dataclasses.replace(CLIPS, clips=pictures)
 
 
-@pytest.mark.parametrize("protocol", ["holdout", "loso"])
+@pytest.mark.parametrize("protocol", ["holdout", "holdout_subject"])
 @pytest.mark.parametrize("shared", [8, 4])
 def test_a_duplicate_under_another_name_is_a_leak(protocol, shared):
     clips = filmed([(13, 2, shared)])
