@@ -16,8 +16,10 @@ from meranet_jax import (
     data,
     experiment,
     report,
+    run_folder,
     runs,
     splits,
+    trainers,
     training,
     words,
 )
@@ -61,7 +63,7 @@ def parse(arguments: list[str]) -> TrainConfig:
 def main(config: TrainConfig, console: Console) -> None:
     """Prepare what is missing, train, test once, and say what came of it."""
     path = runs.path_of(config)
-    runs.check_free(config, path)  # before the work, not after it
+    run_folder.check_free(config, path)  # before the work, not after it
     sources = [
         data.Source(
             one.dataset,
@@ -87,10 +89,10 @@ def main(config: TrainConfig, console: Console) -> None:
     split = splits.make(config, clips)
     jobs = splits.jobs(split)
     here = experiment.here(jobs, config.shard)
-    trainer = training.make_trainer(config, clips, folds=len(jobs))
+    trainer = trainers.make_trainer(config, clips, folds=len(jobs))
     experiment.count_steps(config, here, trainer.lanes)  # or says what is too small
     records = [source.folder for source in sources]
-    with runs.RunFolder(path, config, clips, split, records) as folder:
+    with run_folder.RunFolder(path, config, clips, split, records) as folder:
         missing = [job for job in here if not folder.is_finished(job, clips)]
         if missing:
             folder.log_start(trainer.devices)

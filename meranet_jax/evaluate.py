@@ -9,11 +9,12 @@ from meranet_jax import (
     checkpoint,
     data,
     experiment,
+    files,
     predictions,
     report,
     runs,
     splits,
-    training,
+    trainers,
 )
 from meranet_jax.errors import UserError
 from meranet_jax.predictions import Predictions
@@ -37,7 +38,7 @@ def check_report(run: Run) -> dict:
       UserError: if it is not.
     """
     saved = runs.read_report(run.path)
-    made = runs.through_json(report.make(run, tested(run)))
+    made = files.through_json(report.make(run, tested(run)))
     differing = [name for name in made if made[name] != saved.get(name)]
     if differing:
         raise UserError(
@@ -82,8 +83,8 @@ def check_predictions(run: Run, data_dir: str | None) -> float:
     # One device serves any machine; the run may have had more than there are here.
     one = dataclasses.replace(run.config, devices=1)
     jobs = splits.jobs(split)
-    trainer = training.make_trainer(one, clips, folds=len(jobs))
-    shapes = training.weights_of(trainer.state_shapes)
+    trainer = trainers.make_trainer(one, clips, folds=len(jobs))
+    shapes = trainers.weights_of(trainer.state_shapes)
     kept = predictions.read(run.path / "predictions.csv")
     apart = 0.0
     for job in jobs:

@@ -6,15 +6,16 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from meranet_jax import figures, runs, training
+from meranet_jax import figures, runs, trainers, training
 from meranet_jax.checkpoint import Checkpoints
 from meranet_jax.config import TrainConfig
 from meranet_jax.data import Clips
 from meranet_jax.errors import UserError
 from meranet_jax.predictions import Predictions
-from meranet_jax.runs import FoldFolder, RunFolder
+from meranet_jax.run_folder import FoldFolder, RunFolder
 from meranet_jax.splits import Job
-from meranet_jax.training import Learner, Trainer
+from meranet_jax.trainers import Trainer
+from meranet_jax.training import Learner
 
 # Seconds between two drawings of the curves of a run in progress.
 _REDRAW = 10
@@ -129,7 +130,7 @@ def _run_group(
         training.train(trainer, config, clips, learners, on_step=on_step)
         epochs = [learner.checkpoints.choose(config.select) for learner in learners]
         weights = [
-            training.weights_of(
+            trainers.weights_of(
                 learner.checkpoints.restore(epoch, trainer.state_shapes)
             )
             for learner, epoch in zip(learners, epochs, strict=True)
@@ -144,7 +145,7 @@ def predict(
     trainer: Trainer,
     clips: Clips,
     group: Sequence[Job],
-    weights: Sequence[training.Weights],
+    weights: Sequence[trainers.Weights],
 ) -> list[Predictions]:
     """What the weights of some folds, one a lane, predict of their test parts.
 
@@ -168,7 +169,7 @@ def predict(
             seeds=np.full(len(part), job.seed),
             folds=np.full(len(part), job.fold.name),
             truth=clips.labels[part],
-            probabilities=training.probabilities(lane),
+            probabilities=trainers.probabilities(lane),
         )
         for job, part, lane in zip(group, parts, logits, strict=True)
     ]

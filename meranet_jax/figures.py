@@ -4,7 +4,6 @@ Every function but ``save`` is pure: numbers in, a figure out. The colours are O
 and Ito's, for colour-blind readers; a marker or a line style says the same.
 """
 
-import os
 import textwrap
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from meranet_jax import metrics
+from meranet_jax import files, metrics
 from meranet_jax.predictions import Predictions
 
 _BLUE, _VERMILION, _ORANGE, _GREY = "#0072B2", "#D55E00", "#E69F00", "0.45"
@@ -41,14 +40,11 @@ def save(figure: Figure, path: Path) -> None:
     settings = {"svg.hashsalt": "meranet_jax", "svg.fonttype": "none"}
     kinds = {"png": {"dpi": 150}, "svg": {"metadata": {"Date": None}}}
     for kind, options in kinds.items():
-        whole = path.with_suffix(f".{kind}")
-        part = whole.with_name(f".{whole.name}.part")
-        try:
-            with matplotlib.rc_context(settings):
-                figure.savefig(part, format=kind, **options)
-            os.replace(part, whole)
-        finally:
-            part.unlink(missing_ok=True)
+        with (
+            files.whole(path.with_suffix(f".{kind}")) as part,
+            matplotlib.rc_context(settings),
+        ):
+            figure.savefig(part, format=kind, **options)
 
 
 def curves(lines: dict[str, list[dict]]) -> Figure:

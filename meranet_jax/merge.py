@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from meranet_jax import predictions, report, runs
+from meranet_jax import files, predictions, report, runs
 from meranet_jax.config import check_name
 from meranet_jax.errors import UserError
 from meranet_jax.runs import Run
@@ -89,7 +89,7 @@ def merge(parts: Sequence[Run], path: Path) -> dict:
             "seed": seeds[0] if len(seeds) == 1 else 0,
             "seeds": ",".join(map(str, seeds)) if len(seeds) > 1 else None,
         }
-        runs.write_json(
+        files.write_json(
             building / "config.json",
             {
                 "config": config,
@@ -98,7 +98,7 @@ def merge(parts: Sequence[Run], path: Path) -> dict:
                 "starts": [start for part in parts for start in part.starts],
             },
         )
-        runs.write_json(building / "split.json", splits)
+        files.write_json(building / "split.json", splits)
         results = report.write(runs.read(building), tested)
         building.chmod(0o755)  # as if it had not been a temporary one
         os.replace(building, path)

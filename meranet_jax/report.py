@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from meranet_jax import figures, metrics, predictions, runs, words
+from meranet_jax import figures, files, metrics, predictions, runs, words
 from meranet_jax.errors import UserError
 from meranet_jax.predictions import Predictions
 from meranet_jax.runs import Run
@@ -122,7 +122,7 @@ def _by_fold(run: Run, tested: Predictions) -> list[dict]:
 def write(run: Run, tested: Predictions) -> dict:
     """Write the report of a run whose folds are all finished; returns it."""
     report = make(run, tested)
-    with runs.whole(run.path / "predictions.csv") as part:
+    with files.whole(run.path / "predictions.csv") as part:
         predictions.write(tested, part)
     pooled = report["pooled"]
     seeds = len(report["seeds"])
@@ -140,10 +140,10 @@ def write(run: Run, tested: Predictions) -> dict:
     }
     for name, figure in pictures.items():
         figures.save(figure, run.path / f"{name}.png")
-    with runs.whole(run.path / "report.md") as part:
+    with files.whole(run.path / "report.md") as part:
         part.write_text(words.to_markdown(run, report))
     # The last to be written: it says that the run is finished.
-    runs.write_json(run.path / "report.json", report)
+    files.write_json(run.path / "report.json", report)
     return report
 
 

@@ -1,38 +1,20 @@
-"""The run folder: what was asked for, what happened, what came of it.
+"""A run's folder as it is read.
 
-``config.json``, ``split.json``; ``folds/``, a folder for each fold and seed with
-``metrics.jsonl`` (a line an epoch), ``events/`` for TensorBoard, ``checkpoints/`` while
-it trains, then ``weights/`` of the chosen one, ``fold.json`` and ``predictions.csv``.
-When all are finished, over all: ``predictions.csv``, ``report.json``, ``report.md``
-and the pictures.
+``config.json``, ``split.json``; ``folds/``, a folder for each fold and seed; of a run
+whose folds are all finished ``predictions.csv``, ``report.json``, ``report.md`` and the
+pictures. ``run_folder`` writes it.
 """
 
 import contextlib
 import dataclasses
-import datetime
-import importlib.metadata
 import json
-import os
-import platform
-import shutil
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import filelock
-import jax
-from tensorboardX import SummaryWriter
-
-from meranet_jax import checkpoint, classes, predictions, splits
+from meranet_jax import classes, predictions
 from meranet_jax.config import TrainConfig
-from meranet_jax.data import Clips
 from meranet_jax.errors import UserError
 from meranet_jax.predictions import Predictions
-from meranet_jax.splits import Job, Split
-from meranet_jax.training import Weights
-
-_PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 # Settings on which no result hangs, so that a run may go on with others. What --split
 # and --classes name is compared itself, and not the names of their files.
@@ -47,9 +29,6 @@ ELSEWHERE = (
     "classes",
 )
 
-# What a run's folder holds before there is a config.json.
-_FIRST = {".lock", "split.json", ".split.json.part", ".config.json.part"}
-
 
 def path_of(config: TrainConfig) -> Path:
     """Where a run's folder is; each part of a run that is divided has its own."""
@@ -58,194 +37,6 @@ def path_of(config: TrainConfig) -> Path:
         part, parts = config.shard
         name += f"-shard{part + 1}of{parts}"
     return Path(config.runs_dir).expanduser() / name
-
-
-def check_free(config: TrainConfig, path: Path) -> None:
-    """Raises UserError if there is something that is not this run and must not go."""
-    if not path.exists():
-        return
-    if {child.name for child in path.iterdir()} <= _FIRST:
-        return  # of a start that was killed before it had written anything else
-    try:
-        saved = json.loads((path / "config.json").read_text())
-        is_run = {"config", "records"} <= saved.keys()
-    except (OSError, ValueError, AttributeError):
-        is_run = False
-    if not is_run:
-        raise UserError(
-            f"{path} is not the folder of a run"
-            + (", so --overwrite does not replace it" if config.overwrite else "")
-            + ". Choose another --name."
-        )
-    if config.overwrite:
-        return
-    differing = _differing(saved["config"], _settings(config))
-    if differing:
-        raise UserError(
-            f"There is a run in {path} with other settings: {'; '.join(differing)}. "
-            "Choose another --name, or replace it with --overwrite."
-        )
-
-
-class RunFolder:
-    """A run's folder while it is written; a context manager.
-
-    Only one process at a time writes to it.
-    """
-
-    def __init__(
-        self,
-        path: Path,
-        config: TrainConfig,
-        clips: Clips,
-        split: Split,
-        records: Sequence[Path],
-    ):
-        """Makes the folder, or goes on with one of the same settings.
-
-        Args:
-          path: of the folder.
-          config: the run's.
-          clips: all clips.
-          split: its folds.
-          records: the folders that the clips are from.
-
-        Raises:
-          UserError: if another run is there, or its clips were others, or another
-            process writes to it.
-        """
-        check_free(config, path)
-        self.path = path
-        path.mkdir(parents=True, exist_ok=True)
-        self._lock = filelock.FileLock(path / ".lock")
-        try:
-            self._lock.acquire(timeout=0)
-        except filelock.Timeout as error:
-            raise UserError(
-                f"Another process is training the run in {path}."
-            ) from error
-        try:
-            self._begin(config, clips, split, records)
-        except BaseException:
-            self._lock.release()
-            raise
-
-    def _begin(self, config, clips, split, records):
-        path = self.path
-        if config.overwrite:
-            # The configuration last: while it is there, this is known for a run.
-            for child in sorted(path.iterdir(), key=lambda p: p.name == "config.json"):
-                if child.is_dir():
-                    shutil.rmtree(child)
-                elif child.name != ".lock":
-                    child.unlink()
-        self._saved = {
-            "config": _settings(config),
-            "records": [str(folder.absolute()) for folder in records],
-            "data": _facts(clips, split),
-        }
-        text = splits.to_json(split, clips, config.protocol)
-        self._saved["starts"] = self._starts(text)
-        with whole(path / "split.json") as part:
-            part.write_text(text)
-        write_json(path / "config.json", self._saved)
-
-    def log_start(self, devices: Sequence[jax.Device]) -> None:
-        """Note when, how and on what the run is started, or goes on."""
-        self._saved["starts"].append(_start(devices))
-        write_json(self.path / "config.json", self._saved)
-
-    def _starts(self, split: str) -> list[dict]:
-        """The starts before this one.
-
-        Raises:
-          UserError: if they were on other clips.
-        """
-        if not (self.path / "config.json").exists():
-            return []
-        saved = json.loads((self.path / "config.json").read_text())
-        before, now = saved.get("data", {}), through_json(self._saved["data"])
-        if before.get("classes") != now["classes"]:
-            what = "its classes were others"
-        elif before != now:
-            what = "its records were others"
-        elif (self.path / "split.json").read_text() != split:
-            what = "its split.json is not the one that its settings give"
-        else:
-            return saved["starts"]
-        raise UserError(
-            f"The run in {self.path} cannot go on: {what}. Choose another --name, or "
-            "replace it with --overwrite."
-        )
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
-        self._lock.release()
-
-    def is_finished(self, job: Job, clips: Clips) -> bool:
-        """Whether a fold is trained and tested."""
-        path = self.path / "folds" / job.folder
-        ids = [clips.clip_ids[index] for index in job.fold.test]
-        return read_fold(path, ids) is not None
-
-    def fold(self, job: Job) -> "FoldFolder":
-        """A fold's folder, empty."""
-        return FoldFolder(self.path / "folds" / job.folder, job)
-
-
-class FoldFolder:
-    """A fold's folder while it is written; a context manager."""
-
-    def __init__(self, path: Path, job: Job):
-        """Makes it, and removes what a start before this one left of it."""
-        self._job = job
-        self.path = path
-        if path.exists():
-            shutil.rmtree(path)
-        path.mkdir(parents=True)
-        self.checkpoints = path / "checkpoints"
-        self._events = SummaryWriter(str(path / "events"))
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
-        self._events.close()
-
-    def log_epoch(self, line: dict[str, float]) -> None:
-        """Add an epoch to ``metrics.jsonl`` and the events."""
-        with (self.path / "metrics.jsonl").open("a") as file:
-            file.write(json.dumps(line) + "\n")
-        for name, value in line.items():
-            if name not in ("epoch", "step"):
-                self._events.add_scalar(name, value, line["step"])
-        self._events.flush()
-
-    def finish(self, weights: Weights, tested: Predictions, epoch: int) -> None:
-        """Keep what was chosen and what it predicts; then the fold is finished.
-
-        Args:
-          weights: of the chosen checkpoint; the others are removed.
-          tested: the test part's predictions.
-          epoch: of the checkpoint.
-        """
-        checkpoint.save_weights(self.path / "weights", weights)
-        write_json(
-            self.path / "fold.json",
-            {
-                "seed": self._job.seed,
-                "fold": self._job.fold.name,
-                "epoch": epoch,
-                **{name: len(part) for name, part in self._job.fold.parts.items()},
-                "commit": commit(),
-            },
-        )
-        shutil.rmtree(self.checkpoints)
-        # The last to be written: it says that the fold is finished.
-        with whole(self.path / "predictions.csv") as part:
-            predictions.write(tested, part)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -383,84 +174,3 @@ def read_report(path: Path) -> dict:
     except (OSError, ValueError) as error:
         raise UserError(f"{path / 'report.json'} cannot be read: {error}") from error
     return report
-
-
-@contextlib.contextmanager
-def whole(path: Path):
-    """A path to write to that becomes ``path`` when all is written, or nothing."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        yield part
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def write_json(path: Path, value) -> None:
-    """Write it whole."""
-    with whole(path) as part:
-        part.write_text(json.dumps(value, indent=2) + "\n")
-
-
-def through_json(value):
-    """The value as it comes back from a file."""
-    return json.loads(json.dumps(value))
-
-
-def commit() -> str | None:
-    """The code's commit, with a mark if it was changed since; None without git."""
-    git = ["git", "-C", str(Path(__file__).parent)]
-    quiet = {"text": True, "stderr": subprocess.DEVNULL}
-    try:
-        commit = subprocess.check_output([*git, "rev-parse", "HEAD"], **quiet)
-        changed = subprocess.check_output([*git, "status", "--porcelain"], **quiet)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return commit.strip() + (" with changes" if changed.strip() else "")
-
-
-def _start(devices: Sequence[jax.Device]) -> dict:
-    return {
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "command": [sys.executable, *sys.argv],
-        "commit": commit(),
-        "python": platform.python_version(),
-        "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
-        "devices": [str(device) for device in devices],
-        "device_kind": devices[0].device_kind,
-    }
-
-
-def _facts(clips: Clips, split: Split) -> dict:
-    """What a report says of the clips."""
-    counts = {name: dict.fromkeys(of, 0) for name, of in clips.classes.items()}
-    names = list(clips.classes)
-    for label, emotion in zip(clips.labels.tolist(), clips.emotions, strict=True):
-        counts[names[label]][emotion] += 1
-    return {
-        "fingerprint": clips.fingerprint(),
-        "clips": len(clips),
-        "subjects": len(set(clips.subjects)),
-        "classes": {name: list(of) for name, of in clips.classes.items()},
-        "counts": counts,
-        "left_out": clips.left_out,
-        "lacking": [
-            f"{job.name}: its training part has no clip of {', '.join(lacking)}"
-            for job in splits.jobs(split)
-            if (lacking := splits.lacking(job.fold, clips))
-        ],
-    }
-
-
-def _settings(config: TrainConfig) -> dict:
-    return dataclasses.asdict(config) | {"name": config.run_name}
-
-
-def _differing(saved: dict, asked: dict) -> list[str]:
-    """The settings on which results hang and that differ, in words."""
-    asked = through_json(asked)
-    return [
-        f"{name} {saved.get(name)}, not {value}"
-        for name, value in asked.items()
-        if name not in ELSEWHERE and saved.get(name) != value
-    ]

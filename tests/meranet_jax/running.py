@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from meranet_jax import experiment, report, runs, splits, training
+from meranet_jax import experiment, report, run_folder, runs, splits, trainers
 
 
 def plan(config, clips):
@@ -16,8 +16,8 @@ def run(config, clips, *, on_epoch=lambda job, line: None):
     here, folds = plan(config, clips)
     path = runs.path_of(config)
     split = splits.make(config, clips)
-    trainer = training.make_trainer(config, clips, folds=folds)
-    with runs.RunFolder(path, config, clips, split, [Path("/records")]) as folder:
+    trainer = trainers.make_trainer(config, clips, folds=folds)
+    with run_folder.RunFolder(path, config, clips, split, [Path("/records")]) as folder:
         folder.log_start(trainer.devices)
         missing = [job for job in here if not folder.is_finished(job, clips)]
         experiment.run(

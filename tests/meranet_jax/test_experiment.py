@@ -5,7 +5,7 @@ import jax
 import numpy as np
 import pytest
 
-from meranet_jax import data, merge, predictions, runs, splits, training
+from meranet_jax import data, merge, predictions, runs, splits, trainers
 from meranet_jax.checkpoint import read_weights
 from meranet_jax.errors import UserError
 from tests.meranet_jax.running import plan, run
@@ -195,14 +195,14 @@ def test_the_tested_checkpoint_is_the_one_that_was_asked_for(config, some, selec
     epoch = json.loads((path / "folds" / fold / "fold.json").read_text())["epoch"]
     assert epoch == (best if select == "best_val" else 4)
     # And the weights that were kept are those that predicted.
-    trainer = training.make_trainer(config, some, folds=1)
+    trainer = trainers.make_trainer(config, some, folds=1)
     weights = read_weights(
-        path / "folds" / fold / "weights", training.weights_of(trainer.state_shapes)
+        path / "folds" / fold / "weights", trainers.weights_of(trainer.state_shapes)
     )
     tested = predictions.read(path / "predictions.csv")
     indices = np.array([some.clip_ids.index(clip) for clip in tested.clips])
     (logits,) = trainer.predict(some, [indices], [weights])
-    np.testing.assert_array_equal(training.probabilities(logits), tested.probabilities)
+    np.testing.assert_array_equal(trainers.probabilities(logits), tested.probabilities)
     assert not (path / "folds" / fold / "checkpoints").exists()
 
 
@@ -243,7 +243,7 @@ def test_a_test_part_is_predicted_once_and_after_all_training(
     config = dataclasses.replace(config, epochs=3)
     ((job,), _) = plan(config, some)
     happened = []
-    step, predict = training.Trainer.step, training.Trainer.predict
+    step, predict = trainers.Trainer.step, trainers.Trainer.predict
 
     def note_predict(self, clips, parts, weights=None):
         test = [part for part in parts if set(part) & set(job.fold.test)]
@@ -255,8 +255,8 @@ def test_a_test_part_is_predicted_once_and_after_all_training(
         happened.append("step")
         return step(self, clips, batches)
 
-    monkeypatch.setattr(training.Trainer, "predict", note_predict)
-    monkeypatch.setattr(training.Trainer, "step", note_step)
+    monkeypatch.setattr(trainers.Trainer, "predict", note_predict)
+    monkeypatch.setattr(trainers.Trainer, "step", note_step)
     run(config, some)
     assert happened.count("test") == 1
     assert happened[-1] == "test"
@@ -264,12 +264,12 @@ def test_a_test_part_is_predicted_once_and_after_all_training(
 
 
 def test_an_output_that_is_not_finite_is_told(config, some, monkeypatch):
-    predict = training.Trainer.predict
+    predict = trainers.Trainer.predict
 
     def spoilt(self, clips, parts, weights=None):
         found = predict(self, clips, parts, weights)
         return found if weights is None else [lane * np.nan for lane in found]
 
-    monkeypatch.setattr(training.Trainer, "predict", spoilt)
+    monkeypatch.setattr(trainers.Trainer, "predict", spoilt)
     with pytest.raises(UserError, match="output for s0.* is not finite"):
         run(config, some)

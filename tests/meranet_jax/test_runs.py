@@ -6,7 +6,7 @@ import shutil
 import filelock
 import pytest
 
-from meranet_jax import runs
+from meranet_jax import run_folder, runs
 from meranet_jax.config import TrainConfig
 from meranet_jax.errors import UserError
 from tests.meranet_jax.running import run
@@ -116,7 +116,7 @@ def test_a_start_that_was_killed_at_once_does_not_block_the_next(
     (path / ".lock").write_text("")
     (path / "split.json").write_text("{")
     (path / ".config.json.part").write_text("{")
-    runs.check_free(config, path)
+    run_folder.check_free(config, path)
     assert run(config, clips) == path
 
 

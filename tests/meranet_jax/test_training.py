@@ -5,7 +5,7 @@ import numpy as np
 import optax
 import pytest
 
-from meranet_jax import data, protocols, step, training
+from meranet_jax import data, protocols, step, trainers, training
 from meranet_jax.checkpoint import Checkpoints, read_weights, save_weights
 from meranet_jax.config import make_model
 from meranet_jax.errors import UserError
@@ -17,14 +17,14 @@ def fold(clips):
 
 
 def started(config, clips, *, seed=0, steps=8):
-    trainer = training.make_trainer(config, clips, folds=1)
+    trainer = trainers.make_trainer(config, clips, folds=1)
     trainer.start([seed], [steps])
     return trainer
 
 
 def run(config, clips, fold, folder):
     """Train; returns the trainer, the lines of metrics and the best epoch's state."""
-    trainer = training.make_trainer(config, clips, folds=1)
+    trainer = trainers.make_trainer(config, clips, folds=1)
     lines = []
     with Checkpoints(folder) as checkpoints:
         learner = training.Learner(
@@ -183,7 +183,7 @@ def test_prediction_does_not_hang_on_the_batch(config, clips, fold):
     for index in (0, 9, 35):
         (alone,) = trainer.predict(clips, [np.array([index])])
         np.testing.assert_allclose(alone[0], every[index], rtol=1e-4, atol=1e-5)
-    sums = training.probabilities(every).sum(-1)
+    sums = trainers.probabilities(every).sum(-1)
     np.testing.assert_allclose(sums, 1, rtol=1e-6)
 
 
@@ -223,9 +223,9 @@ def test_training_does_not_look_at_the_test_part(config, clips, fold, tmp_path):
 def test_weights_of_two_devices_are_read_by_one(config, clips, fold, tmp_path):
     two = dataclasses.replace(config, devices=2, epochs=1)
     trainer, _, _, state = run(two, clips, fold, tmp_path / "checkpoints")
-    save_weights(tmp_path / "weights", training.weights_of(state))
-    one = training.make_trainer(config, clips, folds=1)
-    weights = read_weights(tmp_path / "weights", training.weights_of(one.state_shapes))
+    save_weights(tmp_path / "weights", trainers.weights_of(state))
+    one = trainers.make_trainer(config, clips, folds=1)
+    weights = read_weights(tmp_path / "weights", trainers.weights_of(one.state_shapes))
     everyone = [np.arange(len(clips))]
     np.testing.assert_allclose(
         one.predict(clips, everyone, [weights]),
@@ -237,11 +237,11 @@ def test_weights_of_two_devices_are_read_by_one(config, clips, fold, tmp_path):
 
 def test_weights_of_another_network_are_refused(config, clips, tmp_path):
     state = started(config, clips).states()[0]
-    save_weights(tmp_path / "weights", training.weights_of(state))
+    save_weights(tmp_path / "weights", trainers.weights_of(state))
     wider = dataclasses.replace(config, width=8)
-    other = training.make_trainer(wider, clips, folds=1)
+    other = trainers.make_trainer(wider, clips, folds=1)
     with pytest.raises(UserError, match="weights is of another network: .* is"):
-        read_weights(tmp_path / "weights", training.weights_of(other.state_shapes))
+        read_weights(tmp_path / "weights", trainers.weights_of(other.state_shapes))
 
 
 def test_checkpoints_are_bound_to_no_device(config, clips, fold, tmp_path):
@@ -254,9 +254,9 @@ def test_checkpoints_are_bound_to_no_device(config, clips, fold, tmp_path):
 def test_a_state_whose_validation_is_not_finite_is_not_kept(
     config, clips, fold, tmp_path, monkeypatch
 ):
-    predict = training.Trainer.predict
+    predict = trainers.Trainer.predict
     monkeypatch.setattr(
-        training.Trainer, "predict", lambda *a: [x * np.nan for x in predict(*a)]
+        trainers.Trainer, "predict", lambda *a: [x * np.nan for x in predict(*a)]
     )
     with pytest.raises(
         UserError, match="loss became nan in validation .* epoch 1 of it"
@@ -287,5 +287,5 @@ def test_what_cannot_be_trained_says_why(
 
 
 def test_a_step_is_timed(config, clips, fold):
-    trainer = training.make_trainer(config, clips, folds=1)
+    trainer = trainers.make_trainer(config, clips, folds=1)
     assert training.time_step(trainer, config, clips, fold.train) > 0

@@ -1,0 +1,28 @@
+"""Small files, written whole."""
+
+import contextlib
+import json
+import os
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def whole(path: Path):
+    """A path to write to that becomes ``path`` when all is written, or nothing."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value) -> None:
+    """Write it whole."""
+    with whole(path) as part:
+        part.write_text(json.dumps(value, indent=2) + "\n")
+
+
+def through_json(value):
+    """The value as it comes back from a file."""
+    return json.loads(json.dumps(value))
