@@ -6,6 +6,8 @@ import shutil
 import numpy as np
 import pytest
 
+import eval as evaluation
+from meranet_jax.errors import UserError
 from tests.datasets import casme2_tree, casme_tree
 from tests.programs import SMALLEST, program, started
 
@@ -44,11 +46,11 @@ def copied(folder, tmp_path):
     return tmp_path / "run"
 
 
-def failing(*arguments):
-    failed = program("eval.py", *arguments)
-    assert failed.returncode == 1
-    assert "Traceback" not in failed.stderr
-    return failed.stderr
+def refusal(**arguments):
+    """What eval.py says where it refuses; in this process, which is faster."""
+    with pytest.raises(UserError) as refused:
+        evaluation.main(**arguments)
+    return str(refused.value)
 
 
 def test_the_same_numbers_come_out_again(folder):
@@ -66,7 +68,7 @@ def test_records_may_have_moved(folder, copied, tmp_path):
     config = json.loads((copied / "config.json").read_text())
     elsewhere = ["/nowhere/" + "/".join(config["records"][0].split("/")[-3:])]
     (copied / "config.json").write_text(json.dumps(config | {"records": elsewhere}))
-    assert "No prepared records in /nowhere" in failing(f"--run={copied}")
+    assert "No prepared records in /nowhere" in refusal(run=str(copied))
     found = program("eval.py", f"--run={copied}", f"--data_dir={tmp_path / 'data'}")
     assert found.returncode == 0, found.stderr
 
@@ -75,7 +77,7 @@ def test_other_numbers_are_noticed(copied):
     report = json.loads((copied / "report.json").read_text())
     report["metrics"]["uf1"]["mean"] = 1.0
     (copied / "report.json").write_text(json.dumps(report))
-    assert "metrics in" in failing(f"--run={copied}")
+    assert "metrics in" in refusal(run=str(copied))
 
 
 def test_other_weights_are_noticed(folder, copied):
@@ -143,7 +145,7 @@ BROKEN = {
 def test_of_a_broken_run_it_is_said_what_is_broken(copied, case):
     spoil, message = BROKEN[case]
     spoil(copied)
-    assert message in failing(f"--run={copied}")
+    assert message in refusal(run=str(copied))
 
 
 def test_two_runs_are_compared(folder):
@@ -164,16 +166,24 @@ def test_two_runs_are_compared(folder):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "Give one of --run=RUN, --compare A B, --merge PART PART ..."),
-        (["--run=a", "--compare", "a", "b"], "Give one of"),
-        (["--run=nowhere"], "nowhere is not a folder"),
-        (["--run=."], "has no config.json: it is not a run's folder"),
-        (["--compare", "nowhere", "."], "nowhere is not a folder"),
-        (["--merge", "nowhere"], "nowhere is not a folder"),
+        ({}, "Give one of --run=RUN, --compare A B, --merge PART PART ..."),
+        ({"run": "a", "compare": ("a", "b")}, "Give one of"),
+        ({"run": "nowhere"}, "nowhere is not a folder"),
+        ({"run": "."}, "has no config.json: it is not a run's folder"),
+        ({"compare": ("nowhere", ".")}, "nowhere is not a folder"),
+        ({"merge": ("nowhere",)}, "nowhere is not a folder"),
+        ({"run": "a", "name": "b"}, "--name goes with --merge"),
+        ({"merge": ("a",), "data_dir": "b"}, "--data_dir goes with --run"),
     ],
 )
 def test_bad_arguments_get_one_message(arguments, message):
-    assert message in failing(*arguments)
+    assert message in refusal(**arguments)
+
+
+def test_a_refusal_ends_the_program_without_a_traceback():
+    failed = program("eval.py", "--run=nowhere")
+    assert failed.returncode == 1
+    assert failed.stderr == "error: nowhere is not a folder.\n"
 
 
 def test_loso_is_killed_and_goes_on_and_its_parts_are_pooled(folder):
@@ -257,5 +267,4 @@ def test_several_data_sets_are_one(tmp_path):
     whose = [{c.rpartition("/")[0] for c in fold["test"]} for fold in (first, second)]
     assert not whose[0] & whose[1]
     assert {"casme/sub01", "casme2/sub01", "synthetic/s01"} <= whose[0] | whose[1]
-    evaluated = program("eval.py", f"--run={run}")
-    assert evaluated.returncode == 0, evaluated.stderr
+    evaluation.main(run=str(run))

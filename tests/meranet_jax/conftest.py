@@ -1,3 +1,4 @@
+import jax
 import pytest
 
 from datasets.synthetic.synthetic_dataset_builder import Builder, SyntheticConfig
@@ -15,6 +16,13 @@ def records(tmp_path_factory):
     builder = Builder(config=config, data_dir=folder, file_format="array_record")
     builder.download_and_prepare(file_format="array_record")
     return builder.data_dir
+
+
+@pytest.fixture(scope="module", autouse=True)
+def programs_are_let_go():
+    """See ``running.run``."""
+    yield
+    jax.clear_caches()
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import jax
+
 from meranet_jax import experiment, report, run_folder, runs, splits, trainers
 
 
@@ -29,6 +31,9 @@ def run(config, clips, *, on_epoch=lambda job, line: None):
             on_step=lambda jobs, epoch, means: None,
             on_epoch=on_epoch,
         )
+    # Every program of every trainer stays mapped into memory, in hundreds of places. A
+    # process may have 65530 of these, and is aborted at the next.
+    jax.clear_caches()
     if len(here) == folds:
         read = runs.read(path)
         report.write(read, report.read_predictions(read))

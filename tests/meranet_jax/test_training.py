@@ -58,7 +58,7 @@ def test_several_devices_compute_what_one_computes(config, clips, fold):
         batches = [rng.choice(fold.train, 8, replace=False) for _ in range(10)]
         metrics = [jax.device_get(trainer.step(clips, [i])) for i in batches]
         assert all(m["clips"] == 8 for m in metrics)
-        losses.append([m["loss"] for m in metrics])
+        losses.append([m["loss"].item() for m in metrics])
         states.append(trainer.states()[0])
         assert trainer.states()[0].step == 10
         assert len(metrics[0]) == 3 and len(trainer.devices) == devices
