@@ -117,7 +117,7 @@ class TrainConfig:
     epochs: int = 100
     """Passes over the training part."""
     batch_size: int = 8
-    """Clips a step, over all devices together."""
+    """Clips a step of a fold, over all devices that train it."""
     optimizer: Literal["radam", "adam_warmup"] = "radam"
     """adam_warmup: Adam with a linear warm-up of 2 / (1 - beta2) steps."""
     learning_rate: float = 0.1

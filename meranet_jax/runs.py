@@ -7,6 +7,7 @@ pictures. ``run_folder`` writes it.
 
 import contextlib
 import dataclasses
+import functools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -64,7 +65,7 @@ class Run:
         """The emotions of each class."""
         return {name: tuple(of) for name, of in self.facts["classes"].items()}
 
-    @property
+    @functools.cached_property
     def divided(self) -> dict:
         """``split.json``: the protocol, and the folds of each seed by clip id."""
         return json.loads(self.split)

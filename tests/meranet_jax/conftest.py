@@ -2,8 +2,7 @@ import jax
 import pytest
 
 from datasets.synthetic.synthetic_dataset_builder import Builder, SyntheticConfig
-from meranet_jax.config import TrainConfig
-from tests.meranet_jax.loading import load
+from tests.meranet_jax.loading import load, smallest
 
 
 @pytest.fixture(scope="session")
@@ -32,12 +31,4 @@ def clips(records):
 
 @pytest.fixture
 def config(tmp_path):
-    """The smallest run that trains: four channels, two stages, two epochs."""
-    return TrainConfig(
-        width=4,
-        stage_sizes=(1, 1),
-        size=16,
-        epochs=2,
-        devices=1,
-        runs_dir=str(tmp_path / "runs"),
-    )
+    return smallest(tmp_path / "runs")

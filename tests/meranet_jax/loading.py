@@ -3,6 +3,7 @@
 import numpy as np
 
 from meranet_jax import data
+from meranet_jax.config import TrainConfig
 
 CLASSES = ("disgust", "happiness", "surprise")
 
@@ -20,6 +21,12 @@ def load(*sources, classes=CLASSES, size=16, **options):
 
 def source(folder, name="synthetic", **options):
     return data.Source(name, folder, **options)
+
+
+def smallest(runs_dir, **changes):
+    """The smallest run that trains: four channels, two stages, two epochs."""
+    values = {"width": 4, "stage_sizes": (1, 1), "size": 16, "epochs": 2, "devices": 1}
+    return TrainConfig(runs_dir=str(runs_dir), **values | changes)
 
 
 def clips_of(labels, subjects=None, frames=None):

@@ -7,8 +7,8 @@ import pytest
 
 from meranet_jax import data, merge, predictions, runs, splits, trainers
 from meranet_jax.checkpoint import read_weights
-from meranet_jax.config import TrainConfig
 from meranet_jax.errors import UserError
+from tests.meranet_jax.loading import smallest
 from tests.meranet_jax.running import plan, run
 
 
@@ -21,16 +21,8 @@ def loso(config):
 @pytest.fixture(scope="module")
 def whole(some, tmp_path_factory):
     """All four folds, one after another."""
-    config = TrainConfig(
-        width=4,
-        stage_sizes=(1, 1),
-        size=16,
-        epochs=2,
-        devices=1,
-        protocol="loso",
-        learning_rate=1e-2,
-        runs_dir=str(tmp_path_factory.mktemp("whole")),
-    )
+    folder = tmp_path_factory.mktemp("whole")
+    config = smallest(folder, protocol="loso", learning_rate=1e-2)
     return run(config, some)
 
 

@@ -7,22 +7,15 @@ import filelock
 import pytest
 
 from meranet_jax import run_folder, runs
-from meranet_jax.config import TrainConfig
 from meranet_jax.errors import UserError
+from tests.meranet_jax.loading import smallest
 from tests.meranet_jax.running import run
 
 
 @pytest.fixture(scope="module")
 def trained(clips, tmp_path_factory):
     """A finished run of one fold, and its settings."""
-    config = TrainConfig(
-        width=4,
-        stage_sizes=(1, 1),
-        size=16,
-        epochs=1,
-        devices=1,
-        runs_dir=str(tmp_path_factory.mktemp("runs")),
-    )
+    config = smallest(tmp_path_factory.mktemp("runs"), epochs=1)
     return config, run(config, clips)
 
 
