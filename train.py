@@ -1,5 +1,6 @@
 """Train MERANet: ``python train.py --dataset=casme2 --manual_dir=DIR``."""
 
+import contextlib
 import dataclasses
 import difflib
 import functools
@@ -13,6 +14,7 @@ from datasets import DataError
 from datasets.prepare import Options, builder, prepare
 from meranet_jax import (
     classes,
+    cluster,
     data,
     experiment,
     report,
@@ -62,22 +64,25 @@ def parse(arguments: list[str]) -> TrainConfig:
 
 def main(config: TrainConfig, console: Console) -> None:
     """Prepare what is missing, train, test once, and say what came of it."""
+    cluster.join(config)
+    console.quiet = not cluster.is_first()
     path = runs.path_of(config)
     run_folder.check_free(config, path)  # before the work, not after it
-    sources = [
-        data.Source(
-            one.dataset,
-            prepare(
+    with cluster.first_ahead("records"):
+        sources = [
+            data.Source(
                 one.dataset,
-                manual_dir=one.manual_dir,
-                data_dir=one.data_dir,
-                options=Options(**one.record_options()),
-            ),
-            min_frames=one.min_frames,
-            label=one.label,
-        )
-        for one in config.each_dataset()
-    ]
+                prepare(
+                    one.dataset,
+                    manual_dir=one.manual_dir,
+                    data_dir=one.data_dir,
+                    options=Options(**one.record_options()),
+                ),
+                min_frames=one.min_frames,
+                label=one.label,
+            )
+            for one in config.each_dataset()
+        ]
     clips = data.load(
         sources,
         choose=functools.partial(
@@ -92,14 +97,20 @@ def main(config: TrainConfig, console: Console) -> None:
     trainer = trainers.make_trainer(config, clips, folds=len(jobs))
     experiment.count_steps(config, here, trainer.lanes)  # or says what is too small
     records = [source.folder for source in sources]
-    with run_folder.RunFolder(path, config, clips, split, records) as folder:
-        missing = [job for job in here if not folder.is_finished(job, clips)]
-        if missing:
-            folder.log_start(trainer.devices)
-            console.print(words.describe_start(runs.read(path), here, missing))
-            steps = experiment.count_steps(config, missing, trainer.lanes)
+    with contextlib.ExitStack() as stack:
+        with cluster.first_ahead("folder"):
+            folder = stack.enter_context(
+                run_folder.RunFolder(path, config, clips, split, records)
+            )
+            missing = [job for job in here if not folder.is_finished(job, clips)]
+            if missing and cluster.is_first():
+                folder.log_start(trainer.devices)
+                console.print(words.describe_start(runs.read(path), here, missing))
+        mine = [j for j in experiment.own(here) if not folder.is_finished(j, clips)]
+        if mine:
+            steps = experiment.count_steps(config, mine, trainer.lanes)
             if jax.default_backend() == "cpu" and config.preset != "small":
-                seconds = training.time_step(trainer, config, clips, here[0].fold.train)
+                seconds = training.time_step(trainer, config, clips, mine[0].fold.train)
                 console.print(words.describe_duration(seconds * steps))
             with RunProgress(
                 console, config.epochs, steps=steps, folds=len(jobs)
@@ -109,17 +120,20 @@ def main(config: TrainConfig, console: Console) -> None:
                     trainer,
                     config,
                     clips,
-                    missing,
+                    mine,
                     on_step=progress.step,
                     on_epoch=progress.epoch,
                 )
-        else:
+        elif not missing:
             console.print(f"All folds of {path} are finished already.\n")
+        cluster.wait("folds")
         if config.shard is not None:
             console.print(
                 f"Part {config.fold_shard} is finished. When all are, pool "
                 f"them: python eval.py --merge {path.parent}/{config.run_name}-shard*"
             )
+            return
+        if not cluster.is_first():
             return
         run = runs.read(path)
         results = report.write(run, report.read_predictions(run))
@@ -133,7 +147,7 @@ if __name__ == "__main__":
             parse(sys.argv[1:]), Console(markup=False, highlight=False, soft_wrap=True)
         )
     except (DataError, UserError, OSError) as error:
-        sys.exit(f"error: {error}")
+        cluster.fail(str(error))
     except KeyboardInterrupt:
         print(
             "interrupted; folds that are finished are kept, and the same command, "

@@ -1,4 +1,7 @@
-"""Checkpoints of a run; the only place that knows of Orbax."""
+"""Checkpoints of a run, and how Orbax writes and reads them.
+
+Each process writes those of the folds that it trains, without the others.
+"""
 
 import contextlib
 import shutil
@@ -6,6 +9,7 @@ from pathlib import Path
 
 import absl.logging
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
@@ -37,9 +41,14 @@ class Checkpoints:
                 ]
             ),
             best_fn=_rank,
+            create=False,  # Orbax leaves it to us where a process works alone
+            multiprocessing_options=_alone(),
         )
         try:
-            self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
+            folder.mkdir(parents=True, exist_ok=True)
+            self._manager = ocp.CheckpointManager(
+                folder.absolute(), options=options, item_handlers=_handler()
+            )
         except (ValueError, OSError) as error:
             raise UserError(f"{folder} cannot be opened: {error}") from error
 
@@ -54,7 +63,7 @@ class Checkpoints:
         _check_space(self._folder, state, f"the checkpoint of epoch {epoch}")
         with _writing(self._folder):
             self._manager.save(
-                epoch, args=ocp.args.StandardSave(state), metrics=metrics
+                epoch, args=ocp.args.PyTreeSave(_to_write(state)), metrics=metrics
             )
 
     def choose(self, select: Select) -> int:
@@ -81,7 +90,7 @@ class Checkpoints:
           UserError: if it cannot be read or does not fit.
         """
         with _reading(self._folder, f"the checkpoint of epoch {epoch}"):
-            state = self._manager.restore(epoch, args=ocp.args.StandardRestore(shapes))
+            state = self._manager.restore(epoch, args=_to_read(shapes))
         _check_shapes(state, shapes, self._folder)
         return state
 
@@ -108,9 +117,10 @@ def save_weights(folder: Path, weights) -> None:
     _check_space(folder.parent, weights, "the weights")
     with (
         _writing(folder),
-        ocp.StandardCheckpointer() as checkpointer,
+        _checkpointer() as checkpointer,
     ):
-        checkpointer.save(folder.absolute(), weights, force=True)
+        args = ocp.args.PyTreeSave(_to_write(weights))
+        checkpointer.save(folder.absolute(), args, force=True)
 
 
 def read_weights(folder: Path, shapes):
@@ -123,11 +133,68 @@ def read_weights(folder: Path, shapes):
         raise UserError(f"No weights in {folder}; train the run first.")
     with (
         _reading(folder, "the weights"),
-        ocp.StandardCheckpointer() as checkpointer,
+        _checkpointer() as checkpointer,
     ):
-        weights = checkpointer.restore(folder.absolute(), shapes)
+        weights = checkpointer.restore(folder.absolute(), _to_read(shapes))
     _check_shapes(weights, shapes, folder)
     return weights
+
+
+def _alone() -> ocp.options.MultiprocessingOptions:
+    """That this process writes and waits for no other."""
+    place = jax.process_index()
+    several = {"active_processes": {place}, "barrier_sync_key_prefix": f"of {place}"}
+    return ocp.options.MultiprocessingOptions(
+        primary_host=place, **(several if jax.process_count() > 1 else {})
+    )
+
+
+def _handler() -> ocp.PyTreeCheckpointHandler:
+    types = ocp.type_handlers
+    arrays = types.ArrayHandler(
+        primary_host=jax.process_index(),
+        use_replica_parallel=False,  # else other processes were to write a part
+        enable_write_sharding_file=False,  # which names devices
+    )
+    registry = types.create_type_handler_registry(
+        (jax.Array, arrays), (np.ndarray, types.NumpyHandler())
+    )
+    return ocp.PyTreeCheckpointHandler(
+        multiprocessing_options=_alone(), type_handler_registry=registry
+    )
+
+
+def _checkpointer() -> ocp.Checkpointer:
+    return ocp.Checkpointer(_handler(), multiprocessing_options=_alone())
+
+
+def _to_write(tree):
+    """The arrays of a tree on the host as Orbax writes them from this process.
+
+    NumPy arrays it writes from the first process alone, and arrays that lie wholly on
+    one of several processes not at all. So of several these are given as the first
+    copy of arrays of which others seem to hold a second.
+    """
+    if jax.process_count() == 1:
+        return tree
+    here = jax.local_devices()[0]
+    there = next(d for d in jax.devices() if d.process_index != here.process_index)
+    mesh = jax.sharding.Mesh(np.array([here, there]), ("copies",))
+    copies = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+
+    def first_copy(leaf):
+        return jax.make_array_from_single_device_arrays(
+            np.shape(leaf), copies, [jax.device_put(leaf, here)]
+        )
+
+    return jax.tree.map(first_copy, tree)
+
+
+def _to_read(shapes) -> ocp.args.PyTreeRestore:
+    to_numpy = ocp.RestoreArgs(restore_type=np.ndarray)
+    return ocp.args.PyTreeRestore(
+        item=shapes, restore_args=jax.tree.map(lambda _: to_numpy, shapes)
+    )
 
 
 def _check_space(folder: Path, tree, what: str) -> None:

@@ -125,6 +125,13 @@ class TrainConfig:
     devices: int | None = None
     """How many devices to train on. Default: all. A single fold is divided over them;
     of several each device trains one at a time."""
+    coordinator: str | None = None
+    """HOST:PORT of the first of several processes that train together, with
+    --num_processes and --process_id. Not needed under Slurm or Open MPI."""
+    num_processes: int | None = None
+    """How many processes train together."""
+    process_id: int | None = None
+    """Which of them this is, from 0."""
 
     def __post_init__(self):
         """Raises UserError for values that no run can have."""
@@ -145,6 +152,8 @@ class TrainConfig:
             ("seed", 0),
             ("folds", 2),
             ("devices", 1),
+            ("num_processes", 1),
+            ("process_id", 0),
         ):
             value = getattr(self, field)
             if value is not None and value < least:
@@ -163,6 +172,15 @@ class TrainConfig:
             )
         if self.name is not None:
             check_name(self.name)
+        together = (self.coordinator, self.num_processes, self.process_id)
+        if together != (None,) * 3 and (
+            None in together or self.process_id >= self.num_processes
+        ):
+            raise UserError(
+                f"--coordinator={self.coordinator} --num_processes="
+                f"{self.num_processes} --process_id={self.process_id}: give all three, "
+                "and each process its own number from 0 to one less than there are."
+            )
 
         names = [name.partition("/")[0] for name in self.datasets]
         if len(set(names)) < len(names):  # their subjects would be the same persons

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from meranet_jax import figures, runs, trainers, training
+from meranet_jax import cluster, figures, runs, trainers, training
 from meranet_jax.checkpoint import Checkpoints
 from meranet_jax.config import TrainConfig
 from meranet_jax.data import Clips
@@ -43,6 +43,11 @@ def here(jobs: Sequence[Job], shard: tuple[int, int] | None) -> Sequence[Job]:
     return jobs[part::parts]
 
 
+def own(jobs: Sequence[Job]) -> Sequence[Job]:
+    """Those that this process trains, of the folds of several."""
+    return jobs[cluster.place() :: cluster.size()]
+
+
 def count_steps(config: TrainConfig, jobs: Sequence[Job], lanes: int) -> int:
     """Steps that some folds take, those side by side counted once.
 
@@ -76,7 +81,7 @@ def run(
       trainer: is used for all.
       config: the run's.
       clips: all clips.
-      jobs: the folds that lack.
+      jobs: the folds that lack; of several processes each has its own.
       on_step: called after each step.
       on_epoch: called after each epoch of each fold.
 
@@ -183,7 +188,7 @@ class _Curves:
         self._drawn = float("-inf")
 
     def redraw(self) -> None:
-        if time.monotonic() - self._drawn > _REDRAW:
+        if cluster.is_first() and time.monotonic() - self._drawn > _REDRAW:
             lines = runs.read_lines(self._folder.path)
             figures.save(figures.curves(lines), self._folder.path / "curves.png")
             self._drawn = time.monotonic()

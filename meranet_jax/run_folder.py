@@ -22,7 +22,7 @@ import filelock
 import jax
 from tensorboardX import SummaryWriter
 
-from meranet_jax import checkpoint, predictions, splits
+from meranet_jax import checkpoint, cluster, predictions, splits
 from meranet_jax.config import TrainConfig
 from meranet_jax.data import Clips
 from meranet_jax.errors import UserError
@@ -68,7 +68,8 @@ def check_free(config: TrainConfig, path: Path) -> None:
 class RunFolder:
     """A run's folder while it is written; a context manager.
 
-    Only one process at a time writes to it.
+    Only one run at a time writes to it. Of several processes that train it together the
+    first makes it, and each writes the folders of its folds.
     """
 
     def __init__(
@@ -90,10 +91,18 @@ class RunFolder:
 
         Raises:
           UserError: if another run is there, or its clips were others, or another
-            process writes to it.
+            process writes to it; or the first process made it elsewhere.
         """
-        check_free(config, path)
         self.path = path
+        self._lock = None
+        if not cluster.is_first():
+            if not (path / "config.json").exists():
+                raise UserError(
+                    f"Process {cluster.place()} does not see {path}, which the first "
+                    "has made. Give a folder that all of them share with --runs_dir."
+                )
+            return
+        check_free(config, path)
         path.mkdir(parents=True, exist_ok=True)
         self._lock = filelock.FileLock(path / ".lock")
         try:
@@ -129,7 +138,10 @@ class RunFolder:
         write_json(path / "config.json", self._saved)
 
     def log_start(self, devices: Sequence[jax.Device]) -> None:
-        """Note when, how and on what the run is started, or goes on."""
+        """Note when, how and on what the run is started, or goes on.
+
+        Of several processes the first notes it for all, with its own devices.
+        """
         self._saved["starts"].append(_start(devices))
         write_json(self.path / "config.json", self._saved)
 
@@ -160,7 +172,8 @@ class RunFolder:
         return self
 
     def __exit__(self, *exception):
-        self._lock.release()
+        if self._lock is not None:
+            self._lock.release()
 
     def is_finished(self, job: Job, clips: Clips) -> bool:
         """Whether a fold is trained and tested."""
@@ -245,6 +258,7 @@ def _start(devices: Sequence[jax.Device]) -> dict:
         "commit": commit(),
         "python": platform.python_version(),
         "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
+        "processes": cluster.size(),
         "devices": [str(device) for device in devices],
         "device_kind": devices[0].device_kind,
     }

@@ -26,6 +26,9 @@ ELSEWHERE = (
     "name",
     "overwrite",
     "devices",
+    "coordinator",
+    "num_processes",
+    "process_id",
     "split",
     "classes",
 )

@@ -233,18 +233,17 @@ def make_trainer(config: TrainConfig, clips: data.Clips, *, folds: int) -> Train
 
     Raises:
       UserError: if there are fewer devices than asked for, they do not divide the
-        batch, or several processes work together.
+        batch, or several processes are to train a single fold.
     """
-    if jax.process_count() > 1:
-        # Orbax would wait for the other processes, and write from the first alone.
+    if jax.process_count() > 1 and folds == 1:
         raise UserError(
-            f"This is one of {jax.process_count()} JAX processes that work together, "
-            "which is not supported yet. Start each by itself, with --fold_shard."
+            f"{jax.process_count()} processes cannot train a single fold together yet. "
+            "Start one process, or choose --protocol=loso, kfold or several --seeds."
         )
     devices = jax.local_devices()
     if config.devices is not None and config.devices > len(devices):
         raise UserError(
-            f"--devices={config.devices}, but this machine has {len(devices)}."
+            f"--devices={config.devices}, but this process has {len(devices)}."
         )
     return Trainer(
         config,

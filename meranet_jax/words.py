@@ -52,13 +52,19 @@ def _protocol(name: str, folds: int, split: str | None) -> str:
     return f"{what.format(folds=folds)}; {given}"
 
 
+def _devices(start: dict) -> str:
+    devices = f"{len(start['devices'])} x {start['device_kind']}"
+    if start.get("processes", 1) > 1:
+        devices += f" in each of {start['processes']} processes"
+    return devices
+
+
 def describe_start(run: Run, here: Sequence[Job], missing: Sequence[Job]) -> str:
     """What is about to be trained, on what, in words."""
     config, facts, start = run.config, run.facts, run.starts[-1]
     folds = len({name for _, _, name in run.folds})
     lines = [
-        f"{_model(run)}, preset {config.preset}, on {len(start['devices'])} x "
-        f"{start['device_kind']}",
+        f"{_model(run)}, preset {config.preset}, on {_devices(start)}",
         f"{config.dataset}: {facts['clips']} clips of {facts['subjects']} subjects: "
         f"{_class_list(facts)}",
         f"protocol: {_protocol(config.protocol, folds, config.split)}",
@@ -236,7 +242,7 @@ def to_markdown(run: Run, report: dict) -> str:
             f"- {start['date']}: `python {shlex.join(start['command'][1:])}`",
             f"  commit {start['commit'] or 'unknown'}, Python {start['python']}, "
             + ", ".join(f"{n} {v}" for n, v in start["packages"].items())
-            + f", on {len(start['devices'])} x {start['device_kind']}",
+            + f", on {_devices(start)}",
         ]
     settings = ", ".join(f"{n} {v}" for n, v in vars(config).items() if v is not None)
     lines += ["", f"Settings: {settings}.", ""]
