@@ -15,8 +15,10 @@ from datasets.prepare import Options, builder, prepare
 from meranet_jax import (
     classes,
     cluster,
+    compilation,
     data,
     experiment,
+    precision,
     report,
     run_folder,
     runs,
@@ -65,6 +67,8 @@ def parse(arguments: list[str]) -> TrainConfig:
 def main(config: TrainConfig, console: Console) -> None:
     """Prepare what is missing, train, test once, and say what came of it."""
     cluster.join(config)
+    compilation.keep()
+    config = precision.resolved(config)
     console.quiet = not cluster.is_first()
     path = runs.path_of(config)
     run_folder.check_free(config, path)  # before the work, not after it
@@ -90,12 +94,21 @@ def main(config: TrainConfig, console: Console) -> None:
         ),
         size=config.size,
         leave_out=config.left_out,
+        feed=config.feed,
     )
     split = splits.make(config, clips)
     jobs = splits.jobs(split)
     here = experiment.here(jobs, config.shard)
-    trainer = trainers.make_trainer(config, clips, folds=len(jobs))
-    experiment.count_steps(config, here, trainer.lanes)  # or says what is too small
+    trainer = trainers.make_trainer(
+        config,
+        clips,
+        folds=len(jobs),
+        epoch_steps=max(experiment.epoch_steps(config, jobs)),
+    )
+    if config.compile_ahead:
+        trainer.compile()
+        console.print("Prepared and compiled; a run with the same flags finds it.")
+        return
     records = [source.folder for source in sources]
     with contextlib.ExitStack() as stack:
         with cluster.first_ahead("folder"):
@@ -110,7 +123,7 @@ def main(config: TrainConfig, console: Console) -> None:
         if mine:
             steps = experiment.count_steps(config, mine, trainer.lanes)
             if jax.default_backend() == "cpu" and config.preset != "small":
-                seconds = training.time_step(trainer, config, clips, mine[0].fold.train)
+                seconds = training.time_step(trainer, config, mine[0].fold.train)
                 console.print(words.describe_duration(seconds * steps))
             with RunProgress(
                 console, config.epochs, steps=steps, folds=len(jobs)

@@ -11,14 +11,12 @@ import absl.logging
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from orbax.checkpoint import checkpoint_managers
 
-from meranet_jax.config import Select
 from meranet_jax.errors import UserError
 
 
 class Checkpoints:
-    """The last state of a run and the best one on its validation part.
+    """The last states of a fold in training.
 
     A context manager: saving goes on in the background, and leaving waits for it.
     """
@@ -33,14 +31,7 @@ class Checkpoints:
         # Orbax prints what fails in its threads, traceback and all, and then raises it.
         absl.logging.set_verbosity(absl.logging.FATAL)
         options = ocp.CheckpointManagerOptions(
-            # max_to_keep would count the last one among the worse ones.
-            preservation_policy=checkpoint_managers.AnyPreservationPolicy(
-                [
-                    checkpoint_managers.LatestN(1),
-                    checkpoint_managers.BestN(get_metric_fn=_rank, n=1),
-                ]
-            ),
-            best_fn=_rank,
+            max_to_keep=2,  # so that there is one should the last not be whole
             create=False,  # Orbax leaves it to us where a process works alone
             multiprocessing_options=_alone(),
         )
@@ -52,39 +43,30 @@ class Checkpoints:
         except (ValueError, OSError) as error:
             raise UserError(f"{folder} cannot be opened: {error}") from error
 
-    def save(self, epoch: int, state, metrics: dict[str, float]) -> None:
-        """Keep ``state`` after ``epoch``; ``metrics`` say how good it is.
+    def save(self, epoch: int, tree) -> None:
+        """Keep arrays after ``epoch``.
 
         Raises:
           UserError: if this one, or the one before in the background, is not written.
         """
         # From the host, so that another number of devices can read it.
-        state = jax.device_get(state)
-        _check_space(self._folder, state, f"the checkpoint of epoch {epoch}")
+        tree = jax.tree.map(np.asarray, jax.device_get(tree))
+        _check_space(self._folder, tree, f"the checkpoint of epoch {epoch}")
         with _writing(self._folder):
-            self._manager.save(
-                epoch, args=ocp.args.PyTreeSave(_to_write(state)), metrics=metrics
-            )
+            self._manager.save(epoch, args=ocp.args.PyTreeSave(_to_write(tree)))
 
-    def choose(self, select: Select) -> int:
-        """The epoch of the state that is to be tested.
-
-        ``best_val``: of the highest accuracy on the validation part; of equal ones that
-        of the lowest loss. ``last``: the last.
+    def latest(self) -> int | None:
+        """The epoch of the last that was saved.
 
         Raises:
-          UserError: if nothing was saved.
+          UserError: if one in the background is not written.
         """
         with _writing(self._folder):
             self._manager.wait_until_finished()
-        best = self._manager.best_step
-        epoch = best() if select == "best_val" else self._manager.latest_step()
-        if epoch is None:
-            raise UserError(f"No checkpoint in {self._folder}; train the run first.")
-        return epoch
+        return self._manager.latest_step()
 
     def restore(self, epoch: int, shapes):
-        """The state after ``epoch``, of these shapes and types.
+        """What was saved after ``epoch``, of these shapes and types.
 
         Raises:
           UserError: if it cannot be read or does not fit.
@@ -238,7 +220,3 @@ def _reading(folder: Path, what: str):
         yield
     except (ValueError, KeyError, OSError) as error:
         raise UserError(f"Of {folder} {what} cannot be read: {error}") from error
-
-
-def _rank(metrics: dict[str, float]) -> tuple[float, float]:
-    return metrics["validation_accuracy"], -metrics["validation_loss"]

@@ -4,6 +4,8 @@ import dataclasses
 import typing
 from typing import Literal
 
+import jax.numpy as jnp
+
 from meranet_jax.attention import SharedNetwork
 from meranet_jax.errors import UserError
 from meranet_jax.model import MERANet, Shortcut
@@ -11,6 +13,8 @@ from meranet_jax.model import MERANet, Shortcut
 Preset = Literal["paper", "small"]
 Protocol = Literal["holdout", "holdout_subject", "kfold", "loso"]
 Select = Literal["best_val", "last"]
+Precision = Literal["fp32", "tf32", "bf16"]
+Feed = Literal["auto", "device", "records"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,6 +122,16 @@ class TrainConfig:
     """Passes over the training part."""
     batch_size: int = 8
     """Clips a step of a fold, over all devices that train it."""
+    accumulate: int = 1
+    """Parts in which a batch is computed, one after another, to save memory. Batch
+    normalisation sees a part at a time."""
+    remat: bool = False
+    """Compute what is inside of a block again for its gradient instead of keeping it:
+    less memory, more time."""
+    precision: Precision | None = None
+    """fp32, tf32 (products on recent NVIDIA GPUs) or bf16; parameters, statistics and
+    loss are float32 always. Default: bf16 on a TPU and on NVIDIA GPUs since Ampere,
+    else fp32."""
     optimizer: Literal["radam", "adam_warmup"] = "radam"
     """adam_warmup: Adam with a linear warm-up of 2 / (1 - beta2) steps."""
     learning_rate: float = 0.1
@@ -125,6 +139,12 @@ class TrainConfig:
     devices: int | None = None
     """How many devices to train on. Default: all. A single fold is divided over them;
     of several each device trains one at a time."""
+    feed: Feed = "auto"
+    """device: all clips lie on each device. records: they are read while it trains.
+    auto: on the device unless they fill half of its memory."""
+    compile_ahead: bool = False
+    """Prepare and compile, and stop before training: a run started later finds what was
+    compiled."""
     coordinator: str | None = None
     """HOST:PORT of the first of several processes that train together, with
     --num_processes and --process_id. Not needed under Slurm or Open MPI."""
@@ -145,6 +165,7 @@ class TrainConfig:
         for field, least in (
             ("epochs", 1),
             ("batch_size", 1),
+            ("accumulate", 1),
             ("min_frames", 1),
             ("width", 1),
             ("reduction", 1),
@@ -412,4 +433,6 @@ def make_model(
         shared=config.shared,
         shortcut=config.shortcut,
         axis_name=axis_name,
+        remat=config.remat,
+        dtype=jnp.bfloat16 if config.precision == "bf16" else None,
     )

@@ -4,6 +4,8 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import math
+import os
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
@@ -12,7 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from meranet_jax.classes import ClassSet
+from meranet_jax.config import Feed
 from meranet_jax.errors import UserError
+
+# The share of this machine's memory that clips may fill.
+_SHARE = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +26,7 @@ class Clips:
     """The clips of an experiment, in the order of their ids.
 
     Attributes:
-      clips: uint8 [N, T, H, W, 3].
+      clips: uint8 [N, T, H, W, 3]; in memory, or ``Recorded``.
       labels: int32 [N], indices into ``classes``.
       clip_ids: N names, each once; of several data sets with theirs in front.
       subjects: N names, likewise.
@@ -30,7 +36,7 @@ class Clips:
       left_out: how many of the data sets' clips are not here, by reason.
     """
 
-    clips: np.ndarray
+    clips: "np.ndarray | Recorded"
     labels: np.ndarray
     clip_ids: tuple[str, ...]
     subjects: tuple[str, ...]
@@ -44,7 +50,9 @@ class Clips:
 
     def fingerprint(self) -> str:
         """A digest of all that an experiment's result can hang on."""
-        digest = hashlib.blake2b(self.clips.tobytes(), digest_size=16)
+        digest = hashlib.blake2b(digest_size=16)
+        for clip in self.clips:
+            digest.update(clip.tobytes())
         said = (self.labels.tolist(), self.clip_ids, self.subjects, self.clips.shape)
         digest.update(json.dumps(said).encode())
         return digest.hexdigest()
@@ -67,6 +75,28 @@ class Source:
     label: str = "emotion"
 
 
+class Recorded:
+    """Clips that are read from their records whenever they are asked for.
+
+    Attributes:
+      shape: [N, T, H, W, 3].
+    """
+
+    def __init__(self, read: Callable[[int], np.ndarray], shape: Sequence[int]):
+        """``read`` gives the clip of an index, from any thread."""
+        self._read = read
+        self.shape = tuple(shape)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        """uint8 [T, H, W, 3]."""
+        if not 0 <= index < len(self):
+            raise IndexError(index)  # which ends an iteration
+        return self._read(index)
+
+
 @dataclasses.dataclass(frozen=True)
 class _Record:
     """A record without its clip."""
@@ -85,6 +115,7 @@ def load(
     choose: Callable[[Collection[str]], ClassSet],
     size: int,
     leave_out: Collection[str] = (),
+    feed: Feed = "auto",
 ) -> Clips:
     """Read the records of one or several prepared data sets.
 
@@ -95,6 +126,8 @@ def load(
       choose: the classes, given all emotions that there are.
       size: H and W of the result; clips are averaged down by a whole number.
       leave_out: clips to leave out, by id.
+      feed: ``"records"``: leave the clips in their records. ``"auto"``: so if they
+        would fill half of this machine's memory.
 
     Raises:
       UserError: if records cannot be read, they have no such label, a class has no
@@ -144,21 +177,20 @@ def load(
                 + (f" (left out: {left_out})." if left_out else ".")
             )
 
-    clips = None
-    for place, record in enumerate(kept):
-        source, (_, rows) = sources[record.source], opened[record.source]
-        with _damage_told(source.folder):
+    shape = _common_shape(sources, opened, kept, size)
+
+    def read(index: int) -> np.ndarray:
+        record = kept[index]
+        _, rows = opened[record.source]
+        with _damage_told(sources[record.source].folder):
             clip = rows[record.index]["clip"]
-        clip = _average_down(clip, clip.shape[1] // size)
-        if clips is None:
-            clips = np.empty((len(kept), *clip.shape), np.uint8)
-        if clip.shape != clips.shape[1:]:
-            raise UserError(
-                f"The clips in {source.folder} are {clip.shape}, those in "
-                f"{sources[kept[0].source].folder} {clips.shape[1:]}. Prepare them "
-                "with the same --frames and --size."
-            )
-        clips[place] = clip
+        return _average_down(clip, clip.shape[1] // size)
+
+    clips = Recorded(read, (len(kept), *shape))
+    if feed == "device" or (feed == "auto" and _fit_in_memory(clips.shape)):
+        recorded, clips = clips, np.empty(clips.shape, np.uint8)
+        for index in range(len(kept)):
+            clips[index] = recorded[index]
     return Clips(
         clips,
         np.array(labels, np.int32),
@@ -169,6 +201,31 @@ def load(
         classes,
         left_out,
     )
+
+
+def _common_shape(sources, opened, kept, size: int) -> tuple[int, ...]:
+    """[T, H, W, 3] of all clips, averaged down.
+
+    Raises:
+      UserError: if it differs between data sets.
+    """
+    first = kept[0].source
+    shapes = {}
+    for number in {record.source for record in kept}:
+        frames, *_ = opened[number][0].features["clip"].shape
+        shapes[number] = (frames, size, size, 3)
+        if shapes[number] != shapes.setdefault(first, shapes[number]):
+            raise UserError(
+                f"The clips in {sources[number].folder} are {shapes[number]}, those in "
+                f"{sources[first].folder} {shapes[first]}. Prepare them with the same "
+                "--frames and --size."
+            )
+    return shapes[first]
+
+
+def _fit_in_memory(shape: Sequence[int]) -> bool:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return math.prod(shape) <= _SHARE * memory
 
 
 def _open(source: Source, size: int):

@@ -73,6 +73,7 @@ def check_predictions(run: Run, data_dir: str | None) -> float:
         choose=lambda emotions: run.classes,
         size=run.config.size,
         leave_out=run.config.left_out,
+        feed=run.config.feed,
     )
     if clips.fingerprint() != run.facts["fingerprint"]:
         raise UserError(

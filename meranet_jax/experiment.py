@@ -1,6 +1,7 @@
 """A run from its folds to its predictions: each trained, tested once, kept."""
 
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Sequence
 
@@ -17,11 +18,14 @@ from meranet_jax.splits import Job
 from meranet_jax.trainers import Trainer
 from meranet_jax.training import Learner
 
-# Seconds between two drawings of the curves of a run in progress.
+# Seconds between two drawings of the curves of a run in progress, and the share of the
+# time that drawing may take.
 _REDRAW = 10
+_DRAWING = 0.05
 
-# Called with the folds in training, the epoch and the means of its steps so far.
-OnStep = Callable[[Sequence[Job], int, dict[str, float]], None]
+# Called with the folds in training, the epoch, how many more of its steps are done and
+# the means of those so far.
+OnStep = Callable[[Sequence[Job], int, int, dict[str, float]], None]
 # Called with a fold and the line of metrics of an epoch.
 OnEpoch = Callable[[Job, dict[str, float]], None]
 
@@ -48,16 +52,25 @@ def own(jobs: Sequence[Job]) -> Sequence[Job]:
     return jobs[cluster.place() :: cluster.size()]
 
 
+def epoch_steps(config: TrainConfig, jobs: Sequence[Job]) -> list[int]:
+    """Steps of an epoch of each fold.
+
+    Raises:
+      UserError: if a training part does not fill a batch.
+    """
+    return [
+        training.epoch_steps(job.name, job.fold.train, config.batch_size)
+        for job in jobs
+    ]
+
+
 def count_steps(config: TrainConfig, jobs: Sequence[Job], lanes: int) -> int:
     """Steps that some folds take, those side by side counted once.
 
     Raises:
       UserError: if a training part does not fill a batch.
     """
-    steps = [
-        training.epoch_steps(job.name, job.fold.train, config.batch_size)
-        for job in jobs
-    ]
+    steps = epoch_steps(config, jobs)
     longest = [max(steps[i : i + lanes]) for i in range(0, len(steps), lanes)]
     return config.epochs * sum(longest)
 
@@ -99,7 +112,7 @@ def run(
                 clips,
                 group,
                 folders,
-                on_step=lambda epoch, means, group=group: on_step(group, epoch, means),
+                on_step=functools.partial(on_step, group),
                 on_epoch=lambda job, line: (on_epoch(job, line), curves.redraw()),
             )
 
@@ -111,7 +124,7 @@ def _run_group(
     group: Sequence[Job],
     folders: Sequence[FoldFolder],
     *,
-    on_step: Callable[[int, dict[str, float]], None],
+    on_step: Callable[[int, int, dict[str, float]], None],
     on_epoch: OnEpoch,
 ) -> None:
     with contextlib.ExitStack() as stack:
@@ -132,18 +145,13 @@ def _run_group(
                     on_epoch=log,
                 )
             )
-        training.train(trainer, config, clips, learners, on_step=on_step)
-        epochs = [learner.checkpoints.choose(config.select) for learner in learners]
-        weights = [
-            trainers.weights_of(
-                learner.checkpoints.restore(epoch, trainer.state_shapes)
-            )
-            for learner, epoch in zip(learners, epochs, strict=True)
-        ]
+        chosen = training.train(
+            trainer, config, clips.labels, learners, on_step=on_step
+        )
     # The choices are made; now, and only now, the test parts are read.
-    tested = predict(trainer, clips, group, weights)
-    for folder, *what in zip(folders, weights, tested, epochs, strict=True):
-        folder.finish(*what)
+    tested = predict(trainer, clips, group, [choice.weights for choice in chosen])
+    for folder, choice, predicted in zip(folders, chosen, tested, strict=True):
+        folder.finish(choice.weights, predicted, choice.epoch)
 
 
 def predict(
@@ -158,7 +166,7 @@ def predict(
       UserError: if an output is not finite.
     """
     parts = [job.fold.test for job in group]
-    logits = trainer.predict(clips, parts, weights)
+    logits = trainer.predict(parts, weights)
     for job, part, lane in zip(group, parts, logits, strict=True):
         if not (finite := np.isfinite(lane).all(-1)).all():
             raise UserError(
@@ -185,10 +193,12 @@ class _Curves:
 
     def __init__(self, folder: RunFolder):
         self._folder = folder
-        self._drawn = float("-inf")
+        self._due = float("-inf")
 
     def redraw(self) -> None:
-        if cluster.is_first() and time.monotonic() - self._drawn > _REDRAW:
+        start = time.monotonic()
+        if cluster.is_first() and start > self._due:
             lines = runs.read_lines(self._folder.path)
             figures.save(figures.curves(lines), self._folder.path / "curves.png")
-            self._drawn = time.monotonic()
+            took = time.monotonic() - start
+            self._due = start + max(_REDRAW, took / _DRAWING)

@@ -90,6 +90,7 @@ class MERANet(nn.Module):
       axis_name: the pmapped axis over which batch statistics are averaged, if any.
       lowering: of the convolutions, see ``Conv3D``.
       dtype: of the computation; parameters and statistics stay float32.
+      remat: whether the backward pass computes what is inside of a block again.
     """
 
     num_classes: int
@@ -103,6 +104,7 @@ class MERANet(nn.Module):
     axis_name: str | None = None
     lowering: Lowering | None = None
     dtype: Any = None
+    remat: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
@@ -144,13 +146,16 @@ class MERANet(nn.Module):
                 ),
             )
 
+        block_of = ResidualAttentionBlock
+        if self.remat:
+            block_of = nn.remat(ResidualAttentionBlock)
         # Sizes for the paper's input, [B, 16, 112, 112, 3]
         x = conv(self.width, (3, 7, 7), (1, 2, 2), name="stem")(x)
         x = nn.relu(norm(name="stem_norm")(x))  # [B, 16, 56, 56, 64]
         for stage, blocks in enumerate(self.stage_sizes):
             # [B, 16, 56, 56, 64], [B, 8, 28, 28, 128], ... [B, 2, 7, 7, 512]
             for block in range(blocks):
-                x = ResidualAttentionBlock(
+                x = block_of(
                     self.width * 2**stage,
                     conv=conv,
                     norm=norm,

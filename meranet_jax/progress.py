@@ -41,11 +41,13 @@ class RunProgress:
             "", total=steps, where="", loss="", validation="", speed=""
         )
 
-    def step(self, jobs: Sequence[Job], epoch: int, means: dict[str, float]) -> None:
-        """A step of some folds is done; ``means`` are those of the epoch so far."""
+    def step(
+        self, jobs: Sequence[Job], epoch: int, steps: int, means: dict[str, float]
+    ) -> None:
+        """So many steps more are done; ``means`` are those of the epoch so far."""
         self._bar.update(
             self._task,
-            advance=1,
+            advance=steps,
             where=f"{self._of(jobs)}epoch {epoch}/{self._epochs}",
             loss=f"{means['loss']:.3f}",
         )

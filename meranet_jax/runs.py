@@ -26,6 +26,8 @@ ELSEWHERE = (
     "name",
     "overwrite",
     "devices",
+    "feed",
+    "compile_ahead",
     "coordinator",
     "num_processes",
     "process_id",

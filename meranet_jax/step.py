@@ -96,6 +96,7 @@ def train_step(
     optimizer: optax.GradientTransformation,
     rate: Rate,
     flip: bool,
+    parts: int = 1,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
     """One update.
 
@@ -107,43 +108,63 @@ def train_step(
       optimizer: as ``make_optimizer`` made it.
       rate: likewise.
       flip: whether to mirror clips at random.
+      parts: computed one after another, each B / parts of the clips with batch
+        statistics of its own; the gradient is the mean over all.
 
     Returns:
       The state after it, and sums over the batch: ``loss``, ``correct``, ``clips``.
     """
     axis = model.axis_name
-    clips = data.normalise(batch["clip"])
-    if flip:
-        # Coins for the whole batch, of which a device takes its share: they hang on a
-        # clip's place in the batch and not on the number of devices.
-        shares = 1 if axis is None else jax.lax.axis_size(axis)
-        share = 0 if axis is None else jax.lax.axis_index(axis)
-        key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
-        coins = jax.random.bernoulli(key, shape=(shares, len(clips)))[share]
-        clips = data.flip(clips, coins)
+    coins = _coins(state, len(batch["label"]), parts, axis) if flip else None
 
-    def mean_loss(params):
+    def mean_loss(params, batch_stats, clips, labels):
         logits, updated = model.apply(
-            {"params": params, "batch_stats": state.batch_stats},
+            {"params": params, "batch_stats": batch_stats},
             clips,
             train=True,
             mutable=["batch_stats"],
         )
-        losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
         return losses.mean(), (losses.sum(), logits, updated["batch_stats"])
 
-    gradient, (loss, logits, batch_stats) = jax.grad(mean_loss, has_aux=True)(
-        state.params
-    )
-    metrics = {
-        "loss": loss,
-        "correct": (logits.argmax(-1) == batch["label"]).sum(),
-        "clips": jnp.array(len(clips)),
-    }
+    def part_of(batch_stats, part):
+        clips = data.normalise(part["clip"])
+        if flip:
+            clips = data.flip(clips, part["coin"])
+        gradient, (loss, logits, batch_stats) = jax.grad(mean_loss, has_aux=True)(
+            state.params, batch_stats, clips, part["label"]
+        )
+        sums = {
+            "loss": loss,
+            "correct": (logits.argmax(-1) == part["label"]).sum(),
+            "clips": jnp.array(len(clips)),
+        }
+        return batch_stats, (gradient, sums)
+
+    if flip:
+        batch = batch | {"coin": coins}
+    if parts == 1:
+        batch_stats, (gradient, sums) = part_of(state.batch_stats, batch)
+    else:
+        divided = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), batch)
+        gradient, sums = jax.tree.map(
+            lambda x: jnp.zeros(x.shape, x.dtype),
+            jax.eval_shape(part_of, state.batch_stats, _first(divided))[1],
+        )
+
+        def add(carry, part):
+            batch_stats, *totals = carry
+            batch_stats, more = part_of(batch_stats, part)
+            return (batch_stats, *jax.tree.map(jnp.add, totals, list(more))), None
+
+        (batch_stats, gradient, sums), _ = jax.lax.scan(
+            add, (state.batch_stats, gradient, sums), divided
+        )
+        gradient = jax.tree.map(lambda x: x / parts, gradient)
     if axis is not None:
         # batch_stats are equal already: the model averages what they are made of.
         gradient = jax.lax.pmean(gradient, axis)
-        metrics = jax.lax.psum(metrics, axis)
+        sums = jax.lax.psum(sums, axis)
     updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
     step_size = -rate(state.step, state.total_steps)
     updates = jax.tree.map(lambda update: step_size * update, updates)
@@ -153,4 +174,21 @@ def train_step(
         batch_stats=batch_stats,
         opt_state=opt_state,
     )
-    return state, metrics
+    return state, sums
+
+
+def _coins(state: TrainState, share: int, parts: int, axis: str | None) -> jax.Array:
+    """Whether to mirror each clip of this device's share [B].
+
+    Drawn for the whole batch, each part of it divided over the devices: they hang on a
+    clip's place in the batch and not on the number of devices.
+    """
+    shares = 1 if axis is None else jax.lax.axis_size(axis)
+    place = 0 if axis is None else jax.lax.axis_index(axis)
+    key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
+    coins = jax.random.bernoulli(key, shape=(parts, shares, share // parts))
+    return coins[:, place].reshape(share)
+
+
+def _first(tree):
+    return jax.tree.map(lambda x: x[0], tree)

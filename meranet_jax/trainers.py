@@ -3,23 +3,31 @@
 One fold alone is trained by all devices together, each a share of every batch. Several
 folds are trained side by side, one a device and without communication, by the same
 step; where there are more folds than devices the same programs serve all of them.
+
+On an accelerator many steps are one call, and no step waits for the host. XLA's CPU
+backend runs a loop of steps no faster than single ones, so there each is a call.
 """
 
 import functools
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from meranet_jax import data
+from meranet_jax import data, feed, precision
 from meranet_jax.config import TrainConfig, make_model
 from meranet_jax.errors import UserError
 from meranet_jax.step import TrainState, init_state, make_optimizer, train_step
 
 _AXIS = "batch"
 _FOLDS = "folds"
+
+# Bytes of clips that are sent to a device at a time where they are not kept there: some
+# steps' worth, so that a call is long beside what it takes to make one.
+_PIECE_BYTES = 256 << 20
 
 # Parameters and running statistics: what predicts.
 Weights = dict[str, dict]
@@ -31,6 +39,7 @@ class Trainer:
     Attributes:
       lanes: how many folds it trains at a time: one, or as many as devices.
       devices: what each batch is divided over, or the lanes are on.
+      streams: whether clips come to the devices as they are needed; else all are there.
       state_shapes: shapes and types of one fold's state.
       rate: the learning rate by step and number of steps.
     """
@@ -38,138 +47,162 @@ class Trainer:
     def __init__(
         self,
         config: TrainConfig,
-        clip_shape: Sequence[int],
+        clips: data.Clips,
         *,
-        num_classes: int,
         devices: Sequence[jax.Device],
         side_by_side: bool,
+        steps_at_once: int,
+        streams: bool,
     ):
         """Compiles nothing yet.
 
         Args:
           config: the run's.
-          clip_shape: [T, H, W, 3].
-          num_classes: told apart.
+          clips: all clips.
           devices: to train on.
           side_by_side: a fold on each, instead of one on all.
+          steps_at_once: how many steps are one call.
+          streams: see above.
 
         Raises:
-          UserError: if the devices do not divide the batch of a single fold.
+          UserError: if the batch cannot be divided over the devices of a single fold,
+            or into the parts that it is computed in.
         """
         self.batch_size = config.batch_size
         self.devices = devices
         self.lanes = len(devices) if side_by_side else 1
+        self.streams = streams
         self._side_by_side = side_by_side
-        if not side_by_side and self.batch_size % len(devices):
+        self._steps_at_once = steps_at_once
+        self._parts = config.accumulate
+        shares = 1 if side_by_side else len(devices)
+        if self.batch_size % (shares * self._parts):
             raise UserError(
                 f"--batch_size={self.batch_size} cannot be divided over "
-                f"{len(devices)} devices. Choose another batch size, or fewer devices "
-                "with --devices."
+                f"{shares} devices in {self._parts} parts. Choose another batch size, "
+                "fewer devices with --devices, or another --accumulate."
             )
-        make = functools.partial(make_model, config, num_classes=num_classes)
+        make = functools.partial(make_model, config, num_classes=len(clips.classes))
         model = make() if side_by_side else make(axis_name=_AXIS)
         optimizer, self.rate = make_optimizer(config)
         self._init = jax.jit(
             functools.partial(
-                init_state, model=make(), optimizer=optimizer, clip_shape=clip_shape
+                init_state,
+                model=make(),
+                optimizer=optimizer,
+                clip_shape=clips.clips.shape[1:],
             )
         )
         self.state_shapes = jax.eval_shape(self._init, jax.random.key(0), 1)
         self._states = None
+        axis = _FOLDS if side_by_side else _AXIS
+        mesh = Mesh(devices, (axis,))
+        # States that were placed on an axis of another name pmap takes for new ones,
+        # and traces again. That is why the axis of the folds has one.
+        pmap = functools.partial(jax.pmap, axis_name=axis, devices=devices)
+        each, every = PartitionSpec(axis), PartitionSpec()
+        self._of_lanes = NamedSharding(mesh, each if side_by_side else every)
+        if streams:
+            self._feed = feed.Streamed(clips, NamedSharding(mesh, each))
+        else:
+            self._feed = feed.Resident(clips, NamedSharding(mesh, every))
         step = functools.partial(
             train_step,
             model=model,
             optimizer=optimizer,
             rate=self.rate,
             flip=config.flip,
+            parts=config.accumulate,
         )
 
-        def lane_step(state, batch, active):
+        def one(state, clips, indices, active):
+            batch = {name: array[indices] for name, array in clips.items()}
             after, sums = step(state, batch)
             # A fold that has fewer batches than those beside it stands still.
             after = jax.tree.map(functools.partial(jnp.where, active), after, state)
             return after, jax.tree.map(lambda n: jnp.where(active, n, 0), sums)
 
-        def logits(weights, clips):
-            return model.apply(weights, data.normalise(clips), train=False)
-
-        pmap = functools.partial(jax.pmap, devices=devices)
-        if side_by_side:
-            self._placed = NamedSharding(
-                Mesh(devices, (_FOLDS,)), PartitionSpec(_FOLDS)
+        @precision.applied(config)
+        def steps(state, clips, indices, active):
+            if steps_at_once == 1:
+                state, sums = one(state, clips, indices[0], active[0])
+                return state, jax.tree.map(lambda n: n[None], sums)
+            return jax.lax.scan(
+                lambda state, batch: one(state, clips, *batch), state, (indices, active)
             )
-            # Nothing is averaged over this axis; it has a name because pmap takes
-            # states that were placed on an axis of another for new ones, and traces
-            # again.
-            self._step = pmap(lane_step, axis_name=_FOLDS, donate_argnums=(0,))
-            self._logits = pmap(logits, axis_name=_FOLDS)
-        else:
-            self._placed = NamedSharding(Mesh(devices, (_AXIS,)), PartitionSpec())
-            self._step = pmap(
-                lambda state, batch, active: step(state, batch),
-                axis_name=_AXIS,
-                in_axes=(None, 0, None),
-                # Unchecked by JAX: right only because all that the step returns is
-                # averaged or summed over the axis.
-                out_axes=None,
-                donate_argnums=(0,),
-            )
-            self._logits = pmap(logits, axis_name=_AXIS, in_axes=(None, 0))
 
-    def start(self, seeds: Sequence[int], total_steps: Sequence[int]) -> None:
-        """Draw a state for each lane from its seed; for ``total_steps`` updates."""
-        drawn = [
-            self._init(jax.random.key(seed), np.int32(steps))
-            for seed, steps in zip(seeds, total_steps, strict=True)
-        ]
-        self.resume([jax.device_get(state) for state in drawn])
+        @precision.applied(config)
+        def logits(weights, clips, indices):
+            clips = data.normalise(clips["clip"][indices])
+            return model.apply(weights, clips, train=False)
+
+        # By device: clips that stream, indices; of folds side by side all else too.
+        of_lane = 0 if side_by_side else None
+        of_clips = 0 if streams else None
+        self._steps = pmap(
+            steps,
+            in_axes=(of_lane, of_clips, 0, of_lane),
+            # Where it is None, unchecked by JAX: right only because all that the step
+            # returns is averaged or summed over the axis.
+            out_axes=of_lane,
+            donate_argnums=(0,),
+        )
+        self._logits = pmap(logits, in_axes=(of_lane, of_clips, 0))
+
+    def fresh(self, seed: int, total_steps: int) -> TrainState:
+        """A state drawn from a seed, for so many updates; on the host."""
+        return jax.device_get(self._init(jax.random.key(seed), np.int32(total_steps)))
 
     def resume(self, states: Sequence[TrainState]) -> None:
         """Go on from a state for each lane; lanes beyond them stand still."""
         self._states = self._place(states)
 
-    def states(self) -> list[TrainState]:
-        """Each lane's state, on the host."""
-        states = jax.device_get(self._states)
-        if not self._side_by_side:
-            return [states]
-        return [
-            jax.tree.map(lambda leaf, lane=lane: leaf[lane], states)
-            for lane in range(self.lanes)
-        ]
+    def state(self, lane: int = 0) -> TrainState:
+        """A lane's state, on the host."""
+        return self._fetch(self._states, lane)
 
-    def step(
-        self, clips: data.Clips, batches: Sequence[np.ndarray | None]
-    ) -> dict[str, jax.Array]:
-        """One update of each lane that has a batch.
+    def weights(self, lane: int = 0) -> Weights:
+        """What a lane's state predicts with, on the host."""
+        return self._fetch(weights_of(self._states), lane)
+
+    def train(
+        self, orders: Sequence[np.ndarray | None]
+    ) -> Iterator[dict[str, jax.Array]]:
+        """Updates of each lane, as they are handed to the devices.
 
         Args:
-          clips: all clips.
-          batches: for each lane the indices [B] of its batch, or None to stand still.
+          orders: for each lane the indices [steps, B] of its batches, or None to stand
+            still.
 
-        Returns:
-          Sums over each lane's batch, still on the devices: [lanes], or of a single
-          fold on all devices [].
+        Yields:
+          Of some steps the sums over each lane's batches, still on the devices:
+          [lanes, steps]; zero where a lane has no batch.
         """
-        active = np.zeros(self.lanes, bool)
-        active[: len(batches)] = [batch is not None for batch in batches]
-        indices = self._fill(batches)
-        batch = {"clip": clips.clips[indices], "label": clips.labels[indices]}
-        self._states, sums = self._step(
-            self._states, jax.tree.map(self._divide, batch), active
-        )
-        return sums
+        at_once = self._steps_at_once
+        most = max(len(order) for order in orders if order is not None)
+        most = -(-most // at_once) * at_once
+        indices = np.zeros((self.lanes, most, self.batch_size), np.int32)
+        active = np.zeros((self.lanes, most), bool)
+        for lane, order in enumerate(orders):
+            if order is not None:
+                indices[lane, : len(order)] = order
+                active[lane, : len(order)] = True
+        pieces = [slice(first, first + at_once) for first in range(0, most, at_once)]
+        placed = self._feed.place([self._divide(indices[:, piece]) for piece in pieces])
+        for piece, (clips, indices_there) in zip(pieces, placed, strict=True):
+            now = active[:, piece] if self._side_by_side else active[0, piece]
+            self._states, sums = self._steps(self._states, clips, indices_there, now)
+            yield {
+                name: n.reshape(self.lanes, at_once)[: len(orders)]
+                for name, n in sums.items()
+            }
 
     def predict(
-        self,
-        clips: data.Clips,
-        parts: Sequence[np.ndarray],
-        weights: Sequence[Weights] | None = None,
+        self, parts: Sequence[np.ndarray], weights: Sequence[Weights] | None = None
     ) -> list[np.ndarray]:
         """Logits of some clips by each lane.
 
         Args:
-          clips: all clips.
           parts: for each lane the indices [N] of any number of clips.
           weights: each lane's; those that are trained unless given.
 
@@ -180,28 +213,41 @@ class Trainer:
             placed = weights_of(self._states)
         else:
             placed = self._place(weights)
-        results = []
-        for start in range(0, max(map(len, parts)), self.batch_size):
-            batches = [part[start : start + self.batch_size] for part in parts]
-            indices = self._fill(batches)
-            logits = self._logits(placed, self._divide(clips.clips[indices]))
-            logits = np.asarray(logits).reshape(self.lanes, self.batch_size, -1)
-            results.append(
-                [row[: len(b)] for row, b in zip(logits, batches, strict=False)]
-            )
-        return [np.concatenate(lane) for lane in zip(*results, strict=True)]
+        most = -(-max(map(len, parts)) // self.batch_size) * self.batch_size
+        indices = np.zeros((self.lanes, most), np.int32)
+        for lane, part in enumerate(parts):
+            indices[lane, : len(part)] = part
+        # [batches, devices, clips of a device]
+        batches = np.split(indices, most // self.batch_size, 1)
+        batches = [batch.reshape(len(self.devices), -1) for batch in batches]
+        logits = [
+            self._logits(placed, clips, there)
+            for clips, there in self._feed.place(batches)
+        ]
+        logits = [
+            np.asarray(n).reshape(self.lanes, self.batch_size, -1) for n in logits
+        ]
+        lanes = np.concatenate(logits, 1)
+        return [lane[: len(part)] for lane, part in zip(lanes, parts, strict=False)]
 
-    def _fill(self, batches: Sequence[np.ndarray | None]) -> np.ndarray:
-        """int [lanes, B]; what lacks is filled up, so that one compilation serves."""
-        filled = np.zeros((self.lanes, self.batch_size), int)
-        for row, batch in zip(filled, batches, strict=False):
-            if batch is not None and len(batch):
-                row[:] = np.resize(batch, self.batch_size)
-        return filled
+    def compile(self) -> None:
+        """Compile everything, with a state that is thrown away."""
+        self.resume([self.fresh(0, 1)] * self.lanes)
+        order = np.zeros((1, self.batch_size), np.int32)
+        jax.block_until_ready(list(self.train([order] * self.lanes)))
+        self.predict([order[0]] * self.lanes)
 
-    def _divide(self, array: np.ndarray) -> np.ndarray:
-        """[lanes, B, ...] -> [devices, clips of a device, ...]."""
-        return array.reshape(len(self.devices), -1, *array.shape[2:])
+    def _divide(self, indices: np.ndarray) -> np.ndarray:
+        """[lanes, steps, B] -> [devices, steps, clips of a device].
+
+        Each part of a batch is divided over all devices, so that its statistics do not
+        hang on how many there are.
+        """
+        if self._side_by_side:
+            return indices
+        steps = indices.shape[1]
+        parts = indices.reshape(steps, self._parts, len(self.devices), -1)
+        return np.moveaxis(parts, 2, 0).reshape(len(self.devices), steps, -1)
 
     def _place(self, trees: Sequence):
         """A tree for each lane, on the devices as pmap will want it.
@@ -213,7 +259,19 @@ class Trainer:
             tree = jax.tree.map(lambda *leaves: np.stack(leaves), *trees, *idle)
         else:
             (tree,) = trees
-        return jax.device_put(tree, self._placed)
+        return jax.device_put(tree, self._of_lanes)
+
+    def _fetch(self, tree, lane: int):
+        """A lane's part of a tree on the devices, on the host."""
+        device = self.devices[lane]
+
+        def fetch(leaf):
+            (there,) = (s.data for s in leaf.addressable_shards if s.device == device)
+            # A copy: on a CPU it would be a view of what the next step writes to.
+            array = np.array(there)
+            return array[0] if self._side_by_side else array
+
+        return jax.tree.map(fetch, tree)
 
 
 def weights_of(state: TrainState) -> Weights:
@@ -221,7 +279,14 @@ def weights_of(state: TrainState) -> Weights:
     return {"params": state.params, "batch_stats": state.batch_stats}
 
 
-def make_trainer(config: TrainConfig, clips: data.Clips, *, folds: int) -> Trainer:
+def make_trainer(
+    config: TrainConfig,
+    clips: data.Clips,
+    *,
+    folds: int,
+    epoch_steps: int = 1,
+    steps_at_once: int | None = None,
+) -> Trainer:
     """The trainer of a run.
 
     Args:
@@ -230,10 +295,12 @@ def make_trainer(config: TrainConfig, clips: data.Clips, *, folds: int) -> Train
       folds: of the whole run, over all processes and seeds. A single one is divided
         over all devices; else each has one, however many are left to train, so that
         what comes of a fold does not hang on that.
+      epoch_steps: of the longest epoch of any fold.
+      steps_at_once: how many steps are one call; by default what suits the devices.
 
     Raises:
-      UserError: if there are fewer devices than asked for, they do not divide the
-        batch, or several processes are to train a single fold.
+      UserError: if there are fewer devices than asked for, the batch cannot be divided,
+        or several processes are to train a single fold.
     """
     if jax.process_count() > 1 and folds == 1:
         raise UserError(
@@ -245,13 +312,21 @@ def make_trainer(config: TrainConfig, clips: data.Clips, *, folds: int) -> Train
         raise UserError(
             f"--devices={config.devices}, but this process has {len(devices)}."
         )
+    devices = devices[: config.devices][: folds if folds > 1 else None]
+    streams = feed.streams(config, clips, devices[0])
+    if steps_at_once is None:
+        steps_at_once = 1 if devices[0].platform == "cpu" else epoch_steps
+        if streams:
+            batch = config.batch_size * math.prod(clips.clips.shape[1:])
+            steps_at_once = min(steps_at_once, max(1, _PIECE_BYTES // batch))
     return Trainer(
         config,
-        clips.clips.shape[1:],
-        num_classes=len(clips.classes),
-        devices=devices[: config.devices][: folds if folds > 1 else None],
+        clips,
+        devices=devices,
         # On one device a single fold is trained as one of several is, bit by bit.
-        side_by_side=folds > 1 or len(devices[: config.devices]) == 1,
+        side_by_side=folds > 1 or len(devices) == 1,
+        steps_at_once=steps_at_once,
+        streams=streams,
     )
 
 

@@ -10,9 +10,13 @@ import optax
 
 from meranet_jax import data
 from meranet_jax.checkpoint import Checkpoints
-from meranet_jax.config import TrainConfig
+from meranet_jax.config import Select, TrainConfig
 from meranet_jax.errors import UserError
-from meranet_jax.trainers import Trainer
+from meranet_jax.trainers import Trainer, Weights
+
+# Seconds between two checkpoints of an unfinished fold: what a kill costs at most. To
+# write one at every epoch takes longer than the epoch on a fast device.
+_SAVE = 60
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +40,19 @@ class Learner:
     on_epoch: Callable[[dict[str, float]], None]
 
 
+@dataclasses.dataclass(frozen=True)
+class Chosen:
+    """What a fold is tested with.
+
+    Attributes:
+      epoch: after which.
+      weights: then.
+    """
+
+    epoch: int
+    weights: Weights
+
+
 def epoch_steps(name: str, train: np.ndarray, batch_size: int) -> int:
     """Updates of an epoch.
 
@@ -53,51 +70,54 @@ def epoch_steps(name: str, train: np.ndarray, batch_size: int) -> int:
 def train(
     trainer: Trainer,
     config: TrainConfig,
-    clips: data.Clips,
+    labels: np.ndarray,
     learners: Sequence[Learner],
     *,
-    on_step: Callable[[int, dict[str, float]], None],
-) -> None:
-    """Train folds side by side, from their seeds; keep the last and best states.
+    on_step: Callable[[int, int, dict[str, float]], None],
+) -> list[Chosen]:
+    """Train folds side by side, from their seeds.
 
     Args:
       trainer: has as many lanes or more.
       config: the run's.
-      clips: all clips; those of test parts are not looked at.
+      labels: of all clips [N].
       learners: what is trained.
-      on_step: called after each step with the epoch and the means so far, over all.
+      on_step: called whenever steps are done, with the epoch, how many, and the means
+        of the epoch so far, over all.
+
+    Returns:
+      For each fold the weights after the epoch that ``--select`` asks for.
 
     Raises:
       UserError: if a loss is no longer finite, the state that gave it is not kept; or a
         training part does not fill a batch.
     """
     steps = [epoch_steps(x.name, x.train, config.batch_size) for x in learners]
-    trainer.start([x.seed for x in learners], [config.epochs * n for n in steps])
+    trainer.resume(
+        [
+            trainer.fresh(x.seed, config.epochs * n)
+            for x, n in zip(learners, steps, strict=True)
+        ]
+    )
+    choices = [_Choice(config.select) for _ in learners]
+    saved = time.monotonic()
     for epoch in range(1, config.epochs + 1):
         start = time.perf_counter()
         orders = [
             data.epoch_order(x.train, config.batch_size, x.seed, epoch)
             for x in learners
         ]
-        sums = {name: np.zeros(len(learners)) for name in ("loss", "correct", "clips")}
-        for step in range(max(steps)):
-            batches = [order[step] if step < len(order) else None for order in orders]
-            result = jax.device_get(trainer.step(clips, batches))
-            for name in sums:
-                sums[name] += np.atleast_1d(result[name])[: len(learners)]
-            _check_finite(sums["loss"], learners, f"step {step + 1} of epoch {epoch}")
-            on_step(epoch, _means({name: n.sum() for name, n in sums.items()}))
+        sums = _train_epoch(trainer, learners, orders, epoch, on_step)
         seconds = time.perf_counter() - start
-
-        logits = trainer.predict(clips, [x.validation for x in learners])
+        parts = [x.validation for x in learners]
         validation = [
-            _means(_evaluate(lane, clips.labels[x.validation]))
-            for lane, x in zip(logits, learners, strict=True)
+            _means(_evaluate(logits, labels[part]))
+            for logits, part in zip(trainer.predict(parts), parts, strict=True)
         ]
         _check_finite(
             [v["loss"] for v in validation], learners, f"validation after epoch {epoch}"
         )
-        states = trainer.states()
+        due = time.monotonic() - saved > _SAVE and epoch < config.epochs
         for lane, learner in enumerate(learners):
             training = _means({name: n[lane] for name, n in sums.items()})
             done = epoch * steps[lane]
@@ -114,23 +134,66 @@ def train(
                 "seconds": seconds,
                 "clips_per_second": sums["clips"].sum() / seconds,
             }
-            learner.checkpoints.save(
-                epoch,
-                states[lane],
-                {n: line[n] for n in ("validation_accuracy", "validation_loss")},
-            )
+            choices[lane].see(line, lambda lane=lane: trainer.weights(lane))
+            if due:
+                learner.checkpoints.save(
+                    epoch, {"state": trainer.state(lane), **vars(choices[lane].chosen)}
+                )
             learner.on_epoch(line)
+        if due:
+            saved = time.monotonic()
+    return [choice.chosen for choice in choices]
 
 
-def time_step(
-    trainer: Trainer, config: TrainConfig, clips: data.Clips, train: np.ndarray
-) -> float:
+def _train_epoch(trainer, learners, orders, epoch, on_step) -> dict[str, np.ndarray]:
+    """Sums over the epoch, [lanes]."""
+    totals = {name: np.zeros(len(learners)) for name in ("loss", "correct", "clips")}
+
+    def count(sums):
+        sums = jax.device_get(sums)
+        for name in totals:
+            totals[name] += sums[name].sum(1, dtype=float)
+        _check_finite(totals["loss"], learners, f"epoch {epoch}")
+        steps = int((sums["clips"] > 0).any(0).sum())
+        on_step(epoch, steps, _means({name: n.sum() for name, n in totals.items()}))
+
+    before = None
+    for sums in trainer.train(orders):
+        # The sums of a call are waited for when the next is on its way.
+        if before is not None:
+            count(before)
+        before = sums
+    count(before)
+    return totals
+
+
+class _Choice:
+    """The weights that are to be tested, as far as it is known."""
+
+    def __init__(self, select: Select):
+        self._select = select
+        self._rank = None
+        self.chosen: Chosen | None = None
+
+    def see(self, line: dict[str, float], weights: Callable[[], Weights]) -> None:
+        """Whether those after an epoch are to be tested instead.
+
+        ``best_val``: of the highest accuracy on the validation part; of equal ones that
+        of the lowest loss, of equal ones the first. ``last``: the last.
+        """
+        rank = line["validation_accuracy"], -line["validation_loss"]
+        if self._select == "last" or self._rank is None or rank > self._rank:
+            self._rank = rank
+            self.chosen = Chosen(line["epoch"], weights())
+
+
+def time_step(trainer: Trainer, config: TrainConfig, train: np.ndarray) -> float:
     """Seconds that a step of all lanes takes here, without compilation."""
-    trainer.start([config.seed] * trainer.lanes, [1] * trainer.lanes)
-    batches = [train[: config.batch_size]] * trainer.lanes
+    trainer.resume([trainer.fresh(config.seed, 2)] * trainer.lanes)
+    orders = [train[None, : config.batch_size]] * trainer.lanes
     for _ in range(2):  # the first compiles
         start = time.perf_counter()
-        jax.block_until_ready(trainer.step(clips, batches))
+        jax.block_until_ready(list(trainer.train(orders)))
         seconds = time.perf_counter() - start
     return seconds
 

@@ -64,7 +64,8 @@ def describe_start(run: Run, here: Sequence[Job], missing: Sequence[Job]) -> str
     config, facts, start = run.config, run.facts, run.starts[-1]
     folds = len({name for _, _, name in run.folds})
     lines = [
-        f"{_model(run)}, preset {config.preset}, on {_devices(start)}",
+        f"{_model(run)}, preset {config.preset}, {config.precision}, on "
+        f"{_devices(start)}",
         f"{config.dataset}: {facts['clips']} clips of {facts['subjects']} subjects: "
         f"{_class_list(facts)}",
         f"protocol: {_protocol(config.protocol, folds, config.split)}",

@@ -13,12 +13,15 @@ def plan(config, clips):
     return experiment.here(jobs, config.shard), len(jobs)
 
 
-def run(config, clips, *, on_epoch=lambda job, line: None):
-    """Trains what lacks and, of a whole run, writes its report; returns its folder."""
+def run(config, clips, *, on_epoch=lambda job, line: None, **options):
+    """Trains what lacks and, of a whole run, writes its report; returns its folder.
+
+    ``options`` are the trainer's.
+    """
     here, folds = plan(config, clips)
     path = runs.path_of(config)
     split = splits.make(config, clips)
-    trainer = trainers.make_trainer(config, clips, folds=folds)
+    trainer = trainers.make_trainer(config, clips, folds=folds, **options)
     with run_folder.RunFolder(path, config, clips, split, [Path("/records")]) as folder:
         folder.log_start(trainer.devices)
         missing = [job for job in here if not folder.is_finished(job, clips)]
@@ -28,7 +31,7 @@ def run(config, clips, *, on_epoch=lambda job, line: None):
             config,
             clips,
             missing,
-            on_step=lambda jobs, epoch, means: None,
+            on_step=lambda jobs, epoch, steps, means: None,
             on_epoch=on_epoch,
         )
     # Every program of every trainer stays mapped into memory, in hundreds of places. A

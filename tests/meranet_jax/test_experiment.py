@@ -192,7 +192,7 @@ def test_the_tested_checkpoint_is_the_one_that_was_asked_for(config, some, selec
     )
     tested = predictions.read(path / "predictions.csv")
     indices = np.array([some.clip_ids.index(clip) for clip in tested.clips])
-    (logits,) = trainer.predict(some, [indices], [weights])
+    (logits,) = trainer.predict([indices], [weights])
     np.testing.assert_array_equal(trainers.probabilities(logits), tested.probabilities)
     assert not (path / "folds" / fold / "checkpoints").exists()
 
@@ -234,31 +234,31 @@ def test_a_test_part_is_predicted_once_and_after_all_training(
     config = dataclasses.replace(config, epochs=3)
     ((job,), _) = plan(config, some)
     happened = []
-    step, predict = trainers.Trainer.step, trainers.Trainer.predict
+    train, predict = trainers.Trainer.train, trainers.Trainer.predict
 
-    def note_predict(self, clips, parts, weights=None):
+    def note_predict(self, parts, weights=None):
         test = [part for part in parts if set(part) & set(job.fold.test)]
         happened.append("test" if test else "validation")
-        return predict(self, clips, parts, weights)
+        return predict(self, parts, weights)
 
-    def note_step(self, clips, batches):
-        assert not any(set(batch) & set(job.fold.test) for batch in batches)
-        happened.append("step")
-        return step(self, clips, batches)
+    def note_train(self, orders):
+        assert not any(set(order.flat) & set(job.fold.test) for order in orders)
+        happened.append("training")
+        return train(self, orders)
 
     monkeypatch.setattr(trainers.Trainer, "predict", note_predict)
-    monkeypatch.setattr(trainers.Trainer, "step", note_step)
+    monkeypatch.setattr(trainers.Trainer, "train", note_train)
     run(config, some)
     assert happened.count("test") == 1
     assert happened[-1] == "test"
-    assert happened.count("validation") == 3
+    assert happened[:-1] == ["training", "validation"] * 3
 
 
 def test_an_output_that_is_not_finite_is_told(config, some, monkeypatch):
     predict = trainers.Trainer.predict
 
-    def spoilt(self, clips, parts, weights=None):
-        found = predict(self, clips, parts, weights)
+    def spoilt(self, parts, weights=None):
+        found = predict(self, parts, weights)
         return found if weights is None else [lane * np.nan for lane in found]
 
     monkeypatch.setattr(trainers.Trainer, "predict", spoilt)

@@ -18,12 +18,21 @@ def fold(clips):
 
 def started(config, clips, *, seed=0, steps=8):
     trainer = trainers.make_trainer(config, clips, folds=1)
-    trainer.start([seed], [steps])
+    trainer.resume([trainer.fresh(seed, steps)])
     return trainer
 
 
+def updated(trainer, *batches):
+    """The sums of some steps of a trainer's one fold."""
+    return [
+        {name: n[0, 0] for name, n in jax.device_get(sums).items()}
+        for batch in batches
+        for sums in trainer.train([batch[None]])
+    ]
+
+
 def run(config, clips, fold, folder):
-    """Train; returns the trainer, the lines of metrics and the best epoch's state."""
+    """Train; returns the trainer, the lines of metrics and what was chosen."""
     trainer = trainers.make_trainer(config, clips, folds=1)
     lines = []
     with Checkpoints(folder) as checkpoints:
@@ -35,13 +44,14 @@ def run(config, clips, fold, folder):
             checkpoints=checkpoints,
             on_epoch=lines.append,
         )
-        training.train(
-            trainer, config, clips, [learner], on_step=lambda epoch, means: None
+        (chosen,) = training.train(
+            trainer,
+            config,
+            clips.labels,
+            [learner],
+            on_step=lambda epoch, steps, means: None,
         )
-        best = checkpoints.choose("best_val")
-        assert checkpoints.choose("last") == config.epochs
-        state = checkpoints.restore(best, trainer.state_shapes)
-    return trainer, lines, best, state
+    return trainer, lines, chosen
 
 
 def leaves(state):
@@ -56,11 +66,11 @@ def test_several_devices_compute_what_one_computes(config, clips, fold):
         trainer = started(changed, clips)
         rng = np.random.default_rng(0)
         batches = [rng.choice(fold.train, 8, replace=False) for _ in range(10)]
-        metrics = [jax.device_get(trainer.step(clips, [i])) for i in batches]
+        metrics = updated(trainer, *batches)
         assert all(m["clips"] == 8 for m in metrics)
         losses.append([m["loss"].item() for m in metrics])
-        states.append(trainer.states()[0])
-        assert trainer.states()[0].step == 10
+        states.append(trainer.state())
+        assert trainer.state().step == 10
         assert len(metrics[0]) == 3 and len(trainer.devices) == devices
     for state, loss in zip(states[1:], losses[1:], strict=True):
         np.testing.assert_allclose(loss, losses[0], rtol=1e-5)
@@ -87,9 +97,9 @@ def test_the_step_without_an_axis_is_the_same_step(config, clips, fold):
         )
     )
     alone, sums = update(alone)
-    ours = trainer.step(clips, [index])
+    (ours,) = updated(trainer, index)
     assert ours["loss"] == pytest.approx(sums["loss"].item(), rel=1e-5)
-    for one, other in zip(leaves(trainer.states()[0]), leaves(alone), strict=True):
+    for one, other in zip(leaves(trainer.state()), leaves(alone), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
 
 
@@ -97,7 +107,7 @@ def test_the_update_is_that_of_optax(config, clips, fold):
     """RAdam and its cosine, applied apart, are together what Optax has."""
     config = dataclasses.replace(config, flip=False, learning_rate=1e-3)
     trainer = started(config, clips, steps=20)
-    before = trainer.states()[0]
+    before = trainer.state()
     index = fold.train[:8]
     model = make_model(config, num_classes=3)
     optimizer = optax.radam(optax.cosine_decay_schedule(config.learning_rate, 20))
@@ -122,9 +132,9 @@ def test_the_update_is_that_of_optax(config, clips, fold):
 
     theirs = before.params, before.batch_stats, optimizer.init(before.params)
     for _ in range(8):
-        trainer.step(clips, [index])
+        updated(trainer, index)
         theirs = update(*theirs)
-    ours = leaves(trainer.states()[0].params)
+    ours = leaves(trainer.state().params)
     for one, other, start in zip(
         ours, leaves(theirs[0]), leaves(before.params), strict=True
     ):
@@ -135,7 +145,7 @@ def test_a_batch_is_learnt_by_heart(config, clips, fold):
     config = dataclasses.replace(config, learning_rate=0.1, flip=False, epochs=100)
     trainer = started(config, clips, steps=200)
     index = fold.train[:8]
-    losses = [trainer.step(clips, [index])["loss"].item() for _ in range(60)]
+    losses = [sums["loss"] for sums in updated(trainer, *[index] * 60)]
     assert losses[-1] < 0.1 * losses[0]
 
 
@@ -144,7 +154,7 @@ def test_flips_change_with_the_step_and_come_again(config, clips, fold):
         changed = dataclasses.replace(config, learning_rate=1e-9, **changes)
         trainer = started(changed, clips)
         index = fold.train[:8]
-        return [trainer.step(clips, [index])["loss"].item() for _ in range(3)]
+        return [sums["loss"].item() for sums in updated(trainer, *[index] * 3)]
 
     assert len(set(losses())) == 3  # the parameters stand still, the coins do not
     assert losses() == losses()
@@ -168,9 +178,9 @@ def test_rates(config):
 def test_adam_warmup_applies_its_rate(config, clips, fold):
     warm = dataclasses.replace(config, optimizer="adam_warmup", flip=False)
     trainer = started(warm, clips, steps=100_000)
-    before = leaves(trainer.states()[0].params)
-    trainer.step(clips, [fold.train[:8]])
-    after = leaves(trainer.states()[0].params)
+    before = leaves(trainer.state().params)
+    updated(trainer, fold.train[:8])
+    after = leaves(trainer.state().params)
     moved = max(abs(a - b).max() for a, b in zip(after, before, strict=True))
     # Adam's first step is the rate itself.
     assert moved == pytest.approx(0.1 / 2000, rel=1e-2)
@@ -178,33 +188,61 @@ def test_adam_warmup_applies_its_rate(config, clips, fold):
 
 def test_prediction_does_not_hang_on_the_batch(config, clips, fold):
     trainer = started(config, clips)
-    (every,) = trainer.predict(clips, [np.arange(36)])
+    (every,) = trainer.predict([np.arange(36)])
     assert every.shape == (36, 3)
     for index in (0, 9, 35):
-        (alone,) = trainer.predict(clips, [np.array([index])])
+        (alone,) = trainer.predict([np.array([index])])
         np.testing.assert_allclose(alone[0], every[index], rtol=1e-4, atol=1e-5)
     sums = trainers.probabilities(every).sum(-1)
     np.testing.assert_allclose(sums, 1, rtol=1e-6)
 
 
-def test_training_keeps_the_best_and_the_last(config, clips, fold, tmp_path):
-    config = dataclasses.replace(config, epochs=4)
-    trainer, lines, best, state = run(config, clips, fold, tmp_path / "checkpoints")
+@pytest.mark.parametrize("select", ["best_val", "last"])
+def test_training_gives_what_was_asked_for(config, clips, fold, tmp_path, select):
+    config = dataclasses.replace(config, epochs=4, select=select)
+    trainer, lines, chosen = run(config, clips, fold, tmp_path / "checkpoints")
     assert [line["epoch"] for line in lines] == [1, 2, 3, 4]
     ranks = [(ln["validation_accuracy"], -ln["validation_loss"]) for ln in lines]
-    assert best == 1 + ranks.index(max(ranks))
-    assert state.step == best * 2  # 21 clips make two batches an epoch
-    kept = {p.name for p in (tmp_path / "checkpoints").iterdir() if p.is_dir()}
-    assert kept == {str(best), "4"}
+    best = 1 + ranks.index(max(ranks))
+    assert chosen.epoch == (best if select == "best_val" else 4)
     # What was chosen predicts what its line says.
-    trainer.resume([state])
-    (logits,) = trainer.predict(clips, [fold.validation])
+    (logits,) = trainer.predict([fold.validation], [chosen.weights])
     labels = clips.labels[fold.validation]
     accuracy = (logits.argmax(-1) == labels).mean()
     loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
-    assert accuracy == lines[best - 1]["validation_accuracy"]
-    assert loss == pytest.approx(lines[best - 1]["validation_loss"], rel=1e-6)
+    line = lines[chosen.epoch - 1]
+    assert accuracy == line["validation_accuracy"]
+    assert loss == pytest.approx(line["validation_loss"], rel=1e-6)
     assert lines[-1]["learning_rate"] < lines[0]["learning_rate"]
+
+
+def test_the_last_two_checkpoints_come_back(config, clips, fold, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "_SAVE", 0)
+    config = dataclasses.replace(config, epochs=5)
+    trainer, _, chosen = run(config, clips, fold, tmp_path)
+    assert {p.name for p in tmp_path.iterdir() if p.is_dir()} == {"3", "4"}
+    shapes = trainer.state_shapes
+    shapes = {
+        "state": shapes,
+        "weights": trainers.weights_of(shapes),
+        "epoch": jax.ShapeDtypeStruct((), int),
+    }
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.latest() == 4
+        saved = checkpoints.restore(4, shapes)
+    assert saved["state"].step == 8  # 21 clips make two batches an epoch
+    assert saved["epoch"] <= 4
+    # One more epoch from there is the last.
+    trainer.resume([saved["state"]])
+    order = data.epoch_order(fold.train, 8, config.seed, 5)
+    list(trainer.train([order]))
+    again, _, last = run(
+        dataclasses.replace(config, select="last"), clips, fold, tmp_path / "again"
+    )
+    for ours, theirs in zip(
+        leaves(trainer.weights()), leaves(last.weights), strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_training_does_not_look_at_the_test_part(config, clips, fold, tmp_path):
@@ -215,37 +253,39 @@ def test_training_does_not_look_at_the_test_part(config, clips, fold, tmp_path):
     blind = dataclasses.replace(clips, clips=spoilt, labels=labels)
     seen = run(config, clips, fold, tmp_path / "a")
     unseen = run(config, blind, fold, tmp_path / "b")
-    assert seen[2] == unseen[2]
-    for ours, theirs in zip(leaves(seen[3]), leaves(unseen[3]), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+    assert seen[2].epoch == unseen[2].epoch
+    ours, theirs = (leaves(chosen.weights) for *_, chosen in (seen, unseen))
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_weights_of_two_devices_are_read_by_one(config, clips, fold, tmp_path):
     two = dataclasses.replace(config, devices=2, epochs=1)
-    trainer, _, _, state = run(two, clips, fold, tmp_path / "checkpoints")
-    save_weights(tmp_path / "weights", trainers.weights_of(state))
+    trainer, _, chosen = run(two, clips, fold, tmp_path / "checkpoints")
+    save_weights(tmp_path / "weights", chosen.weights)
     one = trainers.make_trainer(config, clips, folds=1)
     weights = read_weights(tmp_path / "weights", trainers.weights_of(one.state_shapes))
     everyone = [np.arange(len(clips))]
     np.testing.assert_allclose(
-        one.predict(clips, everyone, [weights]),
-        trainer.predict(clips, everyone),
+        one.predict(everyone, [weights]),
+        trainer.predict(everyone),
         rtol=1e-4,
         atol=1e-5,
     )
 
 
 def test_weights_of_another_network_are_refused(config, clips, tmp_path):
-    state = started(config, clips).states()[0]
-    save_weights(tmp_path / "weights", trainers.weights_of(state))
+    save_weights(tmp_path / "weights", started(config, clips).weights())
     wider = dataclasses.replace(config, width=8)
     other = trainers.make_trainer(wider, clips, folds=1)
     with pytest.raises(UserError, match="weights is of another network: .* is"):
         read_weights(tmp_path / "weights", trainers.weights_of(other.state_shapes))
 
 
-def test_checkpoints_are_bound_to_no_device(config, clips, fold, tmp_path):
-    run(dataclasses.replace(config, epochs=1), clips, fold, tmp_path / "checkpoints")
+def test_checkpoints_are_bound_to_no_device(config, clips, fold, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "_SAVE", 0)
+    run(dataclasses.replace(config, epochs=2), clips, fold, tmp_path / "checkpoints")
+    assert (tmp_path / "checkpoints" / "1").is_dir()
     for path in tmp_path.rglob("*"):
         if path.is_file():
             assert b"device_str" not in path.read_bytes(), path
@@ -274,8 +314,8 @@ def test_an_infinite_loss_stops_the_run(config, clips, fold, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"devices": 3}, "--batch_size=8 cannot be divided over 3 devices"),
-        ({"devices": 99}, "--devices=99, but this machine has 4"),
+        ({"devices": 3}, "--batch_size=8 cannot be divided over 3 devices in 1"),
+        ({"devices": 99}, "--devices=99, but this process has 4"),
         ({"batch_size": 32}, "part of it has 21 clips, less than a batch of 32"),
     ],
 )
@@ -288,4 +328,4 @@ def test_what_cannot_be_trained_says_why(
 
 def test_a_step_is_timed(config, clips, fold):
     trainer = trainers.make_trainer(config, clips, folds=1)
-    assert training.time_step(trainer, config, clips, fold.train) > 0
+    assert training.time_step(trainer, config, fold.train) > 0
