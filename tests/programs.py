@@ -10,14 +10,15 @@ SMALLEST = ("--preset=small", "--size=16", "--width=4", "--stage_sizes", "1", "1
 _ENVIRONMENT = os.environ | {"COLUMNS": "100", "TERM": "dumb"}
 
 
-def program(name, *arguments):
-    """Runs it to its end."""
+def program(name, *arguments, **environment):
+    """Runs it to its end; a variable of the environment that is None is not set."""
+    environment = _ENVIRONMENT | environment
     return subprocess.run(
         [sys.executable, str(ROOT / name), *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=300,
-        env=_ENVIRONMENT,
+        env={name: value for name, value in environment.items() if value is not None},
     )
 
 

@@ -164,6 +164,26 @@ def test_a_finished_run_is_told_again_and_not_trained(folder, flags):
     assert again.stdout.endswith(numbers)
 
 
+def test_what_is_compiled_ahead_is_kept_for_the_user(flags, tmp_path):
+    """And nothing is trained."""
+    said = program(
+        "train.py",
+        *flags,
+        "--name=ahead",
+        f"--runs_dir={tmp_path / 'runs'}",
+        "--compile_ahead",
+        XDG_CACHE_HOME=str(tmp_path / "cache"),
+        JAX_COMPILATION_CACHE_DIR=None,
+        JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=None,
+    )
+    assert said.returncode == 0, said.stderr
+    assert "Prepared and compiled" in said.stdout
+    kept = [path.name for path in (tmp_path / "cache" / "meranet_jax").rglob("*")]
+    # The first state, the step and the prediction.
+    assert sum(name.endswith("-cache") for name in kept) >= 3, kept
+    assert not (tmp_path / "runs").exists()
+
+
 @pytest.mark.parametrize(
     ("dataset", "tree", "layout", "clips", "classes"),
     [

@@ -1,4 +1,5 @@
 import dataclasses
+import os
 
 import numpy as np
 import pytest
@@ -71,6 +72,18 @@ def test_several_emotions_can_be_one_class(records):
     both = load(records, classes=lambda emotions: classes)
     assert both.classes == classes
     assert np.bincount(both.labels).tolist() == [12, 24]
+
+
+def test_clips_may_stay_in_their_records(records, clips, monkeypatch):
+    left = load(records, feed="records")
+    assert isinstance(left.clips, data.Recorded)
+    assert left.clips.shape == clips.clips.shape and len(left.clips) == 36
+    np.testing.assert_array_equal(np.stack([*left.clips]), clips.clips)
+    assert left.fingerprint() == clips.fingerprint()
+    # By themselves they do where memory is short.
+    monkeypatch.setattr(os, "sysconf", lambda name: 100)
+    assert isinstance(load(records).clips, data.Recorded)
+    assert isinstance(load(records, feed="device").clips, np.ndarray)
 
 
 def test_clips_are_left_out_by_id(records, clips):

@@ -1,0 +1,140 @@
+"""Records to the device: ``python -m benchmarks.input``.
+
+The same clips in the same order three ways: all on the device from the start, streamed
+from their records by our feed, and by PyTorch's DataLoader with worker processes. Then
+whole epochs of training with the first two. All take turns. Rows go to
+``benchmarks/results/input.csv``.
+"""
+
+import dataclasses
+import time
+
+import jax
+import numpy as np
+import tyro
+
+from benchmarks import rows
+from datasets.prepare import Options, prepare
+from meranet_jax import data, feed, trainers
+from meranet_jax.config import Preset, TrainConfig, default_config
+
+COLUMNS = ("preset", "what", "unit", "repetitions", "value", "value_least")
+COLUMNS += ("value_most", "over_first", "over_first_least", "over_first_most")
+
+
+def main(
+    data_dir: str = "data",
+    preset: Preset = "small",
+    workers: int = 2,
+    repetitions: int = 5,
+    steps: int = 20,
+    save: bool = True,
+) -> None:
+    """Time them.
+
+    Args:
+      data_dir: where the records of the synthetic data set are, or will be.
+      preset: which network and clip size.
+      workers: processes of PyTorch's loader.
+      repetitions: of each, in turn.
+      steps: batches of an epoch.
+      save: whether to write rows.
+    """
+    config = default_config("synthetic", preset)
+    options = Options(**config.record_options())
+    folder = prepare("synthetic", manual_dir=None, data_dir=data_dir, options=options)
+    kept, recorded = (
+        data.load(
+            [data.Source("synthetic", folder)],
+            choose=lambda emotions: {name: (name,) for name in sorted(emotions)},
+            size=config.size,
+            feed=how,
+        )
+        for how in ("device", "records")
+    )
+    rng = np.random.default_rng(0)
+    order = rng.permuted(np.tile(np.arange(len(kept)), 1 + steps))
+    order = order[: steps * config.batch_size].reshape(steps, -1)
+    there = kept.clips[order[0]]
+    if not np.array_equal(there, [recorded.clips[i] for i in order[0]]):
+        raise SystemExit("error: the clips are not the same")
+
+    table = rows.Table("input", COLUMNS) if save else None
+    clips_per_second = {
+        "streamed": lambda: _feed(recorded, order),
+        f"PyTorch's DataLoader, {workers} workers": lambda: _torch(
+            recorded, order, workers
+        ),
+    }
+    epochs = {
+        how: _epoch(dataclasses.replace(config, feed=how), clips, order)
+        for how, clips in (("device", kept), ("records", recorded))
+    }
+    for ways, unit, amount in (
+        (clips_per_second, "clips/s to the device", order.size),
+        (epochs, "clips/s in training", order.size),
+    ):
+        seconds = {name: [] for name in ways}
+        for _ in range(repetitions):
+            for name, way in ways.items():
+                start = time.perf_counter()
+                way()
+                seconds[name].append(time.perf_counter() - start)
+        first = next(iter(seconds.values()))
+        for name, took in seconds.items():
+            speed = rows.Spread.of([amount / s for s in took])
+            ratio = rows.Spread.of([f / s for f, s in zip(first, took, strict=True)])
+            print(f"{unit}: {name}: {speed}; over {next(iter(ways))} {ratio}")
+            if table:
+                table.append(
+                    {"preset": preset, "what": name, "unit": unit}
+                    | {"repetitions": repetitions}
+                    | speed.columns("value")
+                    | ratio.columns("over_first")
+                )
+
+
+def _feed(clips: data.Clips, order: np.ndarray) -> None:
+    device = jax.local_devices()[0]
+    mesh = jax.sharding.Mesh([device], ("batch",))
+    sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("batch"))
+    streamed = feed.Streamed(clips, sharding)
+    for placed, _ in streamed.place([batch[None] for batch in order]):
+        jax.block_until_ready(placed)
+
+
+def _torch(clips: data.Clips, order: np.ndarray, workers: int) -> None:
+    import torch
+
+    class Dataset(torch.utils.data.Dataset):
+        def __len__(self):
+            return len(clips)
+
+        def __getitem__(self, index):
+            return clips.clips[index], clips.labels[index]
+
+    gpu = torch.cuda.is_available()
+    loader = torch.utils.data.DataLoader(
+        Dataset(), batch_sampler=order.tolist(), num_workers=workers, pin_memory=gpu
+    )
+    for clip, label in loader:
+        if gpu:
+            clip.cuda(non_blocking=True), label.cuda(non_blocking=True)
+    if gpu:
+        torch.cuda.synchronize()
+
+
+def _epoch(config: TrainConfig, clips: data.Clips, order: np.ndarray):
+    """An epoch of training, compiled and once done."""
+    trainer = trainers.make_trainer(config, clips, folds=1, epoch_steps=len(order))
+    trainer.resume([trainer.fresh(0, 1_000_000)])
+
+    def epoch():
+        jax.block_until_ready(list(trainer.train([order])))
+
+    epoch()
+    return epoch
+
+
+if __name__ == "__main__":
+    tyro.cli(main, use_underscores=True)
