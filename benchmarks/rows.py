@@ -15,9 +15,12 @@ import numpy as np
 
 RESULTS = Path(__file__).parent / "results"
 
-# Which machine, which versions and which commit: in every row of every file.
+# In every row of every file: which machine, which versions, which commit, and which
+# share of the cores had other work just before.
 WHERE = ("date", "backend", "device", "cores", "python", "jax", "jaxlib", "torch")
-WHERE += ("commit",)
+WHERE += ("commit", "busy")
+
+_QUIET = 0.1
 
 # What measuring itself writes does not change what is measured.
 _WRITTEN = ("benchmarks/results", "docs", "README.md")
@@ -68,6 +71,13 @@ class Table:
         self.path = folder / f"{name}.csv"
         self.columns = (*WHERE, *columns)
         self._backend = backend
+        self._busy = busy()
+        if self._busy and self._busy > _QUIET:
+            print(
+                f"warning: {self._busy:.0%} of the cores have other work. PyTorch's "
+                "threads wait for each other and suffer most; measure when all is "
+                "quiet."
+            )
         if self.path.exists():
             with self.path.open(newline="") as file:
                 there = tuple(next(csv.reader(file), ()))
@@ -84,7 +94,7 @@ class Table:
         Raises:
           ValueError: if its columns are not the file's.
         """
-        row = where(self._backend) | dict(row)
+        row = where(self._backend) | {"busy": self._busy} | dict(row)
         if set(row) != set(self.columns):
             odd = sorted(set(row) ^ set(self.columns))
             raise ValueError(f"{self.path.name}: {', '.join(odd)} in one of both only")
@@ -107,7 +117,7 @@ def read(name: str, folder: Path = RESULTS) -> list[dict[str, str]]:
 
 
 def where(backend: str | None = None) -> dict[str, object]:
-    """The cells of ``WHERE``, of JAX's default backend unless another is named."""
+    """The cells of ``WHERE`` but ``busy``, of JAX's default backend or a named one."""
     device = _processor()
     if backend is None:
         import jax
@@ -124,6 +134,19 @@ def where(backend: str | None = None) -> dict[str, object]:
         **{name: version(name) for name in ("jax", "jaxlib", "torch")},
         "commit": _commit(),
     }
+
+
+def busy(seconds: float = 0.3) -> float | None:
+    """Which share of our cores works while we sleep; None where it cannot be known."""
+    try:
+        idle, total = _ticks()
+        time.sleep(seconds)
+        idle_then, total_then = _ticks()
+    except (OSError, ValueError):
+        return None
+    if total_then == total:
+        return None
+    return max(0.0, 1 - (idle_then - idle) / (total_then - total))
 
 
 def version(package: str) -> str | None:
@@ -156,6 +179,19 @@ def alternate(
             way()
             seconds[name][repetition] = time.perf_counter() - start
     return seconds
+
+
+def _ticks() -> tuple[int, int]:
+    """Of the cores that we may use: idle ticks and all ticks so far."""
+    cores = {f"cpu{core}" for core in os.sched_getaffinity(0)}
+    idle = total = 0
+    for line in Path("/proc/stat").read_text().splitlines():
+        name, *ticks = line.split()
+        if name in cores:
+            numbers = [int(tick) for tick in ticks[:8]]
+            idle += numbers[3] + numbers[4]  # idle and waiting for a disk
+            total += sum(numbers)
+    return idle, total
 
 
 def _cell(value: object) -> object:

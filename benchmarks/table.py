@@ -109,11 +109,11 @@ def draw(path: Path, folder: Path = rows.RESULTS) -> None:
     if not labels:
         return
     figure, axes = plt.subplots(figsize=(8, 1.3 + 0.36 * len(labels)))
-    looks = {"cpu": ("#0072b2", "o", "CPU"), "gpu": ("#d55e00", "s", "GPU")}
+    looks = {"cpu": ("#0072b2", "o", "CPU", 7), "gpu": ("#d55e00", "s", "GPU", -15)}
     for backend, points in found.items():
         if not points:
             continue
-        colour, marker, label = looks[backend]
+        colour, marker, label, beside = looks[backend]
         places = [labels.index(f"{line.heading}, {line.text}") for line, _ in points]
         ratios = [
             [float(row[f"ratio{end}"]) for end in ("", "_least", "_most")]
@@ -134,17 +134,25 @@ def draw(path: Path, folder: Path = rows.RESULTS) -> None:
             label=label,
         )
         for x, y in zip(middle, places, strict=True):
-            axes.annotate(f"{x:.2f}", (x, y), (0, 7), textcoords="offset points")
+            axes.annotate(
+                f"{x:.2f}",
+                (x, y),
+                (0, beside),
+                textcoords="offset points",
+                ha="center",
+                color=colour,
+                fontsize=9,
+            )
     axes.axvline(1, color="black", linewidth=1)
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter("{x:g}")
     low, high = axes.get_xlim()
     axes.set_xlim(min(low, 0.48), max(high, 2.1))
-    axes.set_ylim(len(labels) - 0.4, -0.7)
+    axes.set_ylim(len(labels) - 0.3, -0.7)
     axes.set_yticks(range(len(labels)), labels)
     axes.set_xlabel("time, ours / PyTorch: left of 1 we are faster")
     axes.grid(axis="x", alpha=0.3)
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
     figure.tight_layout()
     figure.savefig(path, dpi=120)
     plt.close(figure)
@@ -183,7 +191,8 @@ def _last(backend: str, folder: Path) -> Row | None:
 def _machine(row: Row) -> str:
     return (
         f"{row['device']}, {row['cores']} cores, Python {row['python']}, jax "
-        f"{row['jax']}, torch {row['torch']}, {row['date']}, commit `{row['commit']}`"
+        f"{row['jax']}, torch {row['torch']}, {row['date']}, commit `{row['commit']}`, "
+        f"{float(row['busy'] or 'nan'):.0%} of the cores with other work"
     )
 
 

@@ -67,10 +67,11 @@ class ResidualAttentionBlock(nn.Module):
         return F.pad(x[:, :, ::s, ::s, ::s], (0,) * 7 + (self.added,))
 
     def forward(self, x):
-        y = F.relu(self.norm1(self.conv1(x)))
+        y = F.relu(self.norm1(self.conv1(x)), inplace=True)
         y = self.norm2(self.conv2(y))
         y = self.st_attention(self.channel_attention(y))
-        return F.relu(y + self.shortcut(x))
+        y += self.shortcut(x)
+        return F.relu(y, inplace=True)
 
 
 class MERANet(nn.Module):
@@ -112,7 +113,7 @@ class MERANet(nn.Module):
         self.head = nn.Linear(inputs, num_classes)
 
     def forward(self, x):
-        x = F.relu(self.stem_norm(self.stem(x)))
+        x = F.relu(self.stem_norm(self.stem(x)), inplace=True)
         for block in self.blocks:
             x = block(x)
         return self.head(x.mean((2, 3, 4)))
