@@ -75,8 +75,8 @@ class Table:
         if self._busy and self._busy > _QUIET:
             print(
                 f"warning: {self._busy:.0%} of the cores have other work. PyTorch's "
-                "threads wait for each other and suffer most; measure when all is "
-                "quiet."
+                "threads spin while they wait for each other and suffer most: measure "
+                "when all is quiet, or set OMP_WAIT_POLICY=PASSIVE."
             )
         if self.path.exists():
             with self.path.open(newline="") as file:
