@@ -26,8 +26,7 @@ lint: $(VENV)/.installed-dev
 	$(RUN) -m ruff format --check .
 
 bench: $(VENV)/.installed-parity
-	$(RUN) -m benchmarks.step
-	$(RUN) -m benchmarks.preparation
+	$(RUN) -m benchmarks $(FLAGS)
 
 $(VENV)/.installed: requirements-cpu.txt $(REQUIREMENTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python " \

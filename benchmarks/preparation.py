@@ -12,10 +12,8 @@ import contextlib
 import csv
 import io
 import os
-import platform
-import subprocess
 import tempfile
-import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -27,6 +25,7 @@ import tyro
 from PIL import Image
 from skimage import data
 
+from benchmarks import rows
 from datasets import clips, prepare
 
 _LENGTH = 64  # frames of a clip on disk, as many as CASME II has in the middle
@@ -34,12 +33,15 @@ _APEX = 32
 _CONFIG = clips.ClipConfig(name="paper")
 _PICTURES = 48  # different frames; the clips share them by hard links
 
+_COLUMNS = ("what", "crop", "unit", "rate", "rate_least", "rate_most")
+_COLUMNS += ("times", "times_least", "times_most")
+
 
 def main(
     number: int = 120,
     crop: Literal["none", "detect"] = "none",
     repetitions: int = 5,
-    file: Path | None = None,
+    save: bool = True,
 ) -> None:
     """Time both.
 
@@ -47,13 +49,14 @@ def main(
       number: clips of the generated copy.
       crop: whether faces are looked for; the reference never does.
       repetitions: of each, in turn.
-      file: a CSV file to add the rows to.
+      save: whether to write rows to ``benchmarks/results/preparation.csv``.
     """
+    table = rows.Table("preparation", _COLUMNS, backend="cpu") if save else None
     cores = len(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as name, _quiet():
         folder = Path(name)
         folders = _write_copy(folder / "copy", number)
-        rows = _compare(
+        measured = _compare(
             {
                 "plain loop of imageio and resize": lambda: _plain(folders),
                 "prepare, 1 thread": lambda: _prepare(folder, crop, 1),
@@ -64,7 +67,7 @@ def main(
             "frames/s",
         )
         records = _prepare(folder, crop, cores)
-        rows += _compare(
+        measured += _compare(
             {
                 "decoding the JPEGs": lambda: _plain(folders),
                 "reading the records": lambda: _read(records),
@@ -73,34 +76,33 @@ def main(
             number,
             "clips/s",
         )
-    if file is not None:
-        _append(file, rows, crop)
+    if table:
+        for row in measured:
+            table.append(row | {"crop": crop})
 
 
-def _compare(ways, repetitions: int, amount: int, unit: str) -> list[dict]:
+def _compare(
+    ways: dict[str, Callable[[], object]], repetitions: int, amount: int, unit: str
+) -> list[dict[str, object]]:
     for way in ways.values():
         way()
-    times = {name: [] for name in ways}
-    for _ in range(repetitions):
-        for name, way in ways.items():
-            start = time.perf_counter()
-            way()
-            times[name].append(time.perf_counter() - start)
-    reference = np.array(next(iter(times.values())))
-    rows = []
+    times = rows.alternate(ways, repetitions)
+    reference = next(iter(times.values()))
+    measured = []
     for name, seconds in times.items():
-        low, middle, high = amount / np.percentile(seconds, (100, 50, 0))
-        ratio = np.median(reference / seconds)
-        rows.append(
-            {"what": name, "unit": unit, "median": f"{middle:.0f}"}
-            | {"least": f"{low:.0f}", "most": f"{high:.0f}", "times": f"{ratio:.2f}"}
+        rate = rows.Spread.of(amount / seconds)
+        faster = rows.Spread.of(reference / seconds)
+        measured.append(
+            {"what": name, "unit": unit}
+            | rate.columns("rate")
+            | faster.columns("times")
         )
         print(
-            f"{name:34} {middle:7.0f} {unit}  ({low:.0f} to {high:.0f})  "
-            f"{ratio:.2f} times the first",
+            f"{name:34} {rate.median:7.0f} {unit}  ({rate.least:.0f} to "
+            f"{rate.most:.0f})  {faster.median:.2f} times the first",
             flush=True,
         )
-    return rows
+    return measured
 
 
 def _write_copy(folder: Path, number: int) -> list[Path]:
@@ -117,7 +119,7 @@ def _write_copy(folder: Path, number: int) -> list[Path]:
         )
     header = ["Subject", "Filename", "OnsetFrame", "ApexFrame", "OffsetFrame"]
     header += ["Action Units", "Estimated Emotion"]
-    folders, rows = [], []
+    folders, lines = [], []
     for clip in range(number):
         subject, name = f"{1 + clip % 26:02d}", f"EP{clip:03d}"
         folders.append(folder / "CASME2_RAW_selected" / f"sub{subject}" / name)
@@ -126,9 +128,9 @@ def _write_copy(folder: Path, number: int) -> list[Path]:
             source = pool / f"{(frame + clip) % _PICTURES}.jpg"
             os.link(source, folders[-1] / f"img{frame}.jpg")
         emotion = ("disgust", "happiness", "surprise")[clip % 3]
-        rows.append([subject, name, 1, _APEX, _LENGTH, "4", emotion])
+        lines.append([subject, name, 1, _APEX, _LENGTH, "4", emotion])
     with (folder / "CASME2-coding-20190701.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([header, *rows])
+        csv.writer(file).writerows([header, *lines])
     return folders
 
 
@@ -164,20 +166,6 @@ def _read(records: Path) -> None:
 def _quiet():
     """What prepare says while it works is no part of the table."""
     return contextlib.redirect_stderr(io.StringIO())
-
-
-def _append(file: Path, rows: list[dict], crop: str) -> None:
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True
-    ).stdout.strip()
-    where = {"crop": crop, "cores": len(os.sched_getaffinity(0)), "commit": commit}
-    where |= {"machine": platform.processor() or platform.machine()}
-    fresh = not file.exists()
-    with file.open("a", newline="") as out:
-        writer = csv.DictWriter(out, [*rows[0], *where])
-        if fresh:
-            writer.writeheader()
-        writer.writerows(row | where for row in rows)
 
 
 if __name__ == "__main__":

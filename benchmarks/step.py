@@ -1,127 +1,147 @@
 """Train step and forward pass beside PyTorch: ``python -m benchmarks.step``.
 
 Same weights, same clips, compared before anything is timed; then the two take turns,
-so that a machine that slows down slows both.
+so that a machine that slows down slows both. PyTorch runs as it is fastest here. Rows
+go to ``benchmarks/results/step.csv``.
 """
 
-import dataclasses
-import time
-from typing import Literal
+from collections.abc import Sequence
 
-import jax
 import numpy as np
 import torch
-import torch.nn.functional as F
 import tyro
 
-from benchmarks import torch_reference
-from meranet_jax import data
-from meranet_jax.config import default_config, make_model
-from meranet_jax.step import init_state, make_optimizer, train_step
+from benchmarks import flops, memory, rows, sides, torch_reference
+from meranet_jax.config import Preset, TrainConfig
 
-_RATE = 1e-3
-# Of the cosine; so many that the rate stays what PyTorch has.
-_STEPS = 1_000_000
+SIDES = ("ours", "torch")
+CASE = ("network", "preset", "precision", "batch_size", "frames", "size", "width")
+COLUMNS = (*CASE, "what", "repetitions", "torch_mode")
+for _side in SIDES:
+    COLUMNS += (f"{_side}_ms", f"{_side}_ms_least", f"{_side}_ms_most")
+COLUMNS += ("ratio", "ratio_least", "ratio_most")
+for _column in ("compile_s", "peak_mb", "clips_s", "gflop_s", "share"):
+    COLUMNS += tuple(f"{_side}_{_column}" for _side in SIDES)
+COLUMNS += ("gflop", "peak_gflop_s")
 
 
 def main(
-    preset: Literal["paper", "small"] = "small",
+    preset: Preset = "small",
     batch_size: int = 8,
-    repetitions: int = 10,
+    precision: sides.Precision = "fp32",
     attention: bool = True,
+    repetitions: int = 10,
+    torch_modes: tuple[str, ...] | None = None,
+    save: bool = True,
 ) -> None:
     """Time a training step and a forward pass of both.
 
     Args:
       preset: which network and input size.
       batch_size: clips a step.
-      repetitions: of each, in turn.
+      precision: of the computation; parameters are float32.
       attention: MERANet, or its 3D ResNet.
+      repetitions: of each, in turn.
+      torch_modes: how PyTorch is tried: eager, default, reduce-overhead, max-autotune.
+        Default: all that this machine has.
+      save: whether to write rows.
     """
-    config = default_config("synthetic", preset)
-    shape = (16, config.size, config.size, 3)
-    rng = np.random.default_rng(0)
-    clips = rng.integers(0, 256, (batch_size, *shape), np.uint8)
-    labels = (np.arange(batch_size) % 3).astype(np.int32)
-    model = make_model(config, num_classes=3).clone(attention=attention)
-    config = dataclasses.replace(config, learning_rate=_RATE)
-    optimizer, rate = make_optimizer(config)
-    state = init_state(
-        jax.random.key(0), _STEPS, model=model, optimizer=optimizer, clip_shape=shape
-    )
+    table = rows.Table("step", COLUMNS) if save else None
+    config = sides.case(preset, batch_size=batch_size, attention=attention)
+    with sides.cold():
+        peak = sides.peak(precision)
+        print(f"{name_of(config)}, {preset}, {batch_size} clips, {precision}")
+        print(f"a large matrix product: {peak / 1e9:.0f} GFLOP/s")
+        for what in ("step", "forward"):
+            row = measure(config, preset, precision, what, repetitions, torch_modes)
+            row |= shares(row, peak)
+            if table:
+                table.append(row)
 
-    theirs = torch_reference.MERANet(
-        3, attention=attention, width=config.width, stage_sizes=config.stage_sizes
-    )
-    variables = jax.device_get((state.params, state.batch_stats))
-    torch_reference.load(theirs, *variables)
-    theirs = theirs.to(memory_format=torch.channels_last_3d)
-    their_optimizer = torch.optim.RAdam(theirs.parameters(), _RATE)
-    their_clips = torch_reference.channels_first(np.asarray(data.normalise(clips)))
-    their_clips = their_clips.to(memory_format=torch.channels_last_3d)
-    their_labels = torch.from_numpy(labels.astype(np.int64))
 
-    @jax.jit
-    def forward(state, clips):
-        variables = {"params": state.params, "batch_stats": state.batch_stats}
-        return model.apply(variables, data.normalise(clips), train=False)
+def measure(
+    config: TrainConfig,
+    preset: Preset,
+    precision: sides.Precision,
+    what: sides.What,
+    repetitions: int,
+    torch_modes: Sequence[str] | None = None,
+) -> dict[str, object]:
+    """Compare, time in turns, and look at the memory; also prints it.
 
-    @jax.jit
-    def step(state, batch):
-        return train_step(
-            state, batch, model=model, optimizer=optimizer, rate=rate, flip=False
+    Returns:
+      The row, but for the shares of the peak.
+    """
+    modes = torch_modes or torch_reference.modes()
+    seconds, compile_s, mode = _take_turns(config, precision, what, repetitions, modes)
+    row = case_cells(config, preset, precision)
+    row |= {"what": what, "repetitions": repetitions, "torch_mode": mode}
+    operations = getattr(flops, what)(config, sides.CLASSES) * config.batch_size
+    row |= {"gflop": operations / 1e9}
+    for side in SIDES:
+        one = rows.Spread.of(seconds[side])
+        row |= rows.Spread.of(seconds[side] * 1e3).columns(f"{side}_ms")
+        row[f"{side}_compile_s"] = max(compile_s[side] - one.median, 0.0)
+        row[f"{side}_clips_s"] = config.batch_size / one.median
+        row[f"{side}_gflop_s"] = operations / one.median / 1e9
+    ratio = rows.Spread.of(seconds["ours"] / seconds["torch"])
+    row |= ratio.columns("ratio")
+    for side in SIDES:
+        row[f"{side}_peak_mb"] = memory.of(side, config, precision, what, mode)
+        milliseconds = rows.Spread.of(seconds[side] * 1e3)
+        print(
+            f"{what:8} {side:6} {str(milliseconds):28} ms  "
+            f"{row[f'{side}_compile_s']:6.1f} s to compile  "
+            f"{row[f'{side}_peak_mb'] or float('nan'):8.0f} MB at most"
+            f"{f'  {mode}' if side == 'torch' else ''}"
         )
+    print(f"{what:8} ours / torch  {ratio}", flush=True)
+    return row
 
-    def our_step():
-        nonlocal state
-        state, metrics = step(state, {"clip": clips, "label": labels})
-        return metrics["loss"].item() / batch_size
 
-    def their_step():
-        theirs.train()
-        their_optimizer.zero_grad()
-        loss = F.cross_entropy(theirs(their_clips), their_labels)
-        loss.backward()
-        their_optimizer.step()
-        return loss.item()
-
-    def our_forward():
-        return np.asarray(forward(state, clips))
-
-    def their_forward():
-        theirs.eval()
-        with torch.inference_mode():
-            return theirs(their_clips).numpy()
-
-    np.testing.assert_allclose(our_forward(), their_forward(), rtol=1e-3, atol=1e-3)
-    start = time.perf_counter()
-    np.testing.assert_allclose(our_step(), their_step(), rtol=1e-3)
-    print(f"first step, with compilation: {time.perf_counter() - start:.1f} s")
-    print(
-        f"{'MERANet' if attention else '3D ResNet'}, {preset}, batch {batch_size} x "
-        f"{shape}, {jax.devices()[0].device_kind}, jax {jax.__version__}, "
-        f"torch {torch.__version__} on {torch.get_num_threads()} threads"
+def _take_turns(
+    config: TrainConfig,
+    precision: sides.Precision,
+    what: sides.What,
+    repetitions: int,
+    modes: Sequence[str],
+) -> tuple[dict[str, np.ndarray], dict[str, float], str]:
+    """Seconds of each repetition, seconds of the first call, and PyTorch's mode."""
+    # PyTorch counts programs of all networks, and stops to compile after some.
+    torch.compiler.reset()
+    ours = sides.Ours(config, precision)
+    first, expected = sides.first(ours, what)
+    theirs, mode, their_first = sides.opponent(
+        config,
+        precision,
+        what,
+        variables=ours.variables,
+        expected=expected,
+        modes=modes,
     )
-    for name, ours, other in (
-        ("training step", our_step, their_step),
-        ("forward pass", our_forward, their_forward),
-    ):
-        ours(), other()
-        times = np.array(
-            [(_seconds(ours), _seconds(other)) for _ in range(repetitions)]
-        )
-        ratio = np.median(times[:, 0] / times[:, 1])
-        for column, who in enumerate(("meranet_jax", "torch")):
-            low, middle, high = np.percentile(times[:, column], (0, 50, 100)) * 1e3
-            print(f"{name}  {who:11}  {middle:8.1f} ms  ({low:.1f} to {high:.1f})")
-        print(f"{name}  ours / torch  {ratio:.2f}")
+    sides.run(ours, what)
+    seconds = sides.timed({"ours": ours, "torch": theirs}, what, repetitions)
+    return seconds, {"ours": first, "torch": their_first}, mode
 
 
-def _seconds(function) -> float:
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
+def case_cells(
+    config: TrainConfig, preset: Preset, precision: sides.Precision
+) -> dict[str, object]:
+    """The cells of ``CASE``."""
+    cells = {"network": name_of(config), "preset": preset, "precision": precision}
+    return cells | {name: getattr(config, name) for name in CASE[3:]}
+
+
+def name_of(config: TrainConfig) -> str:
+    """The network's name."""
+    return "MERANet" if config.attention else "3D ResNet"
+
+
+def shares(row: dict[str, object], peak: float) -> dict[str, object]:
+    """What both reach of the peak, FLOP/s."""
+    cells = {f"{side}_share": row[f"{side}_gflop_s"] * 1e9 / peak for side in SIDES}
+    return cells | {"peak_gflop_s": peak / 1e9}
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    tyro.cli(main, use_underscores=True)

@@ -5,6 +5,8 @@ first, ``nn.Conv3d``, ``amax``), so that an error made twice is unlikely. Nothin
 time needs it.
 """
 
+import contextlib
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -65,10 +67,11 @@ class ResidualAttentionBlock(nn.Module):
         return F.pad(x[:, :, ::s, ::s, ::s], (0,) * 7 + (self.added,))
 
     def forward(self, x):
-        y = F.relu(self.norm1(self.conv1(x)))
+        y = F.relu(self.norm1(self.conv1(x)), inplace=True)
         y = self.norm2(self.conv2(y))
         y = self.st_attention(self.channel_attention(y))
-        return F.relu(y + self.shortcut(x))
+        y += self.shortcut(x)
+        return F.relu(y, inplace=True)
 
 
 class MERANet(nn.Module):
@@ -110,10 +113,53 @@ class MERANet(nn.Module):
         self.head = nn.Linear(inputs, num_classes)
 
     def forward(self, x):
-        x = F.relu(self.stem_norm(self.stem(x)))
+        x = F.relu(self.stem_norm(self.stem(x)), inplace=True)
         for block in self.blocks:
             x = block(x)
         return self.head(x.mean((2, 3, 4)))
+
+
+def normalise(clips: torch.Tensor) -> torch.Tensor:
+    """uint8 [B, T, H, W, C] -> float32 [B, C, T, H, W] in ``channels_last_3d``."""
+    clips = clips.float()
+    centred = clips - clips.mean((1, 2, 3), keepdim=True)
+    deviation = centred.square().mean((1, 2, 3), keepdim=True).sqrt()
+    return (centred / deviation.clamp(min=1e-3)).permute(0, 4, 1, 2, 3)
+
+
+def modes() -> tuple[str, ...]:
+    """The ways to run it that are worth a try here: eager, or ``torch.compile``'s."""
+    if torch.cuda.is_available():
+        return ("eager", "reduce-overhead", "max-autotune")
+    from torch._inductor import cpp_builder
+
+    try:
+        cpp_builder.get_cpp_compiler()
+    except Exception:  # whatever it raises, there is none
+        return ("eager",)
+    return ("eager", "default")
+
+
+def compiled(function, mode: str):
+    """The function as ``mode`` runs it, for inputs of one size."""
+    if mode == "eager":
+        return function
+    return torch.compile(function, mode=mode, dynamic=False)
+
+
+def allow(precision: str) -> None:
+    """Let cuDNN choose its algorithms by trial, and use TF32 if that is asked for."""
+    torch.backends.cudnn.benchmark = True
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+
+
+def autocast(precision: str):
+    """The context of a forward pass."""
+    if precision != "bf16":
+        return contextlib.nullcontext()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.autocast(device, torch.bfloat16)
 
 
 def load(module: nn.Module, params: dict, batch_stats: dict) -> None:

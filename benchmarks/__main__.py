@@ -1,0 +1,70 @@
+"""Measure everything, one process after another: ``python -m benchmarks``.
+
+On a CPU within a quarter of an hour; on a GPU also the paper's network in bfloat16, a
+leave-one-subject-out run and how a step grows. Then the README's table is written anew.
+"""
+
+import subprocess
+import sys
+import time
+
+import tyro
+
+_CPU = (
+    "step --repetitions 10",
+    "step --repetitions 10 --no_attention",
+    "step --preset paper --batch_size 2 --repetitions 2 --torch_modes eager",
+    "attention --repetitions 10 --torch_modes eager",
+    "run --repetitions 1",
+    "preparation --number 60 --repetitions 3",
+)
+_GPU = (
+    "step --repetitions 30",
+    "step --repetitions 30 --no_attention",
+    "step --preset paper --batch_size 8 --repetitions 20",
+    "step --preset paper --batch_size 8 --repetitions 20 --precision tf32",
+    "step --preset paper --batch_size 32 --repetitions 20 --precision bf16",
+    "step --preset paper --batch_size 32 --repetitions 20 --precision bf16 "
+    "--no_attention",
+    "attention --preset paper --batch_size 32 --repetitions 20 --precision bf16",
+    "run --repetitions 3",
+    "run --repetitions 1 --preset paper --epochs 5 --flags=--protocol=loso",
+    "scale --preset paper --precision bf16",
+    "preparation --repetitions 3",
+)
+
+
+def main(only: str = "", dry_run: bool = False) -> None:
+    """Run those that fit this machine.
+
+    Args:
+      only: those alone whose command line has this in it.
+      dry_run: say which, and run none.
+    """
+    # Asked in a process of its own, so that this one holds no memory of the device.
+    backend = subprocess.run(
+        [sys.executable, "-c", "import jax; print(jax.default_backend())"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    commands = [c for c in (_CPU if backend == "cpu" else _GPU) if only in c]
+    failed = []
+    for command in commands:
+        print(f"\n$ python -m benchmarks.{command}", flush=True)
+        if dry_run:
+            continue
+        start = time.perf_counter()
+        module, *arguments = command.split()
+        call = [sys.executable, "-m", f"benchmarks.{module}", *arguments]
+        if subprocess.run(call).returncode:
+            failed.append(command)
+        print(f"{time.perf_counter() - start:.0f} s", flush=True)
+    if not dry_run:
+        subprocess.run([sys.executable, "-m", "benchmarks.table"], check=True)
+    if failed:
+        raise SystemExit(f"error: failed: {'; '.join(failed)}")
+
+
+if __name__ == "__main__":
+    tyro.cli(main, use_underscores=True)

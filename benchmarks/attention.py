@@ -1,0 +1,120 @@
+"""What the attention costs: ``python -m benchmarks.attention``.
+
+The paper calls it negligible. MERANet and its 3D ResNet take turns, in ours and in
+PyTorch. Rows go to ``benchmarks/results/attention.csv``; ratios are of the network with
+attention to that without.
+"""
+
+import dataclasses
+
+import tyro
+
+from benchmarks import flops, memory, rows, sides, step, torch_reference
+from meranet_jax.config import Preset, TrainConfig
+
+_WAYS = ("with", "without")
+COLUMNS = ("side", "preset", "precision", "batch_size", "frames", "size", "width")
+COLUMNS += ("what", "repetitions")
+for _way in _WAYS:
+    COLUMNS += (f"{_way}_mode", f"{_way}_ms", f"{_way}_ms_least", f"{_way}_ms_most")
+COLUMNS += ("ratio", "ratio_least", "ratio_most")
+for _column in ("peak_mb", "parameters", "gflop"):
+    COLUMNS += tuple(f"{_way}_{_column}" for _way in _WAYS)
+
+
+def main(
+    preset: Preset = "small",
+    batch_size: int = 8,
+    precision: sides.Precision = "fp32",
+    repetitions: int = 10,
+    torch_modes: tuple[str, ...] | None = None,
+    save: bool = True,
+) -> None:
+    """Time a training step and a forward pass with and without attention.
+
+    Args:
+      preset: which network and input size.
+      batch_size: clips a step.
+      precision: of the computation; parameters are float32.
+      repetitions: of each, in turn.
+      torch_modes: how PyTorch is tried: eager, default, reduce-overhead, max-autotune.
+        Default: all that this machine has.
+      save: whether to write rows.
+    """
+    table = rows.Table("attention", COLUMNS) if save else None
+    config = sides.case(preset, batch_size=batch_size)
+    configs = {
+        way: dataclasses.replace(config, attention=way == "with") for way in _WAYS
+    }
+    counted = {
+        f"{way}_parameters": flops.parameters(one, sides.CLASSES)
+        for way, one in configs.items()
+    }
+    print(f"{preset}, {batch_size} clips, {precision}: with and without attention")
+    print(f"parameters: {' and '.join(map(str, counted.values()))}")
+    with sides.cold():
+        for what in ("step", "forward"):
+            modes = torch_modes or torch_reference.modes()
+            measured = _take_turns(configs, precision, what, repetitions, modes)
+            operations = {
+                f"{way}_gflop": getattr(flops, what)(one, sides.CLASSES)
+                * batch_size
+                / 1e9
+                for way, one in configs.items()
+            }
+            for side, (seconds, used) in measured.items():
+                row = step.case_cells(config, preset, precision)
+                del row["network"]
+                row |= {"side": side, "what": what, "repetitions": repetitions}
+                row |= counted | operations
+                for way, one in configs.items():
+                    spread = rows.Spread.of(seconds[way] * 1e3)
+                    row |= spread.columns(f"{way}_ms")
+                    row[f"{way}_mode"] = used[way]
+                    row[f"{way}_peak_mb"] = memory.of(
+                        side, one, precision, what, used[way] or "eager"
+                    )
+                    print(
+                        f"{what:8} {side:6} {way:8} {str(spread):28} ms  "
+                        f"{row[f'{way}_peak_mb'] or float('nan'):8.0f} MB at most  "
+                        f"{used[way] or ''}"
+                    )
+                ratio = rows.Spread.of(seconds["with"] / seconds["without"])
+                row |= ratio.columns("ratio")
+                print(f"{what:8} {side:6} with / without  {ratio}", flush=True)
+                if table:
+                    table.append(row)
+
+
+def _take_turns(
+    configs: dict[str, TrainConfig],
+    precision: sides.Precision,
+    what: sides.What,
+    repetitions: int,
+    modes: tuple[str, ...],
+) -> dict[str, tuple[dict, dict]]:
+    """By side: seconds of each way, and PyTorch's mode; all four take turns."""
+    ways, used = {}, {}
+    for way, config in configs.items():
+        ours = sides.Ours(config, precision)
+        _, expected = sides.first(ours, what)
+        theirs, mode, _ = sides.opponent(
+            config,
+            precision,
+            what,
+            variables=ours.variables,
+            expected=expected,
+            modes=modes,
+        )
+        ways |= {("ours", way): ours, ("torch", way): theirs}
+        used |= {("ours", way): None, ("torch", way): mode}
+        sides.run(ours, what)
+    seconds = sides.timed(ways, what, repetitions)
+    return {
+        side: tuple({way: of[side, way] for way in configs} for of in (seconds, used))
+        for side in step.SIDES
+    }
+
+
+if __name__ == "__main__":
+    tyro.cli(main, use_underscores=True)

@@ -1,0 +1,92 @@
+"""How much memory a step takes, in a process of its own."""
+
+import dataclasses
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import tyro
+
+from benchmarks import sides
+from meranet_jax.config import TrainConfig
+
+_STATUS = Path("/proc/self/status")
+
+
+def of(
+    side: str,
+    config: TrainConfig,
+    precision: sides.Precision,
+    what: sides.What,
+    mode: str = "eager",
+) -> float | None:
+    """The peak in MB of two steps or forward passes and what came before.
+
+    On an accelerator what the framework's allocator gave out at most; on a CPU the
+    largest resident set less what is resident before the network is built. Both find
+    their programs compiled, within ``sides.cold``. None where it cannot be known.
+
+    Args:
+      side: ours or torch.
+      config: the network, the input and the step.
+      precision: of the computation.
+      what: a step or a forward pass.
+      mode: PyTorch's.
+    """
+    command = [sys.executable, "-m", "benchmarks.memory", f"--memory_of={side}"]
+    command += [f"--config={json.dumps(dataclasses.asdict(config))}"]
+    command += [f"--precision={precision}", f"--what={what}", f"--mode={mode}"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"error: {' '.join(command)}\n{done.stderr[-2000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main(
+    memory_of: str, config: str, precision: sides.Precision, what: sides.What, mode: str
+) -> None:
+    """Print the peak in MB.
+
+    Args:
+      memory_of: ours or torch.
+      config: the configuration as JSON.
+      precision: of the computation.
+      what: a step or a forward pass.
+      mode: PyTorch's.
+    """
+    values = json.loads(config)
+    values["stage_sizes"] = tuple(values["stage_sizes"])
+    on_cpu = jax.default_backend() == "cpu"
+    if memory_of == "torch":
+        import torch  # before the memory without a network is read
+    else:
+        jax.jit(lambda: 1)().block_until_ready()
+    before = _resident("VmRSS")
+    if memory_of == "torch":
+        side = sides.Torch(TrainConfig(**values), precision, mode=mode)
+    else:
+        side = sides.Ours(TrainConfig(**values), precision)
+    for _ in range(2):
+        sides.run(side, what)
+    if on_cpu:
+        peak = _resident("VmHWM")
+        result = None if peak is None else peak - before
+    elif memory_of == "torch":
+        result = torch.cuda.max_memory_allocated() / 1e6
+    else:
+        result = jax.devices()[0].memory_stats()["peak_bytes_in_use"] / 1e6
+    print(json.dumps(result))
+
+
+def _resident(name: str) -> float | None:
+    """A line of the process's status, in MB; None where there is none."""
+    if not _STATUS.exists():
+        return None
+    return int(re.search(rf"{name}:\s+(\d+) kB", _STATUS.read_text())[1]) * 1024 / 1e6
+
+
+if __name__ == "__main__":
+    tyro.cli(main, use_underscores=True)

@@ -1,0 +1,41 @@
+import pytest
+
+pytest.importorskip("torch")
+from benchmarks import attention, rows, run, step, table  # noqa: E402  (imports torch)
+
+
+def _measured(folder):
+    """One row each of a step and a forward pass, of the attention and of a run."""
+    for name, columns, cells in (
+        ("step", step.COLUMNS, {"what": "forward", "network": "MERANet"}),
+        ("step", step.COLUMNS, {"what": "step", "network": "MERANet"}),
+        ("attention", attention.COLUMNS, {"what": "step", "side": "ours"}),
+        ("run", run.COLUMNS, {"epochs": 1, "flags": ""}),
+    ):
+        numbers = {name: 2.0 for name in columns}
+        numbers |= {"ratio_least": 1.5, "ratio_most": 2.5, "ours_ms": 123.4}
+        case = {"preset": "small", "batch_size": 8, "precision": "fp32"} | cells
+        numbers |= {key: cell for key, cell in case.items() if key in columns}
+        table_ = rows.Table(name, columns, folder=folder)
+        table_.append({key: numbers[key] for key in columns})
+
+
+def test_the_readme_has_what_the_rows_say():
+    table.main(check=True)
+
+
+def test_the_newest_row_fills_its_cells_and_no_others(tmp_path):
+    _measured(tmp_path)
+    text = table.markdown(tmp_path)
+    cells = "123 ms | 2 ms | 2.00 (1.50 to 2.50)"
+    assert f"| MERANet, small, 8 clips, fp32 | {cells} |  |  |  |\n" in text
+    assert "| MERANet, paper, 32 clips, bf16 |  |  |  |  |  |  |\n" in text
+    assert "\nCPU: " in text and "\nGPU: " not in text
+
+
+def test_the_picture_is_of_the_rows(tmp_path):
+    table.draw(tmp_path / "none.png", tmp_path)
+    assert not (tmp_path / "none.png").exists()
+    _measured(tmp_path)
+    table.draw(tmp_path / "some.png", tmp_path)
+    assert (tmp_path / "some.png").read_bytes().startswith(b"\x89PNG")
