@@ -16,6 +16,7 @@ _CPU = (
     "step --preset paper --batch_size 2 --repetitions 2 --torch_modes eager",
     "attention --repetitions 10 --torch_modes eager",
     "run --repetitions 1",
+    "input --repetitions 3",
     "preparation --number 60 --repetitions 3",
 )
 _GPU = (
@@ -28,7 +29,10 @@ _GPU = (
     "--no_attention",
     "attention --preset paper --batch_size 32 --repetitions 20 --precision bf16",
     "run --repetitions 3",
+    # 74 clips train, as many as of CASME II.
+    "run --repetitions 2 --preset paper --epochs 100 --flags=--test_fraction=0.84",
     "run --repetitions 1 --preset paper --epochs 5 --flags=--protocol=loso",
+    "input --preset paper",
     "scale --preset paper --precision bf16",
     "preparation --repetitions 3",
 )

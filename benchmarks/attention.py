@@ -10,7 +10,7 @@ import dataclasses
 import tyro
 
 from benchmarks import flops, memory, rows, sides, step, torch_reference
-from meranet_jax.config import Preset, TrainConfig
+from meranet_jax.config import Precision, Preset, TrainConfig
 
 _WAYS = ("with", "without")
 COLUMNS = ("side", "preset", "precision", "batch_size", "frames", "size", "width")
@@ -25,7 +25,7 @@ for _column in ("peak_mb", "parameters", "gflop"):
 def main(
     preset: Preset = "small",
     batch_size: int = 8,
-    precision: sides.Precision = "fp32",
+    precision: Precision = "fp32",
     repetitions: int = 10,
     torch_modes: tuple[str, ...] | None = None,
     save: bool = True,
@@ -88,7 +88,7 @@ def main(
 
 def _take_turns(
     configs: dict[str, TrainConfig],
-    precision: sides.Precision,
+    precision: Precision,
     what: sides.What,
     repetitions: int,
     modes: tuple[str, ...],

@@ -11,7 +11,7 @@ import jax
 import tyro
 
 from benchmarks import sides
-from meranet_jax.config import TrainConfig
+from meranet_jax.config import Precision, TrainConfig
 
 _STATUS = Path("/proc/self/status")
 
@@ -19,7 +19,7 @@ _STATUS = Path("/proc/self/status")
 def of(
     side: str,
     config: TrainConfig,
-    precision: sides.Precision,
+    precision: Precision,
     what: sides.What,
     mode: str = "eager",
 ) -> float | None:
@@ -46,7 +46,7 @@ def of(
 
 
 def main(
-    memory_of: str, config: str, precision: sides.Precision, what: sides.What, mode: str
+    memory_of: str, config: str, precision: Precision, what: sides.What, mode: str
 ) -> None:
     """Print the peak in MB.
 

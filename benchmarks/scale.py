@@ -19,7 +19,7 @@ import numpy as np
 import tyro
 
 from benchmarks import rows, sides, step
-from meranet_jax.config import Preset, make_model
+from meranet_jax.config import Precision, Preset, make_model
 from meranet_jax.step import init_state, make_optimizer, train_step
 
 COLUMNS = ("axis", "value", *step.COLUMNS)
@@ -46,7 +46,7 @@ _TRUE_TO = 1e-5
 
 def main(
     preset: Preset = "small",
-    precision: sides.Precision = "fp32",
+    precision: Precision = "fp32",
     repetitions: int = 5,
     axes: tuple[str, ...] = (*_AXES, "devices"),
     most: int | None = None,

@@ -20,10 +20,15 @@ import numpy as np
 
 from benchmarks import rows
 from meranet_jax import data
-from meranet_jax.config import Preset, TrainConfig, default_config, make_model
+from meranet_jax.config import (
+    Precision,
+    Preset,
+    TrainConfig,
+    default_config,
+    make_model,
+)
 from meranet_jax.step import init_state, make_optimizer, train_step
 
-Precision = Literal["fp32", "tf32", "bf16"]
 What = Literal["step", "forward"]
 
 CLASSES = 3
@@ -75,17 +80,11 @@ class Ours:
         """Draws the weights; compiles nothing yet.
 
         Raises:
-          SystemExit: if the network cannot compute in that precision.
+          SystemExit: if this machine has no such precision.
         """
         allow(precision)
+        config = dataclasses.replace(config, precision=precision)
         model = make_model(config, num_classes=CLASSES)
-        if precision == "bf16":
-            if not hasattr(model, "dtype"):
-                raise SystemExit(
-                    "error: --precision=bf16: our network has no field dtype; take "
-                    "fp32."
-                )
-            model = model.clone(dtype=jnp.bfloat16)
         optimizer, rate = make_optimizer(config)
         init = partial(
             init_state,

@@ -12,7 +12,7 @@ import torch
 import tyro
 
 from benchmarks import flops, memory, rows, sides, torch_reference
-from meranet_jax.config import Preset, TrainConfig
+from meranet_jax.config import Precision, Preset, TrainConfig
 
 SIDES = ("ours", "torch")
 CASE = ("network", "preset", "precision", "batch_size", "frames", "size", "width")
@@ -28,7 +28,7 @@ COLUMNS += ("gflop", "peak_gflop_s")
 def main(
     preset: Preset = "small",
     batch_size: int = 8,
-    precision: sides.Precision = "fp32",
+    precision: Precision = "fp32",
     attention: bool = True,
     repetitions: int = 10,
     torch_modes: tuple[str, ...] | None = None,
@@ -62,7 +62,7 @@ def main(
 def measure(
     config: TrainConfig,
     preset: Preset,
-    precision: sides.Precision,
+    precision: Precision,
     what: sides.What,
     repetitions: int,
     torch_modes: Sequence[str] | None = None,
@@ -101,7 +101,7 @@ def measure(
 
 def _take_turns(
     config: TrainConfig,
-    precision: sides.Precision,
+    precision: Precision,
     what: sides.What,
     repetitions: int,
     modes: Sequence[str],
@@ -125,7 +125,7 @@ def _take_turns(
 
 
 def case_cells(
-    config: TrainConfig, preset: Preset, precision: sides.Precision
+    config: TrainConfig, preset: Preset, precision: Precision
 ) -> dict[str, object]:
     """The cells of ``CASE``."""
     cells = {"network": name_of(config), "preset": preset, "precision": precision}

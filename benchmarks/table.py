@@ -4,6 +4,7 @@ Of the rows in ``benchmarks/results`` and of nothing else. The newest row counts
 for which there is none stays empty.
 """
 
+import itertools
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -91,8 +92,10 @@ def markdown(folder: Path = rows.RESULTS) -> str:
         if (row := _last(backend, folder))
     ]
     if not told:
-        return f"{text}\nNothing is measured yet: `make bench`.\n"
-    text += f"\n{' '.join(told)}\n"
+        return "\nNothing is measured yet: `make bench`.\n"
+    text += (
+        f"\n{' '.join(told)} What is empty is not measured; `make bench` fills it.\n"
+    )
     if any(_points(backend, folder) for backend in ("cpu", "gpu")):
         text += "\n![Seconds of ours over those of PyTorch, with the spread]"
         text += "(docs/benchmarks.png)\n"
@@ -160,16 +163,19 @@ def draw(path: Path, folder: Path = rows.RESULTS) -> None:
 
 def _section(heading: str, folder: Path) -> str:
     ours, other, ratio = _HEADINGS[heading]
+    lines = [line for line in LINES if line.heading == heading]
+    measured = [
+        (line, found)
+        for line in lines
+        if any(found := [newest(line, backend, folder) for backend in ("cpu", "gpu")])
+    ]
+    if not measured:
+        return ""
     text = f"\n| {heading} | CPU: {ours} | {other} | {ratio} "
     text += f"| GPU: {ours} | {other} | {ratio} |\n|---|---|---|---|---|---|---|\n"
-    for line in LINES:
-        if line.heading != heading:
-            continue
-        cells = []
-        for backend in ("cpu", "gpu"):
-            row = newest(line, backend, folder)
-            cells += line.cells(row) if row else ("", "", "")
-        text += f"| {line.text} | {' | '.join(cells)} |\n"
+    for line, found in measured:
+        cells = [line.cells(row) if row else ("", "", "") for row in found]
+        text += f"| {line.text} | {' | '.join(itertools.chain(*cells))} |\n"
     return text
 
 
