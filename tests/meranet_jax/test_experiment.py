@@ -78,13 +78,15 @@ def test_a_fold_beside_others_is_the_fold_alone(loso, some, whole):
     assert table(alone / "folds" / job.folder) == table(path / "folds" / job.folder)
 
 
-def test_one_compilation_serves_all_folds(loso, some, monkeypatch):
+@pytest.mark.parametrize("at_once", [1, 2])  # as on a CPU, as on an accelerator
+def test_one_compilation_serves_all_folds(loso, some, monkeypatch, at_once):
     traced = []
     normalise = data.normalise
     monkeypatch.setattr(
         data, "normalise", lambda clips: traced.append(clips.shape) or normalise(clips)
     )
-    run(named(loso, "counted", devices=1, seeds="2"), some)
+    loso = named(loso, "counted", devices=1, seeds="2")
+    run(loso, some, steps_at_once=at_once)
     # Once in the step, once in the prediction, for eight folds of two lengths.
     assert traced == [(8, 8, 16, 16, 3)] * 2
 
