@@ -13,6 +13,8 @@ LAYERS = {
     "block, one frame": ((1, 5, 5, 4), (3, 3, 3), 8, (1, 1, 1)),
     "downsample": ((4, 6, 8, 5), (3, 3, 3), 6, (2, 2, 2)),
     "downsample, odd": ((5, 7, 9, 5), (3, 3, 3), 6, (2, 2, 2)),
+    "downsample, even": ((4, 6, 7, 5), (2, 2, 2), 6, (2, 2, 2)),
+    "downsample, taps missing": ((5, 7, 8, 3), (2, 1, 3), 4, (3, 2, 3)),
     "projection": ((4, 6, 8, 5), (1, 1, 1), 6, (2, 2, 2)),
     "projection, odd": ((5, 7, 9, 5), (1, 1, 1), 6, (2, 2, 2)),
     "pointwise": ((4, 6, 8, 5), (1, 1, 1), 6, (1, 1, 1)),
@@ -22,12 +24,28 @@ LAYERS = {
     "attention map 7, larger than its input": ((2, 3, 4, 2), (7, 7, 7), 1, (1, 1, 1)),
 }
 # Thresholds that send a layer through one form, and the length of the scan in which
-# that form takes the kernel's gradient.
+# that form takes the kernel's gradient at stride 1.
 FORMS = {
-    "patches": (10**9, 0, None),
-    "a sample at a time": (0, 10**12, "samples"),
-    "a plane at a time": (0, 0, "planes"),
+    "patches": ({"_FEW_ROWS": 10**9}, None),
+    "folded, a sample at a time": (
+        {"_FEW_ROWS": 0, "_CACHED_BYTES": 10**12, "_FEW_FEATURES": 10**9},
+        "samples",
+    ),
+    "summed, a plane at a time": (
+        {"_FEW_ROWS": 0, "_CACHED_BYTES": 0, "_FEW_FEATURES": 0, "_FEW_INPUTS": 0},
+        "planes",
+    ),
+    "joined, a plane at a time": (
+        {"_FEW_ROWS": 0, "_CACHED_BYTES": 0, "_FEW_FEATURES": 0, "_FEW_INPUTS": 10**9},
+        "planes",
+    ),
 }
+
+
+def set_form(monkeypatch, form):
+    for name, value in FORMS[form][0].items():
+        monkeypatch.setattr(conv, name, value)
+    return FORMS[form][1]
 
 
 def make(layer, dtype=np.float64):
@@ -54,8 +72,7 @@ def value_and_gradients(x, kernel, strides, lowering):
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("layer", LAYERS)
 def test_every_form_is_the_same_convolution(layer, form, monkeypatch):
-    monkeypatch.setattr(conv, "_FEW_ROWS", FORMS[form][0])
-    monkeypatch.setattr(conv, "_CACHED_BYTES", FORMS[form][1])
+    set_form(monkeypatch, form)
     with jax.enable_x64(True):
         x, kernel, strides = make(layer)
         planes = value_and_gradients(x, kernel, strides, "planes")
@@ -68,13 +85,11 @@ def test_every_form_is_the_same_convolution(layer, form, monkeypatch):
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("layer", ["block", "downsample"])
 def test_each_form_is_reached(layer, form, monkeypatch):
-    few_rows, cached_bytes, scanned = FORMS[form]
-    monkeypatch.setattr(conv, "_FEW_ROWS", few_rows)
-    monkeypatch.setattr(conv, "_CACHED_BYTES", cached_bytes)
+    scanned = set_form(monkeypatch, form)
     x, kernel, strides = make(layer, np.float32)
-    # At stride 2 the blocks are half as many, and one more for the kernel's second.
-    depth = 3 if layer == "downsample" else 6
-    length = {None: None, "samples": 2, "planes": 2 * depth}[scanned]
+    length = {None: None, "samples": 2, "planes": 2 * 6}[scanned]
+    if layer == "downsample" and scanned:  # always by planes, of the output
+        length = 2 * 2
     jaxpr = str(
         jax.make_jaxpr(lambda *a: value_and_gradients(*a, strides, "planes"))(x, kernel)
     )
