@@ -27,6 +27,7 @@ Lowering = Literal["primitive", "planes"]
 
 # Sizes at which one form overtakes another, measured on two cores of an AMD EPYC.
 _FEW_ROWS = 512  # output voxels below which explicit patches win
+_ROWS = 2048  # voxels in one product of the kernel's gradient, if not a single plane
 _FEW_FEATURES = 64  # output channels below which the taps in depth are folded into them
 _FEW_INPUTS = 16  # input channels below which the taps in depth join them instead
 _CACHED_BYTES = 16 << 20  # a sample's shifted copies, while they still pay
@@ -266,53 +267,72 @@ def _kernel_gradient(
         total = total.reshape(kh, kw, kt, channels, features)
         return total.transpose(2, 0, 1, 3, 4)
 
-    if samples * depth * height * width <= _FEW_ROWS:
-        patches = _patches(x, kernel_size, strides, pads)
-        product = patches.reshape(-1, patches.shape[-1]).T @ gradient.reshape(
-            -1, features
-        )
-        return product.reshape(*kernel_size, channels, features)
-
-    x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
+    rows = x.shape[1] * height * width  # of a sample
     columns = kw * channels + kt * kh * features
-    copies = x.shape[1] * x.shape[2] * width * columns * x.dtype.itemsize
-    if strides == (1, 1, 1) and copies <= _CACHED_BYTES:
-        # A sample at a time: W taps on the input, T and H taps on the gradient.
-        def add_sample(total, sample):
-            x, gradient = sample
-            left = jnp.concatenate([x[:, :, k : k + width] for k in range(kw)], -1)
-            right = jnp.concatenate(
-                [
-                    jnp.pad(
-                        gradient, ((i, kt - 1 - i), (j, kh - 1 - j), (0, 0), (0, 0))
-                    )
-                    for i in range(kt)
-                    for j in range(kh)
-                ],
-                -1,
-            )
-            left = left.reshape(-1, left.shape[-1])
-            return total + left.T @ right.reshape(-1, right.shape[-1]), None
+    copies = rows * columns * x.dtype.itemsize
+    if strides == (1, 1, 1) and rows > _ROWS and copies <= _CACHED_BYTES:
+        return _kernel_gradient_by_rows(x, gradient, kernel_size, pads)
 
-        zero = jnp.zeros((kw * channels, kt * kh * features), x.dtype)
-        total, _ = lax.scan(add_sample, zero, (x, gradient))
-        total = total.reshape(kw, channels, kt, kh, features)
-        return total.transpose(2, 3, 0, 1, 4)
+    # H and W taps on the input, T taps on the gradient; a plane at a time, or a sample,
+    # or the batch.
+    x = jnp.pad(x, ((0, 0), (0, 0), *pads[1:], (0, 0)))
+    around = tuple(kt - 1 - pad for pad in pads[0])
+    gradient = jnp.pad(gradient, ((0, 0), around, (0, 0), (0, 0), (0, 0)))
+    planes = x.shape[1] if rows <= _ROWS else 1
 
-    # A plane at a time: H and W taps on the input, T taps on the gradient.
-    gradient = jnp.pad(gradient, ((0, 0), (kt - 1, kt - 1), (0, 0), (0, 0), (0, 0)))
+    def product(x, gradient):
+        """Of [..., t, H, W, C] and [..., t + kT - 1, H', W', O]."""
+        t = x.shape[-4]
+        left = _shifted(x, (1, kh, kw), strides, (t, height, width))
+        met = [
+            lax.slice_in_dim(gradient, tap, tap + t, axis=gradient.ndim - 4)
+            for tap in reversed(range(kt))
+        ]
+        right = jnp.concatenate(met, -1)
+        left, right = (a.reshape(-1, a.shape[-1]) for a in (left, right))
+        return left.T @ right
 
-    def add_plane(total, index):
-        sample, t = jnp.divmod(index, x.shape[1])
-        left = _shifted(x[sample, t][None], (1, kh, kw), strides, (1, height, width))
-        met = lax.dynamic_slice_in_dim(gradient[sample], t, kt)  # [kT, H', W', O]
-        right = jnp.concatenate(list(met[::-1]), -1).reshape(height * width, -1)
-        return total + left.reshape(height * width, -1).T @ right, None
+    def add_planes(total, index):
+        sample, t = jnp.divmod(index * planes, x.shape[1])
+        some = lax.dynamic_slice_in_dim(x[sample], t, planes)
+        met = lax.dynamic_slice_in_dim(gradient[sample], t, planes + kt - 1)
+        return total + product(some, met), None
 
-    zero = jnp.zeros((kh * kw * channels, kt * features), x.dtype)
-    total, _ = lax.scan(add_plane, zero, jnp.arange(samples * x.shape[1]))
+    if samples * rows <= _ROWS:
+        total = product(x, gradient)
+    else:
+        zero = jnp.zeros((kh * kw * channels, kt * features), x.dtype)
+        indices = jnp.arange(samples * x.shape[1] // planes)
+        total, _ = lax.scan(add_planes, zero, indices)
     total = total.reshape(kh, kw, channels, kt, features)
     return total.transpose(3, 0, 1, 2, 4)
+
+
+def _kernel_gradient_by_rows(x, gradient, kernel_size, pads) -> jax.Array:
+    """A sample at a time: W taps on the input, T and H taps on the gradient."""
+    kt, kh, kw = kernel_size
+    channels, features = x.shape[-1], gradient.shape[-1]
+    width = gradient.shape[3]
+    x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
+
+    def add_sample(total, sample):
+        x, gradient = sample
+        left = jnp.concatenate([x[:, :, k : k + width] for k in range(kw)], -1)
+        right = jnp.concatenate(
+            [
+                jnp.pad(gradient, ((i, kt - 1 - i), (j, kh - 1 - j), (0, 0), (0, 0)))
+                for i in range(kt)
+                for j in range(kh)
+            ],
+            -1,
+        )
+        left, right = (a.reshape(-1, a.shape[-1]) for a in (left, right))
+        return total + left.T @ right, None
+
+    zero = jnp.zeros((kw * channels, kt * kh * features), x.dtype)
+    total, _ = lax.scan(add_sample, zero, (x, gradient))
+    total = total.reshape(kw, channels, kt, kh, features)
+    return total.transpose(2, 3, 0, 1, 4)
 
 
 def _banded(x: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:

@@ -24,28 +24,34 @@ LAYERS = {
     "attention map 7, larger than its input": ((2, 3, 4, 2), (7, 7, 7), 1, (1, 1, 1)),
 }
 # Thresholds that send a layer through one form, and the length of the scan in which
-# that form takes the kernel's gradient at stride 1.
+# that form takes the kernel's gradient.
 FORMS = {
-    "patches": ({"_FEW_ROWS": 10**9}, None),
-    "folded, a sample at a time": (
-        {"_FEW_ROWS": 0, "_CACHED_BYTES": 10**12, "_FEW_FEATURES": 10**9},
+    "patches, the batch at once": ({"_FEW_ROWS": 10**9, "_ROWS": 10**9}, None),
+    "folded, a sample at a time by rows": (
+        {"_ROWS": 0, "_CACHED_BYTES": 10**12, "_FEW_FEATURES": 10**9},
         "samples",
     ),
     "summed, a plane at a time": (
-        {"_FEW_ROWS": 0, "_CACHED_BYTES": 0, "_FEW_FEATURES": 0, "_FEW_INPUTS": 0},
+        {"_ROWS": 0, "_CACHED_BYTES": 0, "_FEW_FEATURES": 0, "_FEW_INPUTS": 0},
         "planes",
     ),
-    "joined, a plane at a time": (
-        {"_FEW_ROWS": 0, "_CACHED_BYTES": 0, "_FEW_FEATURES": 0, "_FEW_INPUTS": 10**9},
-        "planes",
+    "joined, a sample at a time": (
+        {"_ROWS": "a sample", "_FEW_FEATURES": 0, "_FEW_INPUTS": 10**9},
+        "samples",
     ),
 }
 
 
-def set_form(monkeypatch, form):
-    for name, value in FORMS[form][0].items():
+def set_form(monkeypatch, form, x, strides):
+    thresholds, scanned = FORMS[form]
+    monkeypatch.setattr(conv, "_FEW_ROWS", 0)
+    for name, value in thresholds.items():
+        if value == "a sample":
+            depth, height, width = x.shape[1:4]
+            value = -(-depth // strides[0]) * -(-height // strides[1])
+            value *= -(-width // strides[2])
         monkeypatch.setattr(conv, name, value)
-    return FORMS[form][1]
+    return scanned
 
 
 def make(layer, dtype=np.float64):
@@ -72,9 +78,9 @@ def value_and_gradients(x, kernel, strides, lowering):
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("layer", LAYERS)
 def test_every_form_is_the_same_convolution(layer, form, monkeypatch):
-    set_form(monkeypatch, form)
     with jax.enable_x64(True):
         x, kernel, strides = make(layer)
+        set_form(monkeypatch, form, x, strides)
         planes = value_and_gradients(x, kernel, strides, "planes")
         primitive = value_and_gradients(x, kernel, strides, "primitive")
         for ours, reference in zip(planes, primitive, strict=True):
@@ -85,11 +91,11 @@ def test_every_form_is_the_same_convolution(layer, form, monkeypatch):
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("layer", ["block", "downsample"])
 def test_each_form_is_reached(layer, form, monkeypatch):
-    scanned = set_form(monkeypatch, form)
     x, kernel, strides = make(layer, np.float32)
-    length = {None: None, "samples": 2, "planes": 2 * 6}[scanned]
-    if layer == "downsample" and scanned:  # always by planes, of the output
-        length = 2 * 2
+    scanned = set_form(monkeypatch, form, x, strides)
+    length = {None: None, "samples": 2, "planes": 2 * 4}[scanned]
+    if layer == "downsample" and form != "joined, a sample at a time" and scanned:
+        length = 2 * 2  # by planes of the output
     jaxpr = str(
         jax.make_jaxpr(lambda *a: value_and_gradients(*a, strides, "planes"))(x, kernel)
     )
