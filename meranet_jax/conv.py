@@ -202,6 +202,14 @@ def _input_gradient(
     A strided one has as many kernels as strides: every s-th voxel of the input meets
     every s-th tap. Each such phase is a convolution of its own; nothing is dilated.
     """
+    if math.prod(gradient.shape[:4]) <= _FEW_ROWS:  # what the patches of it come from
+        products = gradient @ kernel.reshape(-1, kernel.shape[-1]).T
+        patches = functools.partial(
+            _patches, kernel_size=kernel.shape[:3], strides=strides, pads=pads
+        )
+        x = jax.ShapeDtypeStruct(tuple(shape), gradient.dtype)
+        return jax.linear_transpose(patches, x)(products)[0]
+
     turned = kernel.swapaxes(3, 4)
     phases = [
         _phase(gradient, turned, shape, strides, pads, start)
@@ -260,6 +268,12 @@ def _kernel_gradient(
     kt, kh, kw = kernel_size
     channels, features = x.shape[-1], gradient.shape[-1]
     samples, depth, height, width, _ = gradient.shape
+    if samples * depth * height * width <= _FEW_ROWS:
+        patches = _patches(x, kernel_size, strides, pads)
+        patches = patches.reshape(-1, patches.shape[-1])
+        total = patches.T @ gradient.reshape(-1, features)
+        return total.reshape(*kernel_size, channels, features)
+
     if strides[0] > 1:  # the planes that all taps in depth meet, as channels
         x = jnp.concatenate(_met_planes(x, kt, strides, pads, depth), -1)
         strides, pads = (1, *strides[1:]), ((0, 0), *pads[1:])
