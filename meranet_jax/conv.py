@@ -28,8 +28,8 @@ Lowering = Literal["primitive", "planes"]
 # Sizes at which one form overtakes another, measured on two cores of an AMD EPYC.
 _FEW_ROWS = 512  # output voxels below which explicit patches win
 _ROWS = 2048  # voxels in one product of the kernel's gradient, if not a single plane
-_FEW_FEATURES = 64  # output channels below which the taps in depth are folded into them
-_FEW_INPUTS = 16  # input channels below which the taps in depth join them instead
+_FEW_INPUTS = 16  # input channels below which, before so many output channels,
+_MANY_FEATURES = 64  # the taps in depth join the former; else they join the latter
 _CACHED_BYTES = 16 << 20  # a sample's shifted copies, while they still pay
 _FEW_CHANNELS = 4  # C * O of the attention map's convolution, 2 to 1 channels
 
@@ -147,11 +147,11 @@ def _forward(x: jax.Array, kernel: jax.Array, strides: Triple, pads: Pads) -> ja
     if strides == (1, 1, 1) and x.shape[0] * math.prod(outputs) <= _FEW_ROWS:
         patches = _patches(x, kernel.shape[:3], strides, pads)
         return patches @ kernel.reshape(-1, features)
-    if strides[0] == 1 and features < _FEW_FEATURES:
-        return _folded_planes(x, kernel, strides, pads, outputs[0])
-    if channels < _FEW_INPUTS:
+    if strides[0] > 1:
+        return _sum_of_planes(x, kernel, strides, pads, outputs[0])
+    if channels < _FEW_INPUTS and features >= _MANY_FEATURES:
         return _joined_planes(x, kernel, strides, pads, outputs[0])
-    return _sum_of_planes(x, kernel, strides, pads, outputs[0])
+    return _folded_planes(x, kernel, strides, pads, outputs[0])
 
 
 def _sum_of_planes(x, kernel, strides, pads, depth) -> jax.Array:

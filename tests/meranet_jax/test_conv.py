@@ -28,15 +28,12 @@ LAYERS = {
 FORMS = {
     "patches, the batch at once": ({"_FEW_ROWS": 10**9, "_ROWS": 10**9}, None),
     "folded, a sample at a time by rows": (
-        {"_ROWS": 0, "_CACHED_BYTES": 10**12, "_FEW_FEATURES": 10**9},
+        {"_ROWS": 0, "_CACHED_BYTES": 10**12, "_FEW_INPUTS": 0},
         "samples",
     ),
-    "summed, a plane at a time": (
-        {"_ROWS": 0, "_CACHED_BYTES": 0, "_FEW_FEATURES": 0, "_FEW_INPUTS": 0},
-        "planes",
-    ),
+    "a plane at a time": ({"_ROWS": 0, "_CACHED_BYTES": 0}, "planes"),
     "joined, a sample at a time": (
-        {"_ROWS": "a sample", "_FEW_FEATURES": 0, "_FEW_INPUTS": 10**9},
+        {"_ROWS": "a sample", "_MANY_FEATURES": 0, "_FEW_INPUTS": 10**9},
         "samples",
     ),
 }
