@@ -6,6 +6,7 @@ gradient of ``x.max()`` can be wrong; ``_maximum`` has one that is not. See
 """
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Literal
 
@@ -101,7 +102,29 @@ def _maximum(x: jax.Array, axis: int) -> jax.Array:
 
 def _maximum_forward(x, axis):
     # The value costs next to nothing beside the index and stays exact.
-    return _maximum(x, axis), (x.argmax(axis, keepdims=True), x.shape)
+    return _maximum(x, axis), (_argmax(x, axis), x.shape)
+
+
+def _argmax(x: jax.Array, axis: int) -> jax.Array:
+    """``x.argmax(axis, keepdims=True)``, in the form that suits the default backend.
+
+    XLA's CPU backend takes an index up to 30 times as slowly as a maximum. So there the
+    maximum of each block comes first; the index is sought among those, then in one
+    block.
+    """
+    if jax.default_backend() != "cpu":
+        return x.argmax(axis, keepdims=True)
+    size = _root_divisor(x.shape[axis])
+    blocks = x.reshape(*x.shape[:axis], -1, size, *x.shape[axis + 1 :])
+    block = blocks.max(axis + 1, keepdims=True).argmax(axis, keepdims=True)
+    inside = jnp.take_along_axis(blocks, block, axis, mode="promise_in_bounds")
+    index = block * size + inside.argmax(axis + 1, keepdims=True)
+    return index.squeeze(axis)
+
+
+def _root_divisor(length: int) -> int:
+    """The largest divisor of ``length`` that is at most its root."""
+    return next(n for n in range(math.isqrt(length), 0, -1) if length % n == 0)
 
 
 def _maximum_backward(axis, residuals, gradient):

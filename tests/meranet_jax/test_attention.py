@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from meranet_jax import ChannelAttention, Conv3D, SpatioTemporalAttention
+from meranet_jax.attention import _argmax
 
 
 def clips(*shape, seed=0):
@@ -78,6 +79,19 @@ def test_the_gradient_of_a_maximum_goes_to_the_first_of_equal_ones():
     gradient = jax.grad(lambda x: attention.apply(variables, x).sum())(x).ravel()
     # The three that are not chosen differ from the chosen one, and not from another.
     assert gradient[1] == gradient[2] == gradient[3] != gradient[0]
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis"), [((3, 24, 5), 1), ((2, 3, 7), 2), ((1,), 0)]
+)
+def test_every_backend_finds_the_first_maximum(shape, axis, monkeypatch):
+    # Few values, so that most maxima are met more than once, and one is not a number.
+    x = np.random.default_rng(0).integers(0, 3, shape).astype(np.float32)
+    x.flat[-1] = np.nan
+    for backend in ("cpu", "gpu"):
+        monkeypatch.setattr(jax, "default_backend", lambda backend=backend: backend)
+        index = _argmax(jnp.asarray(x), axis)
+        np.testing.assert_array_equal(index, x.argmax(axis, keepdims=True))
 
 
 class Normalised(nn.Module):

@@ -13,6 +13,8 @@ LAYERS = {
     "block, one frame": ((1, 5, 5, 4), (3, 3, 3), 8, (1, 1, 1)),
     "downsample": ((4, 6, 8, 5), (3, 3, 3), 6, (2, 2, 2)),
     "downsample, odd": ((5, 7, 9, 5), (3, 3, 3), 6, (2, 2, 2)),
+    "downsample, even": ((4, 6, 7, 5), (2, 2, 2), 6, (2, 2, 2)),
+    "downsample, taps missing": ((5, 7, 8, 3), (2, 1, 3), 4, (3, 2, 3)),
     "projection": ((4, 6, 8, 5), (1, 1, 1), 6, (2, 2, 2)),
     "projection, odd": ((5, 7, 9, 5), (1, 1, 1), 6, (2, 2, 2)),
     "pointwise": ((4, 6, 8, 5), (1, 1, 1), 6, (1, 1, 1)),
@@ -24,10 +26,29 @@ LAYERS = {
 # Thresholds that send a layer through one form, and the length of the scan in which
 # that form takes the kernel's gradient.
 FORMS = {
-    "patches": (10**9, 0, None),
-    "a sample at a time": (0, 10**12, "samples"),
-    "a plane at a time": (0, 0, "planes"),
+    "patches, the batch at once": ({"_FEW_ROWS": 10**9, "_ROWS": 10**9}, None),
+    "folded, a sample at a time by rows": (
+        {"_ROWS": 0, "_CACHED_BYTES": 10**12, "_FEW_INPUTS": 0},
+        "samples",
+    ),
+    "a plane at a time": ({"_ROWS": 0, "_CACHED_BYTES": 0}, "planes"),
+    "joined, a sample at a time": (
+        {"_ROWS": "a sample", "_MANY_FEATURES": 0, "_FEW_INPUTS": 10**9},
+        "samples",
+    ),
 }
+
+
+def set_form(monkeypatch, form, x, strides):
+    thresholds, scanned = FORMS[form]
+    monkeypatch.setattr(conv, "_FEW_ROWS", 0)
+    for name, value in thresholds.items():
+        if value == "a sample":
+            depth, height, width = x.shape[1:4]
+            value = -(-depth // strides[0]) * -(-height // strides[1])
+            value *= -(-width // strides[2])
+        monkeypatch.setattr(conv, name, value)
+    return scanned
 
 
 def make(layer, dtype=np.float64):
@@ -54,10 +75,9 @@ def value_and_gradients(x, kernel, strides, lowering):
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("layer", LAYERS)
 def test_every_form_is_the_same_convolution(layer, form, monkeypatch):
-    monkeypatch.setattr(conv, "_FEW_ROWS", FORMS[form][0])
-    monkeypatch.setattr(conv, "_CACHED_BYTES", FORMS[form][1])
     with jax.enable_x64(True):
         x, kernel, strides = make(layer)
+        set_form(monkeypatch, form, x, strides)
         planes = value_and_gradients(x, kernel, strides, "planes")
         primitive = value_and_gradients(x, kernel, strides, "primitive")
         for ours, reference in zip(planes, primitive, strict=True):
@@ -68,13 +88,11 @@ def test_every_form_is_the_same_convolution(layer, form, monkeypatch):
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("layer", ["block", "downsample"])
 def test_each_form_is_reached(layer, form, monkeypatch):
-    few_rows, cached_bytes, scanned = FORMS[form]
-    monkeypatch.setattr(conv, "_FEW_ROWS", few_rows)
-    monkeypatch.setattr(conv, "_CACHED_BYTES", cached_bytes)
     x, kernel, strides = make(layer, np.float32)
-    # At stride 2 the blocks are half as many, and one more for the kernel's second.
-    depth = 3 if layer == "downsample" else 6
-    length = {None: None, "samples": 2, "planes": 2 * depth}[scanned]
+    scanned = set_form(monkeypatch, form, x, strides)
+    length = {None: None, "samples": 2, "planes": 2 * 4}[scanned]
+    if layer == "downsample" and form != "joined, a sample at a time" and scanned:
+        length = 2 * 2  # by planes of the output
     jaxpr = str(
         jax.make_jaxpr(lambda *a: value_and_gradients(*a, strides, "planes"))(x, kernel)
     )
