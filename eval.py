@@ -9,7 +9,7 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
-from meranet_jax import compare, compilation, evaluate, merge, runs, words
+from meranet_jax import backend, compare, evaluate, merge, runs, words
 from meranet_jax.errors import UserError
 
 
@@ -53,7 +53,7 @@ def _read(path: str) -> runs.Run:
 
 def _evaluate(run: runs.Run, data_dir: str | None, console: Console) -> None:
     console.print(words.describe(evaluate.check_report(run)))
-    compilation.keep()
+    backend.prepare()
     apart = evaluate.check_predictions(run, data_dir)
     console.print(
         f"Equal to {run.path / 'report.json'}; predicted anew from weights and "

@@ -13,9 +13,9 @@ from rich.console import Console
 from datasets import DataError
 from datasets.prepare import Options, builder, prepare
 from meranet_jax import (
+    backend,
     classes,
     cluster,
-    compilation,
     data,
     experiment,
     precision,
@@ -66,8 +66,8 @@ def parse(arguments: list[str]) -> TrainConfig:
 
 def main(config: TrainConfig, console: Console) -> None:
     """Prepare what is missing, train, test once, and say what came of it."""
+    backend.prepare()
     cluster.join(config)
-    compilation.keep()
     config = precision.resolved(config)
     console.quiet = not cluster.is_first()
     path = runs.path_of(config)

@@ -19,15 +19,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import rows
-from meranet_jax import data
+from meranet_jax import backend, data, trainers
 from meranet_jax.config import (
     Precision,
     Preset,
     TrainConfig,
     default_config,
-    make_model,
 )
-from meranet_jax.step import init_state, make_optimizer, train_step
+
+backend.use_all_cores()
 
 What = Literal["step", "forward"]
 
@@ -70,7 +70,7 @@ def allow(precision: Precision) -> None:
 
 
 class Ours:
-    """meranet_jax.
+    """meranet_jax as ``train.py`` runs it, on all devices that divide the batch.
 
     Attributes:
       variables: the weights it starts with, on the host.
@@ -83,38 +83,33 @@ class Ours:
           SystemExit: if this machine has no such precision.
         """
         allow(precision)
-        config = dataclasses.replace(config, precision=precision)
-        model = make_model(config, num_classes=CLASSES)
-        optimizer, rate = make_optimizer(config)
-        init = partial(
-            init_state,
-            model=model,
-            optimizer=optimizer,
-            clip_shape=(config.frames, config.size, config.size, 3),
+        config = dataclasses.replace(config, precision=precision, flip=False)
+        given = batch(config)
+        numbers = tuple(map(str, range(config.batch_size)))
+        clips = data.Clips(
+            given["clip"],
+            given["label"],
+            clip_ids=numbers,
+            subjects=numbers,
+            datasets=numbers,
+            emotions=numbers,
+            classes={str(n): (str(n),) for n in range(CLASSES)},
+            left_out={},
         )
-        self._state = jax.jit(init)(jax.random.key(0), _STEPS)
-        self.variables = jax.device_get((self._state.params, self._state.batch_stats))
-        self._batch = jax.device_put(batch(config))
+        self._trainer = trainers.make_trainer(config, clips, folds=1)
+        self._trainer.resume([self._trainer.fresh(0, _STEPS)])
+        weights = self._trainer.weights()
+        self.variables = weights["params"], weights["batch_stats"]
+        self._order = np.arange(config.batch_size)
 
-        def forward(state, clips):
-            variables = {"params": state.params, "batch_stats": state.batch_stats}
-            return model.apply(variables, data.normalise(clips), train=False)
-
-        step = partial(
-            train_step, model=model, optimizer=optimizer, rate=rate, flip=False
-        )
-        self._forward = jax.jit(forward)
-        self._step = jax.jit(step, donate_argnums=0)
-        self._clips = config.batch_size
-
-    def forward(self) -> jax.Array:
+    def forward(self) -> np.ndarray:
         """Logits [B, classes]."""
-        return self._forward(self._state, self._batch["clip"])
+        return self._trainer.predict([self._order])[0]
 
     def step(self) -> jax.Array:
         """The loss before the step, summed over the batch."""
-        self._state, metrics = self._step(self._state, self._batch)
-        return metrics["loss"]
+        (sums,) = self._trainer.train([self._order[None]])
+        return sums["loss"]
 
     def wait(self, result: jax.Array) -> None:
         """Until the result is there."""
@@ -122,7 +117,9 @@ class Ours:
 
     def numbers(self, what: What, result: jax.Array) -> np.ndarray:
         """The result on the host; of a step the mean loss."""
-        return np.asarray(result) / (self._clips if what == "step" else 1)
+        if what == "forward":
+            return np.asarray(result)
+        return np.asarray(result).sum() / len(self._order)
 
 
 class Torch:

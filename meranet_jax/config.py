@@ -137,8 +137,9 @@ class TrainConfig:
     learning_rate: float = 0.1
     """Initial rate; a cosine takes it to 0 over the run."""
     devices: int | None = None
-    """How many devices to train on. Default: all. A single fold is divided over them;
-    of several each device trains one at a time."""
+    """How many devices to train on. A single fold is divided over them; of several each
+    device trains one at a time. Default: all that divide a batch, or have a fold. Each
+    core of a CPU is a device, as far as its memory goes."""
     feed: Feed = "auto"
     """device: all clips lie on each device. records: they are read while it trains.
     auto: on the device unless they fill half of its memory."""

@@ -10,6 +10,7 @@ backend runs a loop of steps no faster than single ones, so there each is a call
 
 import functools
 import math
+import os
 from collections.abc import Iterator, Sequence
 
 import jax
@@ -28,6 +29,9 @@ _FOLDS = "folds"
 # Bytes of clips that are sent to a device at a time where they are not kept there: some
 # steps' worth, so that a call is long beside what it takes to make one.
 _PIECE_BYTES = 256 << 20
+
+# The share of a machine's memory that steps on its cores may fill.
+_SHARE = 0.5
 
 # Parameters and running statistics: what predicts.
 Weights = dict[str, dict]
@@ -312,6 +316,8 @@ def make_trainer(
         raise UserError(
             f"--devices={config.devices}, but this process has {len(devices)}."
         )
+    if config.devices is None:
+        devices = devices[: _suitable(config, clips, folds, devices)]
     devices = devices[: config.devices][: folds if folds > 1 else None]
     streams = feed.streams(config, clips, devices[0])
     if steps_at_once is None:
@@ -328,6 +334,26 @@ def make_trainer(
         steps_at_once=steps_at_once,
         streams=streams,
     )
+
+
+def _suitable(config, clips, folds: int, devices) -> int:
+    """How many of the devices to use where nothing is said."""
+    if folds == 1:
+        parts = config.batch_size // config.accumulate
+        return max(n for n in range(1, len(devices) + 1) if n == 1 or parts % n == 0)
+    if devices[0].platform != "cpu":
+        return len(devices)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return max(1, int(_SHARE * memory / _step_bytes(config, clips.clips.shape[1])))
+
+
+def _step_bytes(config: TrainConfig, frames: int) -> float:
+    """About what a step needs: measured, five times what its convolutions give."""
+    voxels = frames * (config.size / 2) ** 2
+    numbers = config.width * voxels  # the stem's
+    for stage, blocks in enumerate(config.stage_sizes):
+        numbers += 2 * blocks * config.width * 2**stage * voxels / 8**stage
+    return 5 * 4 * config.batch_size / config.accumulate * numbers
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:
