@@ -19,7 +19,7 @@ demo: $(VENV)/.installed
 	@echo "Report and pictures: runs/demo/report.md"
 
 test: $(VENV)/.installed-parity
-	$(RUN) -m pytest $(FLAGS)
+	$(RUN) -m pytest -n auto --maxprocesses=4 --dist=loadfile $(FLAGS)
 
 lint: $(VENV)/.installed-dev
 	$(RUN) -m ruff check .

@@ -5,6 +5,7 @@ import dataclasses
 import difflib
 import functools
 import sys
+import traceback
 
 import jax
 import tyro
@@ -107,6 +108,7 @@ def main(config: TrainConfig, console: Console) -> None:
     )
     if config.compile_ahead:
         trainer.compile()
+        cluster.wait("compiled")
         console.print("Prepared and compiled; a run with the same flags finds it.")
         return
     records = [source.folder for source in sources]
@@ -160,11 +162,12 @@ if __name__ == "__main__":
             parse(sys.argv[1:]), Console(markup=False, highlight=False, soft_wrap=True)
         )
     except (DataError, UserError, OSError) as error:
-        cluster.fail(str(error))
+        cluster.fail(f"error: {error}")
     except KeyboardInterrupt:
-        print(
+        cluster.fail(
             "interrupted; folds that are finished are kept, and the same command, "
             "without --overwrite, goes on with the others",
-            file=sys.stderr,
+            130,
         )
-        sys.exit(130)
+    except Exception:
+        cluster.fail(traceback.format_exc())

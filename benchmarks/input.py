@@ -15,7 +15,7 @@ import tyro
 
 from benchmarks import rows
 from datasets.prepare import Options, prepare
-from meranet_jax import data, feed, trainers
+from meranet_jax import backend, data, feed, trainers
 from meranet_jax.config import Preset, TrainConfig, default_config
 
 COLUMNS = ("preset", "what", "unit", "repetitions", "value", "value_least")
@@ -40,6 +40,7 @@ def main(
       steps: batches of an epoch.
       save: whether to write rows.
     """
+    backend.use_all_cores()
     config = default_config("synthetic", preset)
     options = Options(**config.record_options())
     folder = prepare("synthetic", manual_dir=None, data_dir=data_dir, options=options)

@@ -65,7 +65,7 @@ def main(
       save: whether to write rows and the picture.
     """
     table = rows.Table("scale", COLUMNS) if save else None
-    backend = "cpu" if jax.device_count() == 1 else None
+    backend = "cpu" if _simulated() else None
     devices = rows.Table("devices", DEVICE_COLUMNS, backend=backend) if save else None
     if unknown := set(axes) - {*_AXES, "devices"}:
         raise SystemExit(f"error: --axes: {', '.join(unknown)} is none of them.")
@@ -175,9 +175,14 @@ def draw(path: Path, folder: Path = rows.RESULTS) -> None:
     plt.close(figure)
 
 
+def _simulated() -> bool:
+    """Whether there are not several real devices."""
+    return jax.default_backend() == "cpu" or jax.device_count() == 1
+
+
 def _over_devices(preset: Preset) -> list[dict]:
     """``over_devices`` here, or in a process with eight devices on the CPU."""
-    if jax.device_count() > 1:
+    if not _simulated():
         return over_devices(preset)
     flags = f"{os.environ.get('XLA_FLAGS', '')} "
     flags += f"--xla_force_host_platform_device_count={_DEVICES[-1]}"

@@ -1,5 +1,9 @@
-"""What JAX is told before it starts: where to keep programs, and how to use a CPU."""
+"""What JAX is told before it starts: where to keep programs, how to use a CPU.
 
+And how much memory there is.
+"""
+
+import contextlib
 import os
 from pathlib import Path
 
@@ -9,6 +13,9 @@ import jax
 _MOST = 4 << 30
 # Seconds: what compiles faster is not worth a file.
 _LEAST = 0.1
+
+# Where Linux says how much memory a container may have.
+_CONTAINER = Path("/sys/fs/cgroup/memory.max")
 
 
 def prepare() -> None:
@@ -24,7 +31,10 @@ def keep_programs() -> None:
     keeps none, as with any JAX program.
     """
     if jax.config.jax_compilation_cache_dir is None:
-        caches = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+        try:
+            caches = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+        except RuntimeError:
+            return  # there is no home, as in some containers
         folder = str(caches / "meranet_jax" / "jax")
         jax.config.update("jax_compilation_cache_dir", folder)
         jax.config.update("jax_compilation_cache_max_size", _MOST)
@@ -41,5 +51,15 @@ def use_all_cores() -> None:
     """
     flags = os.environ.get("XLA_FLAGS", "")
     if jax.config.jax_num_cpu_devices < 0 and "host_platform_device_count" not in flags:
-        cores = len(os.sched_getaffinity(0))
+        cores = os.cpu_count() or 1
+        if hasattr(os, "sched_getaffinity"):  # not on macOS
+            cores = len(os.sched_getaffinity(0))
         jax.config.update("jax_num_cpu_devices", cores)
+
+
+def memory() -> float:
+    """Bytes of memory that this machine, or the container we are in, has."""
+    pages = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with contextlib.suppress(OSError, ValueError):  # "max" is no number
+        return min(pages, int(_CONTAINER.read_text()))
+    return pages

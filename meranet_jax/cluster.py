@@ -24,6 +24,9 @@ _COUNTS = {"Slurm": "SLURM_NTASKS", "Open MPI": "OMPI_COMM_WORLD_SIZE"}
 # Set for what Slurm itself started in parallel, and not for the script of the job.
 _SLURM_STEP = "SLURM_STEP_NODELIST"
 
+# Whether there are others; asked of JAX it would start its backend.
+_joined = False
+
 
 def join(config: TrainConfig, environment: Mapping[str, str] = os.environ) -> None:
     """Join the other processes of this run, if there are any.
@@ -45,12 +48,14 @@ def join(config: TrainConfig, environment: Mapping[str, str] = os.environ) -> No
         given = ()
     else:
         return
+    global _joined
     try:
         jax.distributed.initialize(*given)
     except (RuntimeError, ValueError, OSError) as error:
         raise UserError(
             f"The processes of this run do not find each other: {error}"
         ) from error
+    _joined = True
 
 
 def _launched_together(environment: Mapping[str, str]) -> bool:
@@ -95,13 +100,13 @@ def first_ahead(what: str) -> Iterator[None]:
         wait(what)
 
 
-def fail(message: str) -> NoReturn:
-    """End this process with an error; those that work with it end too."""
-    if size() == 1:
-        sys.exit(f"error: {message}")
-    print(
-        f"error: process {place()} of {size()}: {message}", file=sys.stderr, flush=True
-    )
-    # On the usual way out JAX would wait five minutes for the others, which wait for
-    # this one. When it is gone they are told so.
-    os._exit(1)
+def fail(message: str, status: int = 1) -> NoReturn:
+    """End this process with a message; those that work with it end too."""
+    if _joined:
+        message = f"process {place()} of {size()}: {message}"
+    print(message, file=sys.stderr, flush=True)
+    if _joined:
+        # On the usual way out JAX would wait five minutes for the others, which wait
+        # for this one. When it is gone they are told so.
+        os._exit(status)
+    sys.exit(status)

@@ -1,10 +1,10 @@
 """3-D convolution, and the forms in which each backend runs it best.
 
-On accelerators a 3-D convolution is one primitive. On XLA's CPU backend that
-primitive is several times slower than the same sum written as 2-D convolutions and
-matrix products, so there ``conv3d`` takes one of
-the forms below, by the layer's size. All forms compute the same numbers up to
-rounding, and so do their gradients (``tests/meranet_jax/test_conv.py``).
+On accelerators a 3-D convolution is one primitive. On XLA's CPU backend that primitive
+is several times slower than the same sum written as 2-D convolutions and matrix
+products, so there ``conv3d`` takes one of the forms below, by the layer's size. All
+forms compute the same numbers up to rounding, and so do their gradients
+(``tests/meranet_jax/test_conv.py``).
 
 Shapes: inputs ``[B, T, H, W, C]``, kernels ``[kT, kH, kW, C, O]``.
 """
@@ -28,10 +28,10 @@ Lowering = Literal["primitive", "planes"]
 # Sizes at which one form overtakes another, measured on two cores of an AMD EPYC.
 _FEW_ROWS = 512  # output voxels below which explicit patches win
 _ROWS = 2048  # voxels in one product of the kernel's gradient, if not a single plane
-_FEW_INPUTS = 16  # input channels below which the taps in depth join these, in
-_MANY_FEATURES = (
-    64  # training before so many output channels; else they join the latter
-)
+# With fewer input channels the taps in depth join these, in training only before so
+# many output channels; else they join the output channels.
+_FEW_INPUTS = 16
+_MANY_FEATURES = 64
 _CACHED_BYTES = 16 << 20  # a sample's shifted copies, while they still pay
 _FEW_CHANNELS = 4  # C * O of the attention map's convolution, 2 to 1 channels
 
@@ -111,9 +111,8 @@ def conv3d(
     if kernel.shape[:3] == (1, 1, 1):
         return _subsample(x, strides) @ kernel[0, 0, 0]
     few = kernel.shape[3] * kernel.shape[4] <= _FEW_CHANNELS
-    if (
-        few and strides == (1, 1, 1) and kernel.shape[2] % 2
-    ):  # an even tap count grows W
+    # An even number of taps would make W grow.
+    if few and strides == (1, 1, 1) and kernel.shape[2] % 2:
         return _banded(x, kernel, pads)
     return _planes(x, kernel, tuple(strides), pads)
 
@@ -129,9 +128,10 @@ def _planes_forward(x, kernel, strides, pads):
 
 def _planes_backward(strides, pads, residuals, gradient):
     x, kernel = residuals
+    of_kernel = _kernel_gradient(x, gradient, kernel.shape[:3], strides, pads)
     return (
         _input_gradient(gradient, kernel, x.shape, strides, pads),
-        _kernel_gradient(x, gradient, kernel.shape[:3], strides, pads),
+        of_kernel.astype(kernel.dtype),
     )
 
 
@@ -276,7 +276,7 @@ def _kernel_gradient(
     if samples * depth * height * width <= _FEW_ROWS:
         patches = _patches(x, kernel_size, strides, pads)
         patches = patches.reshape(-1, patches.shape[-1])
-        total = patches.T @ gradient.reshape(-1, features)
+        total = _product(patches, gradient.reshape(-1, features))
         return total.reshape(*kernel_size, channels, features)
 
     if strides[0] > 1:  # the planes that all taps in depth meet, as channels
@@ -309,7 +309,7 @@ def _kernel_gradient(
         ]
         right = jnp.concatenate(met, -1)
         left, right = (a.reshape(-1, a.shape[-1]) for a in (left, right))
-        return left.T @ right
+        return _product(left, right)
 
     def add_planes(total, index):
         sample, t = jnp.divmod(index * planes, x.shape[1])
@@ -320,7 +320,7 @@ def _kernel_gradient(
     if samples * rows <= _ROWS:
         total = product(x, gradient)
     else:
-        zero = jnp.zeros((kh * kw * channels, kt * features), x.dtype)
+        zero = jnp.zeros((kh * kw * channels, kt * features), _sum_dtype(x))
         indices = jnp.arange(samples * x.shape[1] // planes)
         total, _ = lax.scan(add_planes, zero, indices)
     total = total.reshape(kh, kw, channels, kt, features)
@@ -346,12 +346,21 @@ def _kernel_gradient_by_rows(x, gradient, kernel_size, pads) -> jax.Array:
             -1,
         )
         left, right = (a.reshape(-1, a.shape[-1]) for a in (left, right))
-        return total + left.T @ right, None
+        return total + _product(left, right), None
 
-    zero = jnp.zeros((kw * channels, kt * kh * features), x.dtype)
+    zero = jnp.zeros((kw * channels, kt * kh * features), _sum_dtype(x))
     total, _ = lax.scan(add_sample, zero, (x, gradient))
     total = total.reshape(kw, channels, kt, kh, features)
     return total.transpose(2, 3, 0, 1, 4)
+
+
+def _product(left: jax.Array, right: jax.Array) -> jax.Array:
+    """[N, C] and [N, O] -> [C, O]: a sum over so many is not rounded on the way."""
+    return jnp.matmul(left.T, right, preferred_element_type=_sum_dtype(left))
+
+
+def _sum_dtype(x: jax.Array):
+    return jnp.promote_types(x.dtype, jnp.float32)
 
 
 def _banded(x: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:

@@ -5,7 +5,6 @@ import dataclasses
 import hashlib
 import json
 import math
-import os
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from meranet_jax import backend
 from meranet_jax.classes import ClassSet
 from meranet_jax.config import Feed
 from meranet_jax.errors import UserError
@@ -224,8 +224,7 @@ def _common_shape(sources, opened, kept, size: int) -> tuple[int, ...]:
 
 
 def _fit_in_memory(shape: Sequence[int]) -> bool:
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return math.prod(shape) <= _SHARE * memory
+    return math.prod(shape) <= _SHARE * backend.memory()
 
 
 def _open(source: Source, size: int):

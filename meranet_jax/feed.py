@@ -14,6 +14,7 @@ import jax
 import numpy as np
 from jax.sharding import NamedSharding
 
+from meranet_jax import backend
 from meranet_jax.config import TrainConfig
 from meranet_jax.data import Clips
 
@@ -26,14 +27,15 @@ _AHEAD = 2
 Placed = dict[str, jax.Array]
 
 
-def streams(config: TrainConfig, clips: Clips, device: jax.Device) -> bool:
-    """Whether clips are to come as they are needed."""
+def streams(config: TrainConfig, clips: Clips, devices: Sequence[jax.Device]) -> bool:
+    """Whether clips are to come to the devices as they are needed."""
     if config.feed != "auto":
         return config.feed == "records"
     if not isinstance(clips.clips, np.ndarray):
         return True  # they did not fit into the host's memory
-    limit = (device.memory_stats() or {}).get("bytes_limit", float("inf"))
-    return clips.clips.nbytes > _SHARE * limit
+    if devices[0].platform == "cpu":  # all have the same memory
+        return len(devices) * clips.clips.nbytes > _SHARE * backend.memory()
+    return clips.clips.nbytes > _SHARE * devices[0].memory_stats()["bytes_limit"]
 
 
 class Resident:

@@ -165,5 +165,7 @@ class MERANet(nn.Module):
                     name=f"block{stage + 1}_{block + 1}",
                 )(x)
         x = x.mean((1, 2, 3))  # [B, 512]
-        logits = dense(self.num_classes, name="head")(x)  # [B, num_classes]
-        return logits.astype(jnp.float32) if self.dtype is not None else logits
+        if self.dtype is not None:
+            # What ranks classes and checkpoints is not rounded.
+            dense = functools.partial(dense, dtype=jnp.float32)
+        return dense(self.num_classes, name="head")(x)  # [B, num_classes]

@@ -292,8 +292,10 @@ def _settings(config: TrainConfig) -> dict:
 def _differing(saved: dict, asked: dict) -> list[str]:
     """The settings on which results hang and that differ, in words."""
     asked = through_json(asked)
+    # What older versions did not know was as these have it now.
+    saved = through_json(dataclasses.asdict(TrainConfig(precision="fp32"))) | saved
     return [
-        f"{name} {saved.get(name)}, not {value}"
+        f"{name} {saved[name]}, not {value}"
         for name, value in asked.items()
-        if name not in ELSEWHERE and saved.get(name) != value
+        if name not in ELSEWHERE and saved[name] != value
     ]

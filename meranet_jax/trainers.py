@@ -10,7 +10,6 @@ backend runs a loop of steps no faster than single ones, so there each is a call
 
 import functools
 import math
-import os
 from collections.abc import Iterator, Sequence
 
 import jax
@@ -18,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from meranet_jax import data, feed, precision
+from meranet_jax import backend, data, feed, precision
 from meranet_jax.config import TrainConfig, make_model
 from meranet_jax.errors import UserError
 from meranet_jax.step import TrainState, init_state, make_optimizer, train_step
@@ -26,9 +25,10 @@ from meranet_jax.step import TrainState, init_state, make_optimizer, train_step
 _AXIS = "batch"
 _FOLDS = "folds"
 
-# Bytes of clips that are sent to a device at a time where they are not kept there: some
-# steps' worth, so that a call is long beside what it takes to make one.
+# Bytes of clips that are sent to a device at a time where they are not kept there, and
+# into how many pieces an epoch is divided at least: reading goes on beside computing.
 _PIECE_BYTES = 256 << 20
+_PIECES = 4
 
 # The share of a machine's memory that steps on its cores may fill.
 _SHARE = 0.5
@@ -43,7 +43,6 @@ class Trainer:
     Attributes:
       lanes: how many folds it trains at a time: one, or as many as devices.
       devices: what each batch is divided over, or the lanes are on.
-      streams: whether clips come to the devices as they are needed; else all are there.
       state_shapes: shapes and types of one fold's state.
       rate: the learning rate by step and number of steps.
     """
@@ -66,7 +65,8 @@ class Trainer:
           devices: to train on.
           side_by_side: a fold on each, instead of one on all.
           steps_at_once: how many steps are one call.
-          streams: see above.
+          streams: whether clips come to the devices as they are needed; else all are
+            there.
 
         Raises:
           UserError: if the batch cannot be divided over the devices of a single fold,
@@ -75,7 +75,6 @@ class Trainer:
         self.batch_size = config.batch_size
         self.devices = devices
         self.lanes = len(devices) if side_by_side else 1
-        self.streams = streams
         self._side_by_side = side_by_side
         self._steps_at_once = steps_at_once
         self._parts = config.accumulate
@@ -103,7 +102,9 @@ class Trainer:
         mesh = Mesh(devices, (axis,))
         # States that were placed on an axis of another name pmap takes for new ones,
         # and traces again. That is why the axis of the folds has one.
-        pmap = functools.partial(jax.pmap, axis_name=axis, devices=devices)
+        pmap = functools.partial(
+            jax.pmap, axis_name=axis, devices=devices, axis_size=len(devices)
+        )
         each, every = PartitionSpec(axis), PartitionSpec()
         self._of_lanes = NamedSharding(mesh, each if side_by_side else every)
         if streams:
@@ -319,12 +320,13 @@ def make_trainer(
     if config.devices is None:
         devices = devices[: _suitable(config, clips, folds, devices)]
     devices = devices[: config.devices][: folds if folds > 1 else None]
-    streams = feed.streams(config, clips, devices[0])
+    streams = feed.streams(config, clips, devices)
     if steps_at_once is None:
         steps_at_once = 1 if devices[0].platform == "cpu" else epoch_steps
         if streams:
             batch = config.batch_size * math.prod(clips.clips.shape[1:])
-            steps_at_once = min(steps_at_once, max(1, _PIECE_BYTES // batch))
+            pieces = max(_PIECES, -(-steps_at_once * batch // _PIECE_BYTES))
+            steps_at_once = -(-steps_at_once // pieces)
     return Trainer(
         config,
         clips,
@@ -343,17 +345,23 @@ def _suitable(config, clips, folds: int, devices) -> int:
         return max(n for n in range(1, len(devices) + 1) if n == 1 or parts % n == 0)
     if devices[0].platform != "cpu":
         return len(devices)
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return max(1, int(_SHARE * memory / _step_bytes(config, clips.clips.shape[1])))
+    needed = step_bytes(config, clips.clips.shape[1])
+    if feed.streams(config, clips, devices[:1]):
+        return max(1, int(_SHARE * backend.memory() / needed))
+    needed += math.prod(clips.clips.shape)  # which lie on each
+    return max(1, int(_SHARE * backend.memory() / needed))
 
 
-def _step_bytes(config: TrainConfig, frames: int) -> float:
+def step_bytes(config: TrainConfig, frames: int) -> float:
     """About what a step needs: measured, five times what its convolutions give."""
     voxels = frames * (config.size / 2) ** 2
     numbers = config.width * voxels  # the stem's
     for stage, blocks in enumerate(config.stage_sizes):
         numbers += 2 * blocks * config.width * 2**stage * voxels / 8**stage
-    return 5 * 4 * config.batch_size / config.accumulate * numbers
+    # And parameters, their gradient and moments: 27 taps between the last channels.
+    last = config.width * 2 ** (len(config.stage_sizes) - 1)
+    state = 4 * 27 * last**2 * 2 * config.stage_sizes[-1] * 4 / 3
+    return 4 * (5 * config.batch_size / config.accumulate * numbers + state)
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:

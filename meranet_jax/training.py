@@ -14,8 +14,8 @@ from meranet_jax.config import Select, TrainConfig
 from meranet_jax.errors import UserError
 from meranet_jax.trainers import Trainer, Weights
 
-# Seconds between two checkpoints of an unfinished fold: what a kill costs at most. To
-# write one at every epoch takes longer than the epoch on a fast device.
+# Seconds between two checkpoints of an unfinished fold. Nothing goes on from them yet.
+# To write one at every epoch takes longer than the epoch on a fast device.
 _SAVE = 60
 
 
@@ -134,7 +134,11 @@ def train(
                 "seconds": seconds,
                 "clips_per_second": sums["clips"].sum() / seconds,
             }
-            choices[lane].see(line, lambda lane=lane: trainer.weights(lane))
+            choices[lane].see(
+                line,
+                lambda lane=lane: trainer.weights(lane),
+                needed=due or epoch == config.epochs,
+            )
             if due:
                 learner.checkpoints.save(
                     epoch, {"state": trainer.state(lane), **vars(choices[lane].chosen)}
@@ -175,14 +179,22 @@ class _Choice:
         self._rank = None
         self.chosen: Chosen | None = None
 
-    def see(self, line: dict[str, float], weights: Callable[[], Weights]) -> None:
+    def see(
+        self,
+        line: dict[str, float],
+        weights: Callable[[], Weights],
+        *,
+        needed: bool,
+    ) -> None:
         """Whether those after an epoch are to be tested instead.
 
         ``best_val``: of the highest accuracy on the validation part; of equal ones that
-        of the lowest loss, of equal ones the first. ``last``: the last.
+        of the lowest loss, of equal ones the first. ``last``: the last, which are
+        fetched when they are ``needed``.
         """
         rank = line["validation_accuracy"], -line["validation_loss"]
-        if self._select == "last" or self._rank is None or rank > self._rank:
+        better = self._rank is None or rank > self._rank
+        if needed if self._select == "last" else better:
             self._rank = rank
             self.chosen = Chosen(line["epoch"], weights())
 

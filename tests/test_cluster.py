@@ -54,6 +54,8 @@ def test_two_processes_share_the_folds_of_a_run(flags, joined):
     assert [p.returncode for p in together] == [0, 0], first + second
     assert "in each of 2 processes" in first and "Report: " in first
     assert second == ""  # it has nothing to add
+    # Each trained two of the four folds, and the first tells of its own alone.
+    assert first.count("epoch 1/1") == 2
 
     folder = next(f for f in flags if f.startswith("--runs_dir=")).partition("=")[2]
     alone = program("train.py", *flags[:-1], "--name=alone")
@@ -79,7 +81,7 @@ def test_one_that_fails_takes_the_others_down(flags, joined, tmp_path):
     first = started("train.py", *broken, *joined[0])
     second = started("train.py", *flags, *joined[1])
     said, other = outputs([first, second])  # within their time limit
-    assert "error: process 0 of 2: " in said
+    assert "process 0 of 2: error: " in said
     assert first.returncode == 1 and second.returncode != 0
     assert "another task died" in other
 

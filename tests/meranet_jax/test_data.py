@@ -1,11 +1,10 @@
 import dataclasses
-import os
 
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from meranet_jax import data
+from meranet_jax import backend, data
 from meranet_jax.errors import UserError
 from tests.meranet_jax.loading import load, source
 
@@ -81,7 +80,7 @@ def test_clips_may_stay_in_their_records(records, clips, monkeypatch):
     np.testing.assert_array_equal(np.stack([*left.clips]), clips.clips)
     assert left.fingerprint() == clips.fingerprint()
     # By themselves they do where memory is short.
-    monkeypatch.setattr(os, "sysconf", lambda name: 100)
+    monkeypatch.setattr(backend, "memory", lambda: 10_000)
     assert isinstance(load(records).clips, data.Recorded)
     assert isinstance(load(records, feed="device").clips, np.ndarray)
 

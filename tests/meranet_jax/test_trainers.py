@@ -6,7 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from meranet_jax import data, feed, precision, trainers
+from meranet_jax import backend, data, feed, precision, trainers
+from meranet_jax.config import default_config
 from meranet_jax.errors import UserError
 
 
@@ -118,19 +119,58 @@ def test_the_precision_is_that_of_the_device_unless_given(config):
     assert precision.resolved(config).precision == "fp32"  # of a CPU
     coarse = dataclasses.replace(config, precision="bf16")
     assert precision.resolved(coarse) == coarse
+    with pytest.raises(UserError, match="tf32 is for NVIDIA GPUs since Ampere"):
+        precision.resolved(dataclasses.replace(config, precision="tf32"))
 
 
-def test_clips_stream_when_asked_or_when_they_do_not_fit(config, clips, recorded):
-    class Small:
+def test_clips_stream_when_asked_or_when_they_do_not_fit(
+    config, clips, recorded, monkeypatch
+):
+    class Accelerator:
+        platform = "gpu"
+
+        def __init__(self, memory):
+            self._memory = memory * clips.clips.nbytes
+
         def memory_stats(self):
-            return {"bytes_limit": 1.5 * clips.clips.nbytes}
+            return {"bytes_limit": self._memory}
 
-    device = jax.local_devices()[0]
-    assert not feed.streams(config, clips, device)
-    assert feed.streams(config, clips, Small())
-    assert feed.streams(config, recorded, device)
-    assert feed.streams(dataclasses.replace(config, feed="records"), clips, device)
-    assert not feed.streams(dataclasses.replace(config, feed="device"), clips, Small())
+    records, device = (
+        dataclasses.replace(config, feed=name) for name in ("records", "device")
+    )
+    assert not feed.streams(config, clips, [Accelerator(2.1)])
+    assert feed.streams(config, clips, [Accelerator(1.9)])
+    assert not feed.streams(device, clips, [Accelerator(1.9)])
+    assert feed.streams(records, clips, [Accelerator(2.1)])
+    assert feed.streams(config, recorded, [Accelerator(2.1)])
+    # Cores share their memory, and each has a copy.
+    cores = jax.local_devices()
+    monkeypatch.setattr(backend, "memory", lambda: 4.2 * clips.clips.nbytes)
+    assert not feed.streams(config, clips, cores[:2])
+    assert feed.streams(config, clips, cores[:3])
+
+
+def test_as_many_cores_train_as_divide_the_batch_or_fit(config, clips, monkeypatch):
+    every = dataclasses.replace(config, devices=None)
+
+    def used(folds, **changes):
+        changed = dataclasses.replace(every, **changes)
+        return len(trainers.make_trainer(changed, clips, folds=folds).devices)
+
+    assert len(jax.local_devices()) == 4
+    assert used(1) == 4
+    assert used(1, batch_size=6) == 3
+    assert used(1, batch_size=5) == 1
+    assert used(1, accumulate=4) == 2
+    assert used(9) == 4 and used(3) == 3
+    monkeypatch.setattr(backend, "memory", lambda: 10 * clips.clips.nbytes)
+    assert used(9) < 4
+
+
+def test_what_was_measured_of_a_step_is_about_what_is_reckoned():
+    small, paper = (default_config("synthetic", name) for name in ("small", "paper"))
+    assert trainers.step_bytes(small, 16) == pytest.approx(126e6, rel=0.3)
+    assert trainers.step_bytes(paper, 16) == pytest.approx(2.9e9 + 0.5e9, rel=0.3)
 
 
 def test_what_is_read_ahead_ends_with_its_reader(config, clips):

@@ -231,7 +231,7 @@ def test_the_last_two_checkpoints_come_back(config, clips, fold, tmp_path, monke
         assert checkpoints.latest() == 4
         saved = checkpoints.restore(4, shapes)
     assert saved["state"].step == 8  # 21 clips make two batches an epoch
-    assert saved["epoch"] <= 4
+    assert saved["epoch"] == chosen.epoch < 5
     # One more epoch from there is the last.
     trainer.resume([saved["state"]])
     order = data.epoch_order(fold.train, 8, config.seed, 5)
