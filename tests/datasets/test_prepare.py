@@ -1,6 +1,4 @@
-import resource
 import shutil
-import signal
 import subprocess
 import sys
 import threading
@@ -17,14 +15,14 @@ ROOT = Path(__file__).parents[2]
 FEW = ROWS[:4]
 
 
-def command(*arguments, **options):
+def command(*arguments, under=()):
+    """The program, started by another where one is given."""
     return subprocess.run(
-        [sys.executable, "-m", "datasets.prepare", *map(str, arguments)],
+        [*under, sys.executable, "-m", "datasets.prepare", *map(str, arguments)],
         cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=120,
-        **options,
     )
 
 
@@ -66,16 +64,13 @@ def test_a_command_ends_with_one_message(tmp_path):
 def test_a_full_disk_leaves_no_records(tmp_path):
     write_tree(tmp_path / "copy")
 
-    def limit_file_size():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 14, 1 << 14))
-        # Else the kernel ends the process instead of refusing the write.
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-
+    # Blocks of 512 bytes. The signal would end the process instead of refusing it.
+    limit = "ulimit -f 32; trap '' XFSZ; exec \"$@\""
     failed = command(
         "casme2",
         f"--manual_dir={tmp_path / 'copy'}",
         f"--data_dir={tmp_path / 'data'}",
-        preexec_fn=limit_file_size,
+        under=["sh", "-c", limit, "sh"],
     )
     assert failed.returncode == 1
     assert "error: The records cannot be written" in failed.stderr
