@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from meranet_jax import Conv3D, conv
+from meranet_jax import Conv3D, conv, planes
 
 # Input [T, H, W, C], kernel extents, output channels, strides.
 LAYERS = {
@@ -41,13 +41,13 @@ FORMS = {
 
 def set_form(monkeypatch, form, x, strides):
     thresholds, scanned = FORMS[form]
-    monkeypatch.setattr(conv, "_FEW_ROWS", 0)
+    monkeypatch.setattr(planes, "_FEW_ROWS", 0)
     for name, value in thresholds.items():
         if value == "a sample":
             depth, height, width = x.shape[1:4]
             value = -(-depth // strides[0]) * -(-height // strides[1])
             value *= -(-width // strides[2])
-        monkeypatch.setattr(conv, name, value)
+        monkeypatch.setattr(planes, name, value)
     return scanned
 
 
