@@ -19,6 +19,7 @@ from meranet_jax import (
     cluster,
     data,
     experiment,
+    interrupts,
     precision,
     report,
     run_folder,
@@ -130,15 +131,7 @@ def main(config: TrainConfig, console: Console) -> None:
             with RunProgress(
                 console, config.epochs, steps=steps, folds=len(jobs)
             ) as progress:
-                experiment.run(
-                    folder,
-                    trainer,
-                    config,
-                    clips,
-                    mine,
-                    on_step=progress.step,
-                    on_epoch=progress.epoch,
-                )
+                experiment.run(folder, trainer, config, clips, mine, progress)
         elif not missing:
             console.print(f"All folds of {path} are finished already.\n")
         cluster.wait("folds")
@@ -157,17 +150,18 @@ def main(config: TrainConfig, console: Console) -> None:
 
 
 if __name__ == "__main__":
+    interrupts.raise_interrupted()
     try:
         main(
             parse(sys.argv[1:]), Console(markup=False, highlight=False, soft_wrap=True)
         )
     except (DataError, UserError, OSError) as error:
         cluster.fail(f"error: {error}")
-    except KeyboardInterrupt:
+    except interrupts.Interrupted as interrupted:
         cluster.fail(
-            "interrupted; folds that are finished are kept, and the same command, "
-            "without --overwrite, goes on with the others",
-            130,
+            f"interrupted ({interrupted}); what was done is kept, and the same "
+            "command, without --overwrite, goes on from there",
+            interrupted.status,
         )
     except Exception:
         cluster.fail(traceback.format_exc())

@@ -4,7 +4,11 @@ Each process writes those of the folds that it trains, without the others.
 """
 
 import contextlib
+import hashlib
+import itertools
+import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import absl.logging
@@ -13,68 +17,137 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from meranet_jax.errors import UserError
+from meranet_jax.files import write_json
+
+# The two parts of a checkpoint.
+_ARRAYS, _FACTS = "arrays", "facts"
+# Its digests.
+_SEAL = "digests.json"
 
 
 class Checkpoints:
-    """The last states of a fold in training.
+    """The last states of a fold in training: arrays, and what is known of them.
 
     A context manager: saving goes on in the background, and leaving waits for it.
     """
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, tell: Callable[[str], None]):
         """Opens ``folder``, which is made.
+
+        Args:
+          folder: of this fold alone.
+          tell: called with what a user should know.
 
         Raises:
           UserError: if it cannot be opened.
         """
-        self._folder = folder
+        self._folder, self._tell = folder, tell
+        self._saving = None
         # Orbax prints what fails in its threads, traceback and all, and then raises it.
         absl.logging.set_verbosity(absl.logging.FATAL)
         options = ocp.CheckpointManagerOptions(
             max_to_keep=2,  # so that there is one should the last not be whole
             create=False,  # Orbax leaves it to us where a process works alone
+            cleanup_tmp_directories=True,  # of a start that was killed
+            async_options=ocp.AsyncOptions(post_finalization_callback=self._seal),
             multiprocessing_options=_alone(),
         )
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._manager = ocp.CheckpointManager(
-                folder.absolute(), options=options, item_handlers=_handler()
+                folder.absolute(),
+                options=options,
+                item_handlers={
+                    _ARRAYS: _handler(),
+                    _FACTS: ocp.JsonCheckpointHandler(multiprocessing_options=_alone()),
+                },
             )
         except (ValueError, OSError) as error:
             raise UserError(f"{folder} cannot be opened: {error}") from error
 
-    def save(self, epoch: int, tree) -> None:
-        """Keep arrays after ``epoch``.
+    def save(self, step: int, arrays, facts: dict) -> None:
+        """Keep them, unless those of this step are kept already.
+
+        Args:
+          step: how many are done.
+          arrays: a tree.
+          facts: what JSON can tell.
 
         Raises:
           UserError: if this one, or the one before in the background, is not written.
         """
+        if self._manager.latest_step() == step:
+            return
         # From the host, so that another number of devices can read it.
-        tree = jax.tree.map(np.asarray, jax.device_get(tree))
-        _check_space(self._folder, tree, f"the checkpoint of epoch {epoch}")
+        arrays = jax.tree.map(np.asarray, jax.device_get(arrays))
+        _check_space(self._folder, arrays, f"the checkpoint of step {step}")
+        args = {
+            _ARRAYS: ocp.args.PyTreeSave(_to_write(arrays)),
+            _FACTS: ocp.args.JsonSave(facts),
+        }
         with _writing(self._folder):
-            self._manager.save(epoch, args=ocp.args.PyTreeSave(_to_write(tree)))
+            self._manager.wait_until_finished()
+            self._saving = step
+            self._manager.save(step, args=ocp.args.Composite(**args))
 
-    def latest(self) -> int | None:
-        """The epoch of the last that was saved.
+    def _seal(self) -> None:
+        """Note what was written, before Orbax gives it its name.
+
+        Of most files Orbax has no checksums, and of damaged ones its threads tell at
+        length.
+        """
+        step = str(self._saving)
+        (written,) = (
+            path
+            for path in self._folder.iterdir()
+            if path.name == step or path.name.startswith(f"{step}.")
+        )
+        write_json(written / _SEAL, _digests(written))
+
+    def wait(self) -> None:
+        """Until all that was saved is written.
 
         Raises:
-          UserError: if one in the background is not written.
+          UserError: if it is not.
         """
         with _writing(self._folder):
             self._manager.wait_until_finished()
-        return self._manager.latest_step()
 
-    def restore(self, epoch: int, shapes):
-        """What was saved after ``epoch``, of these shapes and types.
+    def newest(self, shapes: Callable[[dict], object]) -> tuple[object, dict] | None:
+        """The last arrays and facts that can be read; None if there are none.
 
-        Raises:
-          UserError: if it cannot be read or does not fit.
+        Those that are damaged are set aside, and it is told.
+
+        Args:
+          shapes: gives the arrays' shapes and types, as a tree, for the facts.
         """
-        with _reading(self._folder, f"the checkpoint of epoch {epoch}"):
-            state = self._manager.restore(epoch, args=_to_read(shapes))
-        _check_shapes(state, shapes, self._folder)
-        return state
+        self.wait()
+        for step in sorted(self._manager.all_steps(), reverse=True):
+            try:
+                return self._read(step, shapes)
+            except UserError as error:
+                aside = self._folder.with_name("damaged") / str(step)
+                self._tell(
+                    f"{error}\nIt was moved to {aside}, and the one before it is tried."
+                )
+                shutil.rmtree(aside, ignore_errors=True)
+                aside.parent.mkdir(exist_ok=True)
+                (self._folder / str(step)).rename(aside)
+                self._manager.reload()
+        return None
+
+    def _read(self, step: int, shapes) -> tuple[object, dict]:
+        with _reading(self._folder, f"the checkpoint of step {step}"):
+            folder = self._folder / str(step)
+            if json.loads((folder / _SEAL).read_text()) != _digests(folder):
+                raise ValueError("its files are not those that were written")
+            args = ocp.args.Composite(**{_FACTS: ocp.args.JsonRestore()})
+            facts = self._manager.restore(step, args=args)[_FACTS]
+            wanted = shapes(facts)
+            args = ocp.args.Composite(**{_ARRAYS: _to_read(wanted)})
+            arrays = self._manager.restore(step, args=args)[_ARRAYS]
+            _check_shapes(arrays, wanted, self._folder)
+        return arrays, facts
 
     def __enter__(self):
         return self
@@ -120,6 +193,18 @@ def read_weights(folder: Path, shapes):
         weights = checkpointer.restore(folder.absolute(), _to_read(shapes))
     _check_shapes(weights, shapes, folder)
     return weights
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    """Of all files of both parts; Orbax adds some beside these later."""
+    found = {}
+    parts = (folder.glob(f"{part}/**/*") for part in (_ARRAYS, _FACTS))
+    for path in sorted(itertools.chain(*parts)):
+        if path.is_file():
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "blake2b").hexdigest()
+            found[path.relative_to(folder).as_posix()] = digest
+    return found
 
 
 def _alone() -> ocp.options.MultiprocessingOptions:
@@ -216,7 +301,9 @@ def _writing(folder: Path):
 
 @contextlib.contextmanager
 def _reading(folder: Path, what: str):
+    """Whatever Orbax, and what it is built on, make of a damaged file as one."""
     try:
         yield
-    except (ValueError, KeyError, OSError) as error:
-        raise UserError(f"Of {folder} {what} cannot be read: {error}") from error
+    except Exception as error:
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"Of {folder} {what} cannot be read: {why}") from error

@@ -49,6 +49,8 @@ def join(config: TrainConfig, environment: Mapping[str, str] = os.environ) -> No
     else:
         return
     global _joined
+    # It would take SIGTERM from ``interrupts``.
+    jax.config.update("jax_enable_preemption_service", False)
     try:
         jax.distributed.initialize(*given)
     except (RuntimeError, ValueError, OSError) as error:

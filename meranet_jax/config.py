@@ -143,6 +143,9 @@ class TrainConfig:
     feed: Feed = "auto"
     """device: all clips lie on each device. records: they are read while it trains.
     auto: on the device unless they fill half of its memory."""
+    checkpoint_every: float = 60.0
+    """Seconds between two checkpoints: what a run that is killed can lose. One that is
+    told to stop (Ctrl-C, SIGTERM) loses nothing."""
     compile_ahead: bool = False
     """Prepare and compile, and stop before training: a run started later finds what was
     compiled."""
@@ -186,6 +189,10 @@ class TrainConfig:
             if not 0 < getattr(self, field) < 1:
                 value = getattr(self, field)
                 raise UserError(f"--{field}={value} must be between 0 and 1.")
+        if not self.checkpoint_every >= 0:
+            raise UserError(
+                f"--checkpoint_every={self.checkpoint_every} must be at least 0."
+            )
         if not 0 < self.learning_rate < float("inf"):
             raise UserError(f"--learning_rate={self.learning_rate} must be above 0.")
         if not self.stage_sizes or min(self.stage_sizes) < 1:

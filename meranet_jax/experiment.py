@@ -3,31 +3,43 @@
 import contextlib
 import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from meranet_jax import cluster, figures, runs, trainers, training
+from meranet_jax import cluster, course, figures, interrupts, runs, trainers, training
 from meranet_jax.checkpoint import Checkpoints
 from meranet_jax.config import TrainConfig
+from meranet_jax.course import Learner, Line
 from meranet_jax.data import Clips
 from meranet_jax.errors import UserError
 from meranet_jax.predictions import Predictions
 from meranet_jax.run_folder import FoldFolder, RunFolder
 from meranet_jax.splits import Job
 from meranet_jax.trainers import Trainer
-from meranet_jax.training import Learner
 
 # Seconds between two drawings of the curves of a run in progress, and the share of the
 # time that drawing may take.
 _REDRAW = 10
 _DRAWING = 0.05
 
-# Called with the folds in training, the epoch, how many more of its steps are done and
-# the means of those so far.
-OnStep = Callable[[Sequence[Job], int, int, dict[str, float]], None]
-# Called with a fold and the line of metrics of an epoch.
-OnEpoch = Callable[[Job, dict[str, float]], None]
+
+class Watcher:
+    """Is told how a run goes on; this one does nothing with it."""
+
+    def step(
+        self, jobs: Sequence[Job], epoch: int, steps: int, means: dict[str, float]
+    ) -> None:
+        """So many steps more are done; ``means`` are those of the epoch so far."""
+
+    def skip(self, steps: int) -> None:
+        """So many steps are not to be done, since an earlier start did them."""
+
+    def epoch(self, job: Job, line: Line) -> None:
+        """An epoch of a fold is done."""
+
+    def tell(self, text: str) -> None:
+        """What a user should know."""
 
 
 def here(jobs: Sequence[Job], shard: tuple[int, int] | None) -> Sequence[Job]:
@@ -59,8 +71,7 @@ def epoch_steps(config: TrainConfig, jobs: Sequence[Job]) -> list[int]:
       UserError: if a training part does not fill a batch.
     """
     return [
-        training.epoch_steps(job.name, job.fold.train, config.batch_size)
-        for job in jobs
+        course.epoch_steps(job.name, job.fold.train, config.batch_size) for job in jobs
     ]
 
 
@@ -81,13 +92,12 @@ def run(
     config: TrainConfig,
     clips: Clips,
     jobs: Sequence[Job],
-    *,
-    on_step: OnStep,
-    on_epoch: OnEpoch,
+    watcher: Watcher,
 ) -> None:
     """Train and test folds, as many at a time as the trainer has lanes.
 
-    Each that is finished is kept, whatever becomes of those after it.
+    Each goes on where an earlier start left it. Each that is finished is kept, whatever
+    becomes of those after it.
 
     Args:
       folder: where.
@@ -95,63 +105,70 @@ def run(
       config: the run's.
       clips: all clips.
       jobs: the folds that lack; of several processes each has its own.
-      on_step: called after each step.
-      on_epoch: called after each epoch of each fold.
+      watcher: is told of all that happens.
 
     Raises:
       UserError: if a fold cannot be trained or kept.
+      Interrupted: if a signal has come; nothing is lost by it.
     """
     curves = _Curves(folder)
-    for first in range(0, len(jobs), trainer.lanes):
-        group = jobs[first : first + trainer.lanes]
-        with contextlib.ExitStack() as stack:
-            folders = [stack.enter_context(folder.fold(job)) for job in group]
-            _run_group(
-                trainer,
-                config,
-                clips,
-                group,
-                folders,
-                on_step=functools.partial(on_step, group),
-                on_epoch=lambda job, line: (on_epoch(job, line), curves.redraw()),
-            )
-
-
-def _run_group(
-    trainer: Trainer,
-    config: TrainConfig,
-    clips: Clips,
-    group: Sequence[Job],
-    folders: Sequence[FoldFolder],
-    *,
-    on_step: Callable[[int, int, dict[str, float]], None],
-    on_epoch: OnEpoch,
-) -> None:
-    with contextlib.ExitStack() as stack:
-        learners = []
-        for job, folder in zip(group, folders, strict=True):
-
-            def log(line, job=job, folder=folder):
-                folder.log_epoch(line)
-                on_epoch(job, line)
-
-            learners.append(
-                Learner(
-                    name=job.name,
-                    seed=job.seed,
-                    train=job.fold.train,
-                    validation=job.fold.validation,
-                    checkpoints=stack.enter_context(Checkpoints(folder.checkpoints)),
-                    on_epoch=log,
+    with interrupts.deferred() as stop:
+        for first in range(0, len(jobs), trainer.lanes):
+            group = jobs[first : first + trainer.lanes]
+            with contextlib.ExitStack() as stack:
+                folders = [stack.enter_context(folder.fold(job)) for job in group]
+                learners = [
+                    stack.enter_context(_learner(job, fold, clips, watcher, curves))
+                    for job, fold in zip(group, folders, strict=True)
+                ]
+                chosen = training.train(
+                    trainer,
+                    config,
+                    clips.labels,
+                    learners,
+                    on_step=functools.partial(watcher.step, group),
+                    on_skip=watcher.skip,
+                    stop=stop,
                 )
-            )
-        chosen = training.train(
-            trainer, config, clips.labels, learners, on_step=on_step
+                # The choices are made; now, and only now, the test parts are read.
+                weights = [choice.weights for choice in chosen]
+                tested = predict(trainer, clips, group, weights)
+            for fold, choice, predicted in zip(folders, chosen, tested, strict=True):
+                fold.finish(choice.weights, predicted, choice.epoch)
+
+
+@contextlib.contextmanager
+def _learner(
+    job: Job, folder: FoldFolder, clips: Clips, watcher: Watcher, curves: "_Curves"
+) -> Iterator[Learner]:
+    """A fold as training sees it, while its checkpoints are open."""
+
+    def start(lines, done):
+        folder.begin(lines)
+        if done:
+            watcher.tell(f"{job.name} goes on in epoch {len(lines) + 1}, step {done}")
+
+    def epoch(line):
+        folder.log_epoch(line)
+        watcher.epoch(job, line)
+        curves.redraw()
+
+    def diverge(divergence):
+        ids = np.array(clips.clip_ids)[divergence.clips].tolist()
+        kept = folder.keep_divergence(divergence.where, ids, divergence.state)
+        watcher.tell(f"{kept} has the state and the clips of {divergence.where}.")
+
+    with Checkpoints(folder.checkpoints, watcher.tell) as checkpoints:
+        yield Learner(
+            name=job.name,
+            seed=job.seed,
+            train=job.fold.train,
+            validation=job.fold.validation,
+            checkpoints=checkpoints,
+            on_start=start,
+            on_epoch=epoch,
+            on_divergence=diverge,
         )
-    # The choices are made; now, and only now, the test parts are read.
-    tested = predict(trainer, clips, group, [choice.weights for choice in chosen])
-    for folder, choice, predicted in zip(folders, chosen, tested, strict=True):
-        folder.finish(choice.weights, predicted, choice.epoch)
 
 
 def predict(

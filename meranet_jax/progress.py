@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from meranet_jax.experiment import Watcher
 from meranet_jax.splits import Job
 
 
-class RunProgress:
+class RunProgress(Watcher):
     """A bar over all folds and epochs with loss, accuracy, speed and time left.
 
     Where the output is no terminal (a log of a cluster's job), a line an epoch instead.
@@ -26,6 +27,7 @@ class RunProgress:
         self._console = console
         self._epochs = epochs
         self._folds = folds
+        self._steps = steps
         self._bar = Progress(
             TextColumn("{task.fields[where]}"),
             BarColumn(),
@@ -51,6 +53,15 @@ class RunProgress:
             where=f"{self._of(jobs)}epoch {epoch}/{self._epochs}",
             loss=f"{means['loss']:.3f}",
         )
+
+    def skip(self, steps: int) -> None:
+        """So many steps are not to be done, since an earlier start did them."""
+        self._steps -= steps
+        self._bar.update(self._task, total=self._steps)
+
+    def tell(self, text: str) -> None:
+        """Above the bar."""
+        self._console.print(text)
 
     def epoch(self, job: Job, line: dict[str, float]) -> None:
         """An epoch of a fold is done."""

@@ -126,6 +126,8 @@ class RunFolder:
                     shutil.rmtree(child)
                 elif child.name != ".lock":
                     child.unlink()
+        for table in path.glob("folds/*/predictions.csv"):
+            _tidy(table.parent)  # of a start that was killed before it could
         self._saved = {
             "config": _settings(config),
             "records": [str(folder.absolute()) for folder in records],
@@ -182,7 +184,7 @@ class RunFolder:
         return read_fold(path, ids) is not None
 
     def fold(self, job: Job) -> "FoldFolder":
-        """A fold's folder, empty."""
+        """A fold's folder, with what a start before this one left of it."""
         return FoldFolder(self.path / "folds" / job.folder, job)
 
 
@@ -190,29 +192,67 @@ class FoldFolder:
     """A fold's folder while it is written; a context manager."""
 
     def __init__(self, path: Path, job: Job):
-        """Makes it, and removes what a start before this one left of it."""
+        """Makes it unless it is there; a prediction that is there was damaged."""
         self._job = job
         self.path = path
-        if path.exists():
-            shutil.rmtree(path)
-        path.mkdir(parents=True)
+        path.mkdir(parents=True, exist_ok=True)
+        (path / "predictions.csv").unlink(missing_ok=True)
         self.checkpoints = path / "checkpoints"
-        self._events = SummaryWriter(str(path / "events"))
+        self._events = None
 
     def __enter__(self):
         return self
 
     def __exit__(self, *exception):
-        self._events.close()
+        if self._events is not None:
+            self._events.close()
+
+    def begin(self, lines: Sequence[dict[str, float]]) -> None:
+        """Start the log anew, with the lines of the epochs that are done already.
+
+        A start that was killed may have told more, or half of a line.
+        """
+        with whole(self._log) as part:
+            part.write_text("".join(map(_as_line, lines)))
+        events = self.path / "events"
+        shutil.rmtree(events, ignore_errors=True)
+        self._events = SummaryWriter(str(events))
+        for line in lines:
+            self._add_events(line)
+        shutil.rmtree(self._diverged, ignore_errors=True)
 
     def log_epoch(self, line: dict[str, float]) -> None:
         """Add an epoch to ``metrics.jsonl`` and the events."""
-        with (self.path / "metrics.jsonl").open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        with self._log.open("a") as file:
+            file.write(_as_line(line))
+        self._add_events(line)
+
+    def _add_events(self, line: dict[str, float]) -> None:
         for name, value in line.items():
             if name not in ("epoch", "step"):
                 self._events.add_scalar(name, value, line["step"])
         self._events.flush()
+
+    @property
+    def _log(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def _diverged(self) -> Path:
+        return self.path / "diverged"
+
+    def keep_divergence(self, where: str, clips: Sequence[str], state) -> Path:
+        """Keep what a loss that is not finite came of; returns the folder.
+
+        Args:
+          where: in which step.
+          clips: the ids of its batch.
+          state: before it.
+        """
+        checkpoint.save_weights(self._diverged / "state", state)
+        told = {"where": where, "clips": list(clips)}
+        write_json(self._diverged / "batch.json", told)
+        return self._diverged
 
     def finish(self, weights: Weights, tested: Predictions, epoch: int) -> None:
         """Keep what was chosen and what it predicts; then the fold is finished.
@@ -233,10 +273,20 @@ class FoldFolder:
                 "commit": commit(),
             },
         )
-        shutil.rmtree(self.checkpoints)
-        # The last to be written: it says that the fold is finished.
+        # It says that the fold is finished.
         with whole(self.path / "predictions.csv") as part:
             predictions.write(tested, part)
+        _tidy(self.path)
+
+
+def _tidy(fold: Path) -> None:
+    """Remove what a finished fold does not need any more."""
+    for name in ("checkpoints", "damaged"):
+        shutil.rmtree(fold / name, ignore_errors=True)
+
+
+def _as_line(values: dict[str, float]) -> str:
+    return json.dumps(values) + "\n"
 
 
 def commit() -> str | None:

@@ -27,6 +27,7 @@ ELSEWHERE = (
     "overwrite",
     "devices",
     "feed",
+    "checkpoint_every",
     "compile_ahead",
     "coordinator",
     "num_processes",

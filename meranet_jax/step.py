@@ -29,6 +29,8 @@ class TrainState:
       total_steps: of the whole run, int32; folds differ by a few.
       key: draws the flips, folded with the step; a key's data, since a typed key is
         bound to a device wherever it is kept.
+      diverged: whether a loss or a gradient was not finite. From then on nothing else
+        changes: this is the state that gave it.
     """
 
     step: jax.Array
@@ -37,6 +39,7 @@ class TrainState:
     opt_state: optax.OptState
     total_steps: jax.Array
     key: jax.Array
+    diverged: jax.Array
 
 
 # The learning rate by steps done and of the whole run.
@@ -85,6 +88,7 @@ def init_state(
         opt_state=optimizer.init(variables["params"]),
         total_steps=jnp.asarray(total_steps, jnp.int32),
         key=jax.random.key_data(flip_key),
+        diverged=jnp.zeros((), bool),
     )
 
 
@@ -112,7 +116,8 @@ def train_step(
         statistics of its own; the gradient is the mean over all.
 
     Returns:
-      The state after it, and sums over the batch: ``loss``, ``correct``, ``clips``.
+      The state after it, and sums over the batch: ``loss``, ``correct``, ``clips``; and
+      ``diverged``, whether the state has.
     """
     axis = model.axis_name
     coins = _coins(state, len(batch["label"]), parts, axis) if flip else None
@@ -168,13 +173,21 @@ def train_step(
     updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
     step_size = -rate(state.step, state.total_steps)
     updates = jax.tree.map(lambda update: step_size * update, updates)
-    state = state.replace(
+    after = state.replace(
         step=state.step + 1,
         params=optax.apply_updates(state.params, updates),
         batch_stats=batch_stats,
         opt_state=opt_state,
     )
-    return state, sums
+    finite = jnp.isfinite(sums["loss"]) & jnp.isfinite(optax.tree.norm(gradient))
+    diverged = state.diverged | ~finite
+    after = select(diverged, state.replace(diverged=diverged), after)
+    return after, sums | {"diverged": diverged}
+
+
+def select(condition: jax.Array, one, other):
+    """Of two trees the one where the condition holds, else the other."""
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), one, other)
 
 
 def _coins(state: TrainState, share: int, parts: int, axis: str | None) -> jax.Array:

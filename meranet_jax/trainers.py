@@ -20,10 +20,19 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from meranet_jax import backend, data, feed, precision
 from meranet_jax.config import TrainConfig, make_model
 from meranet_jax.errors import UserError
-from meranet_jax.step import TrainState, init_state, make_optimizer, train_step
+from meranet_jax.step import (
+    TrainState,
+    init_state,
+    make_optimizer,
+    select,
+    train_step,
+)
 
 _AXIS = "batch"
 _FOLDS = "folds"
+
+# How many steps are one call at most; a run that is told to stop ends with a call.
+_CALL_STEPS = 128
 
 # Bytes of clips that are sent to a device at a time where they are not kept there, and
 # into how many pieces an epoch is divided at least: reading goes on beside computing.
@@ -124,7 +133,7 @@ class Trainer:
             batch = {name: array[indices] for name, array in clips.items()}
             after, sums = step(state, batch)
             # A fold that has fewer batches than those beside it stands still.
-            after = jax.tree.map(functools.partial(jnp.where, active), after, state)
+            after = select(active, after, state)
             return after, jax.tree.map(lambda n: jnp.where(active, n, 0), sums)
 
         @precision.applied(config)
@@ -177,14 +186,14 @@ class Trainer:
 
         Args:
           orders: for each lane the indices [steps, B] of its batches, or None to stand
-            still.
+            still; of no lane any steps is nothing to do.
 
         Yields:
-          Of some steps the sums over each lane's batches, still on the devices:
-          [lanes, steps]; zero where a lane has no batch.
+          Of some steps the sums over each lane's batches, see ``train_step``, still on
+          the devices: [lanes, steps]; zero where a lane has no batch.
         """
         at_once = self._steps_at_once
-        most = max(len(order) for order in orders if order is not None)
+        most = max((len(order) for order in orders if order is not None), default=0)
         most = -(-most // at_once) * at_once
         indices = np.zeros((self.lanes, most, self.batch_size), np.int32)
         active = np.zeros((self.lanes, most), bool)
@@ -323,10 +332,11 @@ def make_trainer(
     streams = feed.streams(config, clips, devices)
     if steps_at_once is None:
         steps_at_once = 1 if devices[0].platform == "cpu" else epoch_steps
+        pieces = -(-steps_at_once // _CALL_STEPS)
         if streams:
             batch = config.batch_size * math.prod(clips.clips.shape[1:])
-            pieces = max(_PIECES, -(-steps_at_once * batch // _PIECE_BYTES))
-            steps_at_once = -(-steps_at_once // pieces)
+            pieces = max(_PIECES, pieces, -(-steps_at_once * batch // _PIECE_BYTES))
+        steps_at_once = -(-steps_at_once // pieces)
     return Trainer(
         config,
         clips,

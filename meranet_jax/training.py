@@ -1,6 +1,12 @@
-"""The loop over epochs, for folds side by side."""
+"""The loop over epochs, for folds side by side.
 
+A fold can be left after any step: what it goes on from is its state, the weights that
+were best so far, and a few facts (``course.Course``).
+"""
+
+import contextlib
 import dataclasses
+import itertools
 import time
 from collections.abc import Callable, Sequence
 
@@ -8,36 +14,22 @@ import jax
 import numpy as np
 import optax
 
-from meranet_jax import data
-from meranet_jax.checkpoint import Checkpoints
-from meranet_jax.config import Select, TrainConfig
+from meranet_jax import trainers
+from meranet_jax.config import TrainConfig
+from meranet_jax.course import (
+    NOTHING,
+    Course,
+    Divergence,
+    Learner,
+    Line,
+    epoch_steps,
+    is_best,
+    rank,
+)
 from meranet_jax.errors import UserError
+from meranet_jax.interrupts import Deferred
+from meranet_jax.step import TrainState
 from meranet_jax.trainers import Trainer, Weights
-
-# Seconds between two checkpoints of an unfinished fold. Nothing goes on from them yet.
-# To write one at every epoch takes longer than the epoch on a fast device.
-_SAVE = 60
-
-
-@dataclasses.dataclass(frozen=True)
-class Learner:
-    """A fold as training sees it: without its test part.
-
-    Attributes:
-      name: for messages.
-      seed: draws parameters, order and flips.
-      train: indices of the clips that train.
-      validation: of those that choose the checkpoint.
-      checkpoints: where states are kept.
-      on_epoch: called after each epoch with its line of metrics.
-    """
-
-    name: str
-    seed: int
-    train: np.ndarray
-    validation: np.ndarray
-    checkpoints: Checkpoints
-    on_epoch: Callable[[dict[str, float]], None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,20 +45,6 @@ class Chosen:
     weights: Weights
 
 
-def epoch_steps(name: str, train: np.ndarray, batch_size: int) -> int:
-    """Updates of an epoch.
-
-    Raises:
-      UserError: if the training part, of the fold ``name``, does not fill a batch.
-    """
-    if len(train) < batch_size:
-        raise UserError(
-            f"The training part of {name} has {len(train)} clips, less than a batch of "
-            f"{batch_size}. Choose a smaller --batch_size."
-        )
-    return len(train) // batch_size
-
-
 def train(
     trainer: Trainer,
     config: TrainConfig,
@@ -74,8 +52,10 @@ def train(
     learners: Sequence[Learner],
     *,
     on_step: Callable[[int, int, dict[str, float]], None],
+    on_skip: Callable[[int], None] = lambda steps: None,
+    stop: Deferred | None = None,
 ) -> list[Chosen]:
-    """Train folds side by side, from their seeds.
+    """Train folds side by side, from their seeds or their newest checkpoints.
 
     Args:
       trainer: has as many lanes or more.
@@ -84,119 +64,191 @@ def train(
       learners: what is trained.
       on_step: called whenever steps are done, with the epoch, how many, and the means
         of the epoch so far, over all.
+      on_skip: called with how many steps were done before, those side by side counted
+        once.
+      stop: is asked after each call of the devices whether to leave.
 
     Returns:
       For each fold the weights after the epoch that ``--select`` asks for.
 
     Raises:
-      UserError: if a loss is no longer finite, the state that gave it is not kept; or a
-        training part does not fill a batch.
+      UserError: if a loss or gradient is not finite; or a training part does not fill a
+        batch; or a checkpoint cannot be written.
+      Interrupted: if ``stop`` was asked; all states are kept.
     """
-    steps = [epoch_steps(x.name, x.train, config.batch_size) for x in learners]
-    trainer.resume(
-        [
-            trainer.fresh(x.seed, config.epochs * n)
-            for x, n in zip(learners, steps, strict=True)
-        ]
+    courses, states = zip(
+        *(_start(trainer, config, learner) for learner in learners), strict=True
     )
-    choices = [_Choice(config.select) for _ in learners]
-    saved = time.monotonic()
-    for epoch in range(1, config.epochs + 1):
-        start = time.perf_counter()
-        orders = [
-            data.epoch_order(x.train, config.batch_size, x.seed, epoch)
-            for x in learners
+    on_skip(config.epochs * max(c.of_epoch for c in courses) - _rounds(courses))
+    trainer.resume(states)
+    keeper = _Keeper(trainer, courses, config.checkpoint_every, stop or Deferred())
+    while any(course.epoch <= config.epochs for course in courses):
+        active = [course.epoch <= config.epochs for course in courses]
+        _train_epoch(trainer, courses, config.batch_size, on_step, keeper)
+        parts = [
+            course.learner.validation if is_active else np.zeros(0, int)
+            for course, is_active in zip(courses, active, strict=True)
         ]
-        sums = _train_epoch(trainer, learners, orders, epoch, on_step)
-        seconds = time.perf_counter() - start
-        parts = [x.validation for x in learners]
-        validation = [
-            _means(_evaluate(logits, labels[part]))
-            for logits, part in zip(trainer.predict(parts), parts, strict=True)
-        ]
-        _check_finite(
-            [v["loss"] for v in validation], learners, f"validation after epoch {epoch}"
-        )
-        due = time.monotonic() - saved > _SAVE and epoch < config.epochs
-        for lane, learner in enumerate(learners):
-            training = _means({name: n[lane] for name, n in sums.items()})
-            done = epoch * steps[lane]
-            line = {
-                "epoch": epoch,
-                "step": done,
-                "learning_rate": float(
-                    trainer.rate(done - 1, config.epochs * steps[lane])
-                ),
-                "train_loss": training["loss"],
-                "train_accuracy": training["accuracy"],
-                "validation_loss": validation[lane]["loss"],
-                "validation_accuracy": validation[lane]["accuracy"],
-                "seconds": seconds,
-                "clips_per_second": sums["clips"].sum() / seconds,
-            }
-            choices[lane].see(
-                line,
-                lambda lane=lane: trainer.weights(lane),
-                needed=due or epoch == config.epochs,
-            )
-            if due:
-                learner.checkpoints.save(
-                    epoch, {"state": trainer.state(lane), **vars(choices[lane].chosen)}
-                )
-            learner.on_epoch(line)
-        if due:
-            saved = time.monotonic()
-    return [choice.chosen for choice in choices]
+        logits = trainer.predict(parts)
+        speed = _speed(courses, active)
+        for lane in np.flatnonzero(active):
+            course, part = courses[lane], parts[lane]
+            _check_validation(trainer, lane, course, part, logits[lane])
+            validation = _means(_evaluate(logits[lane], labels[part]))
+            line = _line(trainer, course, validation, speed)
+            if config.select == "best_val" and is_best(line, course.lines):
+                course.best = trainer.weights(lane)
+            course.add(line)
+            course.learner.on_epoch(line)
+        keeper.look()
+    return [
+        _choose(trainer, lane, course, config) for lane, course in enumerate(courses)
+    ]
 
 
-def _train_epoch(trainer, learners, orders, epoch, on_step) -> dict[str, np.ndarray]:
-    """Sums over the epoch, [lanes]."""
-    totals = {name: np.zeros(len(learners)) for name in ("loss", "correct", "clips")}
+def _start(
+    trainer: Trainer, config: TrainConfig, learner: Learner
+) -> tuple[Course, TrainState]:
+    """From the newest checkpoint, if there is one."""
+    steps = epoch_steps(learner.name, learner.train, config.batch_size)
+    course = Course(learner, steps, config.epochs)
+
+    def shapes(facts):
+        state = {"state": trainer.state_shapes}
+        best = {"best": trainers.weights_of(trainer.state_shapes)}
+        return state | (best if facts["has_best"] else {})
+
+    kept = learner.checkpoints.newest(shapes)
+    if kept is None:
+        state = trainer.fresh(learner.seed, config.epochs * steps)
+    else:
+        arrays, facts = kept
+        state = arrays["state"]
+        course.go_on(facts, arrays.get("best"))
+    learner.on_start(course.lines, course.done)
+    return course, state
+
+
+def _rounds(courses: Sequence[Course]) -> int:
+    """Updates that are left, those side by side counted once."""
+    lefts = itertools.zip_longest(*(course.left() for course in courses), fillvalue=0)
+    return sum(max(left) for left in lefts)
+
+
+class _Keeper:
+    """Sees to it that no more than some seconds of work can be lost."""
+
+    def __init__(self, trainer, courses, seconds: float, stop: Deferred):
+        self._trainer, self._courses, self._stop = trainer, courses, stop
+        self._seconds = seconds
+        self._last = time.monotonic()
+
+    def due(self) -> bool:
+        """Whether to save now."""
+        return self._stop.asked or time.monotonic() - self._last > self._seconds
+
+    def look(self) -> None:
+        """Save what the trainer has, if it is due, and leave if that was asked for.
+
+        All that was handed to the devices must be counted.
+        """
+        if not self.due():
+            return
+        for lane, course in enumerate(self._courses):
+            arrays = {"state": self._trainer.state(lane)}
+            if course.best is not None:
+                arrays["best"] = course.best
+            course.learner.checkpoints.save(course.done, arrays, course.facts())
+        if self._stop.asked:
+            for course in self._courses:
+                course.learner.checkpoints.wait()
+            self._stop.leave()
+        self._last = time.monotonic()
+
+
+def _train_epoch(trainer, courses, batch_size, on_step, keeper) -> None:
+    """What lacks of the epoch of each."""
+    orders = [course.order(batch_size) for course in courses]
+    epoch = min(c.epoch for c, o in zip(courses, orders, strict=True) if o is not None)
+    counted = time.perf_counter()
 
     def count(sums):
+        nonlocal counted
         sums = jax.device_get(sums)
-        for name in totals:
-            totals[name] += sums[name].sum(1, dtype=float)
-        _check_finite(totals["loss"], learners, f"epoch {epoch}")
+        now = time.perf_counter()
+        for lane, course in enumerate(courses):
+            if (bad := sums["diverged"][lane] > 0).any():
+                step = course.step + int(bad.argmax())
+                order = course.order(batch_size)
+                _tell_divergence(
+                    course.learner,
+                    Divergence(
+                        f"update {step + 1} of epoch {course.epoch}",
+                        order[bad.argmax()],
+                        trainer.state(lane),
+                    ),
+                )
+            # One by one: how many steps are a call must not show in the last bits.
+            for name in course.sums:
+                for n in sums[name][lane].tolist():
+                    course.sums[name] += n
+            course.step += int((sums["clips"][lane] > 0).sum())
+            course.seconds += now - counted
+        counted = now
         steps = int((sums["clips"] > 0).any(0).sum())
-        on_step(epoch, steps, _means({name: n.sum() for name, n in totals.items()}))
+        on_step(epoch, steps, _means(_sum(course.sums for course in courses)))
 
     before = None
-    for sums in trainer.train(orders):
-        # The sums of a call are waited for when the next is on its way.
+    with contextlib.closing(trainer.train(orders)) as calls:
+        for sums in calls:
+            # The sums of a call are waited for when the next is on its way.
+            if before is not None:
+                count(before)
+            before = sums
+            if keeper.due():
+                count(before)
+                before = None
+                keeper.look()
         if before is not None:
             count(before)
-        before = sums
-    count(before)
-    return totals
 
 
-class _Choice:
-    """The weights that are to be tested, as far as it is known."""
+def _sum(sums):
+    """Of dictionaries of numbers."""
+    total = dict(NOTHING)
+    for one in sums:
+        total = {name: n + one[name] for name, n in total.items()}
+    return total
 
-    def __init__(self, select: Select):
-        self._select = select
-        self._rank = None
-        self.chosen: Chosen | None = None
 
-    def see(
-        self,
-        line: dict[str, float],
-        weights: Callable[[], Weights],
-        *,
-        needed: bool,
-    ) -> None:
-        """Whether those after an epoch are to be tested instead.
+def _speed(courses, active) -> float:
+    """Clips a second in the epoch that was trained, over all lanes."""
+    trained = list(itertools.compress(courses, active))
+    seconds = max(course.seconds for course in trained)
+    return _sum(course.sums for course in trained)["clips"] / seconds
 
-        ``best_val``: of the highest accuracy on the validation part; of equal ones that
-        of the lowest loss, of equal ones the first. ``last``: the last, which are
-        fetched when they are ``needed``.
-        """
-        rank = line["validation_accuracy"], -line["validation_loss"]
-        better = self._rank is None or rank > self._rank
-        if needed if self._select == "last" else better:
-            self._rank = rank
-            self.chosen = Chosen(line["epoch"], weights())
+
+def _line(trainer, course: Course, validation, speed: float) -> Line:
+    training = _means(course.sums)
+    done, all_steps = course.done, course.epochs * course.of_epoch
+    return {
+        "epoch": course.epoch,
+        "step": done,
+        "learning_rate": float(trainer.rate(done - 1, all_steps)),
+        "train_loss": training["loss"],
+        "train_accuracy": training["accuracy"],
+        "validation_loss": validation["loss"],
+        "validation_accuracy": validation["accuracy"],
+        "seconds": course.seconds,
+        "clips_per_second": speed,
+    }
+
+
+def _choose(trainer, lane: int, course: Course, config: TrainConfig) -> Chosen:
+    """``best_val``: see ``is_best``. ``last``: what the lane has at its end."""
+    if config.select == "last":
+        return Chosen(config.epochs, trainer.weights(lane))
+    return Chosen(max(course.lines, key=rank)["epoch"], course.best)
 
 
 def time_step(trainer: Trainer, config: TrainConfig, train: np.ndarray) -> float:
@@ -210,13 +262,26 @@ def time_step(trainer: Trainer, config: TrainConfig, train: np.ndarray) -> float
     return seconds
 
 
-def _check_finite(losses: Sequence[float], learners: Sequence[Learner], where: str):
-    for loss, learner in zip(losses, learners, strict=True):
-        if not np.isfinite(loss):
-            raise UserError(
-                f"The loss became {loss} in {where} of {learner.name}. A smaller "
-                "--learning_rate may help."
-            )
+def _check_validation(trainer, lane: int, course: Course, part, logits) -> None:
+    bad = ~np.isfinite(logits).all(-1)
+    if bad.any():
+        _tell_divergence(
+            course.learner,
+            Divergence(
+                f"validation after epoch {course.epoch}",
+                part[bad],
+                trainer.state(lane),
+            ),
+        )
+
+
+def _tell_divergence(learner: Learner, divergence: Divergence) -> None:
+    learner.on_divergence(divergence)
+    raise UserError(
+        f"{learner.name} diverged: in {divergence.where} the loss or its gradient is "
+        "not finite. A smaller --learning_rate may help, with another --name or "
+        "--overwrite."
+    )
 
 
 def _evaluate(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:

@@ -13,15 +13,26 @@ def plan(config, clips):
     return experiment.here(jobs, config.shard), len(jobs)
 
 
-def run(config, clips, *, on_epoch=lambda job, line: None, **options):
+class Watching(experiment.Watcher):
+    """Calls a function for each of the methods that are named."""
+
+    def __init__(self, **functions):
+        vars(self).update(functions)
+
+
+def run(config, clips, *, watch=None, trainer=None, **options):
     """Trains what lacks and, of a whole run, writes its report; returns its folder.
 
-    ``options`` are the trainer's.
+    ``watch`` has functions for the methods of a watcher, by name; ``options`` are the
+    trainer's, unless there is one already. Then there is no report: the training of
+    many runs is looked at.
     """
     here, folds = plan(config, clips)
     path = runs.path_of(config)
     split = splits.make(config, clips)
-    trainer = trainers.make_trainer(config, clips, folds=folds, **options)
+    told = trainer is None
+    if trainer is None:
+        trainer = trainers.make_trainer(config, clips, folds=folds, **options)
     with run_folder.RunFolder(path, config, clips, split, [Path("/records")]) as folder:
         folder.log_start(trainer.devices)
         missing = [job for job in here if not folder.is_finished(job, clips)]
@@ -31,9 +42,10 @@ def run(config, clips, *, on_epoch=lambda job, line: None, **options):
             config,
             clips,
             missing,
-            on_step=lambda jobs, epoch, steps, means: None,
-            on_epoch=on_epoch,
+            Watching(**(watch or {})),
         )
+    if not told:
+        return path
     # Every program of every trainer stays mapped into memory, in hundreds of places. A
     # process may have 65530 of these, and is aborted at the next.
     jax.clear_caches()

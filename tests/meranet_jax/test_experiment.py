@@ -25,21 +25,6 @@ def whole(some, tmp_path_factory):
     return run(config, some)
 
 
-@pytest.fixture(scope="module")
-def some(clips):
-    """Two subjects have four clips, two have nine: folds differ in their steps."""
-    kept = np.delete(np.arange(len(clips)), [0, 1, 2, 3, 4, 9, 10, 11, 12, 13])
-    return dataclasses.replace(
-        clips,
-        clips=clips.clips[kept],
-        labels=clips.labels[kept],
-        **{
-            name: tuple(np.array(getattr(clips, name))[kept].tolist())
-            for name in ("clip_ids", "subjects", "datasets", "emotions")
-        },
-    )
-
-
 def named(config, name, **changes):
     return dataclasses.replace(config, name=name, **changes)
 
@@ -101,10 +86,11 @@ def test_a_run_goes_on_with_the_folds_that_lack(loso, some, whole):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(broken, some, on_epoch=interrupt)
+        run(broken, some, watch={"epoch": interrupt})
     assert trained == ["s01", "s01", "s02", "s02", "s03"]
     trained.clear()
-    path = run(broken, some, on_epoch=lambda job, line: trained.append(job.fold.name))
+    watch = {"epoch": lambda job, line: trained.append(job.fold.name)}
+    path = run(broken, some, watch=watch)
     assert trained == ["s03", "s03", "s04", "s04"]
     assert table(path) == table(whole)
     assert lines(path) == lines(whole)
@@ -112,7 +98,7 @@ def test_a_run_goes_on_with_the_folds_that_lack(loso, some, whole):
     assert ours == theirs
     assert len(json.loads((path / "config.json").read_text())["starts"]) == 2
     trained.clear()
-    run(broken, some, on_epoch=lambda job, line: trained.append(job.fold.name))
+    run(broken, some, watch=watch)
     assert trained == []
 
 

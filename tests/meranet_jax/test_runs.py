@@ -147,7 +147,7 @@ def test_a_fold_whose_predictions_are_damaged_is_trained_again(copied, clips):
     cut = (fold / "predictions.csv").read_bytes()[:-9]
     (fold / "predictions.csv").write_bytes(cut)
     again = []
-    run(config, clips, on_epoch=lambda job, line: again.append(line["epoch"]))
+    run(config, clips, watch={"epoch": lambda job, line: again.append(line["epoch"])})
     assert again == [1]
     assert (path / "predictions.csv").read_bytes() == whole
 

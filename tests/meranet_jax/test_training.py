@@ -1,4 +1,6 @@
 import dataclasses
+import functools
+import re
 
 import jax
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 from meranet_jax import data, protocols, step, trainers, training
 from meranet_jax.checkpoint import Checkpoints, read_weights, save_weights
 from meranet_jax.config import make_model
+from meranet_jax.course import Learner
 from meranet_jax.errors import UserError
 
 
@@ -31,18 +34,21 @@ def updated(trainer, *batches):
     ]
 
 
-def run(config, clips, fold, folder):
+def run(config, clips, fold, folder, divergences=None):
     """Train; returns the trainer, the lines of metrics and what was chosen."""
+    divergences = [] if divergences is None else divergences
     trainer = trainers.make_trainer(config, clips, folds=1)
     lines = []
-    with Checkpoints(folder) as checkpoints:
-        learner = training.Learner(
+    with Checkpoints(folder, print) as checkpoints:
+        learner = Learner(
             name="it",
             seed=config.seed,
             train=fold.train,
             validation=fold.validation,
             checkpoints=checkpoints,
+            on_start=lambda done, steps: lines.extend(done),
             on_epoch=lines.append,
+            on_divergence=divergences.append,
         )
         (chosen,) = training.train(
             trainer,
@@ -71,7 +77,7 @@ def test_several_devices_compute_what_one_computes(config, clips, fold):
         losses.append([m["loss"].item() for m in metrics])
         states.append(trainer.state())
         assert trainer.state().step == 10
-        assert len(metrics[0]) == 3 and len(trainer.devices) == devices
+        assert len(metrics[0]) == 4 and len(trainer.devices) == devices
     for state, loss in zip(states[1:], losses[1:], strict=True):
         np.testing.assert_allclose(loss, losses[0], rtol=1e-5)
         for ours, one in zip(leaves(state), leaves(states[0]), strict=True):
@@ -216,35 +222,6 @@ def test_training_gives_what_was_asked_for(config, clips, fold, tmp_path, select
     assert lines[-1]["learning_rate"] < lines[0]["learning_rate"]
 
 
-def test_the_last_two_checkpoints_come_back(config, clips, fold, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "_SAVE", 0)
-    config = dataclasses.replace(config, epochs=5)
-    trainer, _, chosen = run(config, clips, fold, tmp_path)
-    assert {p.name for p in tmp_path.iterdir() if p.is_dir()} == {"3", "4"}
-    shapes = trainer.state_shapes
-    shapes = {
-        "state": shapes,
-        "weights": trainers.weights_of(shapes),
-        "epoch": jax.ShapeDtypeStruct((), int),
-    }
-    with Checkpoints(tmp_path) as checkpoints:
-        assert checkpoints.latest() == 4
-        saved = checkpoints.restore(4, shapes)
-    assert saved["state"].step == 8  # 21 clips make two batches an epoch
-    assert saved["epoch"] == chosen.epoch < 5
-    # One more epoch from there is the last.
-    trainer.resume([saved["state"]])
-    order = data.epoch_order(fold.train, 8, config.seed, 5)
-    list(trainer.train([order]))
-    again, _, last = run(
-        dataclasses.replace(config, select="last"), clips, fold, tmp_path / "again"
-    )
-    for ours, theirs in zip(
-        leaves(trainer.weights()), leaves(last.weights), strict=True
-    ):
-        np.testing.assert_array_equal(ours, theirs)
-
-
 def test_training_does_not_look_at_the_test_part(config, clips, fold, tmp_path):
     spoilt = clips.clips.copy()
     spoilt[fold.test] = 0
@@ -282,33 +259,58 @@ def test_weights_of_another_network_are_refused(config, clips, tmp_path):
         read_weights(tmp_path / "weights", trainers.weights_of(other.state_shapes))
 
 
-def test_checkpoints_are_bound_to_no_device(config, clips, fold, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "_SAVE", 0)
-    run(dataclasses.replace(config, epochs=2), clips, fold, tmp_path / "checkpoints")
-    assert (tmp_path / "checkpoints" / "1").is_dir()
+def test_checkpoints_are_bound_to_no_device(config, clips, fold, tmp_path):
+    config = dataclasses.replace(config, epochs=2, checkpoint_every=0)
+    run(config, clips, fold, tmp_path / "checkpoints")
+    # 21 clips make two batches an epoch; the last two are kept.
+    assert {p.name for p in tmp_path.glob("checkpoints/*")} == {"3", "4"}
     for path in tmp_path.rglob("*"):
         if path.is_file():
             assert b"device_str" not in path.read_bytes(), path
 
 
-def test_a_state_whose_validation_is_not_finite_is_not_kept(
+def test_a_state_whose_validation_is_not_finite_is_told(
     config, clips, fold, tmp_path, monkeypatch
 ):
     predict = trainers.Trainer.predict
     monkeypatch.setattr(
         trainers.Trainer, "predict", lambda *a: [x * np.nan for x in predict(*a)]
     )
-    with pytest.raises(
-        UserError, match="loss became nan in validation .* epoch 1 of it"
-    ):
-        run(config, clips, fold, tmp_path / "checkpoints")
-    assert not list((tmp_path / "checkpoints").glob("[0-9]*"))
+    told = []
+    with pytest.raises(UserError, match="it diverged: in validation after epoch 1"):
+        run(config, clips, fold, tmp_path / "checkpoints", told)
+    (divergence,) = told
+    assert sorted(divergence.clips) == sorted(fold.validation)
+    assert divergence.state.step == 2
 
 
-def test_an_infinite_loss_stops_the_run(config, clips, fold, tmp_path):
-    config = dataclasses.replace(config, learning_rate=3e38)
-    with pytest.raises(UserError, match="loss became.*epoch.*--learning_rate"):
-        run(config, clips, fold, tmp_path / "checkpoints")
+@pytest.mark.parametrize("at_once", [1, 2])  # as on a CPU, as on an accelerator
+def test_what_diverges_is_kept_as_it_was_before(
+    config, clips, fold, tmp_path, monkeypatch, at_once
+):
+    """The state and the clips, from which the same comes again."""
+    make = functools.partial(trainers.make_trainer, steps_at_once=at_once)
+    monkeypatch.setattr(trainers, "make_trainer", make)
+    config = dataclasses.replace(config, learning_rate=3e38, epochs=9)
+    told = []
+    with pytest.raises(UserError, match="diverged: in update .*--learning_rate"):
+        run(config, clips, fold, tmp_path / "checkpoints", told)
+    (divergence,) = told
+    step, epoch = (int(n) for n in re.findall(r"\d+", divergence.where))
+    assert divergence.state.step == 2 * (epoch - 1) + step - 1
+    assert divergence.state.diverged
+    order = data.epoch_order(fold.train, 8, config.seed, epoch)
+    np.testing.assert_array_equal(divergence.clips, order[step - 1])
+    assert all(np.isfinite(leaf).all() for leaf in leaves(divergence.state))
+
+    trainer = started(config, clips)
+    trainer.resume([divergence.state.replace(diverged=np.zeros((), bool))])
+    before = leaves(trainer.state())
+    for sums in updated(trainer, divergence.clips, fold.train[:8]):
+        assert sums["diverged"]  # also a step that would go well by itself
+    after = leaves(trainer.state().replace(diverged=np.zeros((), bool)))
+    for one, other in zip(before, after, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize(
