@@ -68,7 +68,7 @@ def parse(arguments: list[str]) -> TrainConfig:
 
 def main(config: TrainConfig, console: Console) -> None:
     """Prepare what is missing, train, test once, and say what came of it."""
-    backend.prepare()
+    backend.prepare(deterministic=config.deterministic)
     cluster.join(config)
     config = precision.resolved(config)
     console.quiet = not cluster.is_first()
@@ -122,7 +122,12 @@ def main(config: TrainConfig, console: Console) -> None:
             if missing and cluster.is_first():
                 folder.log_start(trainer.devices)
                 console.print(words.describe_start(runs.read(path), here, missing))
-        mine = [j for j in experiment.own(here) if not folder.is_finished(j, clips)]
+        mine = [
+            job
+            for job in experiment.own(here, trainer)
+            # Of those that train a fold together none may think otherwise.
+            if trainer.any(not folder.is_finished(job, clips))
+        ]
         if mine:
             steps = experiment.count_steps(config, mine, trainer.lanes)
             if jax.default_backend() == "cpu" and config.preset != "small":
@@ -150,7 +155,7 @@ def main(config: TrainConfig, console: Console) -> None:
 
 
 if __name__ == "__main__":
-    interrupts.raise_interrupted()
+    interrupts.listen()
     try:
         main(
             parse(sys.argv[1:]), Console(markup=False, highlight=False, soft_wrap=True)
@@ -162,6 +167,12 @@ if __name__ == "__main__":
             f"interrupted ({interrupted}); what was done is kept, and the same "
             "command, without --overwrite, goes on from there",
             interrupted.status,
+            orderly=True,
         )
-    except Exception:
-        cluster.fail(traceback.format_exc())
+    except Exception as error:
+        if "RESOURCE_EXHAUSTED" in str(error):
+            cluster.fail(
+                f"error: {str(error).splitlines()[0]}\nChoose a smaller --batch_size, "
+                "or --accumulate, --remat or --feed=records."
+            )
+        cluster.fail_beside(traceback.format_exc())

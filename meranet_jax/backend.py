@@ -1,4 +1,4 @@
-"""What JAX is told before it starts: where to keep programs, how to use a CPU.
+"""What JAX is told before it starts: where to keep programs, how to use devices.
 
 And how much memory there is.
 """
@@ -18,10 +18,22 @@ _LEAST = 0.1
 _CONTAINER = Path("/sys/fs/cgroup/memory.max")
 
 
-def prepare() -> None:
-    """Both of these; to be called before anything else of JAX."""
+def prepare(*, deterministic: bool = False) -> None:
+    """All of these; to be called before anything else of JAX."""
     keep_programs()
     use_all_cores()
+    if deterministic:
+        demand_equal_bits()
+
+
+def demand_equal_bits() -> None:
+    """Let XLA use on GPUs only what gives the same bits each time.
+
+    Without sums in the order in which threads arrive, and without choosing programs by
+    timing them.
+    """
+    flags = os.environ.get("XLA_FLAGS", "")
+    os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
 
 
 def keep_programs() -> None:

@@ -25,30 +25,38 @@ _ARRAYS, _FACTS = "arrays", "facts"
 _SEAL = "digests.json"
 
 
+class _Damaged(UserError):
+    """A checkpoint is not what was written."""
+
+
 class Checkpoints:
     """The last states of a fold in training: arrays, and what is known of them.
 
     A context manager: saving goes on in the background, and leaving waits for it.
     """
 
-    def __init__(self, folder: Path, tell: Callable[[str], None]):
+    def __init__(
+        self, folder: Path, tell: Callable[[str], None], *, read_only: bool = False
+    ):
         """Opens ``folder``, which is made.
 
         Args:
           folder: of this fold alone.
           tell: called with what a user should know.
+          read_only: whether another process saves.
 
         Raises:
           UserError: if it cannot be opened.
         """
-        self._folder, self._tell = folder, tell
+        self._folder, self._tell, self._read_only = folder, tell, read_only
         self._saving = None
         # Orbax prints what fails in its threads, traceback and all, and then raises it.
         absl.logging.set_verbosity(absl.logging.FATAL)
         options = ocp.CheckpointManagerOptions(
             max_to_keep=2,  # so that there is one should the last not be whole
             create=False,  # Orbax leaves it to us where a process works alone
-            cleanup_tmp_directories=True,  # of a start that was killed
+            cleanup_tmp_directories=not read_only,  # of a start that was killed
+            read_only=read_only,
             async_options=ocp.AsyncOptions(post_finalization_callback=self._seal),
             multiprocessing_options=_alone(),
         )
@@ -65,21 +73,21 @@ class Checkpoints:
         except (ValueError, OSError) as error:
             raise UserError(f"{folder} cannot be opened: {error}") from error
 
-    def save(self, step: int, arrays, facts: dict) -> None:
-        """Keep them, unless those of this step are kept already.
+    def save(self, step: int, arrays: Callable[[], object], facts: dict) -> None:
+        """Keep them, unless those of this step are kept already or another saves.
 
         Args:
           step: how many are done.
-          arrays: a tree.
+          arrays: gives a tree of them.
           facts: what JSON can tell.
 
         Raises:
           UserError: if this one, or the one before in the background, is not written.
         """
-        if self._manager.latest_step() == step:
+        if self._read_only or self._manager.latest_step() == step:
             return
         # From the host, so that another number of devices can read it.
-        arrays = jax.tree.map(np.asarray, jax.device_get(arrays))
+        arrays = jax.tree.map(np.asarray, jax.device_get(arrays()))
         _check_space(self._folder, arrays, f"the checkpoint of step {step}")
         args = {
             _ARRAYS: ocp.args.PyTreeSave(_to_write(arrays)),
@@ -114,18 +122,24 @@ class Checkpoints:
             self._manager.wait_until_finished()
 
     def newest(self, shapes: Callable[[dict], object]) -> tuple[object, dict] | None:
-        """The last arrays and facts that can be read; None if there are none.
+        """The last arrays and facts that are whole; None if there are none.
 
         Those that are damaged are set aside, and it is told.
 
         Args:
           shapes: gives the arrays' shapes and types, as a tree, for the facts.
+
+        Raises:
+          UserError: if one cannot be read and may yet be whole.
         """
         self.wait()
+        self._manager.reload()  # another process may have set some aside
         for step in sorted(self._manager.all_steps(), reverse=True):
             try:
                 return self._read(step, shapes)
-            except UserError as error:
+            except _Damaged as error:
+                if self._read_only:
+                    raise
                 aside = self._folder.with_name("damaged") / str(step)
                 self._tell(
                     f"{error}\nIt was moved to {aside}, and the one before it is tried."
@@ -137,8 +151,8 @@ class Checkpoints:
         return None
 
     def _read(self, step: int, shapes) -> tuple[object, dict]:
-        with _reading(self._folder, f"the checkpoint of step {step}"):
-            folder = self._folder / str(step)
+        what, folder = f"the checkpoint of step {step}", self._folder / str(step)
+        with _reading(self._folder, what, _Damaged):
             if json.loads((folder / _SEAL).read_text()) != _digests(folder):
                 raise ValueError("its files are not those that were written")
             args = ocp.args.Composite(**{_FACTS: ocp.args.JsonRestore()})
@@ -300,10 +314,16 @@ def _writing(folder: Path):
 
 
 @contextlib.contextmanager
-def _reading(folder: Path, what: str):
-    """Whatever Orbax, and what it is built on, make of a damaged file as one."""
+def _reading(folder: Path, what: str, damage: type[UserError] = UserError):
+    """Whatever Orbax, and what it is built on, make of a damaged file as one.
+
+    What may be read another time is no damage.
+    """
     try:
         yield
     except Exception as error:
+        passes = isinstance(error, (OSError, MemoryError))
+        passes &= not isinstance(error, FileNotFoundError)
         why = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"Of {folder} {what} cannot be read: {why}") from error
+        kind = UserError if passes else damage
+        raise kind(f"Of {folder} {what} cannot be read: {why}") from error

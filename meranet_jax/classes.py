@@ -98,8 +98,10 @@ def parse(mapping: object, where: str) -> ClassSet:
         if not isinstance(members, list) or not members or not name:
             raise UserError(f"{where}: {name!r} is {members!r}. {form}")
         for member in members:
-            if not isinstance(member, str) or member in owner:
-                of = f" and in {owner[member]!r}" if member in owner else ""
+            if not isinstance(member, str):
+                raise UserError(f"{where}: {member!r} in {name!r}. {form}")
+            if member in owner:
+                of = f" and in {owner[member]!r}"
                 raise UserError(f"{where}: {member!r} in {name!r}{of}. {form}")
             owner[member] = name
         classes[name] = tuple(members)

@@ -1,16 +1,23 @@
 """Processes that work together: who they are, and waiting for each other.
 
-Each trains some of the folds on its own devices; the first prepares the records, makes
-the run folder and writes the report. They talk only here.
+Each trains some of the folds on its own devices, or all of them train the only one; the
+first prepares the records, makes the run folder and writes the report. Beside the steps
+of a fold that they train together they talk only here.
 """
 
 import contextlib
+import hashlib
+import json
 import os
 import sys
+import threading
+import time
 from collections.abc import Iterator, Mapping
 from typing import NoReturn
 
 import jax
+import numpy as np
+from jax.experimental import multihost_utils
 from orbax.checkpoint import multihost
 
 from meranet_jax.config import TrainConfig
@@ -18,6 +25,9 @@ from meranet_jax.errors import UserError
 
 # A year, in seconds: however long the slowest takes. A process that dies ends the wait.
 _PATIENCE = 365 * 24 * 3600
+
+# Seconds after which a process that is not heard of is taken for dead.
+_SILENCE = 30
 
 # How launchers tell a process how many of them there are.
 _COUNTS = {"Slurm": "SLURM_NTASKS", "Open MPI": "OMPI_COMM_WORLD_SIZE"}
@@ -32,7 +42,8 @@ def join(config: TrainConfig, environment: Mapping[str, str] = os.environ) -> No
     """Join the other processes of this run, if there are any.
 
     Those that ``--coordinator``, ``--num_processes`` and ``--process_id`` speak of;
-    else those of a job step of Slurm or Open MPI, which JAX finds by itself. With
+    else those of a job step of Slurm or Open MPI, or with ``--coordinator=auto`` of
+    anything else that JAX knows (Cloud TPU), which JAX finds by itself. With
     ``--fold_shard`` each works by itself. To be called before anything else of JAX.
 
     Args:
@@ -42,17 +53,22 @@ def join(config: TrainConfig, environment: Mapping[str, str] = os.environ) -> No
     Raises:
       UserError: if they cannot be reached.
     """
-    if config.coordinator is not None:
+    found_by_jax = config.coordinator == "auto" or (
+        config.fold_shard is None and _launched_together(environment)
+    )
+    if config.num_processes is not None:
         given = (config.coordinator, config.num_processes, config.process_id)
-    elif config.fold_shard is None and _launched_together(environment):
+    elif found_by_jax:
         given = ()
     else:
         return
     global _joined
     # It would take SIGTERM from ``interrupts``.
     jax.config.update("jax_enable_preemption_service", False)
+    # For devices that are cores; by itself JAX has none for them in some versions.
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
     try:
-        jax.distributed.initialize(*given)
+        jax.distributed.initialize(*given, heartbeat_timeout_seconds=_SILENCE)
     except (RuntimeError, ValueError, OSError) as error:
         raise UserError(
             f"The processes of this run do not find each other: {error}"
@@ -84,11 +100,41 @@ def is_first() -> bool:
     return place() == 0
 
 
-def wait(what: str) -> None:
+def wait(what: str, seconds: int = _PATIENCE) -> None:
     """Wait until all processes have got here; each ``what`` once."""
-    if size() > 1:
-        multihost.sync_global_processes(
-            f"meranet_jax {what}", timeout=_PATIENCE, processes=set(range(size()))
+    if size() == 1:
+        return
+    failed = []
+
+    def sync():
+        try:
+            multihost.sync_global_processes(
+                f"meranet_jax {what}", timeout=seconds, processes=set(range(size()))
+            )
+        except Exception as error:
+            failed.append(error)
+
+    # In a thread, since the main one could not listen to signals meanwhile.
+    thread = threading.Thread(target=sync, daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(0.2)
+    if failed:
+        raise failed[0]
+
+
+def check_alike(facts: Mapping[str, str | None]) -> None:
+    """Raises UserError unless these are the same in all processes."""
+    if size() == 1:
+        return
+    text = json.dumps(list(facts.values()))
+    number = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest())
+    numbers = multihost_utils.process_allgather(np.uint32(number))
+    if len(set(numbers.tolist())) > 1:
+        told = ", ".join(f"{name} {value}" for name, value in facts.items())
+        raise UserError(
+            "The processes that are to train one fold together are not alike. Here: "
+            f"{told}."
         )
 
 
@@ -102,13 +148,37 @@ def first_ahead(what: str) -> Iterator[None]:
         wait(what)
 
 
-def fail(message: str, status: int = 1) -> NoReturn:
-    """End this process with a message; those that work with it end too."""
+def fail(message: str, status: int = 1, *, orderly: bool = False) -> NoReturn:
+    """End this process with a message; those that work with it end too.
+
+    ``orderly``: all are about to; each waits a while for the others, which may be
+    keeping their states.
+    """
     if _joined:
         message = f"process {place()} of {size()}: {message}"
-    print(message, file=sys.stderr, flush=True)
+        if orderly:
+            with contextlib.suppress(Exception):
+                wait("stopped", _SILENCE)
+    try:
+        print(message, file=sys.stderr, flush=True)
+        sys.stdout.flush()
+    except OSError:  # nobody reads any more; Python would end with a status of its own
+        os._exit(status)
     if _joined:
         # On the usual way out JAX would wait five minutes for the others, which wait
         # for this one. When it is gone they are told so.
         os._exit(status)
     sys.exit(status)
+
+
+def fail_beside(message: str) -> NoReturn:
+    """End this process for a failure of which another one may be the cause."""
+    if _joined:
+        print(
+            f"process {place()} of {size()}: {message}\nIf another process has died, "
+            f"JAX names it within {_SILENCE} seconds.",
+            file=sys.stderr,
+            flush=True,
+        )
+        time.sleep(1.5 * _SILENCE)  # it ends this process when it finds out
+    fail(message)

@@ -1,4 +1,4 @@
-"""One frozen configuration, and the paper's recipe for each data set."""
+"""One frozen configuration: all that a run depends on."""
 
 import dataclasses
 import typing
@@ -6,6 +6,7 @@ from typing import Literal
 
 import jax.numpy as jnp
 
+from meranet_jax import recipes
 from meranet_jax.attention import SharedNetwork
 from meranet_jax.errors import UserError
 from meranet_jax.model import MERANet, Shortcut
@@ -132,6 +133,9 @@ class TrainConfig:
     """fp32, tf32 (products on recent NVIDIA GPUs) or bf16; parameters, statistics and
     loss are float32 always. Default: bf16 on a TPU and on NVIDIA GPUs since Ampere,
     else fp32."""
+    deterministic: bool = False
+    """Equal bits from two runs on the same GPU, where XLA else adds in the order in
+    which threads arrive. Slower there; on a CPU bits are equal anyway."""
     optimizer: Literal["radam", "adam_warmup"] = "radam"
     """adam_warmup: Adam with a linear warm-up of 2 / (1 - beta2) steps."""
     learning_rate: float = 0.1
@@ -151,7 +155,8 @@ class TrainConfig:
     compiled."""
     coordinator: str | None = None
     """HOST:PORT of the first of several processes that train together, with
-    --num_processes and --process_id. Not needed under Slurm or Open MPI."""
+    --num_processes and --process_id. auto: JAX finds them, on Cloud TPU. Not needed
+    under Slurm or Open MPI."""
     num_processes: int | None = None
     """How many processes train together."""
     process_id: int | None = None
@@ -202,7 +207,7 @@ class TrainConfig:
         if self.name is not None:
             check_name(self.name)
         together = (self.coordinator, self.num_processes, self.process_id)
-        if together != (None,) * 3 and (
+        if together not in ((None, None, None), ("auto", None, None)) and (
             None in together or self.process_id >= self.num_processes
         ):
             raise UserError(
@@ -279,21 +284,21 @@ class TrainConfig:
         """
         alone = []
         for dataset in self.datasets:
-            recipe = _RECIPES.get(dataset.partition("/")[0], {})
+            recipe = recipes.RECIPES.get(dataset.partition("/")[0], {})
             changes = {
                 name: recipe.get(name, default)
-                for name, default in _BY_DATASET.items()
+                for name, default in recipes.BY_DATASET.items()
                 if getattr(self, name) is None
             }
             if len(self.datasets) > 1:
-                changes |= {name: self._of(dataset, name) for name in _LISTED}
+                changes |= {name: self._of(dataset, name) for name in recipes.LISTED}
             alone.append(dataclasses.replace(self, dataset=dataset, **changes))
         return alone
 
     def _of(self, dataset: str, field: str) -> str | None:
         """What a NAME=VALUE list says of a data set."""
         text = getattr(self, field)
-        default = _LISTED[field]
+        default = recipes.LISTED[field]
         if text == default:
             return default
         pairs = dict(part.partition("=")[::2] for part in text.split(","))
@@ -317,14 +322,15 @@ class TrainConfig:
             "expressions",
         )
         # Records of the paper's size serve every size that divides it.
-        size = self.size if _RECORDED % self.size else _RECORDED
+        size = self.size if recipes.RECORDED % self.size else recipes.RECORDED
         return {name: getattr(self, name) for name in names} | {"size": size}
 
     @property
     def paper_classes(self) -> tuple[str, ...] | None:
         """The paper's for these data sets; None if they differ."""
         classes = {
-            _PAPER_CLASSES.get(dataset.partition("/")[0]) for dataset in self.datasets
+            recipes.PAPER_CLASSES.get(dataset.partition("/")[0])
+            for dataset in self.datasets
         }
         return classes.pop() if len(classes) == 1 else None
 
@@ -350,49 +356,6 @@ def check_name(name: str) -> None:
         raise UserError(f"--name={name!r} must be a plain folder name.")
 
 
-# Height and width of records; the paper's.
-_RECORDED = 112
-
-# What a recipe may say of a data set and a user of all, and what it is else.
-_BY_DATASET = {"window": 32, "min_frames": 1}
-
-# What is said of several data sets as NAME=VALUE, and what it is else.
-_LISTED = {
-    "manual_dir": None,
-    "release": None,
-    "table": None,
-    "expressions": None,
-    "label": "emotion",
-}
-
-# What the paper sets apart for each data set (sections 4.1 to 4.3).
-_PAPER_CLASSES = {
-    "synthetic": ("disgust", "happiness", "surprise"),
-    "casme": ("disgust", "repression", "tense"),
-    "casme2": ("disgust", "happiness", "surprise"),
-    "cas_me_2": ("anger", "disgust", "happiness"),
-}
-_RECIPES = {
-    "synthetic": {},
-    "casme": {"min_frames": 16},
-    "casme2": {"min_frames": 16},
-    # Of its 57 micro-expressions 10 have 16 frames, so none is left out.
-    "cas_me_2": {"window": 16, "test_fraction": 0.2},
-}
-
-_PRESETS = {
-    "paper": {},
-    # Minutes on two cores. So few steps want a smaller rate.
-    "small": {
-        "width": 16,
-        "stage_sizes": (1, 1, 1, 1),
-        "size": 56,
-        "epochs": 18,
-        "learning_rate": 0.003,
-    },
-}
-
-
 def default_config(dataset: str, preset: Preset) -> TrainConfig:
     """The paper's recipe for ``dataset``, changed as ``preset`` needs.
 
@@ -408,16 +371,16 @@ def default_config(dataset: str, preset: Preset) -> TrainConfig:
     """
     names = [name.strip().partition("/")[0] for name in dataset.split(",")]
     for name in names:
-        if name not in _RECIPES:
+        if name not in recipes.RECIPES:
             raise UserError(
                 f"No recipe for a data set named {name!r}. Known: "
-                f"{', '.join(_RECIPES)}."
+                f"{', '.join(recipes.RECIPES)}."
             )
     config = TrainConfig(dataset=dataset, preset=preset)
     if len(names) > 1:
         classes = "paper" if config.paper_classes else "megc3"
-        return dataclasses.replace(config, classes=classes, **_PRESETS[preset])
-    values = _BY_DATASET | _RECIPES[names[0]] | _PRESETS[preset]
+        return dataclasses.replace(config, classes=classes, **recipes.PRESETS[preset])
+    values = recipes.BY_DATASET | recipes.RECIPES[names[0]] | recipes.PRESETS[preset]
     return dataclasses.replace(config, **values)
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -119,6 +120,27 @@ class Course:
         """All but the arrays, as JSON has them; a copy."""
         facts = {name: getattr(self, name) for name in _FACTS}
         return copy.deepcopy(facts) | {"has_best": self.best is not None}
+
+    def check(self, facts: dict) -> None:
+        """Raises ValueError unless ``go_on`` can take these, whoever wrote them."""
+        try:
+            numbers = [facts["step"], facts["seconds"], *facts["sums"].values()]
+            for line in facts["lines"]:
+                numbers += [line["step"], *rank(line), *line.values()]
+            fits = (
+                all(type(n) in (int, float) and math.isfinite(n) for n in numbers)
+                and all(line["epoch"] == n for n, line in enumerate(facts["lines"], 1))
+                and type(facts["step"]) is int
+                and 0 <= facts["step"] <= self.of_epoch
+                and len(facts["lines"]) <= self.epochs
+                and not (facts["step"] and len(facts["lines"]) == self.epochs)
+                and facts["sums"].keys() == NOTHING.keys()
+                and type(facts["has_best"]) is bool
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"it lacks {error}") from error
+        if not fits:
+            raise ValueError("what it says of the fold's progress cannot be")
 
     def go_on(self, facts: dict, best: Weights | None) -> None:
         """From what ``facts`` gave, and the best weights then."""

@@ -59,9 +59,9 @@ def here(jobs: Sequence[Job], shard: tuple[int, int] | None) -> Sequence[Job]:
     return jobs[part::parts]
 
 
-def own(jobs: Sequence[Job]) -> Sequence[Job]:
+def own(jobs: Sequence[Job], trainer: Trainer) -> Sequence[Job]:
     """Those that this process trains, of the folds of several."""
-    return jobs[cluster.place() :: cluster.size()]
+    return jobs if trainer.together else jobs[cluster.place() :: cluster.size()]
 
 
 def epoch_steps(config: TrainConfig, jobs: Sequence[Job]) -> list[int]:
@@ -112,11 +112,17 @@ def run(
       Interrupted: if a signal has come; nothing is lost by it.
     """
     curves = _Curves(folder)
+    written = cluster.is_first() or not trainer.together
     with interrupts.deferred() as stop:
         for first in range(0, len(jobs), trainer.lanes):
+            if stop.asked and not trainer.together:
+                stop.leave()
             group = jobs[first : first + trainer.lanes]
             with contextlib.ExitStack() as stack:
-                folders = [stack.enter_context(folder.fold(job)) for job in group]
+                folders = [
+                    stack.enter_context(folder.fold(job, written=written))
+                    for job in group
+                ]
                 learners = [
                     stack.enter_context(_learner(job, fold, clips, watcher, curves))
                     for job, fold in zip(group, folders, strict=True)
@@ -158,7 +164,9 @@ def _learner(
         kept = folder.keep_divergence(divergence.where, ids, divergence.state)
         watcher.tell(f"{kept} has the state and the clips of {divergence.where}.")
 
-    with Checkpoints(folder.checkpoints, watcher.tell) as checkpoints:
+    with Checkpoints(
+        folder.checkpoints, watcher.tell, read_only=not folder.written
+    ) as checkpoints:
         yield Learner(
             name=job.name,
             seed=job.seed,

@@ -12,9 +12,19 @@ def whole(path: Path):
     part = path.with_name(f".{path.name}.part")
     try:
         yield part
+        _to_disk(part)  # else a file of this name may be empty after a loss of power
         os.replace(part, path)
+        _to_disk(path.parent)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_json(path: Path, value) -> None:

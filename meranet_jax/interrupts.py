@@ -35,39 +35,50 @@ class Deferred:
 
     @property
     def asked(self) -> bool:
-        """Whether a signal has come."""
+        """Whether a signal has come here."""
         return self._number is not None
 
     def leave(self) -> None:
-        """Raises Interrupted if a signal has come."""
-        if self._number is not None:
-            raise Interrupted(self._number)
+        """Raises Interrupted; where no signal has come, as if it were SIGTERM."""
+        raise Interrupted(self._number or signal.SIGTERM)
 
     def _note(self, number: int, frame) -> None:
-        if self.asked:  # again: whoever asks does not want to wait
-            if sys.stderr.isatty():
-                os.write(2, _CURSOR)
-            os._exit(128 + number)
-        self._number = number
-        # Past sys.stderr, which what was interrupted may be writing to.
-        name = signal.Signals(number).name
-        os.write(2, f"{name}: stopping after this step; again: at once\n".encode())
+        if not self.asked:
+            self._number = number
+            name = signal.Signals(number).name
+            _say(f"{name}: stopping after this step; again: at once\n")
 
 
-def raise_interrupted() -> None:
-    """From now on both signals raise Interrupted, so that all is left in order."""
+def listen() -> None:
+    """From now on a signal raises Interrupted, and a second ends the process at once.
+
+    To be called once, from the main thread.
+    """
 
     def leave(number, frame):
         raise Interrupted(number)
 
-    if _may_listen():
-        for number in _SIGNALS:
-            signal.signal(number, leave)
+    for number in _SIGNALS:
+        signal.signal(number, leave)
+    # What is called for a signal waits for the main thread, which may be compiling for
+    # minutes. Bytes come to this pipe at once.
+    source, sink = os.pipe()
+    os.set_blocking(sink, False)
+    signal.set_wakeup_fd(sink)
+
+    def count():
+        os.read(source, 1)
+        number = os.read(source, 1)[0]
+        if sys.stderr.isatty():
+            _say(_CURSOR.decode())
+        os._exit(128 + number)
+
+    threading.Thread(target=count, daemon=True).start()
 
 
 @contextlib.contextmanager
 def deferred() -> Iterator[Deferred]:
-    """In this block a first signal is noted, and a second ends the process at once.
+    """In this block a signal is noted and does not interrupt.
 
     Outside of the main thread, which alone can listen to signals, none is noted.
 
@@ -76,7 +87,7 @@ def deferred() -> Iterator[Deferred]:
     """
     one = Deferred()
     before = {}
-    if _may_listen():
+    if threading.current_thread() is threading.main_thread():
         before = {n: signal.signal(n, one._note) for n in _SIGNALS}
     try:
         yield one
@@ -84,8 +95,11 @@ def deferred() -> Iterator[Deferred]:
         for number, handler in before.items():
             if handler is not None:  # which was not set from Python
                 signal.signal(number, handler)
-    one.leave()
+    if one.asked:
+        one.leave()
 
 
-def _may_listen() -> bool:
-    return threading.current_thread() is threading.main_thread()
+def _say(text: str) -> None:
+    """Past sys.stderr, which may be in use; nobody may be reading any more."""
+    with contextlib.suppress(OSError):
+        os.write(2, text.encode())

@@ -1,5 +1,6 @@
 """The bar that a user watches while a run trains."""
 
+import contextlib
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -61,7 +62,8 @@ class RunProgress(Watcher):
 
     def tell(self, text: str) -> None:
         """Above the bar."""
-        self._console.print(text)
+        with contextlib.suppress(OSError):  # nobody may be reading any more
+            self._console.print(text, soft_wrap=True)
 
     def epoch(self, job: Job, line: dict[str, float]) -> None:
         """An epoch of a fold is done."""
@@ -69,12 +71,11 @@ class RunProgress(Watcher):
         speed = f"{line['clips_per_second']:.1f}"
         self._bar.update(self._task, validation=accuracy, speed=speed)
         if not self._console.is_terminal:
-            self._console.print(
+            self.tell(
                 f"{self._of([job])}epoch {line['epoch']}/{self._epochs}  "
                 f"loss {line['train_loss']:.3f}  "
                 f"accuracy {line['train_accuracy']:.3f}  validation loss "
-                f"{line['validation_loss']:.3f} accuracy {accuracy}  {speed} clips/s",
-                soft_wrap=True,
+                f"{line['validation_loss']:.3f} accuracy {accuracy}  {speed} clips/s"
             )
 
     def _of(self, jobs: Sequence[Job]) -> str:

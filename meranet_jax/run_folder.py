@@ -15,6 +15,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,6 +35,9 @@ from meranet_jax.trainers import Weights
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
+# Seconds after which what one process has written is seen by all.
+_LATE = 30
+
 # What a run's folder holds before there is a config.json.
 _FIRST = {".lock", "split.json", ".split.json.part", ".config.json.part"}
 
@@ -46,8 +50,8 @@ def check_free(config: TrainConfig, path: Path) -> None:
         return  # of a start that was killed before it had written anything else
     try:
         saved = json.loads((path / "config.json").read_text())
-        is_run = {"config", "records"} <= saved.keys()
-    except (OSError, ValueError, AttributeError):
+        is_run = "records" in saved and isinstance(saved["config"], dict)
+    except (OSError, ValueError, KeyError, TypeError):
         is_run = False
     if not is_run:
         raise UserError(
@@ -96,7 +100,7 @@ class RunFolder:
         self.path = path
         self._lock = None
         if not cluster.is_first():
-            if not (path / "config.json").exists():
+            if not _appears(path / "config.json"):
                 raise UserError(
                     f"Process {cluster.place()} does not see {path}, which the first "
                     "has made. Give a folder that all of them share with --runs_dir."
@@ -126,8 +130,10 @@ class RunFolder:
                     shutil.rmtree(child)
                 elif child.name != ".lock":
                     child.unlink()
-        for table in path.glob("folds/*/predictions.csv"):
-            _tidy(table.parent)  # of a start that was killed before it could
+        for job in splits.jobs(split):
+            if self.is_finished(job, clips):
+                # By a start that was killed before it could.
+                _tidy(path / "folds" / job.folder)
         self._saved = {
             "config": _settings(config),
             "records": [str(folder.absolute()) for folder in records],
@@ -183,13 +189,25 @@ class RunFolder:
         ids = [clips.clip_ids[index] for index in job.fold.test]
         return read_fold(path, ids) is not None
 
-    def fold(self, job: Job) -> "FoldFolder":
-        """A fold's folder, with what a start before this one left of it."""
-        return FoldFolder(self.path / "folds" / job.folder, job)
+    def fold(self, job: Job, *, written: bool = True) -> "FoldFolder":
+        """A fold's folder, with what a start before this one left of it.
+
+        ``written``: by this process; else nothing is changed there.
+        """
+        kind = FoldFolder if written else _Elsewhere
+        return kind(self.path / "folds" / job.folder, job)
 
 
 class FoldFolder:
-    """A fold's folder while it is written; a context manager."""
+    """A fold's folder while it is written; a context manager.
+
+    Attributes:
+      path: of the folder.
+      checkpoints: of the states of a fold that is not finished.
+      written: whether this process writes it.
+    """
+
+    written = True
 
     def __init__(self, path: Path, job: Job):
         """Makes it unless it is there; a prediction that is there was damaged."""
@@ -279,10 +297,47 @@ class FoldFolder:
         _tidy(self.path)
 
 
+class _Elsewhere(FoldFolder):
+    """One that another process writes."""
+
+    written = False
+
+    def __init__(self, path: Path, job: Job):
+        self.path = path
+        self.checkpoints = path / "checkpoints"
+        self._events = None
+
+    def begin(self, lines) -> None:
+        pass
+
+    def log_epoch(self, line) -> None:
+        pass
+
+    def keep_divergence(self, where, clips, state) -> Path:
+        return self._diverged
+
+    def finish(self, weights, tested, epoch) -> None:
+        pass
+
+
+def _appears(path: Path) -> bool:
+    """Whether a file that another process has written is there, or soon is.
+
+    A file system over a network may show it late.
+    """
+    end = time.monotonic() + _LATE
+    while not path.exists():
+        if time.monotonic() > end:
+            return False
+        time.sleep(1)
+    return True
+
+
 def _tidy(fold: Path) -> None:
     """Remove what a finished fold does not need any more."""
-    for name in ("checkpoints", "damaged"):
-        shutil.rmtree(fold / name, ignore_errors=True)
+    killed = fold.glob("weights.*")  # half of them, of a start that was killed
+    for folder in (fold / "checkpoints", fold / "damaged", *killed):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _as_line(values: dict[str, float]) -> str:

@@ -8,6 +8,7 @@ pictures. ``run_folder`` writes it.
 import contextlib
 import dataclasses
 import functools
+import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -154,6 +155,10 @@ def read(path: Path) -> Run:
         classes.parse(saved["data"]["classes"], "classes")
         if not run.folds or len(run.records) != len(run.config.datasets):
             raise ValueError("no folds, or not a folder of records for each data set")
+        for fold in itertools.chain(*run.divided["seeds"].values()):
+            ids = [fold["name"], *fold["train"], *fold["validation"], *fold["test"]]
+            if not all(isinstance(name, str) for name in ids):
+                raise ValueError("a fold whose name or clips are no names")
     except UserError as error:
         raise UserError(f"{path / 'config.json'}: {error}") from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -29,8 +29,8 @@ class TrainState:
       total_steps: of the whole run, int32; folds differ by a few.
       key: draws the flips, folded with the step; a key's data, since a typed key is
         bound to a device wherever it is kept.
-      diverged: whether a loss or a gradient was not finite. From then on nothing else
-        changes: this is the state that gave it.
+      diverged: whether a step gave a loss, a gradient or anything else that was not
+        finite. From then on nothing else changes: this is the state that gave it.
     """
 
     step: jax.Array
@@ -179,8 +179,9 @@ def train_step(
         batch_stats=batch_stats,
         opt_state=opt_state,
     )
-    finite = jnp.isfinite(sums["loss"]) & jnp.isfinite(optax.tree.norm(gradient))
-    diverged = state.diverged | ~finite
+    # A gradient that is not finite shows in the moments.
+    finite = jax.tree.map(lambda x: jnp.isfinite(x).all(), (after, sums["loss"]))
+    diverged = state.diverged | ~jnp.stack(jax.tree.leaves(finite)).all()
     after = select(diverged, state.replace(diverged=diverged), after)
     return after, sums | {"diverged": diverged}
 

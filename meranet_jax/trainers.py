@@ -1,8 +1,9 @@
 """The step and the prediction, compiled for devices; pmap lives here alone.
 
-One fold alone is trained by all devices together, each a share of every batch. Several
-folds are trained side by side, one a device and without communication, by the same
-step; where there are more folds than devices the same programs serve all of them.
+One fold alone is trained by all devices together, each a share of every batch, also by
+those of several processes. Several folds are trained side by side, one a device and
+without communication, by the same step; where there are more folds than devices the
+same programs serve all of them.
 
 On an accelerator many steps are one call, and no step waits for the host. XLA's CPU
 backend runs a loop of steps no faster than single ones, so there each is a call.
@@ -10,6 +11,7 @@ backend runs a loop of steps no faster than single ones, so there each is a call
 
 import functools
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import jax
@@ -17,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from meranet_jax import backend, data, feed, precision
+from meranet_jax import backend, cluster, data, feed, precision
 from meranet_jax.config import TrainConfig, make_model
 from meranet_jax.errors import UserError
 from meranet_jax.step import (
@@ -32,7 +34,7 @@ _AXIS = "batch"
 _FOLDS = "folds"
 
 # How many steps are one call at most; a run that is told to stop ends with a call.
-_CALL_STEPS = 128
+_CALL_STEPS = 32
 
 # Bytes of clips that are sent to a device at a time where they are not kept there, and
 # into how many pieces an epoch is divided at least: reading goes on beside computing.
@@ -51,7 +53,10 @@ class Trainer:
 
     Attributes:
       lanes: how many folds it trains at a time: one, or as many as devices.
-      devices: what each batch is divided over, or the lanes are on.
+      devices: those of this process, over which its share of a batch is divided, or on
+        which the lanes are.
+      together: whether several processes train one fold, each with all that the others
+        have but for its share of the batches.
       state_shapes: shapes and types of one fold's state.
       rate: the learning rate by step and number of steps.
     """
@@ -71,8 +76,9 @@ class Trainer:
         Args:
           config: the run's.
           clips: all clips.
-          devices: to train on.
-          side_by_side: a fold on each, instead of one on all.
+          devices: to train on, of this process.
+          side_by_side: a fold on each, instead of one on all, and on as many of each
+            other process.
           steps_at_once: how many steps are one call.
           streams: whether clips come to the devices as they are needed; else all are
             there.
@@ -87,11 +93,13 @@ class Trainer:
         self._side_by_side = side_by_side
         self._steps_at_once = steps_at_once
         self._parts = config.accumulate
-        shares = 1 if side_by_side else len(devices)
-        if self.batch_size % (shares * self._parts):
+        self.together = not side_by_side and jax.process_count() > 1
+        everywhere = _of_all_processes(len(devices)) if self.together else devices
+        self._shares = 1 if side_by_side else len(everywhere)
+        if self.batch_size % (self._shares * self._parts):
             raise UserError(
-                f"--batch_size={self.batch_size} cannot be divided over "
-                f"{shares} devices in {self._parts} parts. Choose another batch size, "
+                f"--batch_size={self.batch_size} cannot be divided over {self._shares} "
+                f"devices in {self._parts} parts. Choose another batch size, "
                 "fewer devices with --devices, or another --accumulate."
             )
         make = functools.partial(make_model, config, num_classes=len(clips.classes))
@@ -112,7 +120,7 @@ class Trainer:
         # States that were placed on an axis of another name pmap takes for new ones,
         # and traces again. That is why the axis of the folds has one.
         pmap = functools.partial(
-            jax.pmap, axis_name=axis, devices=devices, axis_size=len(devices)
+            jax.pmap, axis_name=axis, devices=everywhere, axis_size=len(everywhere)
         )
         each, every = PartitionSpec(axis), PartitionSpec()
         self._of_lanes = NamedSharding(mesh, each if side_by_side else every)
@@ -148,7 +156,8 @@ class Trainer:
         @precision.applied(config)
         def logits(weights, clips, indices):
             clips = data.normalise(clips["clip"][indices])
-            return model.apply(weights, clips, train=False)
+            found = model.apply(weights, clips, train=False)
+            return found if side_by_side else jax.lax.all_gather(found, axis)
 
         # By device: clips that stream, indices; of folds side by side all else too.
         of_lane = 0 if side_by_side else None
@@ -161,7 +170,8 @@ class Trainer:
             out_axes=of_lane,
             donate_argnums=(0,),
         )
-        self._logits = pmap(logits, in_axes=(of_lane, of_clips, 0))
+        self._logits = pmap(logits, in_axes=(of_lane, of_clips, 0), out_axes=of_lane)
+        self._most = pmap(lambda n: jax.lax.pmax(n, axis), out_axes=None)
 
     def fresh(self, seed: int, total_steps: int) -> TrainState:
         """A state drawn from a seed, for so many updates; on the host."""
@@ -231,9 +241,9 @@ class Trainer:
         indices = np.zeros((self.lanes, most), np.int32)
         for lane, part in enumerate(parts):
             indices[lane, : len(part)] = part
-        # [batches, devices, clips of a device]
         batches = np.split(indices, most // self.batch_size, 1)
-        batches = [batch.reshape(len(self.devices), -1) for batch in batches]
+        if not self._side_by_side:
+            batches = [self._own(batch.reshape(self._shares, -1)) for batch in batches]
         logits = [
             self._logits(placed, clips, there)
             for clips, there in self._feed.place(batches)
@@ -244,12 +254,26 @@ class Trainer:
         lanes = np.concatenate(logits, 1)
         return [lane[: len(part)] for lane, part in zip(lanes, parts, strict=False)]
 
+    def any(self, flag: bool) -> bool:
+        """Whether it is true in any of the processes that train a fold together."""
+        return bool(self.most(int(flag)))
+
+    def most(self, number: int) -> int:
+        """The largest in the processes that train a fold together.
+
+        All of them must ask, since each waits for the others.
+        """
+        if not self.together:
+            return number
+        return int(self._most(np.full(len(self.devices), number, np.int32)))
+
     def compile(self) -> None:
         """Compile everything, with a state that is thrown away."""
         self.resume([self.fresh(0, 1)] * self.lanes)
         order = np.zeros((1, self.batch_size), np.int32)
         jax.block_until_ready(list(self.train([order] * self.lanes)))
         self.predict([order[0]] * self.lanes)
+        self.most(0)
 
     def _divide(self, indices: np.ndarray) -> np.ndarray:
         """[lanes, steps, B] -> [devices, steps, clips of a device].
@@ -260,8 +284,15 @@ class Trainer:
         if self._side_by_side:
             return indices
         steps = indices.shape[1]
-        parts = indices.reshape(steps, self._parts, len(self.devices), -1)
-        return np.moveaxis(parts, 2, 0).reshape(len(self.devices), steps, -1)
+        parts = indices.reshape(steps, self._parts, self._shares, -1)
+        return self._own(np.moveaxis(parts, 2, 0).reshape(self._shares, steps, -1))
+
+    def _own(self, shares: np.ndarray) -> np.ndarray:
+        """Of what all devices get, [shares, ...], what those of this process get."""
+        if not self.together:
+            return shares
+        first = jax.process_index() * len(self.devices)
+        return shares[first : first + len(self.devices)]
 
     def _place(self, trees: Sequence):
         """A tree for each lane, on the devices as pmap will want it.
@@ -288,6 +319,15 @@ class Trainer:
         return jax.tree.map(fetch, tree)
 
 
+def _of_all_processes(devices: int) -> list[jax.Device]:
+    """So many of each, process by process."""
+    return [
+        device
+        for place in range(jax.process_count())
+        for device in jax.local_devices(process_index=place)[:devices]
+    ]
+
+
 def weights_of(state: TrainState) -> Weights:
     """What a state predicts with."""
     return {"params": state.params, "batch_stats": state.batch_stats}
@@ -307,21 +347,20 @@ def make_trainer(
       config: the run's.
       clips: all clips.
       folds: of the whole run, over all processes and seeds. A single one is divided
-        over all devices; else each has one, however many are left to train, so that
-        what comes of a fold does not hang on that.
+        over all devices of all; else each has one, however many are left to train, so
+        that what comes of a fold does not hang on that.
       epoch_steps: of the longest epoch of any fold.
       steps_at_once: how many steps are one call; by default what suits the devices.
 
     Raises:
-      UserError: if there are fewer devices than asked for, the batch cannot be divided,
-        or several processes are to train a single fold.
+      UserError: if there are fewer devices than asked for, or the batch cannot be
+        divided.
     """
-    if jax.process_count() > 1 and folds == 1:
-        raise UserError(
-            f"{jax.process_count()} processes cannot train a single fold together yet. "
-            "Start one process, or choose --protocol=loso, kfold or several --seeds."
-        )
     devices = jax.local_devices()
+    if folds == 1:  # as many of each process, if these differ
+        devices = devices[
+            : min(Counter(d.process_index for d in jax.devices()).values())
+        ]
     if config.devices is not None and config.devices > len(devices):
         raise UserError(
             f"--devices={config.devices}, but this process has {len(devices)}."
@@ -330,6 +369,14 @@ def make_trainer(
         devices = devices[: _suitable(config, clips, folds, devices)]
     devices = devices[: config.devices][: folds if folds > 1 else None]
     streams = feed.streams(config, clips, devices)
+    if folds == 1:
+        cluster.check_alike(
+            {
+                "kind of device": devices[0].device_kind,
+                "--precision": config.precision,
+                "way of feeding (--feed)": "records" if streams else "device",
+            }
+        )
     if steps_at_once is None:
         steps_at_once = 1 if devices[0].platform == "cpu" else epoch_steps
         pieces = -(-steps_at_once // _CALL_STEPS)
@@ -342,7 +389,7 @@ def make_trainer(
         clips,
         devices=devices,
         # On one device a single fold is trained as one of several is, bit by bit.
-        side_by_side=folds > 1 or len(devices) == 1,
+        side_by_side=folds > 1 or len(devices) * jax.process_count() == 1,
         steps_at_once=steps_at_once,
         streams=streams,
     )
@@ -351,7 +398,7 @@ def make_trainer(
 def _suitable(config, clips, folds: int, devices) -> int:
     """How many of the devices to use where nothing is said."""
     if folds == 1:
-        parts = config.batch_size // config.accumulate
+        parts = config.batch_size // config.accumulate // jax.process_count()
         return max(n for n in range(1, len(devices) + 1) if n == 1 or parts % n == 0)
     if devices[0].platform != "cpu":
         return len(devices)

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 import optax
 
-from meranet_jax import trainers
+from meranet_jax import cluster, trainers
 from meranet_jax.config import TrainConfig
 from meranet_jax.course import (
     NOTHING,
@@ -114,11 +114,21 @@ def _start(
     course = Course(learner, steps, config.epochs)
 
     def shapes(facts):
+        course.check(facts)
         state = {"state": trainer.state_shapes}
         best = {"best": trainers.weights_of(trainer.state_shapes)}
         return state | (best if facts["has_best"] else {})
 
-    kept = learner.checkpoints.newest(shapes)
+    # The first sets aside what is damaged, so that all find the same.
+    ahead = cluster.first_ahead(f"checkpoint of {learner.name}")
+    with ahead if trainer.together else contextlib.nullcontext():
+        kept = learner.checkpoints.newest(shapes)
+        done = 0 if kept is None else int(kept[0]["state"].step)
+    if trainer.most(done) != done or trainer.most(-done) != -done:
+        raise UserError(
+            f"The processes that train {learner.name} do not find the same checkpoint; "
+            f"here it is that of step {done}. All must see the same --runs_dir."
+        )
     if kept is None:
         state = trainer.fresh(learner.seed, config.epochs * steps)
     else:
@@ -143,27 +153,37 @@ class _Keeper:
         self._seconds = seconds
         self._last = time.monotonic()
 
-    def due(self) -> bool:
-        """Whether to save now."""
-        return self._stop.asked or time.monotonic() - self._last > self._seconds
+    def look(self, finish: Callable[[], None] = lambda: None) -> None:
+        """Save what the trainer has, if it is time, and leave, if that was asked for.
 
-    def look(self) -> None:
-        """Save what the trainer has, if it is due, and leave if that was asked for.
+        Those that train a fold together all ask, and leave after the same step, with
+        what one of them has saved.
 
-        All that was handed to the devices must be counted.
+        Args:
+          finish: waits for what is on its way and counts it; called before saving.
+
+        Raises:
+          Interrupted: if one of them was asked to leave.
         """
-        if not self.due():
+        leave = self._trainer.any(self._stop.asked)
+        if not leave and time.monotonic() - self._last < self._seconds:
             return
+        finish()
         for lane, course in enumerate(self._courses):
-            arrays = {"state": self._trainer.state(lane)}
-            if course.best is not None:
-                arrays["best"] = course.best
-            course.learner.checkpoints.save(course.done, arrays, course.facts())
-        if self._stop.asked:
+            course.learner.checkpoints.save(
+                course.done,
+                lambda lane=lane, course=course: self._arrays(lane, course),
+                course.facts(),
+            )
+        if leave:
             for course in self._courses:
                 course.learner.checkpoints.wait()
             self._stop.leave()
         self._last = time.monotonic()
+
+    def _arrays(self, lane: int, course: Course):
+        best = {} if course.best is None else {"best": course.best}
+        return {"state": self._trainer.state(lane)} | best
 
 
 def _train_epoch(trainer, courses, batch_size, on_step, keeper) -> None:
@@ -199,18 +219,20 @@ def _train_epoch(trainer, courses, batch_size, on_step, keeper) -> None:
         on_step(epoch, steps, _means(_sum(course.sums for course in courses)))
 
     before = None
+
+    def finish():
+        nonlocal before
+        if before is not None:
+            count(before)
+        before = None
+
     with contextlib.closing(trainer.train(orders)) as calls:
         for sums in calls:
             # The sums of a call are waited for when the next is on its way.
-            if before is not None:
-                count(before)
+            finish()
             before = sums
-            if keeper.due():
-                count(before)
-                before = None
-                keeper.look()
-        if before is not None:
-            count(before)
+            keeper.look(finish)
+        finish()
 
 
 def _sum(sums):

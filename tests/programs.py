@@ -31,3 +31,9 @@ def started(name, *arguments):
         text=True,
         env=_ENVIRONMENT,
     )
+
+
+def run_of(flags, name):
+    """The folder of a run of this name, with these flags."""
+    (folder,) = (f.partition("=")[2] for f in flags if f.startswith("--runs_dir="))
+    return Path(folder) / name

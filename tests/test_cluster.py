@@ -1,15 +1,19 @@
 """Processes that work together, as a cluster's launcher starts them."""
 
 import json
+import re
+import signal
 import socket
+import time
 
+import numpy as np
 import pytest
 
-from meranet_jax import cluster
+from meranet_jax import cluster, predictions, runs
 from meranet_jax.config import TrainConfig
 from meranet_jax.errors import UserError
 from tests.datasets.casme2_tree import SOME, write_tree
-from tests.programs import SMALLEST, program, started
+from tests.programs import SMALLEST, program, run_of, started
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +48,13 @@ def joined():
 
 
 def outputs(processes):
-    return [process.communicate(timeout=300)[0] for process in processes]
+    """What they say until their end, but for what Gloo says of itself."""
+    try:
+        said = [process.communicate(timeout=300)[0] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    return [re.sub(r"\[Gloo\].*\n", "", text) for text in said]
 
 
 def test_two_processes_share_the_folds_of_a_run(flags, joined):
@@ -57,22 +67,87 @@ def test_two_processes_share_the_folds_of_a_run(flags, joined):
     # Each trained two of the four folds, and the first tells of its own alone.
     assert first.count("epoch 1/1") == 2
 
-    folder = next(f for f in flags if f.startswith("--runs_dir=")).partition("=")[2]
     alone = program("train.py", *flags[:-1], "--name=alone")
     assert alone.returncode == 0, alone.stderr
-    both, one = (f"{folder}/{name}" for name in ("both", "alone"))
-    with open(f"{both}/predictions.csv") as ours:
-        with open(f"{one}/predictions.csv") as theirs:
-            assert ours.read() == theirs.read()
-    with open(f"{both}/config.json") as file:
-        (start,) = json.load(file)["starts"]
+    both, one = (run_of(flags, name) for name in ("both", "alone"))
+    tables = [(run / "predictions.csv").read_text() for run in (both, one)]
+    assert tables[0] == tables[1]
+    (start,) = json.loads((both / "config.json").read_text())["starts"]
     assert start["processes"] == 2
 
 
-def test_several_processes_do_not_train_one_fold_yet(flags, joined):
-    flags = [*flags, "--name=one", "--protocol=holdout", "--seeds=1"]
-    for said in outputs([started("train.py", *flags, *mine) for mine in joined]):
-        assert "2 processes cannot train a single fold together yet." in said
+@pytest.fixture(scope="module")
+def one_fold(flags):
+    """Flags of a hold-out of 12 steps, and what one process with one device makes."""
+    kept = [f for f in flags if not f.startswith(("--protocol", "--seeds", "--folds"))]
+    few = ["--epochs=4", "--learning_rate=1e-4", "--select=last"]
+    flags = [*kept, "--protocol=holdout", *few]
+    alone = program("train.py", *flags, "--name=single")
+    assert alone.returncode == 0, alone.stderr
+    return flags, read(flags, "single")
+
+
+def read(flags, name):
+    """The probabilities, and the losses of all epochs, of a run."""
+    run = run_of(flags, name)
+    (lines,) = runs.read_lines(run).values()
+    assert [line["epoch"] for line in lines] == [1, 2, 3, 4]
+    losses = [[line["train_loss"], line["validation_loss"]] for line in lines]
+    return predictions.read(run / "predictions.csv").probabilities, np.array(losses)
+
+
+def assert_close(ours, theirs):
+    """What dividing a batch may change: the last bits, over twelve steps."""
+    np.testing.assert_allclose(ours[0], theirs[0], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(ours[1], theirs[1], rtol=1e-5)
+
+
+def test_two_processes_of_two_devices_train_one_fold(one_fold, joined):
+    flags, alone = one_fold
+    flags = [*flags, "--name=divided", "--devices=2"]
+    together = [started("train.py", *flags, *mine) for mine in joined]
+    first, second = outputs(together)
+    assert [p.returncode for p in together] == [0, 0], first + second
+    assert "2 x cpu in each of 2 processes" in first and second == ""
+    assert first.count("epoch 4/4") == 1
+    assert_close(read(flags, "divided"), alone)
+
+
+def test_what_one_of_them_is_told_stops_all_and_others_go_on(one_fold, joined):
+    """With another number of processes and devices."""
+    flags, alone = one_fold
+    flags = [*flags, "--name=stopped", "--checkpoint_every=0"]
+    together = [started("train.py", *flags, *mine) for mine in joined]
+    for line in together[0].stdout:
+        if "epoch 1/4" in line:
+            break
+    together[1].send_signal(signal.SIGTERM)
+    first, second = outputs(together)
+    assert [p.returncode for p in together] == [143, 143], first + second
+    assert "process 0 of 2: interrupted (SIGTERM)" in first
+    assert "process 1 of 2: interrupted (SIGTERM)" in second
+    again = program("train.py", *flags, "--devices=2")
+    assert again.returncode == 0, again.stderr
+    assert "goes on in epoch" in again.stdout
+    assert_close(read(flags, "stopped"), alone)
+
+
+def test_one_that_dies_takes_the_others_down(one_fold, joined):
+    flags, alone = one_fold
+    flags = [*flags, "--name=killed", "--checkpoint_every=0", "--epochs=4"]
+    together = [started("train.py", *flags, *mine) for mine in joined]
+    for line in together[0].stdout:
+        if "epoch 1/4" in line:
+            break
+    together[1].kill()
+    start = time.monotonic()
+    first, _ = outputs(together)
+    assert time.monotonic() - start < 60
+    assert together[0].returncode != 0
+    assert "(stopped sending heartbeats):\n1\n" in first  # its number
+    again = program("train.py", *flags)
+    assert again.returncode == 0, again.stderr
+    assert_close(read(flags, "killed"), alone)
 
 
 def test_one_that_fails_takes_the_others_down(flags, joined, tmp_path):
