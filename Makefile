@@ -1,4 +1,4 @@
-# make demo · make test · make lint · make bench
+# make demo · make test · make lint · make bench · make audit
 # Another Python: make demo PYTHON=python3.12 VENV=.venv312
 PYTHON ?= python3
 VENV ?= .venv
@@ -8,7 +8,7 @@ RUN := $(VENV)/bin/python
 REQUIREMENTS ?= $(shell nvidia-smi >/dev/null 2>&1 \
 	&& echo requirements.txt || echo requirements-cpu.txt)
 
-.PHONY: demo test lint bench
+.PHONY: demo test lint bench audit
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
@@ -27,6 +27,13 @@ lint: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-parity
 	$(RUN) -m benchmarks $(FLAGS)
+
+# Known weaknesses of what the requirements install; asks PyPI.
+audit: $(VENV)/.installed
+	$(PYTHON) -m venv $(VENV)/audit
+	$(VENV)/audit/bin/python -m pip install --quiet pip-audit
+	$(VENV)/audit/bin/pip-audit --strict --path \
+		$$($(RUN) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 
 $(VENV)/.installed: requirements-cpu.txt $(REQUIREMENTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python " \

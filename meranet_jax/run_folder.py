@@ -240,7 +240,16 @@ class FoldFolder:
         shutil.rmtree(self._diverged, ignore_errors=True)
 
     def log_epoch(self, line: dict[str, float]) -> None:
-        """Add an epoch to ``metrics.jsonl`` and the events."""
+        """Add an epoch to ``metrics.jsonl`` and the events.
+
+        Raises:
+          UserError: if the folder is not there any more, or is another.
+        """
+        if not self._log.exists():
+            raise UserError(
+                f"{self._log} has vanished while the run was training. Start it again "
+                "when its folder is back, or from the beginning."
+            )
         with self._log.open("a") as file:
             file.write(_as_line(line))
         self._add_events(line)
