@@ -1,4 +1,4 @@
-# make demo · make test · make lint · make bench · make audit
+# make demo · make test · make lint · make bench · make faults · make audit
 # Another Python: make demo PYTHON=python3.12 VENV=.venv312
 PYTHON ?= python3
 VENV ?= .venv
@@ -8,7 +8,7 @@ RUN := $(VENV)/bin/python
 REQUIREMENTS ?= $(shell nvidia-smi >/dev/null 2>&1 \
 	&& echo requirements.txt || echo requirements-cpu.txt)
 
-.PHONY: demo test lint bench audit
+.PHONY: demo test lint bench faults audit
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
@@ -27,6 +27,11 @@ lint: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-parity
 	$(RUN) -m benchmarks $(FLAGS)
+
+# Runs and processes that are killed, ten minutes.
+faults: $(VENV)/.installed-dev
+	$(RUN) -m pytest -m slow
+	$(RUN) -m tests.faults.kills $(FLAGS)
 
 # Known weaknesses of what the requirements install; asks PyPI.
 audit: $(VENV)/.installed

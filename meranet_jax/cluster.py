@@ -20,6 +20,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from orbax.checkpoint import multihost
 
+from meranet_jax import interrupts
 from meranet_jax.config import TrainConfig
 from meranet_jax.errors import UserError
 
@@ -28,6 +29,9 @@ _PATIENCE = 365 * 24 * 3600
 
 # Seconds after which a process that is not heard of is taken for dead.
 _SILENCE = 30
+
+# Seconds that writing a state may take, for which those that leave wait.
+_SAVING = 600
 
 # How launchers tell a process how many of them there are.
 _COUNTS = {"Slurm": "SLURM_NTASKS", "Open MPI": "OMPI_COMM_WORLD_SIZE"}
@@ -123,10 +127,11 @@ def wait(what: str, seconds: int = _PATIENCE) -> None:
         raise failed[0]
 
 
-def check_alike(facts: Mapping[str, str | None]) -> None:
+def check_alike(facts: Mapping[str, object]) -> None:
     """Raises UserError unless these are the same in all processes."""
     if size() == 1:
         return
+    wait("to be compared")
     text = json.dumps(list(facts.values()))
     number = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest())
     numbers = multihost_utils.process_allgather(np.uint32(number))
@@ -154,15 +159,18 @@ def fail(message: str, status: int = 1, *, orderly: bool = False) -> NoReturn:
     ``orderly``: all are about to; each waits a while for the others, which may be
     keeping their states.
     """
+    interrupts.end_only_at_second()
     if _joined:
         message = f"process {place()} of {size()}: {message}"
-        if orderly:
-            with contextlib.suppress(Exception):
-                wait("stopped", _SILENCE)
     try:
         print(message, file=sys.stderr, flush=True)
         sys.stdout.flush()
-    except OSError:  # nobody reads any more; Python would end with a status of its own
+    except OSError:  # nobody reads any more, and Python would say so with a status
+        message = None
+    if _joined and orderly:
+        with contextlib.suppress(Exception):
+            wait("stopped", _SAVING)
+    if message is None:
         os._exit(status)
     if _joined:
         # On the usual way out JAX would wait five minutes for the others, which wait
@@ -173,6 +181,7 @@ def fail(message: str, status: int = 1, *, orderly: bool = False) -> NoReturn:
 
 def fail_beside(message: str) -> NoReturn:
     """End this process for a failure of which another one may be the cause."""
+    interrupts.end_only_at_second()
     if _joined:
         print(
             f"process {place()} of {size()}: {message}\nIf another process has died, "

@@ -134,10 +134,12 @@ class Course:
                 and 0 <= facts["step"] <= self.of_epoch
                 and len(facts["lines"]) <= self.epochs
                 and not (facts["step"] and len(facts["lines"]) == self.epochs)
+                and facts["seconds"] >= 0
+                and (facts["seconds"] > 0 or not facts["step"])
                 and facts["sums"].keys() == NOTHING.keys()
                 and type(facts["has_best"]) is bool
             )
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, OverflowError) as error:
             raise ValueError(f"it lacks {error}") from error
         if not fits:
             raise ValueError("what it says of the fold's progress cannot be")

@@ -252,7 +252,8 @@ def _open(source: Source, size: int):
         if absent := _NEEDED - features.keys():
             raise ValueError(f"they lack {', '.join(sorted(absent))}")
         shape = features["clip"].shape
-        if len(shape) != 4 or min(shape) < 1 or features["clip"].np_dtype != np.uint8:
+        fits = len(shape) == 4 and shape[1] == shape[2] and shape[3] == 3
+        if not fits or min(shape) < 1 or features["clip"].np_dtype != np.uint8:
             raise ValueError(f"a clip is {shape}, {features['clip'].np_dtype}")
     recorded = shape[1]
     if recorded % size:

@@ -14,7 +14,8 @@ def whole(path: Path):
         yield part
         _to_disk(part)  # else a file of this name may be empty after a loss of power
         os.replace(part, path)
-        _to_disk(path.parent)
+        with contextlib.suppress(OSError):  # which not every file system can
+            _to_disk(path.parent)
     finally:
         part.unlink(missing_ok=True)
 

@@ -9,6 +9,10 @@ from collections.abc import Iterator
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
+# Signals that have raised: Python drops what is raised in some places, as in what the
+# garbage collector calls.
+_came: list[int] = []
+
 # What brings a terminal's cursor back, which a progress bar hides.
 _CURSOR = b"\x1b[?25h"
 
@@ -56,6 +60,7 @@ def listen() -> None:
     """
 
     def leave(number, frame):
+        _came.append(number)
         raise Interrupted(number)
 
     for number in _SIGNALS:
@@ -76,6 +81,12 @@ def listen() -> None:
     threading.Thread(target=count, daemon=True).start()
 
 
+def end_only_at_second() -> None:
+    """From now on a first signal does nothing; the process is about to end anyway."""
+    for number in _SIGNALS:
+        signal.signal(number, lambda number, frame: None)
+
+
 @contextlib.contextmanager
 def deferred() -> Iterator[Deferred]:
     """In this block a signal is noted and does not interrupt.
@@ -83,8 +94,10 @@ def deferred() -> Iterator[Deferred]:
     Outside of the main thread, which alone can listen to signals, none is noted.
 
     Raises:
-      Interrupted: at its end, if a signal has come.
+      Interrupted: at its end, if a signal has come; at once, if one came before.
     """
+    if _came:
+        raise Interrupted(_came[0])
     one = Deferred()
     before = {}
     if threading.current_thread() is threading.main_thread():

@@ -243,7 +243,7 @@ class FoldFolder:
         """Add an epoch to ``metrics.jsonl`` and the events.
 
         Raises:
-          UserError: if the folder is not there any more, or is another.
+          UserError: if the folder is not there any more.
         """
         if not self._log.exists():
             raise UserError(

@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import itertools
 import json
+import typing
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -144,6 +145,9 @@ def read(path: Path) -> Run:
             name: tuple(value) if isinstance(value, list) else value
             for name, value in saved["config"].items()
         }
+        for name, hint in typing.get_type_hints(TrainConfig).items():
+            if name in values and not _fits(values[name], hint):
+                raise ValueError(f"{name} is {values[name]!r}")
         run = Run(
             path,
             TrainConfig(**values),
@@ -167,6 +171,20 @@ def read(path: Path) -> Run:
             f"({type(error).__name__}: {error})."
         ) from error
     return run
+
+
+def _fits(value: object, hint: object) -> bool:
+    """Whether a value is what a setting's type says."""
+    parts = typing.get_args(hint)
+    if typing.get_origin(hint) is typing.Literal:
+        return value in parts
+    if typing.get_origin(hint) is tuple:
+        return isinstance(value, tuple) and all(_fits(v, parts[0]) for v in value)
+    if parts:  # one of several
+        return any(_fits(value, part) for part in parts)
+    if isinstance(value, bool):
+        return hint is bool
+    return isinstance(value, (int, float) if hint is float else hint)
 
 
 def read_report(path: Path) -> dict:

@@ -9,6 +9,7 @@ On an accelerator many steps are one call, and no step waits for the host. XLA's
 backend runs a loop of steps no faster than single ones, so there each is a call.
 """
 
+import dataclasses
 import functools
 import math
 from collections import Counter
@@ -19,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from meranet_jax import backend, cluster, data, feed, precision
+from meranet_jax import backend, cluster, data, feed, precision, runs
 from meranet_jax.config import TrainConfig, make_model
 from meranet_jax.errors import UserError
 from meranet_jax.step import (
@@ -372,8 +373,12 @@ def make_trainer(
     if folds == 1:
         cluster.check_alike(
             {
-                "kind of device": devices[0].device_kind,
-                "--precision": config.precision,
+                "devices": f"{len(devices)} x {devices[0].device_kind}",
+                "settings": {
+                    name: value
+                    for name, value in dataclasses.asdict(config).items()
+                    if name not in runs.ELSEWHERE
+                },
                 "way of feeding (--feed)": "records" if streams else "device",
             }
         )

@@ -124,7 +124,8 @@ def _start(
     with ahead if trainer.together else contextlib.nullcontext():
         kept = learner.checkpoints.newest(shapes)
         done = 0 if kept is None else int(kept[0]["state"].step)
-    if trainer.most(done) != done or trainer.most(-done) != -done:
+    most, least = trainer.most(done), -trainer.most(-done)
+    if most != least:
         raise UserError(
             f"The processes that train {learner.name} do not find the same checkpoint; "
             f"here it is that of step {done}. All must see the same --runs_dir."
@@ -143,6 +144,10 @@ def _rounds(courses: Sequence[Course]) -> int:
     """Updates that are left, those side by side counted once."""
     lefts = itertools.zip_longest(*(course.left() for course in courses), fillvalue=0)
     return sum(max(left) for left in lefts)
+
+
+# What one may wish of those that train a fold together; the most counts.
+_SAVE, _LEAVE = 1, 2
 
 
 class _Keeper:
@@ -165,8 +170,10 @@ class _Keeper:
         Raises:
           Interrupted: if one of them was asked to leave.
         """
-        leave = self._trainer.any(self._stop.asked)
-        if not leave and time.monotonic() - self._last < self._seconds:
+        due = time.monotonic() - self._last >= self._seconds
+        wish = _LEAVE if self._stop.asked else _SAVE if due else 0
+        wish = self._trainer.most(wish)  # for their calls must stay the same
+        if not wish:
             return
         finish()
         for lane, course in enumerate(self._courses):
@@ -175,7 +182,7 @@ class _Keeper:
                 lambda lane=lane, course=course: self._arrays(lane, course),
                 course.facts(),
             )
-        if leave:
+        if wish == _LEAVE:
             for course in self._courses:
                 course.learner.checkpoints.wait()
             self._stop.leave()

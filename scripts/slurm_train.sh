@@ -21,14 +21,12 @@
 set -uo pipefail
 cd "${SLURM_SUBMIT_DIR:?start it with sbatch}"
 
-# A job that was queued again goes on, and does not begin anew.
-arguments=()
-for argument in "$@"; do
-    if [ "${SLURM_RESTART_COUNT:-0}" -eq 0 ] || [ "$argument" != --overwrite ]; then
-        arguments+=("$argument")
-    fi
-done
-srun --gpu-bind=none "${PYTHON:-.venv/bin/python}" train.py "${arguments[@]}"
+case " $* " in *" --overwrite"*)
+    echo "error: --overwrite would begin anew whenever the job is queued again" >&2
+    exit 1
+    ;;
+esac
+srun --gpu-bind=none "${PYTHON:-.venv/bin/python}" train.py "$@"
 status=$?
 if [ "$status" -eq 143 ]; then # stopped by SIGTERM, with its state kept
     scontrol requeue "$SLURM_JOB_ID"

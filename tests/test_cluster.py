@@ -132,6 +132,7 @@ def test_what_one_of_them_is_told_stops_all_and_others_go_on(one_fold, joined):
     assert_close(read(flags, "stopped"), alone)
 
 
+@pytest.mark.slow
 def test_one_that_dies_takes_the_others_down(one_fold, joined):
     flags, alone = one_fold
     flags = [*flags, "--name=killed", "--checkpoint_every=0", "--epochs=4"]

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import time
 
@@ -48,9 +49,13 @@ def test_a_signal_keeps_the_state(flags):
     assert "SIGTERM: stopping after this step; again: at once" in said
     assert "interrupted (SIGTERM); what was done is kept" in said
     assert "Traceback" not in said
-    # And another start finds it.
-    with running(flags, until="goes on in epoch"):
-        pass
+    # And another start finds it, which is killed; and a third one that one's.
+    with running([*flags, "--checkpoint_every=0"], until="goes on in epoch") as again:
+        first = again.stdout.readline()
+    with running(flags, until="goes on in epoch") as third:
+        second = third.stdout.readline()
+    epochs = [int(re.search(r"epoch (\d+)/", line)[1]) for line in (first, second)]
+    assert epochs[0] <= epochs[1]
 
 
 def test_a_second_signal_does_not_wait(flags):

@@ -2,7 +2,7 @@
 
 A small run is started, killed, started again; at the end of such a chain a start is
 left alone, and what comes of it is compared with a run that nobody killed. Prints a
-table of the instants by what was going on, and fails if anything differs.
+table of the instants by what lay in the folder then, and fails if anything differs.
 """
 
 import json
@@ -59,7 +59,7 @@ def main(number: int = 50, chain: int = 5, seed: int = 0) -> None:
                 differing = [k for k in whole | ended if ended.get(k) != whole.get(k)]
                 raise SystemExit(f"error: {name}: {differing} differ\n{said}")
             print(f"{sum(stages.values())} of {number}: {name} equal", flush=True)
-    print(f"\n{'killed while':34} instants  resumed and equal")
+    print(f"\n{'killed; in the folder':34} instants  resumed and equal")
     for stage, times in stages.most_common():
         print(f"{stage:34} {times:8}  {times:17}")
     print(f"{'in ' + str(chains) + ' runs':34} {sum(stages.values()):8}")
@@ -83,7 +83,7 @@ def _start(folder: Path, name: str) -> subprocess.Popen:
 
 
 def _kill(folder: Path, name: str, seconds: float) -> str | None:
-    """What was going on when it was killed; None if it had ended before."""
+    """What lay in the folder when it was killed; None if it had ended before."""
     process = _start(folder, name)
     try:
         said, _ = process.communicate(timeout=seconds)
@@ -100,20 +100,20 @@ def _kill(folder: Path, name: str, seconds: float) -> str | None:
 def _stage(folder: Path) -> str:
     run = folder / "run"
     if not list(folder.glob("data/casme2/*/*/dataset_info.json")):
-        return "starting or preparing records"
+        return "no records yet"
     if not (run / "config.json").exists():
-        return "loading or compiling"
+        return "records, no run yet"
     if (run / "report.json").exists():
-        return "writing the report's pictures"
+        return "a report, perhaps not all pictures"
     if len(list(run.glob("folds/*/predictions.csv"))) == 3:
-        return "writing the report"
+        return "all folds, no report"
     if list(run.glob("folds/*/checkpoints/*tmp*")):
-        return "writing a checkpoint"
+        return "a half-written checkpoint"
     if list(run.glob("folds/*/weights*")):
-        return "finishing a fold"
+        return "weights of a fold"
     if list(run.glob("folds/*/checkpoints/*")):
-        return "training"
-    return "starting, training"
+        return "checkpoints"
+    return "a run, no checkpoint yet"
 
 
 def _finish(folder: Path, name: str) -> tuple[dict, str]:

@@ -183,7 +183,7 @@ def test_what_a_checkpoint_goes_on_from():
     line = {"epoch": 1, "validation_accuracy": 0.5, "validation_loss": 1.0, "step": 2}
     course = Course(learner, 2, 3)
     course.add(line)
-    course.step = 1
+    course.step, course.seconds = 1, 0.5
     facts = json.loads(json.dumps(course.facts()))
 
     @SETTINGS

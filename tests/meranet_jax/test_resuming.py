@@ -23,8 +23,7 @@ from tests.meranet_jax.running import plan, run
 KINDS = {
     "one": {"epochs": 2, "batch_size": 4},
     "two": {"epochs": 2, "batch_size": 4, "devices": 2},
-    "last": {"epochs": 2, "batch_size": 4, "select": "last"},
-    "folds": {"protocol": "loso", "devices": 3},
+    "folds": {"protocol": "loso", "devices": 3, "select": "last"},
 }
 
 
@@ -139,8 +138,10 @@ def test_left_in_an_epoch_that_is_few_calls(holdout, some, tmp_path):
         assert_equal(path, whole, trainer)
 
 
-def test_left_again_and_again(kind, some, tmp_path):
-    config, trainer, whole, calls = kind
+@pytest.mark.slow
+def test_left_again_and_again(holdout, some, tmp_path):
+    config, trainer, whole = holdout
+    calls = 6
     config = dataclasses.replace(config, runs_dir=str(tmp_path))
     starts, path = 0, None
     while path is None and starts < 2 * calls:
@@ -184,7 +185,9 @@ def flip(file):
     file.write_bytes(data)
 
 
-@pytest.mark.parametrize("damage", [flip, os.unlink])
+@pytest.mark.parametrize(
+    "damage", [flip, pytest.param(os.unlink, marks=pytest.mark.slow)]
+)
 def test_a_damaged_checkpoint_is_set_aside_for_the_one_before(
     holdout, some, tmp_path, damage
 ):
