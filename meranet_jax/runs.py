@@ -177,7 +177,7 @@ def _fits(value: object, hint: object) -> bool:
     """Whether a value is what a setting's type says."""
     parts = typing.get_args(hint)
     if typing.get_origin(hint) is typing.Literal:
-        return value in parts
+        return isinstance(value, str | int)  # which of them, TrainConfig looks at
     if typing.get_origin(hint) is tuple:
         return isinstance(value, tuple) and all(_fits(v, parts[0]) for v in value)
     if parts:  # one of several
