@@ -100,6 +100,13 @@ def main(config: TrainConfig, console: Console) -> None:
     )
     split = splits.make(config, clips)
     jobs = splits.jobs(split)
+    cluster.check_alike(
+        "settings",
+        runs.decisive(config)
+        | {"--compile_ahead": config.compile_ahead}
+        | {"clips": clips.fingerprint(), "classes": clips.classes}
+        | {"split": splits.to_json(split, clips, config.protocol)},
+    )
     here = experiment.here(jobs, config.shard)
     trainer = trainers.make_trainer(
         config,

@@ -10,8 +10,8 @@ import math
 
 import jax
 
-from meranet_jax.config import TrainConfig, make_model
-from meranet_jax.step import init_state, make_optimizer
+from meranet_jax.config import TrainConfig
+from meranet_jax.step import init_state, make_model, make_optimizer
 
 # A layer's gradients by its input and by its kernel cost its forward pass each.
 _STEP = 3

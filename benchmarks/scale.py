@@ -19,8 +19,8 @@ import numpy as np
 import tyro
 
 from benchmarks import rows, sides, step
-from meranet_jax.config import Precision, Preset, make_model
-from meranet_jax.step import init_state, make_optimizer, train_step
+from meranet_jax.config import Precision, Preset
+from meranet_jax.step import init_state, make_model, make_optimizer, train_step
 
 COLUMNS = ("axis", "value", *step.COLUMNS)
 DEVICE_COLUMNS = ("simulated", "devices", "batch_size", "steps", "loss")

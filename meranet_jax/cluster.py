@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -127,19 +128,30 @@ def wait(what: str, seconds: int = _PATIENCE) -> None:
         raise failed[0]
 
 
-def check_alike(facts: Mapping[str, object]) -> None:
-    """Raises UserError unless these are the same in all processes."""
+def check_alike(what: str, facts: Mapping[str, object]) -> None:
+    """Raises UserError unless these are the same in all processes; each ``what`` once.
+
+    ``facts``: what JSON can tell, by name; all processes have the same names.
+    """
     if size() == 1:
         return
-    wait("to be compared")
-    text = json.dumps(list(facts.values()))
-    number = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest())
-    numbers = multihost_utils.process_allgather(np.uint32(number))
-    if len(set(numbers.tolist())) > 1:
-        told = ", ".join(f"{name} {value}" for name, value in facts.items())
+    wait(f"{what} to be compared")
+    texts = {name: json.dumps(value) for name, value in facts.items()}
+    digests = [
+        int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest())
+        for text in texts.values()
+    ]
+    found = multihost_utils.process_allgather(np.array(digests, np.uint32))
+    differing = [
+        f"{name} (here {textwrap.shorten(texts[name], 60)})"
+        for name, of_each in zip(texts, found.T.tolist(), strict=True)
+        if len(set(of_each)) > 1
+    ]
+    if differing:
         raise UserError(
-            "The processes that are to train one fold together are not alike. Here: "
-            f"{told}."
+            f"The processes of this run differ in {', '.join(differing)}. Start all "
+            "with the same flags, on machines of one kind, and let all see the same "
+            "records."
         )
 
 

@@ -4,12 +4,10 @@ import dataclasses
 import typing
 from typing import Literal
 
-import jax.numpy as jnp
-
 from meranet_jax import recipes
 from meranet_jax.attention import SharedNetwork
 from meranet_jax.errors import UserError
-from meranet_jax.model import MERANet, Shortcut
+from meranet_jax.model import Shortcut
 
 Preset = Literal["paper", "small"]
 Protocol = Literal["holdout", "holdout_subject", "kfold", "loso"]
@@ -382,28 +380,3 @@ def default_config(dataset: str, preset: Preset) -> TrainConfig:
         return dataclasses.replace(config, classes=classes, **recipes.PRESETS[preset])
     values = recipes.BY_DATASET | recipes.RECIPES[names[0]] | recipes.PRESETS[preset]
     return dataclasses.replace(config, **values)
-
-
-def make_model(
-    config: TrainConfig, *, num_classes: int, axis_name: str | None = None
-) -> MERANet:
-    """The configuration's network.
-
-    Args:
-      config: names its fields.
-      num_classes: outputs.
-      axis_name: the pmapped axis over which batch statistics are averaged, if any.
-    """
-    return MERANet(
-        num_classes=num_classes,
-        attention=config.attention,
-        width=config.width,
-        stage_sizes=config.stage_sizes,
-        reduction=config.reduction,
-        kernel_size=config.kernel_size,
-        shared=config.shared,
-        shortcut=config.shortcut,
-        axis_name=axis_name,
-        remat=config.remat,
-        dtype=jnp.bfloat16 if config.precision == "bf16" else None,
-    )

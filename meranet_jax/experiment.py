@@ -118,29 +118,34 @@ def run(
             if stop.asked and not trainer.together:
                 stop.leave()
             group = jobs[first : first + trainer.lanes]
-            with contextlib.ExitStack() as stack:
+            with contextlib.ExitStack() as folders_open:
                 folders = [
-                    stack.enter_context(folder.fold(job, written=written))
+                    folders_open.enter_context(folder.fold(job, written=written))
                     for job in group
                 ]
-                learners = [
-                    stack.enter_context(_learner(job, fold, clips, watcher, curves))
-                    for job, fold in zip(group, folders, strict=True)
-                ]
-                chosen = training.train(
-                    trainer,
-                    config,
-                    clips.labels,
-                    learners,
-                    on_step=functools.partial(watcher.step, group),
-                    on_skip=watcher.skip,
-                    stop=stop,
-                )
-                # The choices are made; now, and only now, the test parts are read.
-                weights = [choice.weights for choice in chosen]
-                tested = predict(trainer, clips, group, weights)
-            for fold, choice, predicted in zip(folders, chosen, tested, strict=True):
-                fold.finish(choice.weights, predicted, choice.epoch)
+                with contextlib.ExitStack() as learning:
+                    learners = [
+                        learning.enter_context(
+                            _learner(job, fold, clips, watcher, curves)
+                        )
+                        for job, fold in zip(group, folders, strict=True)
+                    ]
+                    chosen = training.train(
+                        trainer,
+                        config,
+                        clips.labels,
+                        learners,
+                        on_step=functools.partial(watcher.step, group),
+                        on_skip=watcher.skip,
+                        stop=stop,
+                    )
+                    # The choices are made; now, and only now, the test parts are read.
+                    weights = [choice.weights for choice in chosen]
+                    tested = predict(trainer, clips, group, weights)
+                for fold, choice, predicted in zip(
+                    folders, chosen, tested, strict=True
+                ):
+                    fold.finish(choice.weights, predicted, choice.epoch)
 
 
 @contextlib.contextmanager

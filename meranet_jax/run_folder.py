@@ -8,32 +8,23 @@ and the pictures.
 """
 
 import dataclasses
-import datetime
-import importlib.metadata
 import json
-import platform
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import filelock
 import jax
-from tensorboardX import SummaryWriter
 
-from meranet_jax import checkpoint, cluster, predictions, splits
+from meranet_jax import cluster, fold_folder, provenance, splits
 from meranet_jax.config import TrainConfig
 from meranet_jax.data import Clips
 from meranet_jax.errors import UserError
 from meranet_jax.files import through_json, whole, write_json
-from meranet_jax.predictions import Predictions
+from meranet_jax.fold_folder import Elsewhere, FoldFolder
 from meranet_jax.runs import ELSEWHERE, read_fold
 from meranet_jax.splits import Job, Split
-from meranet_jax.trainers import Weights
-
-_PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 # Seconds after which what one process has written is seen by all.
 _LATE = 30
@@ -133,7 +124,7 @@ class RunFolder:
         for job in splits.jobs(split):
             if self.is_finished(job, clips):
                 # By a start that was killed before it could.
-                _tidy(path / "folds" / job.folder)
+                fold_folder.tidy(path / "folds" / job.folder)
         self._saved = {
             "config": _settings(config),
             "records": [str(folder.absolute()) for folder in records],
@@ -150,7 +141,7 @@ class RunFolder:
 
         Of several processes the first notes it for all, with its own devices.
         """
-        self._saved["starts"].append(_start(devices))
+        self._saved["starts"].append(provenance.start(devices))
         write_json(self.path / "config.json", self._saved)
 
     def _starts(self, split: str) -> list[dict]:
@@ -194,139 +185,8 @@ class RunFolder:
 
         ``written``: by this process; else nothing is changed there.
         """
-        kind = FoldFolder if written else _Elsewhere
+        kind = FoldFolder if written else Elsewhere
         return kind(self.path / "folds" / job.folder, job)
-
-
-class FoldFolder:
-    """A fold's folder while it is written; a context manager.
-
-    Attributes:
-      path: of the folder.
-      checkpoints: of the states of a fold that is not finished.
-      written: whether this process writes it.
-    """
-
-    written = True
-
-    def __init__(self, path: Path, job: Job):
-        """Makes it unless it is there; a prediction that is there was damaged."""
-        self._job = job
-        self.path = path
-        path.mkdir(parents=True, exist_ok=True)
-        (path / "predictions.csv").unlink(missing_ok=True)
-        self.checkpoints = path / "checkpoints"
-        self._events = None
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
-        if self._events is not None:
-            self._events.close()
-
-    def begin(self, lines: Sequence[dict[str, float]]) -> None:
-        """Start the log anew, with the lines of the epochs that are done already.
-
-        A start that was killed may have told more, or half of a line.
-        """
-        with whole(self._log) as part:
-            part.write_text("".join(map(_as_line, lines)))
-        events = self.path / "events"
-        shutil.rmtree(events, ignore_errors=True)
-        self._events = SummaryWriter(str(events))
-        for line in lines:
-            self._add_events(line)
-        shutil.rmtree(self._diverged, ignore_errors=True)
-
-    def log_epoch(self, line: dict[str, float]) -> None:
-        """Add an epoch to ``metrics.jsonl`` and the events.
-
-        Raises:
-          UserError: if the folder is not there any more.
-        """
-        if not self._log.exists():
-            raise UserError(
-                f"{self._log} has vanished while the run was training. Start it again "
-                "when its folder is back, or from the beginning."
-            )
-        with self._log.open("a") as file:
-            file.write(_as_line(line))
-        self._add_events(line)
-
-    def _add_events(self, line: dict[str, float]) -> None:
-        for name, value in line.items():
-            if name not in ("epoch", "step"):
-                self._events.add_scalar(name, value, line["step"])
-        self._events.flush()
-
-    @property
-    def _log(self) -> Path:
-        return self.path / "metrics.jsonl"
-
-    @property
-    def _diverged(self) -> Path:
-        return self.path / "diverged"
-
-    def keep_divergence(self, where: str, clips: Sequence[str], state) -> Path:
-        """Keep what a loss that is not finite came of; returns the folder.
-
-        Args:
-          where: in which step.
-          clips: the ids of its batch.
-          state: before it.
-        """
-        checkpoint.save_weights(self._diverged / "state", state)
-        told = {"where": where, "clips": list(clips)}
-        write_json(self._diverged / "batch.json", told)
-        return self._diverged
-
-    def finish(self, weights: Weights, tested: Predictions, epoch: int) -> None:
-        """Keep what was chosen and what it predicts; then the fold is finished.
-
-        Args:
-          weights: of the chosen checkpoint; the others are removed.
-          tested: the test part's predictions.
-          epoch: of the checkpoint.
-        """
-        checkpoint.save_weights(self.path / "weights", weights)
-        write_json(
-            self.path / "fold.json",
-            {
-                "seed": self._job.seed,
-                "fold": self._job.fold.name,
-                "epoch": epoch,
-                **{name: len(part) for name, part in self._job.fold.parts.items()},
-                "commit": commit(),
-            },
-        )
-        # It says that the fold is finished.
-        with whole(self.path / "predictions.csv") as part:
-            predictions.write(tested, part)
-        _tidy(self.path)
-
-
-class _Elsewhere(FoldFolder):
-    """One that another process writes."""
-
-    written = False
-
-    def __init__(self, path: Path, job: Job):
-        self.path = path
-        self.checkpoints = path / "checkpoints"
-        self._events = None
-
-    def begin(self, lines) -> None:
-        pass
-
-    def log_epoch(self, line) -> None:
-        pass
-
-    def keep_divergence(self, where, clips, state) -> Path:
-        return self._diverged
-
-    def finish(self, weights, tested, epoch) -> None:
-        pass
 
 
 def _appears(path: Path) -> bool:
@@ -340,42 +200,6 @@ def _appears(path: Path) -> bool:
             return False
         time.sleep(1)
     return True
-
-
-def _tidy(fold: Path) -> None:
-    """Remove what a finished fold does not need any more."""
-    killed = fold.glob("weights.*")  # half of them, of a start that was killed
-    for folder in (fold / "checkpoints", fold / "damaged", *killed):
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _as_line(values: dict[str, float]) -> str:
-    return json.dumps(values) + "\n"
-
-
-def commit() -> str | None:
-    """The code's commit, with a mark if it was changed since; None without git."""
-    git = ["git", "-C", str(Path(__file__).parent)]
-    quiet = {"text": True, "stderr": subprocess.DEVNULL}
-    try:
-        commit = subprocess.check_output([*git, "rev-parse", "HEAD"], **quiet)
-        changed = subprocess.check_output([*git, "status", "--porcelain"], **quiet)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return commit.strip() + (" with changes" if changed.strip() else "")
-
-
-def _start(devices: Sequence[jax.Device]) -> dict:
-    return {
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "command": [sys.executable, *sys.argv],
-        "commit": commit(),
-        "python": platform.python_version(),
-        "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
-        "processes": cluster.size(),
-        "devices": [str(device) for device in devices],
-        "device_kind": devices[0].device_kind,
-    }
 
 
 def _facts(clips: Clips, split: Split) -> dict:

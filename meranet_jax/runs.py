@@ -48,6 +48,15 @@ def path_of(config: TrainConfig) -> Path:
     return Path(config.runs_dir).expanduser() / name
 
 
+def decisive(config: TrainConfig) -> dict[str, object]:
+    """The settings on which results hang, by flag."""
+    return {
+        f"--{name}": value
+        for name, value in dataclasses.asdict(config).items()
+        if name not in ELSEWHERE
+    }
+
+
 @dataclasses.dataclass(frozen=True)
 class Run:
     """A run's folder as it is read.

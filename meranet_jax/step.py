@@ -46,6 +46,31 @@ class TrainState:
 Rate = Callable[[jax.Array, jax.Array], jax.Array]
 
 
+def make_model(
+    config: TrainConfig, *, num_classes: int, axis_name: str | None = None
+) -> MERANet:
+    """The configuration's network.
+
+    Args:
+      config: names its fields.
+      num_classes: outputs.
+      axis_name: the pmapped axis over which batch statistics are averaged, if any.
+    """
+    return MERANet(
+        num_classes=num_classes,
+        attention=config.attention,
+        width=config.width,
+        stage_sizes=config.stage_sizes,
+        reduction=config.reduction,
+        kernel_size=config.kernel_size,
+        shared=config.shared,
+        shortcut=config.shortcut,
+        axis_name=axis_name,
+        remat=config.remat,
+        dtype=jnp.bfloat16 if config.precision == "bf16" else None,
+    )
+
+
 def make_optimizer(config: TrainConfig) -> tuple[optax.GradientTransformation, Rate]:
     """The optimiser of section 4.3, before its rate, and its rate.
 

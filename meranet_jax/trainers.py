@@ -9,10 +9,8 @@ On an accelerator many steps are one call, and no step waits for the host. XLA's
 backend runs a loop of steps no faster than single ones, so there each is a call.
 """
 
-import dataclasses
 import functools
 import math
-from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import jax
@@ -20,12 +18,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from meranet_jax import backend, cluster, data, feed, precision, runs
-from meranet_jax.config import TrainConfig, make_model
+from meranet_jax import cluster, data, devices, feed, precision
+from meranet_jax.config import TrainConfig
 from meranet_jax.errors import UserError
 from meranet_jax.step import (
     TrainState,
     init_state,
+    make_model,
     make_optimizer,
     select,
     train_step,
@@ -41,9 +40,6 @@ _CALL_STEPS = 32
 # into how many pieces an epoch is divided at least: reading goes on beside computing.
 _PIECE_BYTES = 256 << 20
 _PIECES = 4
-
-# The share of a machine's memory that steps on its cores may fill.
-_SHARE = 0.5
 
 # Parameters and running statistics: what predicts.
 Weights = dict[str, dict]
@@ -320,12 +316,12 @@ class Trainer:
         return jax.tree.map(fetch, tree)
 
 
-def _of_all_processes(devices: int) -> list[jax.Device]:
+def _of_all_processes(count: int) -> list[jax.Device]:
     """So many of each, process by process."""
     return [
         device
         for place in range(jax.process_count())
-        for device in jax.local_devices(process_index=place)[:devices]
+        for device in jax.local_devices(process_index=place)[:count]
     ]
 
 
@@ -357,33 +353,18 @@ def make_trainer(
       UserError: if there are fewer devices than asked for, or the batch cannot be
         divided.
     """
-    devices = jax.local_devices()
-    if folds == 1:  # as many of each process, if these differ
-        devices = devices[
-            : min(Counter(d.process_index for d in jax.devices()).values())
-        ]
-    if config.devices is not None and config.devices > len(devices):
-        raise UserError(
-            f"--devices={config.devices}, but this process has {len(devices)}."
-        )
-    if config.devices is None:
-        devices = devices[: _suitable(config, clips, folds, devices)]
-    devices = devices[: config.devices][: folds if folds > 1 else None]
-    streams = feed.streams(config, clips, devices)
+    used = devices.choose(config, clips, folds)
+    streams = feed.streams(config, clips, used)
     if folds == 1:
         cluster.check_alike(
+            "devices",
             {
-                "devices": f"{len(devices)} x {devices[0].device_kind}",
-                "settings": {
-                    name: value
-                    for name, value in dataclasses.asdict(config).items()
-                    if name not in runs.ELSEWHERE
-                },
+                "devices": f"{len(used)} x {used[0].device_kind}",
                 "way of feeding (--feed)": "records" if streams else "device",
-            }
+            },
         )
     if steps_at_once is None:
-        steps_at_once = 1 if devices[0].platform == "cpu" else epoch_steps
+        steps_at_once = 1 if used[0].platform == "cpu" else epoch_steps
         pieces = -(-steps_at_once // _CALL_STEPS)
         if streams:
             batch = config.batch_size * math.prod(clips.clips.shape[1:])
@@ -392,38 +373,12 @@ def make_trainer(
     return Trainer(
         config,
         clips,
-        devices=devices,
+        devices=used,
         # On one device a single fold is trained as one of several is, bit by bit.
-        side_by_side=folds > 1 or len(devices) * jax.process_count() == 1,
+        side_by_side=folds > 1 or len(used) * jax.process_count() == 1,
         steps_at_once=steps_at_once,
         streams=streams,
     )
-
-
-def _suitable(config, clips, folds: int, devices) -> int:
-    """How many of the devices to use where nothing is said."""
-    if folds == 1:
-        parts = config.batch_size // config.accumulate // jax.process_count()
-        return max(n for n in range(1, len(devices) + 1) if n == 1 or parts % n == 0)
-    if devices[0].platform != "cpu":
-        return len(devices)
-    needed = step_bytes(config, clips.clips.shape[1])
-    if feed.streams(config, clips, devices[:1]):
-        return max(1, int(_SHARE * backend.memory() / needed))
-    needed += math.prod(clips.clips.shape)  # which lie on each
-    return max(1, int(_SHARE * backend.memory() / needed))
-
-
-def step_bytes(config: TrainConfig, frames: int) -> float:
-    """About what a step needs: measured, five times what its convolutions give."""
-    voxels = frames * (config.size / 2) ** 2
-    numbers = config.width * voxels  # the stem's
-    for stage, blocks in enumerate(config.stage_sizes):
-        numbers += 2 * blocks * config.width * 2**stage * voxels / 8**stage
-    # And parameters, their gradient and moments: 27 taps between the last channels.
-    last = config.width * 2 ** (len(config.stage_sizes) - 1)
-    state = 4 * 27 * last**2 * 2 * config.stage_sizes[-1] * 4 / 3
-    return 4 * (5 * config.batch_size / config.accumulate * numbers + state)
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:

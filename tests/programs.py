@@ -5,9 +5,24 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.datasets.casme2_tree import SOME, write_tree
+
 ROOT = Path(__file__).parents[1]
 SMALLEST = ("--preset=small", "--size=16", "--width=4", "--stage_sizes", "1", "1")
 _ENVIRONMENT = os.environ | {"COLUMNS": "100", "TERM": "dumb"}
+
+
+def flags_of_a_copy(folder):
+    """Of a small network, and of a copy of CASME II that is made in the folder."""
+    write_tree(folder / "copy", rows=SOME)
+    return [
+        "--dataset=casme2",
+        f"--manual_dir={folder / 'copy'}",
+        f"--data_dir={folder / 'data'}",
+        f"--runs_dir={folder / 'runs'}",
+        "--devices=1",
+        *SMALLEST,
+    ]
 
 
 def program(name, *arguments, **environment):

@@ -12,27 +12,14 @@ import pytest
 from meranet_jax import cluster, predictions, runs
 from meranet_jax.config import TrainConfig
 from meranet_jax.errors import UserError
-from tests.datasets.casme2_tree import SOME, write_tree
-from tests.programs import SMALLEST, program, run_of, started
+from tests.programs import flags_of_a_copy, program, run_of, started
 
 
 @pytest.fixture(scope="module")
 def flags(tmp_path_factory):
     """Of four folds: two parts of the subjects, twice."""
-    folder = tmp_path_factory.mktemp("cluster")
-    write_tree(folder / "copy", rows=SOME)
-    return [
-        "--dataset=casme2",
-        f"--manual_dir={folder / 'copy'}",
-        f"--data_dir={folder / 'data'}",
-        f"--runs_dir={folder / 'runs'}",
-        "--protocol=kfold",
-        "--folds=2",
-        "--seeds=2",
-        "--epochs=1",
-        "--devices=1",
-        *SMALLEST,
-    ]
+    folds = ["--protocol=kfold", "--folds=2", "--seeds=2", "--epochs=1"]
+    return [*flags_of_a_copy(tmp_path_factory.mktemp("cluster")), *folds]
 
 
 @pytest.fixture
@@ -160,6 +147,17 @@ def test_one_that_fails_takes_the_others_down(flags, joined, tmp_path):
     assert "process 0 of 2: error: " in said
     assert first.returncode == 1 and second.returncode != 0
     assert "another task died" in other
+
+
+def test_processes_that_were_told_different_things_end(flags, joined):
+    said = outputs(
+        [
+            started("train.py", *flags, "--name=other", f"--epochs={n + 1}", *mine)
+            for n, mine in enumerate(joined)
+        ]
+    )
+    for n, text in enumerate(said):
+        assert f"processes of this run differ in --epochs (here {n + 1})" in text
 
 
 @pytest.mark.parametrize(

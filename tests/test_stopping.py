@@ -9,23 +9,13 @@ import time
 import pytest
 
 from meranet_jax import backend
-from tests.datasets.casme2_tree import SOME, write_tree
-from tests.programs import SMALLEST, run_of, started
+from tests.programs import flags_of_a_copy, run_of, started
 
 
 @pytest.fixture(scope="module")
 def flags(tmp_path_factory):
     """Of a run that lasts as long as it may."""
-    folder = tmp_path_factory.mktemp("stopping")
-    write_tree(folder / "copy", rows=SOME)
-    return [
-        "--dataset=casme2",
-        f"--manual_dir={folder / 'copy'}",
-        f"--data_dir={folder / 'data'}",
-        f"--runs_dir={folder / 'runs'}",
-        "--devices=1",
-        *SMALLEST,
-    ]
+    return flags_of_a_copy(tmp_path_factory.mktemp("stopping"))
 
 
 @contextlib.contextmanager

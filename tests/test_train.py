@@ -14,26 +14,15 @@ import train
 from datasets import DataError
 from meranet_jax.errors import UserError
 from tests.datasets import cas_me_2_tree, casme_tree
-from tests.datasets.casme2_tree import SOME, write_tree
-from tests.programs import SMALLEST, program
+from tests.programs import SMALLEST, flags_of_a_copy, program
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A folder with a licensed copy, its records and a run named ``first``."""
     folder = tmp_path_factory.mktemp("casme2")
-    write_tree(folder / "copy", rows=SOME)
-    trained = program(
-        "train.py",
-        "--dataset=casme2",
-        f"--manual_dir={folder / 'copy'}",
-        f"--data_dir={folder / 'data'}",
-        f"--runs_dir={folder / 'runs'}",
-        "--name=first",
-        "--epochs=2",
-        "--devices=2",
-        *SMALLEST,
-    )
+    flags = [*flags_of_a_copy(folder), "--name=first", "--epochs=2", "--devices=2"]
+    trained = program("train.py", *flags)
     assert trained.returncode == 0, trained.stderr
     (folder / "stdout").write_text(trained.stdout)
     return folder
@@ -73,6 +62,7 @@ def test_a_run_can_be_understood_from_its_folder(folder):
     }
     (fold,) = (run / "folds").iterdir()
     assert {path.name for path in fold.iterdir()} == {
+        ".lock",
         "metrics.jsonl",
         "events",
         "weights",

@@ -6,7 +6,7 @@ import shutil
 import filelock
 import pytest
 
-from meranet_jax import run_folder, runs
+from meranet_jax import fold_folder, run_folder, runs
 from meranet_jax.errors import UserError
 from tests.meranet_jax.loading import smallest
 from tests.meranet_jax.running import run
@@ -138,6 +138,20 @@ def test_two_processes_do_not_write_to_one_run(copied, clips):
         pytest.raises(UserError, match="Another process is training the run in"),
     ):
         run(config, clips)
+
+
+def test_two_processes_do_not_train_one_fold(copied, clips, monkeypatch):
+    """As when one of several processes of an earlier start still runs."""
+    config, path = copied
+    (fold,) = (path / "folds").iterdir()
+    (fold / "predictions.csv").write_text("")
+    monkeypatch.setattr(fold_folder, "_PATIENCE", 0)
+    with (
+        filelock.FileLock(fold / ".lock", is_singleton=False),
+        pytest.raises(UserError, match="Another process is training seed 0"),
+    ):
+        run(config, clips)
+    assert run(config, clips) == path
 
 
 def test_a_fold_whose_predictions_are_damaged_is_trained_again(copied, clips):

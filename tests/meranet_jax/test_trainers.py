@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from meranet_jax import backend, data, feed, precision, trainers
+from meranet_jax import backend, data, devices, feed, precision, trainers
 from meranet_jax.config import default_config
 from meranet_jax.errors import UserError
 
@@ -169,8 +169,8 @@ def test_as_many_cores_train_as_divide_the_batch_or_fit(config, clips, monkeypat
 
 def test_what_was_measured_of_a_step_is_about_what_is_reckoned():
     small, paper = (default_config("synthetic", name) for name in ("small", "paper"))
-    assert trainers.step_bytes(small, 16) == pytest.approx(126e6, rel=0.3)
-    assert trainers.step_bytes(paper, 16) == pytest.approx(2.9e9 + 0.5e9, rel=0.3)
+    assert devices.step_bytes(small, 16) == pytest.approx(126e6, rel=0.3)
+    assert devices.step_bytes(paper, 16) == pytest.approx(2.9e9 + 0.5e9, rel=0.3)
 
 
 def test_what_is_read_ahead_ends_with_its_reader(config, clips):

@@ -9,7 +9,6 @@ import pytest
 
 from meranet_jax import data, protocols, step, trainers, training
 from meranet_jax.checkpoint import Checkpoints, read_weights, save_weights
-from meranet_jax.config import make_model
 from meranet_jax.course import Learner
 from meranet_jax.errors import UserError
 
@@ -86,7 +85,7 @@ def test_several_devices_compute_what_one_computes(config, clips, fold):
 
 def test_the_step_without_an_axis_is_the_same_step(config, clips, fold):
     trainer = started(config, clips)
-    model = make_model(config, num_classes=3)
+    model = step.make_model(config, num_classes=3)
     optimizer, rate = step.make_optimizer(config)
     alone = step.init_state(
         jax.random.key(config.seed),
@@ -115,7 +114,7 @@ def test_the_update_is_that_of_optax(config, clips, fold):
     trainer = started(config, clips, steps=20)
     before = trainer.state()
     index = fold.train[:8]
-    model = make_model(config, num_classes=3)
+    model = step.make_model(config, num_classes=3)
     optimizer = optax.radam(optax.cosine_decay_schedule(config.learning_rate, 20))
 
     @jax.jit
