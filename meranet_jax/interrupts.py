@@ -65,6 +65,7 @@ def listen() -> None:
 
     for number in _SIGNALS:
         signal.signal(number, leave)
+    sys.unraisablehook = _drop
     # What is called for a signal waits for the main thread, which may be compiling for
     # minutes. Bytes come to this pipe at once.
     source, sink = os.pipe()
@@ -79,6 +80,12 @@ def listen() -> None:
         os._exit(128 + number)
 
     threading.Thread(target=count, daemon=True).start()
+
+
+def _drop(unraisable) -> None:
+    """Nothing of an Interrupted that Python drops; ``deferred`` raises it again."""
+    if not issubclass(unraisable.exc_type, Interrupted):
+        sys.__unraisablehook__(unraisable)
 
 
 def end_only_at_second() -> None:

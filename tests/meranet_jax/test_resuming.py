@@ -132,7 +132,9 @@ def test_left_in_an_epoch_that_is_few_calls(holdout, some, tmp_path):
     config = dataclasses.replace(config, runs_dir=str(tmp_path))
     trainer = trainers.make_trainer(config, some, folds=1, steps_at_once=2)
     whole = run(config, some, trainer=trainer)
-    assert log(single) == log(whole)
+    for name, lines in log(single).items():
+        for line, other in zip(lines, log(whole)[name], strict=True):
+            assert line == pytest.approx(other, rel=1e-5)
     for after in range(4):
         path, _ = resumed(left(config, some, trainer, after, gone), some, trainer)
         assert_equal(path, whole, trainer)
