@@ -9,7 +9,8 @@ import dataclasses
 
 import tyro
 
-from benchmarks import flops, memory, rows, sides, step, torch_reference
+from benchmarks import memory, rows, sides, step, torch_reference
+from meranet_jax import flops
 from meranet_jax.config import Precision, Preset, TrainConfig
 
 _WAYS = ("with", "without")

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 import tyro
 
-from benchmarks import flops, memory, rows, sides, torch_reference
+from benchmarks import memory, rows, sides, torch_reference
+from meranet_jax import flops
 from meranet_jax.config import Precision, Preset, TrainConfig
 
 SIDES = ("ours", "torch")

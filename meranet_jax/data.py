@@ -1,6 +1,5 @@
 """Records to arrays, and what happens to a clip before the network sees it."""
 
-import contextlib
 import dataclasses
 import hashlib
 import json
@@ -16,13 +15,10 @@ from meranet_jax import backend
 from meranet_jax.classes import ClassSet
 from meranet_jax.config import Feed
 from meranet_jax.errors import UserError
+from meranet_jax.records import damage_told, open_records
 
 # What a record must have, beside its label.
 _NEEDED = {"clip", "clip_id", "subject", "onset", "offset"}
-
-# Where the classes are that records may name.
-_FEATURES = "tensorflow_datasets.core.features."
-_CLASS_KEYS = ("pythonClassName", "python_class_name", "type")
 
 # The share of this machine's memory that clips may fill.
 _SHARE = 0.5
@@ -189,7 +185,7 @@ def load(
     def read(index: int) -> np.ndarray:
         record = kept[index]
         _, rows = opened[record.source]
-        with _damage_told(sources[record.source].folder):
+        with damage_told(sources[record.source].folder):
             clip = rows[record.index]["clip"]
         return _average_down(clip, clip.shape[1] // size)
 
@@ -234,21 +230,36 @@ def _fit_in_memory(shape: Sequence[int]) -> bool:
     return math.prod(shape) <= _SHARE * backend.memory()
 
 
-def _open(source: Source, size: int):
-    """What TFDS knows of the records, and the records."""
-    # Here and not above: the model and the step run where TFDS is not installed.
-    import tensorflow_datasets as tfds
+def look_up(
+    sources: Sequence[Source], clip_ids: Collection[str], names: Collection[str]
+) -> dict[str, dict[str, object]]:
+    """What the records say of some clips, by id, beside what ``load`` takes.
 
-    if not (Path(source.folder) / "dataset_info.json").is_file():
-        raise UserError(
-            f"No prepared records in {source.folder}. Write them with python -m "
-            "datasets.prepare, or give their place with --data_dir=DIR."
-        )
-    _check_features(Path(source.folder) / "features.json")
-    with _damage_told(source.folder):
-        builder = tfds.builder_from_directory(source.folder)
-        rows = builder.as_data_source(split="train")
-        features = builder.info.features
+    Args:
+      sources: as ``load`` had them.
+      clip_ids: whose.
+      names: of the features; those that the records do not have are left out.
+
+    Raises:
+      UserError: if records cannot be read.
+    """
+    found = {}
+    for source in sources:
+        _, rows = open_records(source.folder)
+        before = f"{_short(source)}/" if len(sources) > 1 else ""
+        for index in range(len(rows)):
+            with damage_told(source.folder):
+                row = rows[index]
+            if (name := before + row["clip_id"].decode()) in clip_ids:
+                found[name] = {key: row[key] for key in names if key in row}
+    return found
+
+
+def _open(source: Source, size: int):
+    """The same, of records that clips of this size can be made of."""
+    info, rows = open_records(source.folder)
+    with damage_told(source.folder):
+        features = info.features
         if absent := _NEEDED - features.keys():
             raise ValueError(f"they lack {', '.join(sorted(absent))}")
         shape = features["clip"].shape
@@ -262,33 +273,14 @@ def _open(source: Source, size: int):
             f"--size={size}: the records are {recorded} x {recorded}; choose one of "
             f"{', '.join(map(str, sizes))}."
         )
-    return builder.info, rows
-
-
-def _check_features(file: Path) -> None:
-    """Raises UserError if TFDS would import anything but its own to read records.
-
-    It takes what ``features.json`` names for a module and imports it.
-    """
-    named = []
-
-    def look(pairs):
-        named.extend(v for k, v in pairs if k in _CLASS_KEYS and isinstance(v, str))
-
-    with _damage_told(file.parent):
-        json.loads(file.read_text(), object_pairs_hook=look)
-    if strangers := [name for name in named if not name.startswith(_FEATURES)]:
-        raise UserError(
-            f"{file} speaks of {strangers[0]}, which is none of TFDS's own features. "
-            "These records are not from python -m datasets.prepare."
-        )
+    return info, rows
 
 
 def _describe(number: int, source: Source, info, rows, *, several: bool):
     names = _label_names(info, source.label)
     before = f"{_short(source)}/" if several else ""
     for index in range(len(rows)):
-        with _damage_told(source.folder):
+        with damage_told(source.folder):
             row = rows[index]
             label = row[source.label]
             record = _Record(
@@ -324,18 +316,6 @@ def _label_names(info, label: str) -> list[str]:
             f"{', '.join(labels)}."
         )
     return list(getattr(info.features[label], "names", []))
-
-
-@contextlib.contextmanager
-def _damage_told(folder: Path):
-    """What TFDS and array_record raise of damaged files, whatever it is, as one."""
-    try:
-        yield
-    except Exception as error:
-        raise UserError(
-            f"The records in {folder} are damaged ({type(error).__name__}: {error}). "
-            "Delete that folder and prepare them again."
-        ) from error
 
 
 def _average_down(clip: np.ndarray, factor: int) -> np.ndarray:

@@ -19,6 +19,7 @@ from meranet_jax import (
 from meranet_jax.errors import UserError
 from meranet_jax.predictions import Predictions
 from meranet_jax.runs import Run
+from meranet_jax.trainers import Weights
 
 
 def tested(run: Run) -> Predictions:
@@ -48,6 +49,66 @@ def check_report(run: Run) -> dict:
     return made
 
 
+@dataclasses.dataclass(frozen=True)
+class Opened:
+    """A finished run with the clips that it was trained and tested on.
+
+    Attributes:
+      run: it.
+      sources: its records, where they are now.
+      clips: all clips.
+      jobs: its folds.
+    """
+
+    run: Run
+    sources: list[data.Source]
+    clips: data.Clips
+    jobs: list[splits.Job]
+
+    def weights(self, job: splits.Job, shapes: Weights) -> Weights:
+        """What a fold was tested with.
+
+        Raises:
+          UserError: if it cannot be read.
+        """
+        folder = self.run.path / "folds" / job.folder
+        return checkpoint.read_weights(folder / "weights", shapes)
+
+
+def reopen(run: Run, data_dir: str | None) -> Opened:
+    """Read a run's clips anew.
+
+    Args:
+      run: a finished one.
+      data_dir: where the records are now, if they were moved.
+
+    Raises:
+      UserError: if the records are not the run's.
+    """
+    folders = run.records
+    if data_dir is not None:  # <data_dir>/<name>/<configuration>/<version>
+        base = Path(data_dir).expanduser()
+        folders = [base.joinpath(*folder.parts[-3:]) for folder in folders]
+    sources = [
+        data.Source(one.dataset, folder, one.min_frames, one.label)
+        for one, folder in zip(run.config.each_dataset(), folders, strict=True)
+    ]
+    clips = data.load(
+        sources,
+        choose=lambda emotions: run.classes,
+        size=run.config.size,
+        leave_out=run.config.left_out,
+        feed=run.config.feed,
+    )
+    if clips.fingerprint() != run.facts["fingerprint"]:
+        raise UserError(
+            f"The records in {', '.join(map(str, folders))} are not those that "
+            f"{run.path} was trained on."
+        )
+    _, split = splits.from_json(run.split, clips, str(run.path / "split.json"))
+    return Opened(run, sources, clips, splits.jobs(split))
+
+
 def check_predictions(run: Run, data_dir: str | None) -> float:
     """Predict every test clip anew from the weights of its fold.
 
@@ -61,36 +122,16 @@ def check_predictions(run: Run, data_dir: str | None) -> float:
     Raises:
       UserError: if the records are not the run's, or a prediction is another.
     """
-    folders = run.records
-    if data_dir is not None:  # <data_dir>/<name>/<configuration>/<version>
-        base = Path(data_dir).expanduser()
-        folders = [base.joinpath(*folder.parts[-3:]) for folder in folders]
-    clips = data.load(
-        [
-            data.Source(one.dataset, folder, one.min_frames, one.label)
-            for one, folder in zip(run.config.each_dataset(), folders, strict=True)
-        ],
-        choose=lambda emotions: run.classes,
-        size=run.config.size,
-        leave_out=run.config.left_out,
-        feed=run.config.feed,
-    )
-    if clips.fingerprint() != run.facts["fingerprint"]:
-        raise UserError(
-            f"The records in {', '.join(map(str, folders))} are not those that "
-            f"{run.path} was trained on."
-        )
-    _, split = splits.from_json(run.split, clips, str(run.path / "split.json"))
+    opened = reopen(run, data_dir)
+    clips, jobs = opened.clips, opened.jobs
     # One device serves any machine; the run may have had more than there are here.
     one = dataclasses.replace(run.config, devices=1)
-    jobs = splits.jobs(split)
     trainer = trainers.make_trainer(one, clips, folds=len(jobs))
     shapes = trainers.weights_of(trainer.state_shapes)
     kept = predictions.read(run.path / "predictions.csv")
     apart = 0.0
     for job in jobs:
-        folder = run.path / "folds" / job.folder
-        weights = checkpoint.read_weights(folder / "weights", shapes)
+        weights = opened.weights(job, shapes)
         (anew,) = experiment.predict(trainer, clips, [job], [weights])
         of_fold = (kept.seeds == job.seed) & (kept.folds == job.fold.name)
         saved = kept.where(of_fold)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 from jax import lax
 
-from benchmarks import flops
+from meranet_jax import flops
 from meranet_jax.config import TrainConfig, default_config
 
 

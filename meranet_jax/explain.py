@@ -1,0 +1,283 @@
+"""A run's saliency: the maps of its networks over clips that they were tested on."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+
+from meranet_jax import data, saliency, step, trainers
+from meranet_jax.config import TrainConfig
+from meranet_jax.errors import UserError
+from meranet_jax.evaluate import Opened
+from meranet_jax.saliency import Saliency
+from meranet_jax.splits import Job
+from meranet_jax.trainers import Weights
+
+# Clips of which maps are computed at a time: so many that memory does not matter.
+_BATCH = 4
+
+# What records say of a clip, where they know it.
+_KNOWN = ("onset", "apex", "offset", "motion_mask")
+
+
+@dataclasses.dataclass(frozen=True)
+class Shown:
+    """A test clip and what a network made of it.
+
+    Attributes:
+      clip_id: its name.
+      job: the fold whose test part it is in.
+      frames: uint8 [T, H, W, 3].
+      apex: the frame that is the apex, or nearest to it.
+      classes: all names.
+      truth: its class.
+      predicted: what the network says.
+      probability: how sure it is.
+      target: the class that the maps are of.
+      grad_cam: float32 [T, H, W], from 0.
+      smooth_grad: float32 [T, H, W], from 0.
+      attention: by block, float32 [T, H, W] between 0 and 1.
+      moved: where the face has moved, bool [T, H, W]; None where that is not known.
+    """
+
+    clip_id: str
+    job: Job
+    frames: np.ndarray
+    apex: int
+    classes: tuple[str, ...]
+    truth: str
+    predicted: str
+    probability: float
+    target: str
+    grad_cam: np.ndarray
+    smooth_grad: np.ndarray
+    attention: dict[str, np.ndarray]
+    moved: np.ndarray | None
+
+
+class Explainer:
+    """Makes maps of the clips of a run, by the weights of the fold that tested them."""
+
+    def __init__(self, opened: Opened, *, layer: str | None = None):
+        """``layer``: see ``Saliency``.
+
+        Raises:
+          UserError: if there is no such layer.
+        """
+        self._opened, config = opened, opened.run.config
+        classes = tuple(opened.clips.classes)
+        self._model = step.make_model(config, num_classes=len(classes))
+        self._maps = Saliency(self._model, layer=layer)
+        self.layer = self._maps.layer
+        self._shapes = self._fresh_shapes(config)
+
+    def _fresh_shapes(self, config: TrainConfig) -> Weights:
+        return jax.eval_shape(lambda: self.fresh(0))
+
+    def fresh(self, seed: int) -> Weights:
+        """Weights that have learnt nothing."""
+        optimizer, _ = step.make_optimizer(self._opened.run.config)
+        state = step.init_state(
+            jax.random.key(seed),
+            1,
+            model=self._model,
+            optimizer=optimizer,
+            clip_shape=self._opened.clips.clips.shape[1:],
+        )
+        return trainers.weights_of(state)
+
+    def weights(self, job: Job) -> Weights:
+        """A fold's.
+
+        Raises:
+          UserError: if they cannot be read.
+        """
+        return self._opened.weights(job, self._shapes)
+
+    def show(
+        self,
+        job: Job,
+        clip_ids: Sequence[str],
+        *,
+        target: str | None = None,
+        weights: Weights | None = None,
+    ) -> list[Shown]:
+        """Some test clips of a fold.
+
+        Args:
+          job: the fold.
+          clip_ids: of its test part.
+          target: the class that maps are of; by default what is predicted of each clip.
+          weights: others than the fold's.
+
+        Raises:
+          UserError: if there is no such class.
+        """
+        clips, names = self._opened.clips, tuple(self._opened.clips.classes)
+        if target is not None and target not in names:
+            raise UserError(f"--target={target} is none of {', '.join(names)}.")
+        weights = self.weights(job) if weights is None else weights
+        known = data.look_up(self._opened.sources, set(clip_ids), _KNOWN)
+        number = {clip_id: index for index, clip_id in enumerate(clips.clip_ids)}
+        shown = []
+        for first in range(0, len(clip_ids), _BATCH):
+            ids = list(clip_ids[first : first + _BATCH])
+            # The last batch is filled up: one size is one compilation.
+            indices = [number[i] for i in (ids + ids[-1:] * _BATCH)[:_BATCH]]
+            frames = np.stack([clips.clips[index] for index in indices])
+            targets = None if target is None else [names.index(target)] * _BATCH
+            maps = self._maps.maps(weights, frames, targets)
+            sure = trainers.probabilities(maps.logits)
+            for place, clip_id in enumerate(ids):
+                shown.append(
+                    Shown(
+                        clip_id=clip_id,
+                        job=job,
+                        frames=frames[place],
+                        apex=apex_frame(
+                            self._opened.run.config, known[clip_id], len(frames[place])
+                        ),
+                        classes=names,
+                        truth=names[clips.labels[indices[place]]],
+                        predicted=names[maps.logits[place].argmax()],
+                        probability=float(sure[place].max()),
+                        target=names[maps.classes[place]],
+                        grad_cam=maps.grad_cam[place],
+                        smooth_grad=maps.smooth_grad[place],
+                        attention={n: m[place] for n, m in maps.attention.items()},
+                        moved=_moved(known[clip_id], frames.shape[2]),
+                    )
+                )
+        return shown
+
+    def show_all(
+        self, chosen: Sequence[tuple[Job, str]], *, target: str | None = None
+    ) -> list[Shown]:
+        """Test clips of several folds, in their order; see ``show``."""
+        of_fold = {}
+        for job, clip_id in chosen:
+            of_fold.setdefault(job.folder, (job, []))[1].append(clip_id)
+        found = {
+            (folder, one.clip_id): one
+            for folder, (job, ids) in of_fold.items()
+            for one in self.show(job, ids, target=target)
+        }
+        return [found[job.folder, clip_id] for job, clip_id in chosen]
+
+
+def apex_frame(config: TrainConfig, known: dict, frames: int) -> int:
+    """The frame of a clip that is its apex, or nearest to it.
+
+    Args:
+      config: says how frames were drawn.
+      known: ``onset``, ``apex`` and ``offset`` of the expression.
+      frames: how many the clip has.
+    """
+    if config.sampling == "apex" or not {"onset", "apex", "offset"} <= known.keys():
+        return frames // 2
+    length = max(int(known["offset"]) - int(known["onset"]), 1)
+    share = (int(known["apex"]) - int(known["onset"])) / length
+    return int(np.clip(round(share * (frames - 1)), 0, frames - 1))
+
+
+def _moved(known: dict, size: int) -> np.ndarray | None:
+    """The mask at the size of the network's input: where half of a block moved."""
+    if "motion_mask" not in known:
+        return None
+    mask = np.asarray(known["motion_mask"])
+    frames, recorded, _ = mask.shape
+    blocks = mask.reshape(frames, size, recorded // size, size, -1)
+    return blocks.mean((2, 4)) >= 0.5
+
+
+def test_clips(opened: Opened, seed: int | None, number: int) -> list[tuple[Job, str]]:
+    """Some test clips of a run, of all classes in turn.
+
+    Args:
+      opened: the run.
+      seed: one of its; by default its first.
+      number: how many at most.
+
+    Raises:
+      UserError: if it has no such seed.
+    """
+    seeds = sorted({job.seed for job in opened.jobs})
+    if seed is not None and seed not in seeds:
+        raise UserError(
+            f"{opened.run.path} has no seed {seed}, but {', '.join(map(str, seeds))}."
+        )
+    seed = seeds[0] if seed is None else seed
+    clips = opened.clips
+    by_class = {label: [] for label in range(len(clips.classes))}
+    for job in opened.jobs:
+        for index in job.fold.test if job.seed == seed else ():
+            by_class[clips.labels[index]].append((job, clips.clip_ids[index]))
+    chosen = []
+    for turn in range(max(map(len, by_class.values()))):
+        chosen += [of[turn] for of in by_class.values() if turn < len(of)]
+    return chosen[:number]
+
+
+def find(opened: Opened, seed: int | None, clip_id: str) -> tuple[Job, str]:
+    """The fold that a clip was tested in.
+
+    Raises:
+      UserError: if there is none.
+    """
+    every = test_clips(opened, seed, len(opened.clips))
+    for job, name in every:
+        if name == clip_id:
+            return job, name
+    where = "trains or validates" if clip_id in opened.clips.clip_ids else "is not in"
+    raise UserError(
+        f"{clip_id} {where} {opened.run.path} and is not among its test clips; "
+        f"{every[0][1]} is one, for example."
+    )
+
+
+def localisation(shown: Sequence[Shown]) -> dict[str, dict[str, np.ndarray]]:
+    """How well each kind of map points at what moved, see ``saliency.localisation``.
+
+    Of the clips in which it is known, and something but not everything moved; ``{}`` if
+    there are none.
+    """
+    known = [s for s in shown if s.moved is not None]
+    known = [s for s in known if s.moved.any() and not s.moved.all()]
+    if not known:
+        return {}
+    moved = np.stack([s.moved for s in known])
+    kinds = {
+        "Grad-CAM": [s.grad_cam for s in known],
+        "SmoothGrad": [s.smooth_grad for s in known],
+    }
+    for block in known[0].attention:
+        kinds[f"attention of {block}"] = [s.attention[block] for s in known]
+    return {
+        kind: saliency.localisation(np.stack(maps), moved)
+        for kind, maps in kinds.items()
+    }
+
+
+def describe(shown: Sequence[Shown], layer: str) -> str:
+    """How well the maps point, in words; that it is not known, if so."""
+    found = localisation(shown)
+    if not found:
+        return "Where the face moved is not known of these clips."
+    width = max(map(len, found))
+    count = len(found["Grad-CAM"]["auc"])
+    lines = [
+        f"Where the face moved is known of {count} clips. Means over them; in brackets "
+        "what an even map has:"
+    ]
+    for kind, numbers in found.items():
+        mean = {name: float(values.mean()) for name, values in numbers.items()}
+        lines.append(
+            f"  {kind:{width}}  {mean['energy']:.3f} ({mean['energy_by_chance']:.3f}) "
+            f"of the map where it moved, AUC {mean['auc']:.3f} (0.5); "
+            f"{mean['frame_energy']:.3f} ({mean['frame_energy_by_chance']:.3f}) in "
+            f"frames that moved, its most {mean['frame_distance']:.1f} frames from "
+            "theirs"
+        )
+    lines.append(f"Grad-CAM is of {layer}.")
+    return "\n".join(lines)

@@ -1,0 +1,48 @@
+"""saliency.py, as a user starts it, on a run of generated licensed clips."""
+
+import pytest
+
+import saliency
+from meranet_jax.errors import UserError
+from tests.programs import flags_of_a_copy, program, run_of
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    flags = [*flags_of_a_copy(tmp_path_factory.mktemp("seen")), "--epochs=1"]
+    trained = program("train.py", *flags, "--name=seen")
+    assert trained.returncode == 0, trained.stderr
+    return run_of(flags, "seen")
+
+
+def test_pictures_of_some_test_clips(run):
+    seen = program("saliency.py", f"--run={run}", "--number=2")
+    assert seen.returncode == 0, seen.stderr
+    names = {path.name for path in (run / "saliency").iterdir()}
+    assert {"overview.png", "overview.svg"} < names
+    kinds = sorted(name.rpartition(".")[2] for name in names)
+    assert kinds == ["gif"] * 2 + ["png"] * 3 + ["svg"] * 3
+    assert "Where the face moved is not known" in seen.stdout
+
+
+def test_one_clip_and_another_layer(run, tmp_path, capsys):
+    test = (run / "predictions.csv").read_text().splitlines()[1].partition(",")[0]
+    saliency.main(str(run), clip=test, layer="stem", out=str(tmp_path / "out"))
+    assert len(list((tmp_path / "out").iterdir())) == 3
+    assert test.replace("/", "_") in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"run": "nowhere"}, "nowhere is not a folder"),
+        ({"number": 0}, "--number=0 must be at least 1"),
+        ({"layer": "block9_9"}, "--layer=block9_9 is none of stem, block1_1"),
+        ({"clip": "nobody"}, "nobody is not in"),
+        ({"seed": 5}, "has no seed 5"),
+        ({"target": "boredom"}, "--target=boredom is none of"),
+    ],
+)
+def test_refusals(run, arguments, message):
+    with pytest.raises(UserError, match=message):
+        saliency.main(**{"run": str(run)} | arguments)
