@@ -259,6 +259,53 @@ def localisation(shown: Sequence[Shown]) -> dict[str, dict[str, np.ndarray]]:
     }
 
 
+def sanity(
+    explainer: Explainer, job: Job, clip_ids: Sequence[str], *, seed: int = 1
+) -> list[dict]:
+    """How maps change as layers lose what they have learnt, from the head down.
+
+    Adebayo et al. (2018), the cascading randomisation: a map that stays what it was
+    says nothing of what was learnt.
+
+    Args:
+      explainer: of the run.
+      job: a fold.
+      clip_ids: of its test part.
+      seed: draws what takes the place of what was learnt.
+
+    Returns:
+      For each stage, from none to all layers: ``randomised``, the lowest layer that has
+      lost it; and for Grad-CAM and SmoothGrad the mean rank correlation with the maps
+      of the trained network, of the class that this predicts.
+    """
+    weights, fresh = explainer.weights(job), explainer.fresh(seed)
+    trained = explainer.show(job, clip_ids)
+    rows, lost = [], []
+    for layers in [[], ["head"], *_upwards(weights)]:
+        lost += layers
+        changed = saliency.randomised(weights, fresh, lost)
+        pairs = {"grad_cam": [], "smooth_grad": []}
+        for one in trained:
+            # Of the class that the trained network saw: else another map is asked for.
+            (other,) = explainer.show(
+                job, [one.clip_id], target=one.predicted, weights=changed
+            )
+            for kind, found in pairs.items():
+                maps = [getattr(each, kind)[None] for each in (one, other)]
+                found.append(float(saliency.similarity(*maps)[0]))
+        rows.append(
+            {"randomised": layers[-1] if layers else "nothing"}
+            | {kind: float(np.mean(found)) for kind, found in pairs.items()}
+        )
+    return rows
+
+
+def _upwards(weights: Weights) -> list[list[str]]:
+    """The layers below the head, from the last to the first, with their norms."""
+    blocks = sorted(name for name in weights["params"] if name.startswith("block"))
+    return [[block] for block in reversed(blocks)] + [["stem_norm", "stem"]]
+
+
 def describe(shown: Sequence[Shown], layer: str) -> str:
     """How well the maps point, in words; that it is not known, if so."""
     found = localisation(shown)

@@ -90,6 +90,34 @@ def curves(lines: dict[str, list[dict]]) -> Figure:
     return figure
 
 
+def losses(found: dict[str, dict[str, np.ndarray]]) -> Figure:
+    """Validation loss over epochs, mean and standard deviation over seeds.
+
+    Args:
+      found: for each data set, for each variant [seeds, epochs].
+    """
+    figure = Figure(figsize=(5 * len(found) + 0.5, 4.2), layout="constrained")
+    styles = ((_BLUE, "o-"), (_VERMILION, "s--"), (_ORANGE, "^:"))
+    panels = figure.subplots(1, len(found), squeeze=False)[0]
+    for axes, (dataset, variants) in zip(panels, found.items(), strict=True):
+        for (label, values), (colour, style) in zip(
+            variants.items(), styles, strict=False
+        ):
+            epochs = np.arange(1, values.shape[1] + 1)
+            mean, spread = values.mean(0), values.std(0, ddof=min(1, len(values) - 1))
+            band = {"color": colour, "alpha": 0.2, "linewidth": 0}
+            axes.fill_between(epochs, mean - spread, mean + spread, **band)
+            mark = {"markersize": 4, "markevery": 1 + len(epochs) // 15}
+            axes.plot(epochs, mean, style, color=colour, label=label, **mark)
+        seeds = len(next(iter(variants.values())))
+        axes.set(xlabel="epoch", ylabel="validation loss (cross entropy)")
+        axes.set_title(f"{dataset}, {seeds} seed{'s' if seeds > 1 else ''}")
+        axes.grid(alpha=0.3)
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+    _legend(figure, axes)
+    return figure
+
+
 def confusion(confusion: np.ndarray, classes: tuple[str, ...], title: str) -> Figure:
     """Counts in the cells, shares of the row as their shade.
 

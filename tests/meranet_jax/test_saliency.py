@@ -102,6 +102,14 @@ def test_smooth_grad_is_drawn_from_the_seed(model, weights, clips, found):
     assert (again(seed=1).smooth_grad != found.smooth_grad).any()
 
 
+def test_a_map_does_not_hang_on_the_clips_beside_it(model, weights, clips, found):
+    turned = Saliency(model).maps(weights, clips[::-1], found.classes[::-1])
+    for name in ("grad_cam", "smooth_grad"):
+        np.testing.assert_allclose(
+            getattr(turned, name)[::-1], getattr(found, name), rtol=1e-3, atol=1e-5
+        )
+
+
 def test_a_network_without_attention_has_no_attention_maps(clips):
     plain = MERANet(num_classes=3, width=4, stage_sizes=(1, 1), attention=False)
     weights = plain.init(jax.random.key(0), jnp.zeros((1, *SIZE, 3)), train=False)
