@@ -4,11 +4,11 @@ table1, figure4, figure5, figure6 or parameters. Other flags than those below ar
 train.py's, and hold for all runs: --preset=small, --seeds=5, --epochs=10.
 """
 
-import csv
 import dataclasses
-import functools
+import shlex
 import sys
 import typing
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
@@ -19,33 +19,33 @@ import train
 from datasets import DataError
 from meranet_jax import (
     backend,
-    budget,
-    evaluate,
-    explain,
-    figures,
+    cluster,
     files,
     interrupts,
-    overlays,
     paper,
     precision,
+    recipes,
+    results,
     run_folder,
     runs,
 )
 from meranet_jax.config import TrainConfig
 from meranet_jax.errors import UserError
-from meranet_jax.paper import MERANET, RESNET, Experiment, Key
-from meranet_jax.runs import Run
+from meranet_jax.paper import Experiment, Key
 
 # Flags of train.py that would not mean what they say here.
 _OURS = ("name", "overwrite", "fold_shard", "compile_ahead", "coordinator")
 _OURS += ("num_processes", "process_id", "attention", "split")
 
+# What every experiment varies itself.
+_VARIED = {"table1": ("protocol",), "figure4": ("shared",)}
+_VARIED |= {"figure5": ("kernel_size",)}
+
+# What hangs on them is compared when a run goes on, and not when it is finished.
+_CLIPS = ("classes", "data_dir")
+
 # How many seeds, if nothing is said of it.
 _SEEDS = "5"
-
-# How many clips figure 6 shows, and in how many its sanity checks look.
-_SHOWN = 6
-_CHECKED = 6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,28 +83,68 @@ def parse(
     )
     if asked.loso_seeds < 1:
         raise UserError(f"--loso_seeds={asked.loso_seeds} must be at least 1.")
-    bases = []
-    for dataset in asked.dataset.split(","):
-        base = train.parse([f"--dataset={dataset.strip()}", *others])
-        default = train.parse([f"--dataset={dataset.strip()}"])
-        for name in _OURS:
-            if getattr(base, name) != getattr(default, name):
-                raise UserError(f"--{name}: reproduce.py sees to that itself.")
-        if base.seeds is None and base.seed == 0:
-            base = dataclasses.replace(base, seeds=_SEEDS)
-        bases.append(base)
+    fixed = (*_OURS, *_VARIED.get(experiment, ()))
+    bases = [_base(one.strip(), others, fixed) for one in asked.dataset.split(",")]
+    if experiment == "parameters" and len(bases) > 1:
+        raise UserError("parameters is of one network: name one --dataset.")
+    bases = _each_its_own(bases, others)
     needed = paper.plan(experiment, bases, asked.protocols, asked.loso_seeds)
     return experiment, asked, needed, bases
+
+
+def _base(dataset: str, flags: list[str], fixed: Sequence[str]) -> TrainConfig:
+    """The settings of a data set's runs; what is ``fixed`` cannot be set.
+
+    Raises:
+      UserError: if one of them is not to be set.
+    """
+    base = train.parse([f"--dataset={dataset}", *flags])
+    default = train.parse([f"--dataset={dataset}"])
+    for name in fixed:
+        if getattr(base, name) != getattr(default, name):
+            raise UserError(f"--{name}: reproduce.py sees to that itself.")
+    one_seed = any(flag.partition("=")[0] == "--seed" for flag in flags)
+    if base.seeds is None and not one_seed:
+        base = dataclasses.replace(base, seeds=_SEEDS)
+    return base
+
+
+def _each_its_own(bases: list[TrainConfig], flags: list[str]) -> list[TrainConfig]:
+    """With what NAME=VALUE lists say of each of several data sets.
+
+    Raises:
+      UserError: if something is said that can hold of one alone.
+    """
+    first = {base.dataset.partition("/")[0]: base.dataset for base in reversed(bases)}
+    if len(first) == 1:
+        return bases
+    together = train.parse([f"--dataset={','.join(first.values())}", *flags])
+    told = dict(zip(first, together.each_dataset(), strict=True))
+    return [
+        dataclasses.replace(
+            base,
+            **{
+                name: getattr(told[base.dataset.partition("/")[0]], name)
+                for name in recipes.LISTED
+            },
+        )
+        for base in bases
+    ]
 
 
 def main(arguments: list[str], console: Console) -> None:
     """Run what is missing, and make the table and the figure."""
     experiment, asked, needed, bases = parse(arguments)
-    backend.prepare()
+    if cluster.launched_together():
+        raise UserError(
+            "reproduce.py is one process. Give the commands that it says with "
+            "--missing to the cluster, and start it again when they are done."
+        )
+    backend.prepare(deterministic=any(base.deterministic for base in bases))
     missing = {key: config for key, config in needed.items() if not is_finished(config)}
     if asked.missing:
         for config in missing.values():
-            console.print("python train.py " + " ".join(flags_of(config)))
+            console.print("python train.py " + shlex.join(flags_of(config)))
         return
     for number, (key, config) in enumerate(missing.items(), 1):
         console.print(f"\nRun {number} of {len(missing)}: {', '.join(key)}")
@@ -113,7 +153,7 @@ def main(arguments: list[str], console: Console) -> None:
     folder = Path(asked.results_dir).expanduser() / experiment
     folder.mkdir(parents=True, exist_ok=True)
     finished = {key: runs.read(runs.path_of(config)) for key, config in needed.items()}
-    text = _MAKERS[experiment](folder, finished, bases)
+    text = results.make(experiment, folder, finished, bases)
     with files.whole(folder / f"{experiment}.md") as part:
         part.write_text(text)
     console.print(f"\n{text}\n{folder}")
@@ -126,8 +166,21 @@ def is_finished(config: TrainConfig) -> bool:
       UserError: if it has others.
     """
     path = runs.path_of(config)
-    run_folder.check_free(precision.resolved(config), path)
-    return (path / "report.json").exists()
+    try:
+        run_folder.check_free(precision.resolved(config), path)
+        if not (path / "report.json").exists():
+            return False
+        saved = runs.read(path).config
+        for name in _CLIPS:
+            ours, theirs = getattr(config, name), getattr(saved, name)
+            if ours != theirs:
+                raise UserError(f"The run in {path} has --{name}={theirs}, not {ours}.")
+    except UserError as error:
+        raise UserError(
+            f"{error}\nreproduce.py keeps its runs apart by --runs_dir: choose "
+            "another, or delete that run."
+        ) from error
+    return True
 
 
 def flags_of(config: TrainConfig) -> list[str]:
@@ -146,88 +199,6 @@ def flags_of(config: TrainConfig) -> list[str]:
             flags.append(f"--{name}={value}")
     return flags
 
-
-def _table1(folder: Path, finished: dict[Key, Run], bases) -> str:
-    rows, text = paper.table1(finished)
-    _write_rows(folder / "table1.csv", rows)
-    return text
-
-
-def _losses(folder: Path, finished: dict[Key, Run], bases, *, title, claim) -> str:
-    found = paper.losses(finished)
-    _write_rows(folder / f"{folder.name}.csv", paper.loss_rows(found))
-    figures.save(figures.losses(found), folder / f"{folder.name}.png")
-    return paper.describe_losses(title, claim, found)
-
-
-def _figure6(folder: Path, finished: dict[Key, Run], bases) -> str:
-    text, rows, checks = ["# Figure 6: where the networks look", ""], [], []
-    for dataset in dict.fromkeys(dataset for dataset, _, _ in finished):
-        columns = {}
-        for network in (MERANET, RESNET):
-            (run,) = (
-                run
-                for (of, _, label), run in finished.items()
-                if of == dataset and label == network
-            )
-            opened = evaluate.reopen(run, None)
-            explainer = explain.Explainer(opened)
-            seeds = sorted({job.seed for job in opened.jobs})
-            chosen = explain.test_clips(opened, seeds[0], _SHOWN)
-            columns[network] = explainer.show_all(chosen)
-            of_run = {"dataset": dataset, "network": network}
-            for seed in seeds:
-                every = explain.test_clips(opened, seed, len(opened.clips))
-                shown = explainer.show_all(every)
-                for kind, numbers in explain.localisation(shown).items():
-                    means = {name: float(n.mean()) for name, n in numbers.items()}
-                    clips = len(numbers["auc"])
-                    rows.append(
-                        of_run | {"seed": seed, "map": kind, "clips": clips} | means
-                    )
-            job = chosen[0][0]
-            ids = [name for of, name in chosen if of.folder == job.folder][:_CHECKED]
-            checks += [of_run | row for row in explain.sanity(explainer, job, ids)]
-        plain = dataset.replace("/", "-")
-        figures.save(overlays.overview(columns), folder / f"{plain}.png")
-        for network, shown in columns.items():
-            for one in shown:
-                name = f"{plain}-{network.replace(' ', '')}-{overlays.file_name(one)}"
-                overlays.save_animation(overlays.animation(one), folder / f"{name}.gif")
-        text += [f"![Apex frames and Grad-CAM on {dataset}]({plain}.png)", ""]
-    _write_rows(folder / "localisation.csv", rows)
-    _write_rows(folder / "sanity.csv", checks)
-    return "\n".join([*text, ""]) + paper.describe_saliency(rows, checks)
-
-
-def _parameters(folder: Path, finished: dict[Key, Run], bases) -> str:
-    rows, text = budget.parameters(bases[0], 3, budget.take_turns)
-    _write_rows(folder / "parameters.csv", rows)
-    return text
-
-
-def _write_rows(path: Path, rows: list[dict]) -> None:
-    with files.whole(path) as part, part.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]) if rows else [])
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-_MAKERS = {
-    "table1": _table1,
-    "figure4": functools.partial(
-        _losses,
-        title="Figure 4: validation loss, shared CNN and shared MLP",
-        claim="the shared CNN has the lower loss at every epoch (section 5.2).",
-    ),
-    "figure5": functools.partial(
-        _losses,
-        title="Figure 5: validation loss by the spatio-temporal kernel",
-        claim="5 is better than 3 and 7 (section 5.3).",
-    ),
-    "figure6": _figure6,
-    "parameters": _parameters,
-}
 
 if __name__ == "__main__":
     interrupts.listen()

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from meranet_jax import flops, step, tables
+from meranet_jax import flops, precision, saliency, step, tables
 from meranet_jax.config import TrainConfig
 from meranet_jax.paper import MERANET, NETWORKS, RESNET
 
@@ -63,7 +63,8 @@ def parameters(
         f"{operations[0] / operations[1] - 1:.3%} operations of a forward pass "
         f"({operations[1] / 1e9:.2f} GFLOP a clip of {config.frames} x {config.size} x "
         f"{config.size} without, {operations[0] / 1e9:.2f} with). A training step of "
-        f"{config.batch_size} clips on one {jax.devices()[0].device_kind} takes "
+        f"{config.batch_size} clips in {config.precision or 'fp32'} on one "
+        f"{jax.devices()[0].device_kind} takes "
         f"{np.median(ratios):.2f} times as long with it ({ratios[0]:.2f} to "
         f"{ratios[-1]:.2f} in {len(ratios)} turns).",
         "",
@@ -101,11 +102,10 @@ def _step_of(config: TrainConfig, num_classes: int) -> Callable[[], None]:
         "clip": rng.integers(0, 256, (config.batch_size, *shape), np.uint8),
         "label": rng.integers(0, num_classes, config.batch_size),
     }
-    update = jax.jit(
-        functools.partial(
-            step.train_step, model=model, optimizer=optimizer, rate=rate, flip=True
-        )
+    update = functools.partial(
+        step.train_step, model=model, optimizer=optimizer, rate=rate, flip=True
     )
+    update = jax.jit(precision.applied(config)(update))
     return lambda: jax.block_until_ready(update(state, batch))
 
 
@@ -142,8 +142,8 @@ def _by_block(config: TrainConfig, num_classes: int) -> dict[str, int]:
         lambda key: model.init(key, jnp.zeros(shape), train=False),
         jax.random.key(0),
     )["params"]
-    order = ["stem", "stem_norm"]
-    order += sorted(name for name in shapes if name.startswith("block"))
+    first, *blocks = saliency.layers(model)
+    order = [first, f"{first}_norm", *blocks]
     return {
         name: sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes[name]))
         for name in (*order, "head")

@@ -59,7 +59,7 @@ def join(config: TrainConfig, environment: Mapping[str, str] = os.environ) -> No
       UserError: if they cannot be reached.
     """
     found_by_jax = config.coordinator == "auto" or (
-        config.fold_shard is None and _launched_together(environment)
+        config.fold_shard is None and launched_together(environment)
     )
     if config.num_processes is not None:
         given = (config.coordinator, config.num_processes, config.process_id)
@@ -81,7 +81,8 @@ def join(config: TrainConfig, environment: Mapping[str, str] = os.environ) -> No
     _joined = True
 
 
-def _launched_together(environment: Mapping[str, str]) -> bool:
+def launched_together(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether a launcher has started several of this process."""
     for launcher, name in _COUNTS.items():
         count = environment.get(name, "1")
         stepped = launcher != "Slurm" or _SLURM_STEP in environment

@@ -1,12 +1,13 @@
 """A run's saliency: the maps of its networks over clips that they were tested on."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import jax
 import numpy as np
 
-from meranet_jax import data, saliency, step, trainers
+from meranet_jax import data, precision, saliency, step, trainers
 from meranet_jax.config import TrainConfig
 from meranet_jax.errors import UserError
 from meranet_jax.evaluate import Opened
@@ -16,6 +17,9 @@ from meranet_jax.trainers import Weights
 
 # Clips of which maps are computed at a time: so many that memory does not matter.
 _BATCH = 4
+
+# Sets keys apart from those of training.
+_ANEW = 0x5A11
 
 # What records say of a clip, where they know it.
 _KNOWN = ("onset", "apex", "offset", "motion_mask")
@@ -67,19 +71,40 @@ class Explainer:
         """
         self._opened, config = opened, opened.run.config
         classes = tuple(opened.clips.classes)
-        self._model = step.make_model(config, num_classes=len(classes))
-        self._maps = Saliency(self._model, layer=layer)
+        # Nothing is trained, so there is no memory to save; and the maps need all.
+        kept = dataclasses.replace(config, remat=False)
+        self._model = step.make_model(kept, num_classes=len(classes))
+        within = precision.applied(config)
+        self._maps = Saliency(self._model, layer=layer, decorate=within)
         self.layer = self._maps.layer
-        self._shapes = self._fresh_shapes(config)
+        self._shapes = jax.eval_shape(lambda: self.fresh(0))
 
-    def _fresh_shapes(self, config: TrainConfig) -> Weights:
-        return jax.eval_shape(lambda: self.fresh(0))
+    @functools.cached_property
+    def _known(self) -> dict[str, dict]:
+        """What records say of each clip, what moved at the size of the input."""
+        clips = self._opened.clips
+        found = data.look_up(self._opened.sources, set(clips.clip_ids), _KNOWN)
+        for known in found.values():
+            known["moved"] = _moved(known, clips.clips.shape[2])
+            known.pop("motion_mask", None)
+        return found
+
+    @property
+    def knows_motion(self) -> bool:
+        """Whether it is known where faces moved."""
+        return any(known["moved"] is not None for known in self._known.values())
+
+    @property
+    def layers(self) -> list[str]:
+        """From the first to the last."""
+        return saliency.layers(self._model)
 
     def fresh(self, seed: int) -> Weights:
         """Weights that have learnt nothing."""
         optimizer, _ = step.make_optimizer(self._opened.run.config)
         state = step.init_state(
-            jax.random.key(seed),
+            # Not a seed's own first weights, of which the trained ones keep a trace.
+            jax.random.fold_in(jax.random.key(seed), _ANEW),
             1,
             model=self._model,
             optimizer=optimizer,
@@ -100,7 +125,7 @@ class Explainer:
         job: Job,
         clip_ids: Sequence[str],
         *,
-        target: str | None = None,
+        target: str | Sequence[str] | None = None,
         weights: Weights | None = None,
     ) -> list[Shown]:
         """Some test clips of a fold.
@@ -108,25 +133,31 @@ class Explainer:
         Args:
           job: the fold.
           clip_ids: of its test part.
-          target: the class that maps are of; by default what is predicted of each clip.
+          target: the class that maps are of, or that of each clip; by default what is
+            predicted of each.
           weights: others than the fold's.
 
         Raises:
           UserError: if there is no such class.
         """
         clips, names = self._opened.clips, tuple(self._opened.clips.classes)
-        if target is not None and target not in names:
-            raise UserError(f"--target={target} is none of {', '.join(names)}.")
+        if isinstance(target, str):
+            target = [target] * len(clip_ids)
+        for name in target or ():
+            if name not in names:
+                raise UserError(f"--target={name} is none of {', '.join(names)}.")
         weights = self.weights(job) if weights is None else weights
-        known = data.look_up(self._opened.sources, set(clip_ids), _KNOWN)
         number = {clip_id: index for index, clip_id in enumerate(clips.clip_ids)}
         shown = []
         for first in range(0, len(clip_ids), _BATCH):
             ids = list(clip_ids[first : first + _BATCH])
             # The last batch is filled up: one size is one compilation.
-            indices = [number[i] for i in (ids + ids[-1:] * _BATCH)[:_BATCH]]
+            indices = [number[i] for i in _filled(ids)]
             frames = np.stack([clips.clips[index] for index in indices])
-            targets = None if target is None else [names.index(target)] * _BATCH
+            targets = None
+            if target is not None:
+                of_batch = target[first : first + _BATCH]
+                targets = [names.index(name) for name in _filled(of_batch)]
             maps = self._maps.maps(weights, frames, targets)
             sure = trainers.probabilities(maps.logits)
             for place, clip_id in enumerate(ids):
@@ -136,7 +167,9 @@ class Explainer:
                         job=job,
                         frames=frames[place],
                         apex=apex_frame(
-                            self._opened.run.config, known[clip_id], len(frames[place])
+                            self._opened.run.config,
+                            self._known[clip_id],
+                            len(frames[place]),
                         ),
                         classes=names,
                         truth=names[clips.labels[indices[place]]],
@@ -146,7 +179,7 @@ class Explainer:
                         grad_cam=maps.grad_cam[place],
                         smooth_grad=maps.smooth_grad[place],
                         attention={n: m[place] for n, m in maps.attention.items()},
-                        moved=_moved(known[clip_id], frames.shape[2]),
+                        moved=self._known[clip_id]["moved"],
                     )
                 )
         return shown
@@ -179,6 +212,11 @@ def apex_frame(config: TrainConfig, known: dict, frames: int) -> int:
     length = max(int(known["offset"]) - int(known["onset"]), 1)
     share = (int(known["apex"]) - int(known["onset"])) / length
     return int(np.clip(round(share * (frames - 1)), 0, frames - 1))
+
+
+def _filled(values: Sequence) -> list:
+    """A batch of them, filled up with the last."""
+    return [*values, *[values[-1]] * _BATCH][:_BATCH]
 
 
 def _moved(known: dict, size: int) -> np.ndarray | None:
@@ -220,12 +258,15 @@ def test_clips(opened: Opened, seed: int | None, number: int) -> list[tuple[Job,
 
 
 def find(opened: Opened, seed: int | None, clip_id: str) -> tuple[Job, str]:
-    """The fold that a clip was tested in.
+    """The fold that a clip was tested in, of the first seed that has one.
 
     Raises:
       UserError: if there is none.
     """
-    every = test_clips(opened, seed, len(opened.clips))
+    seeds = [seed] if seed is not None else sorted({job.seed for job in opened.jobs})
+    every = [
+        found for one in seeds for found in test_clips(opened, one, len(opened.clips))
+    ]
     for job, name in every:
         if name == clip_id:
             return job, name
@@ -281,15 +322,16 @@ def sanity(
     weights, fresh = explainer.weights(job), explainer.fresh(seed)
     trained = explainer.show(job, clip_ids)
     rows, lost = [], []
-    for layers in [[], ["head"], *_upwards(weights)]:
+    first, *blocks = explainer.layers
+    upwards = [[block] for block in reversed(blocks)] + [[f"{first}_norm", first]]
+    for layers in [[], ["head"], *upwards]:
         lost += layers
         changed = saliency.randomised(weights, fresh, lost)
         pairs = {"grad_cam": [], "smooth_grad": []}
-        for one in trained:
-            # Of the class that the trained network saw: else another map is asked for.
-            (other,) = explainer.show(
-                job, [one.clip_id], target=one.predicted, weights=changed
-            )
+        # Of the class that the trained network saw: else another map is asked for.
+        targets = [one.predicted for one in trained]
+        others = explainer.show(job, clip_ids, target=targets, weights=changed)
+        for one, other in zip(trained, others, strict=True):
             for kind, found in pairs.items():
                 maps = [getattr(each, kind)[None] for each in (one, other)]
                 found.append(float(saliency.similarity(*maps)[0]))
@@ -298,12 +340,6 @@ def sanity(
             | {kind: float(np.mean(found)) for kind, found in pairs.items()}
         )
     return rows
-
-
-def _upwards(weights: Weights) -> list[list[str]]:
-    """The layers below the head, from the last to the first, with their norms."""
-    blocks = sorted(name for name in weights["params"] if name.startswith("block"))
-    return [[block] for block in reversed(blocks)] + [["stem_norm", "stem"]]
 
 
 def describe(shown: Sequence[Shown], layer: str) -> str:
@@ -323,8 +359,8 @@ def describe(shown: Sequence[Shown], layer: str) -> str:
             f"  {kind:{width}}  {mean['energy']:.3f} ({mean['energy_by_chance']:.3f}) "
             f"of the map where it moved, AUC {mean['auc']:.3f} (0.5); "
             f"{mean['frame_energy']:.3f} ({mean['frame_energy_by_chance']:.3f}) in "
-            f"frames that moved, its most {mean['frame_distance']:.1f} frames from "
-            "theirs"
+            f"frames that moved, correlation over frames "
+            f"{mean['frame_correlation']:+.2f} (0)"
         )
     lines.append(f"Grad-CAM is of {layer}.")
     return "\n".join(lines)

@@ -118,6 +118,57 @@ def losses(found: dict[str, dict[str, np.ndarray]]) -> Figure:
     return figure
 
 
+def accuracies(rows: list[dict]) -> Figure:
+    """The accuracy of networks with its interval, beside the paper's.
+
+    Args:
+      rows: of ``paper.table1``.
+    """
+    names = [f"{row['dataset']}, {row['protocol']}\n{row['network']}" for row in rows]
+    figure = Figure(figsize=(7.5, 1.4 + 0.45 * len(rows)), layout="constrained")
+    axes = figure.subplots()
+    line = {"color": _BLUE, "linewidth": 1.2}
+    paper = {"color": _VERMILION, "fillstyle": "none", "linestyle": "none"}
+    for place, row in enumerate(rows):
+        if row["accuracy_low"] is not None:
+            bounds = [row["accuracy_low"], row["accuracy_high"]]
+            axes.plot(bounds, [place, place], "|-", **line)
+        axes.plot(row["accuracy"], place, "o", **line)
+        if row["paper_accuracy"] is not None:
+            axes.plot(
+                row["paper_accuracy"], place, "D", color=_VERMILION, fillstyle="none"
+            )
+    axes.plot([], [], "o-", **line, label="ours, 95 % interval")
+    if any(row["paper_accuracy"] is not None for row in rows):
+        axes.plot([], [], "D", **paper, label="the paper's")
+    axes.set_yticks(range(len(rows)), names, fontsize="small")
+    axes.set(xlim=_SHARE, ylim=(len(rows) - 0.5, -0.5), xlabel="accuracy")
+    axes.grid(alpha=0.3)
+    _legend(figure, axes)
+    return figure
+
+
+def parameters(rows: list[dict]) -> Figure:
+    """The parameters of each block, without attention and what that adds.
+
+    Args:
+      rows: of ``budget.parameters``, without the sum.
+    """
+    figure = Figure(figsize=(7, 1.4 + 0.3 * len(rows)), layout="constrained")
+    axes, places = figure.subplots(), np.arange(len(rows))
+    plain = [row["3D ResNet"] for row in rows]
+    added = [row["attention"] or np.nan for row in rows]
+    axes.barh(places - 0.2, plain, 0.38, color=_BLUE, label="3D ResNet")
+    hatch = {"color": (_ORANGE, 0.5), "edgecolor": _ORANGE, "hatch": "///"}
+    axes.barh(places + 0.2, added, 0.38, label="what attention adds", **hatch)
+    axes.set_yticks(places, [row["block"] for row in rows])
+    axes.set(xscale="log", xlabel="parameters", ylim=(len(rows) - 0.5, -0.5))
+    axes.grid(axis="x", alpha=0.3)
+    axes.set_axisbelow(True)
+    _legend(figure, axes)
+    return figure
+
+
 def confusion(confusion: np.ndarray, classes: tuple[str, ...], title: str) -> Figure:
     """Counts in the cells, shares of the row as their shade.
 

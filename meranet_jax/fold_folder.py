@@ -37,11 +37,13 @@ class FoldFolder:
         """Makes it unless it is there; a prediction that is there was damaged.
 
         Raises:
-          UserError: if another process writes to it, also after a minute.
+          UserError: if another process writes to it, also after a minute, or has
+            finished it meanwhile.
         """
         self._job = job
         self.path = path
         path.mkdir(parents=True, exist_ok=True)
+        known = (path / "predictions.csv").exists()
         self._lock = filelock.FileLock(path / ".lock")
         try:
             self._lock.acquire(timeout=_PATIENCE)
@@ -50,6 +52,11 @@ class FoldFolder:
                 f"Another process is training {job.name} in {path}, perhaps one that "
                 "an earlier start has left behind. Stop it, or wait for its end."
             ) from error
+        if not known and (path / "predictions.csv").exists():
+            self._lock.release()
+            raise UserError(
+                f"Another process has finished {job.name} meanwhile. Start again."
+            )
         (path / "predictions.csv").unlink(missing_ok=True)
         self.checkpoints = path / "checkpoints"
         self._events = None

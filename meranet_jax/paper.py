@@ -62,8 +62,7 @@ def plan(
       experiment: which.
       bases: the configuration for each data set, with all its seeds.
       protocols: of ``table1``; the others have that of their base.
-      loso_seeds: how many of the seeds leave-one-subject-out has, in which each subject
-        is tested under each.
+      loso_seeds: of ``table1``: how many of the seeds leave-one-subject-out has.
     """
     changes = {
         "table1": NETWORKS,
@@ -77,7 +76,7 @@ def plan(
         for protocol in protocols if experiment == "table1" else [base.protocol]:
             for label, change in changes.items():
                 config = dataclasses.replace(base, protocol=protocol, **change)
-                if protocol == "loso":
+                if protocol == "loso" and experiment == "table1":
                     seeds = ",".join(map(str, base.all_seeds[:loso_seeds]))
                     if loso_seeds == 1:
                         config = dataclasses.replace(
@@ -296,14 +295,14 @@ def describe_saliency(rows: Sequence[dict], checks: Sequence[dict]) -> str:
         key = (row["dataset"], row["network"], row["map"])
         groups.setdefault(key, []).append(row)
     names = ("energy", "energy_by_chance", "auc", "frame_energy")
-    names += ("frame_energy_by_chance", "frame_distance")
+    names += ("frame_energy_by_chance", "frame_correlation")
     text = ["## Do the maps lie where the face moved?", ""]
     if groups:
         text += [
             tables.table(
                 ["data set", "network", "map", "seeds", "share of the map", "by chance"]
                 + ["AUC", "share in frames that moved", "by chance"]
-                + ["frames between their peaks"],
+                + ["correlation over frames"],
                 [
                     [*key, len(of)]
                     + [_spread(np.array([row[name] for row in of])) for name in names]

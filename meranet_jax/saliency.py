@@ -8,7 +8,8 @@ averaged over noisy copies: it knows nothing of layers.
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 
 import flax.linen as nn
 import jax
@@ -61,12 +62,19 @@ class Maps:
 class Saliency:
     """The maps of a network, compiled once for a number of clips."""
 
-    def __init__(self, model: MERANet, *, layer: str | None = None):
+    def __init__(
+        self,
+        model: MERANet,
+        *,
+        layer: str | None = None,
+        decorate: Callable = lambda function: function,
+    ):
         """Compiles nothing yet.
 
         Args:
-          model: whose ``axis_name`` is None.
+          model: whose ``axis_name`` is None and that keeps all (no ``remat``).
           layer: that Grad-CAM looks at, one of ``layers``; by default the last block.
+          decorate: what is compiled; see ``precision.applied``.
 
         Raises:
           UserError: if there is no such layer.
@@ -75,9 +83,9 @@ class Saliency:
         self.layer = known[-1] if layer is None else layer
         if self.layer not in known:
             raise UserError(f"--layer={layer} is none of {', '.join(known)}.")
-        self._logits = jax.jit(functools.partial(_logits, model))
-        self._seen = jax.jit(functools.partial(_seen, model, self.layer))
-        self._gradient = jax.jit(functools.partial(_input_gradient, model))
+        self._logits = jax.jit(decorate(functools.partial(_logits, model)))
+        self._seen = jax.jit(decorate(functools.partial(_seen, model, self.layer)))
+        self._gradient = jax.jit(decorate(functools.partial(_input_gradient, model)))
 
     def maps(
         self,
@@ -136,9 +144,22 @@ def grad_cam(
 
 
 def upsample(maps: jax.Array, size: Sequence[int]) -> jax.Array:
-    """[B, T', H', W'] -> float32 [B, *size], linearly along each axis."""
+    """[B, T', H', W'] -> float32 [B, *size], linearly along each axis.
+
+    Where a convolution of stride s stands at i, it looks at what surrounds s * i: its
+    padding is the same on both sides. So that is where the map's i lies, and not in the
+    middle of s voxels, as in resized pictures.
+    """
     maps = maps.astype(jnp.float32)
-    return jax.image.resize(maps, (len(maps), *size), "linear")
+    for axis, length in enumerate(size, 1):
+        have = maps.shape[axis]
+        stride = 2 ** round(math.log2(length / have))
+        place = np.minimum(np.arange(length) / stride, have - 1)
+        below = np.floor(place).astype(int)
+        above = np.minimum(below + 1, have - 1)
+        share = np.expand_dims(place - below, tuple(range(1, maps.ndim - axis)))
+        maps = (1 - share) * maps.take(below, axis) + share * maps.take(above, axis)
+    return maps.astype(jnp.float32)
 
 
 def _logits(model, weights, clips):
@@ -209,24 +230,31 @@ def localisation(maps: np.ndarray, moved: np.ndarray) -> dict[str, np.ndarray]:
       pointing game, Wang et al. 2020), and ``energy_by_chance``: the share of an even
       map. ``auc``: how probably a voxel that moved has more than one that did not.
       ``frame_energy``: the share of the map in frames in which anything moved, and
-      ``frame_energy_by_chance``. ``frame_distance``: frames between the one that has
-      most of the map and the one in which most moved. A map that is zero everywhere
-      counts as an even one.
+      ``frame_energy_by_chance``. ``frame_correlation``: between how much of the
+      map and how much of what moved is in each frame; 0 of an even map. A map that is
+      zero everywhere counts as an even one.
     """
     maps = np.where(maps.any((1, 2, 3), keepdims=True), maps, 1).astype(np.float64)
     total = maps.sum((1, 2, 3))
     frames = moved.any((2, 3))  # [B, T]
-    by_frame = maps.sum((2, 3))  # [B, T]
+    by_frame, by_moved = maps.sum((2, 3)), moved.sum((2, 3))  # [B, T]
     return {
         "energy": (maps * moved).sum((1, 2, 3)) / total,
         "energy_by_chance": moved.mean((1, 2, 3)),
         "auc": np.array([_auc(*pair) for pair in zip(maps, moved, strict=True)]),
         "frame_energy": (by_frame * frames).sum(1) / total,
         "frame_energy_by_chance": frames.mean(1),
-        "frame_distance": abs(by_frame.argmax(1) - moved.sum((2, 3)).argmax(1)).astype(
-            float
+        "frame_correlation": np.array(
+            [_correlation(*pair) for pair in zip(by_frame, by_moved, strict=True)]
         ),
     }
+
+
+def _correlation(one: np.ndarray, other: np.ndarray) -> float:
+    """Pearson's; 0 where one of them does not vary but for rounding."""
+    if any(np.ptp(each) <= 1e-9 * abs(each).max() for each in (one, other)):
+        return 0.0
+    return float(np.corrcoef(one, other)[0, 1])
 
 
 def _auc(scores: np.ndarray, positive: np.ndarray) -> float:

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import shlex
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from rich.console import Console
 
 import reproduce
 import train
-from meranet_jax import budget, paper
+from meranet_jax import budget, paper, results
 from meranet_jax.config import TrainConfig
 from meranet_jax.errors import UserError
 from tests.programs import flags_of_a_copy
@@ -54,12 +55,26 @@ def test_what_is_finished_is_not_run_again(flags, table1, monkeypatch):
     reproduce.main(["table1", "--protocols", "holdout", *given], Console(quiet=True))
 
 
+@pytest.mark.parametrize("changed", ["--classes=all", "--epochs=3"])
+def test_a_run_of_other_settings_is_not_taken(flags, table1, changed):
+    _, given = flags
+    arguments = ["table1", "--protocols", "holdout", *given, changed]
+    with pytest.raises(UserError, match="keeps its runs apart by --runs_dir"):
+        reproduce.main(arguments, Console(quiet=True))
+
+
+def test_several_processes_are_sent_away(flags, table1, monkeypatch):
+    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="reproduce.py is one process"):
+        reproduce.main(["table1", *flags[1]], Console(quiet=True))
+
+
 def test_missing_runs_are_told_as_commands(flags, table1, capsys):
     _, given = flags
     reproduce.main(["figure4", "--missing", *given], Console(soft_wrap=True))
     (command,) = capsys.readouterr().out.splitlines()  # the other is of table 1
     assert command.startswith("python train.py --dataset=casme2 ")
-    again = train.parse(command.split()[2:])
+    again = train.parse(shlex.split(command)[2:])
     assert again.shared == "mlp" and again.epochs == 2 and again.stage_sizes == (1, 1)
 
 
@@ -80,8 +95,8 @@ def test_figure_4_has_a_curve_of_each_variant(flags, table1):
 
 def test_figure_6_has_maps_and_their_checks(flags, table1, monkeypatch):
     _, given = flags
-    monkeypatch.setattr(reproduce, "_SHOWN", 2)
-    monkeypatch.setattr(reproduce, "_CHECKED", 1)
+    monkeypatch.setattr(results, "SHOWN", 2)
+    monkeypatch.setattr(results, "CHECKED", 1)
     reproduce.main(["figure6", *given], Console(quiet=True))
     made = table1 / "results" / "figure6"
     assert (made / "casme2.png").exists() and len(list(made.glob("*.gif"))) == 4
@@ -124,6 +139,9 @@ def test_some_of_the_seeds_leave_a_subject_out(loso_seeds, seeds):
         (["table1", "--name=mine"], "--name: reproduce.py sees to that"),
         (["table1", "--no-attention"], "--attention: reproduce.py sees to that"),
         (["table1", "--loso_seeds=0"], "--loso_seeds=0 must be at least 1"),
+        (["table1", "--protocol=kfold"], "--protocol: reproduce.py sees to that"),
+        (["figure4", "--shared=mlp"], "--shared: reproduce.py sees to that"),
+        (["parameters", "--dataset=casme,casme2"], "name one --dataset"),
         (["table1", "--protocols", "lopo"], "--protocol=lopo is none of"),
         (["table1", "--epoch=3"], "Did you mean --epochs"),
     ],
@@ -131,6 +149,17 @@ def test_some_of_the_seeds_leave_a_subject_out(loso_seeds, seeds):
 def test_refusals(arguments, message):
     with pytest.raises(UserError, match=message):
         reproduce.main(arguments, Console(quiet=True))
+
+
+def test_several_data_sets_are_taken_one_by_one():
+    both = "--manual_dir=casme=/one,casme2=/two"
+    _, _, needed, _ = reproduce.parse(["figure6", "--dataset=casme,casme2", both])
+    assert {
+        (config.dataset, config.manual_dir, config.classes)
+        for config in needed.values()
+    } == {("casme", "/one", "paper"), ("casme2", "/two", "paper")}
+    three = "--dataset=synthetic/easy,synthetic,synthetic/hard"
+    assert len(reproduce.parse(["figure6", three])[2]) == 6
 
 
 def test_losses_that_differ_in_each_pair_are_told_apart():

@@ -4,7 +4,7 @@ import imageio.v3 as imageio
 import numpy as np
 import pytest
 
-from meranet_jax import data, explain, figures, overlays, runs, splits
+from meranet_jax import data, explain, figures, overlays, runs, splits, trainers
 from meranet_jax.errors import UserError
 from meranet_jax.evaluate import Opened
 from tests.meranet_jax.loading import smallest
@@ -59,6 +59,30 @@ def test_maps_can_be_of_another_class(opened, explainer, shown):
     assert one.target == "surprise" and one.predicted == shown[0].predicted
     with pytest.raises(UserError, match="--target=joy is none of disgust, happiness"):
         explainer.show(job, [clip_id], target="joy")
+
+
+def test_what_was_drawn_anew_is_not_what_training_began_with(opened, explainer, clips):
+    trainer = trainers.make_trainer(opened.run.config, clips, folds=4)
+    for seed in (0, 1):
+        began = trainer.fresh(seed, 1).params["head"]["kernel"]
+        assert (explainer.fresh(seed)["params"]["head"]["kernel"] != began).any()
+
+
+def test_a_run_that_saved_memory_can_be_explained(opened, shown):
+    config = dataclasses.replace(opened.run.config, remat=True)
+    run = dataclasses.replace(opened.run, config=config)
+    again = explain.Explainer(dataclasses.replace(opened, run=run))
+    (one,) = again.show_all([(shown[0].job, shown[0].clip_id)])
+    np.testing.assert_allclose(one.grad_cam, shown[0].grad_cam, rtol=1e-4, atol=1e-6)
+
+
+def test_maps_collapse_where_nothing_is_learnt(explainer, shown):
+    rows = explain.sanity(explainer, shown[0].job, [shown[0].clip_id])
+    assert [row["randomised"] for row in rows] == [
+        *("nothing", "head", "block2_1", "block1_1", "stem")
+    ]
+    assert rows[0]["grad_cam"] == pytest.approx(1)
+    assert rows[-1]["grad_cam"] < 0.99 and rows[-1]["smooth_grad"] < 0.99
 
 
 def test_what_moved_is_known_at_the_size_of_the_input(records, shown):

@@ -127,13 +127,14 @@ def test_a_map_that_is_the_truth_points_at_it():
     moved[:, 1:3, 1:3, 1:3] = True
     moved[:, 2, 0, 0] = True  # most moved in the third frame
     perfect = saliency.localisation(moved.astype(np.float32), moved)
+    assert perfect["frame_correlation"] == pytest.approx([1, 1])
     opposite = saliency.localisation((~moved).astype(np.float32), moved)
     even = saliency.localisation(np.zeros(moved.shape, np.float32), moved)
     assert perfect["energy"].tolist() == [1, 1] and perfect["auc"].tolist() == [1, 1]
     assert perfect["frame_energy"].tolist() == [1, 1]
-    assert perfect["frame_distance"].tolist() == [0, 0]
     assert opposite["energy"].tolist() == [0, 0] == opposite["auc"].tolist()
     assert even["auc"].tolist() == [0.5, 0.5]
+    assert even["frame_correlation"].tolist() == [0, 0]
     np.testing.assert_allclose(even["energy"], 9 / 64)
     np.testing.assert_allclose(even["energy"], even["energy_by_chance"])
     np.testing.assert_allclose(even["frame_energy"], even["frame_energy_by_chance"])
@@ -145,6 +146,18 @@ def test_localisation_by_hand():
     found = saliency.localisation(maps, moved)
     assert found["energy"] == pytest.approx([0.6])
     assert found["auc"] == pytest.approx([0.75])  # 3 of 4 pairs are in order
+
+
+def test_a_map_lies_where_its_layer_looks():
+    """A convolution of stride 16 with the same padding on both sides, at 2."""
+    impulse = jnp.zeros((1, 2, 4, 4)).at[0, 1, 2, 1].set(1.0)
+    found = np.asarray(saliency.upsample(impulse, (16, 64, 64)))[0]
+    assert np.unravel_index(found.argmax(), found.shape) == (8, 32, 16)
+    assert found[8, 32, 24] == 0.5 and found[8, 32, 32] == 0
+    assert found[15].max() == 1  # nothing lies beyond
+    np.testing.assert_array_equal(
+        saliency.upsample(impulse, impulse.shape[1:]), impulse
+    )
 
 
 def test_similarity_is_of_ranks():
