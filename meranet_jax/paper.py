@@ -71,21 +71,23 @@ def plan(
         "figure6": NETWORKS,
         "parameters": {},
     }[experiment]
+    if experiment != "table1":
+        loso_seeds = math.inf
     needed = {}
     for base in bases:
         for protocol in protocols if experiment == "table1" else [base.protocol]:
             for label, change in changes.items():
                 config = dataclasses.replace(base, protocol=protocol, **change)
-                if protocol == "loso" and experiment == "table1":
-                    seeds = ",".join(map(str, base.all_seeds[:loso_seeds]))
-                    if loso_seeds == 1:
-                        config = dataclasses.replace(
-                            config, seed=int(seeds), seeds=None
-                        )
-                    elif loso_seeds < len(base.all_seeds):
-                        config = dataclasses.replace(config, seed=0, seeds=seeds)
+                if protocol == "loso" and loso_seeds < len(base.all_seeds):
+                    config = _of_seeds(config, base.all_seeds[:loso_seeds])
                 needed[base.dataset, protocol, label] = _named(config)
     return needed
+
+
+def _of_seeds(config: TrainConfig, seeds: Sequence[int]) -> TrainConfig:
+    if len(seeds) == 1:
+        return dataclasses.replace(config, seed=seeds[0], seeds=None)
+    return dataclasses.replace(config, seed=0, seeds=",".join(map(str, seeds)))
 
 
 def _named(config: TrainConfig) -> TrainConfig:

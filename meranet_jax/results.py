@@ -113,7 +113,8 @@ def _figure6(folder: Path, finished: dict[Key, Run], bases) -> str:
                 name = f"{plain}-{network.replace(' ', '')}-{overlays.file_name(one)}"
                 overlays.save_animation(overlays.animation(one), folder / f"{name}.gif")
         text += [f"![Apex frames and Grad-CAM on {dataset}]({plain}.png)", ""]
-    _write_rows(folder / "localisation.csv", rows)
+    if rows:  # else it is not known where faces moved
+        _write_rows(folder / "localisation.csv", rows)
     _write_rows(folder / "sanity.csv", checks)
     return "\n".join([*text, ""]) + paper.describe_saliency(rows, checks)
 
@@ -129,7 +130,7 @@ def _parameters(folder: Path, finished: dict[Key, Run], bases) -> str:
 
 def _write_rows(path: Path, rows: list[dict]) -> None:
     with files.whole(path) as part, part.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]) if rows else [])
+        writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
 
