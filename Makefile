@@ -1,4 +1,5 @@
-# make demo · make test · make lint · make bench · make faults · make audit
+# make demo · make test · make lint · make notebook · make bench · make faults ·
+# make audit
 # Another Python: make demo PYTHON=python3.12 VENV=.venv312
 PYTHON ?= python3
 VENV ?= .venv
@@ -8,7 +9,7 @@ RUN := $(VENV)/bin/python
 REQUIREMENTS ?= $(shell nvidia-smi >/dev/null 2>&1 \
 	&& echo requirements.txt || echo requirements-cpu.txt)
 
-.PHONY: demo test lint bench faults audit
+.PHONY: demo test lint notebook bench faults audit
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
@@ -24,6 +25,13 @@ test: $(VENV)/.installed-parity
 lint: $(VENV)/.installed-dev
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
+	$(VENV)/bin/nbstripout --verify notebooks/*.ipynb
+
+# From top to bottom in a clean kernel; what it shows is in the copy.
+notebook: $(VENV)/.installed-dev
+	@mkdir -p results
+	$(VENV)/bin/jupyter execute --output=../results/meranet notebooks/meranet.ipynb
+	@echo "With its outputs: results/meranet.ipynb"
 
 bench: $(VENV)/.installed-parity
 	$(RUN) -m benchmarks $(FLAGS)

@@ -1,0 +1,83 @@
+"""The programs, started from a notebook.
+
+Each is a process of its own: the notebook's never holds the accelerator's memory, and a
+program ends, or goes on where it stopped, as it does in a terminal.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from IPython import display
+
+from meranet_jax import figures, runs
+from meranet_jax.errors import UserError
+
+# By it a kernel makes programs believe that they write to a terminal: a bar would be
+# drawn over and over.
+_TERMINAL = ("FORCE_COLOR", "CLICOLOR_FORCE")
+
+
+def run(*command: str | Path) -> None:
+    """Run a program and show what it prints, as it comes.
+
+    Args:
+      command: what would follow ``python`` in a terminal.
+
+    Raises:
+      UserError: if it fails.
+    """
+    _run(command, lambda line: None)
+
+
+def train(folder: Path, *flags: str) -> None:
+    """Run ``train.py`` with its curves above, drawn after each epoch.
+
+    Interrupted, it finishes a step and keeps what was done; started again, it goes on.
+
+    Args:
+      folder: of the run.
+      flags: of ``train.py``, but those that say where its run goes.
+
+    Raises:
+      UserError: if it fails.
+    """
+
+    def curves():
+        return figures.curves(runs.read_lines(folder))
+
+    shown = display.display(curves(), display_id=True)
+    place = f"--runs_dir={folder.parent}", f"--name={folder.name}"
+    _run(
+        ("train.py", *flags, *place),
+        lambda line: shown.update(curves()) if "epoch" in line else None,
+    )
+
+
+def _run(command: tuple[str | Path, ...], then: Callable[[str], object]) -> None:
+    """Runs it, prints each line, and calls ``then`` with it."""
+    environment = {k: v for k, v in os.environ.items() if k not in _TERMINAL}
+    with subprocess.Popen(
+        [sys.executable, "-u", *map(str, command)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+        errors="replace",
+        # A notebook's interrupt may reach all of its group: twice would end it at once.
+        start_new_session=True,
+    ) as process:
+        try:
+            for line in process.stdout:
+                print(line, end="", flush=True)
+                then(line)
+        except BaseException:
+            process.send_signal(signal.SIGINT)
+            print(process.stdout.read(), end="", flush=True)
+            raise
+    if process.returncode:
+        name = " ".join(map(str, command[: 2 if command[0] == "-m" else 1]))
+        raise UserError(f"{name} failed with {process.returncode}: see above.")
