@@ -7,7 +7,7 @@ from meranet_jax.errors import UserError
 from meranet_jax.predictions import Predictions
 
 # What is compared, by the names that people read.
-_NAMES = {"accuracy": "accuracy", "uf1": "UF1", "uar": "UAR"}
+NAMES = {"accuracy": "accuracy", "uf1": "UF1", "uar": "UAR"}
 
 
 def compare(first: Predictions, second: Predictions) -> dict:
@@ -18,9 +18,10 @@ def compare(first: Predictions, second: Predictions) -> dict:
       second: predictions of another run on the same clips.
 
     Returns:
-      ``metrics``: for each the value of both, averaged over seeds, their difference and
-      its 95 % interval from a bootstrap over subjects; ``mcnemar``: for each pair of
-      seeds how many clips only one of both has right, and the p-value.
+      ``metrics``: for each the value of both, averaged over seeds, their difference,
+      that of each seed, and 95 % intervals: from a bootstrap over subjects and, of
+      several seeds, over these; ``mcnemar``: for each pair of seeds how many clips
+      only one of both has right, and the p-value.
 
     Raises:
       UserError: if clips, their classes or their number of seeds differ.
@@ -29,13 +30,17 @@ def compare(first: Predictions, second: Predictions) -> dict:
     counts = [report.confusions(each) for each in (first, second)]
     compared = {}
     for name, statistic in metrics.STATISTICS.items():
-        if name in _NAMES:
-            values = [float(statistic(c.sum(0)).mean()) for c in counts]
+        if name in NAMES:
+            by_seed = [statistic(c.sum(0)).reshape(-1) for c in counts]
+            values = [float(seeds.mean()) for seeds in by_seed]
+            differences = by_seed[0] - by_seed[1]
             compared[name] = {
                 "first": values[0],
                 "second": values[1],
                 "difference": values[0] - values[1],
                 "interval": metrics.bootstrap_difference(*counts, statistic),
+                "by_seed": differences.tolist(),
+                "seeds_interval": metrics.seeds_interval(differences),
             }
     tests = []
     for seed in np.unique(first.seeds):
@@ -58,25 +63,43 @@ def compare(first: Predictions, second: Predictions) -> dict:
     }
 
 
+def better(row: dict) -> int:
+    """Which of two runs is better by a metric: 1 the first, -1 the second, 0 neither.
+
+    Neither, unless every interval that there is lies on one side of 0.
+
+    Args:
+      row: of ``compare``'s ``metrics``.
+    """
+    intervals = [row["interval"]]
+    if len(row["by_seed"]) > 1:
+        intervals.append(row["seeds_interval"])
+    if None in intervals:
+        return 0
+    lows, highs = zip(*intervals, strict=True)
+    return (min(lows) > 0) - (max(highs) < 0)
+
+
 def describe(compared: dict, first: str, second: str) -> str:
     """The comparison in words."""
     lines = [
         f"A: {first}",
         f"B: {second}",
         f"The same {compared['clips']} test clips of {compared['subjects']} subjects, "
-        f"{len(compared['mcnemar'])} seed(s). A - B, 95 % interval from a bootstrap "
-        "over subjects:",
+        f"{len(compared['mcnemar'])} seed(s). A - B, 95 % intervals:",
     ]
+    verdicts = {1: "A is better", -1: "B is better", 0: "which is better is not told"}
     for name, row in compared["metrics"].items():
-        interval = "no interval of a single subject"
+        intervals = "no interval of a single subject"
         if row["interval"] is not None:
-            low, high = row["interval"]
-            interval = f"{low:+.3f} to {high:+.3f}"
-            if low <= 0 <= high:
-                interval += ", which has 0 in it"
+            intervals = "over subjects {:+.3f} to {:+.3f}".format(*row["interval"])
+        if row["seeds_interval"] is not None:
+            intervals += ", over seeds {:+.3f} to {:+.3f}".format(
+                *row["seeds_interval"]
+            )
         lines.append(
-            f"  {_NAMES[name]:8}  A {row['first']:.3f}  B {row['second']:.3f}  "
-            f"{row['difference']:+.3f}  ({interval})"
+            f"  {NAMES[name]:8}  A {row['first']:.3f}  B {row['second']:.3f}  "
+            f"{row['difference']:+.3f}  ({intervals}): {verdicts[better(row)]}"
         )
     lines.append("McNemar's exact test, two-sided; it takes clips for independent:")
     for row in compared["mcnemar"]:

@@ -192,6 +192,25 @@ def _percentiles(
     return [float(low), float(high)]
 
 
+def seeds_interval(differences: np.ndarray) -> list[float] | None:
+    """95 % interval of a difference between paired seeds: Student's t.
+
+    It tells what training anew does, and the bootstrap over subjects what other people
+    would do; each holds still what the other varies.
+
+    Args:
+      differences: [S], one for each seed.
+
+    Returns:
+      Low and high; None of a single seed.
+    """
+    if len(differences) < 2:
+        return None
+    half = stats.t.ppf(0.975, len(differences) - 1) * stats.sem(differences)
+    mean = np.mean(differences)
+    return [float(mean - half), float(mean + half)]
+
+
 def calibration(probabilities: np.ndarray, truth: np.ndarray, bins: int = 15) -> dict:
     """How far confidence is from accuracy: expected calibration error.
 

@@ -164,17 +164,27 @@ def table1(finished: Mapping[Key, Run]) -> tuple[list[dict], str]:
     ]
     text.append(
         tables.table(
-            ["data set", "protocol", "accuracy", "UF1", "UAR"],
             [
-                [dataset, protocol, *_differences(pair[MERANET], pair[RESNET])]
+                "data set",
+                "protocol",
+                "of",
+                "difference",
+                "over subjects",
+                "over seeds",
+                "better",
+            ],
+            [
+                [dataset, protocol, *cells]
                 for (dataset, protocol), pair in pairs.items()
+                for cells in _differences(pair[MERANET], pair[RESNET])
             ],
         )
     )
     text += [
         "",
-        "95 % intervals from a bootstrap over subjects. One that has 0 in it does not "
-        "tell which network is better.",
+        "95 % intervals: over subjects from a bootstrap, what other people would "
+        "change; over seeds Student's, what training anew would. Unless each has 0 "
+        "outside, it is not told which network is better.",
         "",
         "## Quoted, not run: the other methods of the paper's Table 1",
         "",
@@ -186,17 +196,20 @@ def table1(finished: Mapping[Key, Run]) -> tuple[list[dict], str]:
     return rows, "\n".join(text) + "\n"
 
 
-def _differences(first: Run, second: Run) -> list[str]:
+def _differences(first: Run, second: Run) -> list[list[str]]:
+    """The cells of a comparison, for each metric."""
     tested = [predictions.read(run.path / "predictions.csv") for run in (first, second)]
-    found = compare.compare(*tested)["metrics"]
+    verdicts = {1: MERANET, -1: RESNET, 0: "not told"}
     cells = []
-    for row in (found[name] for name in ("accuracy", "uf1", "uar")):
-        cell = f"{row['difference']:+.3f}"
-        if row["interval"] is not None:
-            low, high = row["interval"]
-            cell += f" ({low:+.3f} to {high:+.3f})"
-            cell += ", 0 in it" if low <= 0 <= high else ""
-        cells.append(cell)
+    for name, row in compare.compare(*tested)["metrics"].items():
+        intervals = [
+            "-" if bounds is None else "{:+.3f} to {:+.3f}".format(*bounds)
+            for bounds in (row["interval"], row["seeds_interval"])
+        ]
+        verdict = verdicts[compare.better(row)]
+        cells.append(
+            [compare.NAMES[name], f"{row['difference']:+.3f}", *intervals, verdict]
+        )
     return cells
 
 

@@ -2,6 +2,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from meranet_jax import compare, metrics
 from meranet_jax.errors import UserError
@@ -65,7 +66,7 @@ def test_a_run_is_as_good_as_itself(runs):
     found = compare.compare(runs[0], runs[0])
     assert all(row["interval"] == [0, 0] for row in found["metrics"].values())
     assert found["mcnemar"] == [{"seed": 0, "only_first": 0, "only_second": 0, "p": 1}]
-    assert "which has 0 in it" in compare.describe(found, "one", "two")
+    assert "which is better is not told" in compare.describe(found, "one", "two")
 
 
 def test_order_of_clips_and_of_classes_does_not_matter(runs):
@@ -154,3 +155,33 @@ def test_of_a_single_subject_there_is_no_interval(runs):
     found = compare.compare(*alone)
     assert found["metrics"]["uf1"]["interval"] is None
     assert "no interval of a single subject" in compare.describe(found, "one", "two")
+
+
+def test_seeds_that_disagree_leave_it_open(runs):
+    """Each seed's difference counts, not only their mean over many subjects."""
+    good, bad = runs
+    several = [
+        predictions(
+            np.concatenate([one.predicted for one in each]),
+            np.tile(good.truth, 3),
+            np.tile(good.subjects, 3),
+            seeds=np.repeat([0, 1, 2], 60),
+        )
+        for each in ((good, good, bad), (bad, bad, good))
+    ]
+    row = compare.compare(*several)["metrics"]["accuracy"]
+    gain = (good.right.sum() - bad.right.sum()) / 60
+    assert row["by_seed"] == pytest.approx([gain, gain, -gain])
+    assert row["difference"] == pytest.approx(gain / 3)
+    assert row["interval"][0] > 0 > row["seeds_interval"][0]
+    expected = stats.ttest_1samp(row["by_seed"], 0).confidence_interval()
+    assert row["seeds_interval"] == pytest.approx(list(expected))
+    assert compare.better(row) == 0
+
+
+def test_better_is_what_all_intervals_say(runs):
+    there, back = compare.compare(*runs), compare.compare(*runs[::-1])
+    assert compare.better(there["metrics"]["accuracy"]) == 1
+    assert compare.better(back["metrics"]["accuracy"]) == -1
+    assert there["metrics"]["accuracy"]["seeds_interval"] is None
+    assert "A is better" in compare.describe(there, "one", "other")
