@@ -35,7 +35,7 @@ from meranet_jax.paper import Experiment, Key
 
 # Flags of train.py that would not mean what they say here.
 _OURS = ("name", "overwrite", "fold_shard", "compile_ahead", "coordinator")
-_OURS += ("num_processes", "process_id", "attention", "split")
+_OURS += ("num_processes", "process_id", "attention", "attentions", "split")
 
 # What every experiment varies itself.
 _VARIED = {"table1": ("protocol",), "figure4": ("shared",)}

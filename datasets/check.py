@@ -225,7 +225,7 @@ def _compare(
 ) -> tuple[dict[str, dict[str, int]], list[str]]:
     """The nearest published counts, and a sentence on each difference."""
     facts = copy.facts
-    if not facts.comparable(config):
+    if not facts.published or not facts.comparable(config):
         return {}, ["Neither the paper nor we have counts of what was asked for."]
     name = min(
         facts.published,

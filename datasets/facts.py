@@ -93,9 +93,9 @@ class Facts:
     tables: tuple[tuple[tuple[str, re.Pattern], ...], ...]
     releases: tuple[Release, ...]
     expected: str
-    published: Mapping[str, Mapping[str, int]]
-    paper: Mapping[str, int]
-    remarks: Mapping[str, Mapping[str, str]]
+    published: Mapping[str, Mapping[str, int]] = dataclasses.field(default_factory=dict)
+    paper: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    remarks: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
     interpret: Callable[[Annotation], Annotation] = lambda row: row
     chosen: Callable[[Annotation, CopyConfig], bool] = lambda row, config: True
     beside: Callable[[Annotation], dict] = lambda row: {}

@@ -25,8 +25,14 @@ from datasets.errors import DataError
 from datasets.facts import Crop
 from datasets.parallel import check_workers
 
-# In the order of the README.
-NAMES = ("synthetic", "casme", "casme2", "cas_me_2")
+# Those that have a builder where TFDS expects it: NAME/NAME_dataset_builder.py.
+NAMES = tuple(
+    sorted(
+        path.parent.name
+        for path in Path(__file__).parent.glob("*/*_dataset_builder.py")
+        if path.name == f"{path.parent.name}_dataset_builder.py"
+    )
+)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,7 +24,7 @@ def resolve(
       emotions: all that the data sets have.
       text: ``paper``; ``all``; ``megc3`` (negative, positive, surprise); emotions with
         commas between; or the path of a JSON file, ``{"class": ["emotion", ...]}``.
-      paper: the paper's classes; None where it has none.
+      paper: the paper's classes; None where it has none, or several.
 
     Returns:
       Emotions by class, at least two classes that share none.
@@ -35,7 +35,7 @@ def resolve(
     if text == "paper":
         if paper is None:
             raise UserError(
-                "--classes=paper: the paper's classes of these data sets differ. "
+                "--classes=paper: the paper has no classes that these data sets share. "
                 "Choose --classes=megc3, all, a list of emotions or a mapping file."
             )
         classes = {name: (name,) for name in paper}

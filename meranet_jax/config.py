@@ -7,7 +7,7 @@ from typing import Literal
 from meranet_jax import recipes
 from meranet_jax.attention import SharedNetwork
 from meranet_jax.errors import UserError
-from meranet_jax.model import Shortcut
+from meranet_jax.model import PAPER_ATTENTIONS, Shortcut
 
 Preset = Literal["paper", "small"]
 Protocol = Literal["holdout", "holdout_subject", "kfold", "loso"]
@@ -25,8 +25,8 @@ class TrainConfig:
     """
 
     dataset: str = "synthetic"
-    """synthetic, casme, casme2 or cas_me_2; a configuration of it after a slash:
-    synthetic/hard. Several with commas between are one composite data set."""
+    """synthetic, casme, casme2, cas_me_2 or your own; a configuration of it after a
+    slash: synthetic/hard. Several with commas between are one composite data set."""
     preset: Preset = "paper"
     """paper: the full network. small: for machines without an accelerator."""
     manual_dir: str | None = None
@@ -102,6 +102,9 @@ class TrainConfig:
 
     attention: bool = True
     """Off: the paper's 3D ResNet-18."""
+    attentions: tuple[str, ...] = PAPER_ATTENTIONS
+    """What each block carries, in turn: channel, spatio_temporal, or one of your own,
+    MODULE:CLASS."""
     width: int = 64
     """Channels of the first stage."""
     stage_sizes: tuple[int, ...] = (2, 2, 2, 2)
@@ -202,6 +205,17 @@ class TrainConfig:
             raise UserError(
                 f"--stage_sizes {self.stage_sizes}: each stage needs a block."
             )
+        if len(set(self.attentions)) < len(self.attentions) or not all(
+            one in PAPER_ATTENTIONS or all(one.partition(":"))
+            for one in self.attentions
+        ):
+            raise UserError(
+                f"--attentions {' '.join(self.attentions)}: name, each once, "
+                f"{', '.join(PAPER_ATTENTIONS)} or your own, MODULE:CLASS."
+            )
+        theirs = self.attentions == PAPER_ATTENTIONS
+        if not self.attentions or not (self.attention or theirs):
+            raise UserError("Give either --no-attention or --attentions and which.")
         if self.name is not None:
             check_name(self.name)
         together = (self.coordinator, self.num_processes, self.process_id)
@@ -338,9 +352,14 @@ class TrainConfig:
         seeds = self.all_seeds
         if seeds == tuple(range(seeds[0], seeds[-1] + 1)):
             seeds = seeds if len(seeds) < 3 else (seeds[0], seeds[-1])
+        own = (
+            ""
+            if self.attentions == PAPER_ATTENTIONS
+            else "-" + "+".join(one.rpartition(":")[2] for one in self.attentions)
+        )
         parts = [
             self.dataset.replace("/", "-").replace(",", "+").replace(" ", ""),
-            "meranet" if self.attention else "resnet3d",
+            f"meranet{own}" if self.attention else "resnet3d",
             self.preset,
             *([] if self.protocol == "holdout" else [self.protocol]),
             f"seed{'-'.join(map(str, seeds[:3]))}",
@@ -358,25 +377,20 @@ def default_config(dataset: str, preset: Preset) -> TrainConfig:
     """The paper's recipe for ``dataset``, changed as ``preset`` needs.
 
     Of several data sets each keeps its own window and shortest expression; they are
-    told apart by MEGC's three classes if the paper's differ.
+    told apart by MEGC's three classes if the paper's differ. Of one that the paper has
+    not, all emotions are told apart.
 
     Args:
       dataset: data sets by name, with or without a configuration, commas between.
       preset: see ``TrainConfig``.
 
-    Raises:
-      UserError: if there is no recipe for a data set.
     """
-    names = [name.strip().partition("/")[0] for name in dataset.split(",")]
-    for name in names:
-        if name not in recipes.RECIPES:
-            raise UserError(
-                f"No recipe for a data set named {name!r}. Known: "
-                f"{', '.join(recipes.RECIPES)}."
-            )
     config = TrainConfig(dataset=dataset, preset=preset)
-    if len(names) > 1:
-        classes = "paper" if config.paper_classes else "megc3"
-        return dataclasses.replace(config, classes=classes, **recipes.PRESETS[preset])
-    values = recipes.BY_DATASET | recipes.RECIPES[names[0]] | recipes.PRESETS[preset]
+    several = len(config.datasets) > 1
+    values = dict(recipes.PRESETS[preset])
+    if not config.paper_classes:
+        values["classes"] = "megc3" if several else "all"
+    if not several:
+        recipe = recipes.RECIPES.get(dataset.strip().partition("/")[0], {})
+        values = recipes.BY_DATASET | recipe | values
     return dataclasses.replace(config, **values)

@@ -30,7 +30,7 @@ def conv(size: tuple[int, ...], kernel: int, inputs: int, outputs: int) -> int:
 
 
 def forward(config: TrainConfig, num_classes: int = 3) -> int:
-    """Operations of a forward pass of one clip."""
+    """Operations of a forward pass of one clip, without attentions of one's own."""
     size = (config.frames, _halved(config.size), _halved(config.size))
     channels = config.width
     total = conv(size, 3 * 7 * 7, 3, channels)  # the stem
@@ -43,10 +43,12 @@ def forward(config: TrainConfig, num_classes: int = 3) -> int:
             total += conv(size, 27, features, features)
             if channels != features and config.shortcut == "projection":
                 total += conv(size, 1, channels, features)
-            if config.attention:
+            attentions = config.attentions if config.attention else ()
+            if "channel" in attentions:
                 narrow = max(features // config.reduction, 1)
                 # The shared network: there and back, for the average and the maximum
                 total += 2 * (2 * conv((1,), 1, features, narrow))
+            if "spatio_temporal" in attentions:
                 total += conv(size, config.kernel_size**3, 2, 1)
             channels = features
     return total + conv((1,), 1, channels, num_classes)

@@ -17,6 +17,7 @@ from meranet_jax.conv import Conv3D, Lowering
 
 ModuleDef = Callable[..., nn.Module]
 Shortcut = Literal["projection", "zero_pad"]
+PAPER_ATTENTIONS = ("channel", "spatio_temporal")
 
 
 class ResidualAttentionBlock(nn.Module):
@@ -80,7 +81,9 @@ class MERANet(nn.Module):
 
     Attributes:
       num_classes: outputs of the dense head.
-      attention: whether blocks carry channel and spatio-temporal attention.
+      attention: whether blocks carry attention.
+      attentions: which, in turn: ``"channel"``, ``"spatio_temporal"``, or what makes a
+        module [B, T, H, W, C] -> the same, given ``conv``, which makes a ``Conv3D``.
       width: channels of the stem and the first stage; each further stage doubles them.
       stage_sizes: blocks in each stage; each stage after the first halves T, H and W.
       reduction: r of the channel attention.
@@ -95,6 +98,7 @@ class MERANet(nn.Module):
 
     num_classes: int
     attention: bool = True
+    attentions: tuple[str | ModuleDef, ...] = PAPER_ATTENTIONS
     width: int = 64
     stage_sizes: tuple[int, ...] = (2, 2, 2, 2)
     reduction: int = 16
@@ -114,6 +118,9 @@ class MERANet(nn.Module):
           x: clips, normalised per sample and channel.
           train: normalise with the batch's statistics, and update the running ones
             (collection ``batch_stats``, momentum 0.9), instead of using those.
+
+        Raises:
+          ValueError: if an attention is unknown.
         """
         conv = functools.partial(Conv3D, lowering=self.lowering, dtype=self.dtype)
         norm = functools.partial(
@@ -127,23 +134,29 @@ class MERANet(nn.Module):
         dense = functools.partial(
             nn.Dense, kernel_init=nn.initializers.xavier_uniform(), dtype=self.dtype
         )
+        ours = {
+            "channel": functools.partial(
+                ChannelAttention,
+                reduction=self.reduction,
+                shared=self.shared,
+                dense=dense,
+                name="channel_attention",
+            ),
+            "spatio_temporal": functools.partial(
+                SpatioTemporalAttention,
+                kernel_size=self.kernel_size,
+                name="st_attention",
+            ),
+        }
         attentions = ()
         if self.attention:
-            attentions = (
-                functools.partial(
-                    ChannelAttention,
-                    reduction=self.reduction,
-                    shared=self.shared,
-                    conv=conv,
-                    dense=dense,
-                    name="channel_attention",
-                ),
-                functools.partial(
-                    SpatioTemporalAttention,
-                    kernel_size=self.kernel_size,
-                    conv=conv,
-                    name="st_attention",
-                ),
+            if unknown := {a for a in self.attentions if isinstance(a, str)} - set(
+                ours
+            ):
+                raise ValueError(f"attentions has {unknown}; choose of {set(ours)}")
+            attentions = tuple(
+                functools.partial(ours[one] if isinstance(one, str) else one, conv=conv)
+                for one in self.attentions
             )
 
         block_of = ResidualAttentionBlock

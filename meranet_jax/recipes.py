@@ -15,7 +15,8 @@ LISTED = {
     "label": "emotion",
 }
 
-# What the paper sets apart for each data set (sections 4.1 to 4.3).
+# What the paper sets apart for each data set (sections 4.1 to 4.3). A data set that it
+# has not needs no line.
 PAPER_CLASSES = {
     "synthetic": ("disgust", "happiness", "surprise"),
     "casme": ("disgust", "repression", "tense"),

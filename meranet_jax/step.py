@@ -5,6 +5,7 @@ gradients and metrics are averaged over the devices, so that a run on several co
 what a run on one computes. Without an axis it trains by itself.
 """
 
+import importlib
 from collections.abc import Callable, Sequence
 
 import flax.struct
@@ -14,7 +15,8 @@ import optax
 
 from meranet_jax import data
 from meranet_jax.config import TrainConfig
-from meranet_jax.model import MERANet
+from meranet_jax.errors import UserError
+from meranet_jax.model import PAPER_ATTENTIONS, MERANet, ModuleDef
 
 
 @flax.struct.dataclass
@@ -55,10 +57,14 @@ def make_model(
       config: names its fields.
       num_classes: outputs.
       axis_name: the pmapped axis over which batch statistics are averaged, if any.
+
+    Raises:
+      UserError: if one of its attentions cannot be had.
     """
     return MERANet(
         num_classes=num_classes,
         attention=config.attention,
+        attentions=tuple(map(_attention, config.attentions)),
         width=config.width,
         stage_sizes=config.stage_sizes,
         reduction=config.reduction,
@@ -69,6 +75,20 @@ def make_model(
         remat=config.remat,
         dtype=jnp.bfloat16 if config.precision == "bf16" else None,
     )
+
+
+def _attention(name: str) -> str | ModuleDef:
+    """One of ``PAPER_ATTENTIONS``, or the class that MODULE:CLASS names."""
+    if name in PAPER_ATTENTIONS:
+        return name
+    module, _, wanted = name.partition(":")
+    try:
+        return getattr(importlib.import_module(module), wanted)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError(
+            f"--attentions: {name} is none of {', '.join(PAPER_ATTENTIONS)}, nor a "
+            f"MODULE:CLASS that can be imported: {error}."
+        ) from error
 
 
 def make_optimizer(config: TrainConfig) -> tuple[optax.GradientTransformation, Rate]:

@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Sequence
 
+from meranet_jax.model import PAPER_ATTENTIONS
 from meranet_jax.runs import Run
 from meranet_jax.splits import Job
 
@@ -43,7 +44,11 @@ def title(run: Run) -> str:
 
 
 def _model(run: Run) -> str:
-    return "MERANet" if run.config.attention else "3D ResNet"
+    if not run.config.attention:
+        return "3D ResNet"
+    if run.config.attentions == PAPER_ATTENTIONS:
+        return "MERANet"
+    return f"3D ResNet with {', '.join(run.config.attentions)} attention"
 
 
 def _protocol(name: str, folds: int, split: str | None) -> str:

@@ -74,7 +74,7 @@ def test_classes_that_are_none_say_what_there_is(text, message):
 
 
 def test_classes_that_the_paper_does_not_have():
-    with pytest.raises(UserError, match="differ. Choose --classes=megc3"):
+    with pytest.raises(UserError, match="share. Choose --classes=megc3"):
         resolve("paper", paper=None)
 
 

@@ -60,6 +60,20 @@ def test_the_papers_sum_counts_twice():
     assert backbone_parameters(400) + 2 * CHANNEL_ATTENTION + ST_ATTENTION == 33_547_552
 
 
+@pytest.mark.parametrize(
+    ("attentions", "added"),
+    [(("channel",), CHANNEL_ATTENTION), (("spatio_temporal",), ST_ATTENTION)],
+)
+def test_parameters_of_one_attention_alone(attentions, added):
+    variables, _ = shapes(MERANet(num_classes=3, attentions=attentions))
+    assert count(variables["params"]) == backbone_parameters(3) + added
+
+
+def test_an_unknown_attention_is_refused():
+    with pytest.raises(ValueError, match="temporal"):
+        shapes(MERANet(num_classes=3, attentions=("channel", "temporal")))
+
+
 def test_output_sizes_of_table_2():
     _, outputs = shapes(MERANet(num_classes=3))
     sizes = {
