@@ -29,7 +29,7 @@ def command(*arguments, under=()):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("casme3", "no data set named 'casme3'.*mean casme.*synthetic, casme, casme2"),
+        ("casme3", "no data set named 'casme3'.*mean casme.*casme, casme2, synthetic"),
         ("synthetic/hrd", "configuration of synthetic.*mean hard.*medium, easy, hard"),
         ("../synthetic", r"no data set named '\.\.'"),
     ],
