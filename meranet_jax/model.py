@@ -153,7 +153,7 @@ class MERANet(nn.Module):
             if unknown := {a for a in self.attentions if isinstance(a, str)} - set(
                 ours
             ):
-                raise ValueError(f"attentions has {unknown}; choose of {set(ours)}")
+                raise ValueError(f"attentions has {unknown}; choose of {tuple(ours)}")
             attentions = tuple(
                 functools.partial(ours[one] if isinstance(one, str) else one, conv=conv)
                 for one in self.attentions

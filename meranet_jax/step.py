@@ -8,6 +8,7 @@ what a run on one computes. Without an axis it trains by itself.
 import importlib
 from collections.abc import Callable, Sequence
 
+import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -83,12 +84,15 @@ def _attention(name: str) -> str | ModuleDef:
         return name
     module, _, wanted = name.partition(":")
     try:
-        return getattr(importlib.import_module(module), wanted)
-    except (ImportError, AttributeError, ValueError) as error:
+        found = getattr(importlib.import_module(module), wanted)
+        if not (isinstance(found, type) and issubclass(found, nn.Module)):
+            raise TypeError(f"{wanted} in {module} is no class of Flax modules")
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise UserError(
             f"--attentions: {name} is none of {', '.join(PAPER_ATTENTIONS)}, nor a "
-            f"MODULE:CLASS that can be imported: {error}."
+            f"MODULE:CLASS that can be used: {error}."
         ) from error
+    return found
 
 
 def make_optimizer(config: TrainConfig) -> tuple[optax.GradientTransformation, Rate]:

@@ -92,6 +92,7 @@ def test_a_new_block_is_trained_evaluated_and_looked_into(project):
         (["channel", "channel"], "each once"),
         (["temporal:Nothing"], "module 'temporal' has no attribute 'Nothing'"),
         (["nowhere:Attention"], "No module named 'nowhere'"),
+        (["os:system"], "system in os is no class of Flax modules"),
     ],
 )
 def test_what_is_no_block_is_told(project, attentions, told):
