@@ -25,6 +25,7 @@ from meranet_jax import (
     run_folder,
     runs,
     splits,
+    step,
     trainers,
     training,
     words,
@@ -74,6 +75,7 @@ def main(config: TrainConfig, console: Console) -> None:
     console.quiet = not cluster.is_first()
     path = runs.path_of(config)
     run_folder.check_free(config, path)  # before the work, not after it
+    step.check_attentions(config)
     with cluster.first_ahead("records"):
         sources = [
             data.Source(

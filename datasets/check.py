@@ -360,7 +360,7 @@ def main(
     Ends with code 0 only if every row can become a record.
 
     Args:
-      name: casme, casme2 or cas_me_2.
+      name: casme, casme2, cas_me_2 or your own of such a layout.
       manual_dir: folder of your licensed copy.
       json: print the report for programs.
       sheet: draw onset, apex and offset of some clips of each emotion into this file.

@@ -68,7 +68,7 @@ class Facts:
     Attributes:
       name: its name in this program.
       title: its name in its authors' spelling.
-      homepage: where it is applied for.
+      homepage: where it is applied for, if it must be.
       emotions: those that its table names.
       columns: of its tables.
       tables: how its tables are called, the preferred first: a name for people and a
@@ -87,12 +87,12 @@ class Facts:
 
     name: str
     title: str
-    homepage: str
     emotions: tuple[str, ...]
     columns: Columns
     tables: tuple[tuple[tuple[str, re.Pattern], ...], ...]
     releases: tuple[Release, ...]
     expected: str
+    homepage: str | None = None
     published: Mapping[str, Mapping[str, int]] = dataclasses.field(default_factory=dict)
     paper: Mapping[str, int] = dataclasses.field(default_factory=dict)
     remarks: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
@@ -104,10 +104,14 @@ class Facts:
     @property
     def instructions(self) -> str:
         """How to get the data set, for one who has given no copy."""
-        return f"""\
+        get = f"Give the folder that has the table and the frames of {self.title}:"
+        if self.homepage:
+            get = f"""\
 {self.title} is licensed: apply for it at {self.homepage}, sign the
 agreement, then download the table and the cropped frames (or the raw ones), unpack
-the archives into one folder and give that folder:
+the archives into one folder and give that folder:"""
+        return f"""\
+{get}
 
   python -m datasets.prepare {self.name} --manual_dir=FOLDER
 

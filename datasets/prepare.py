@@ -114,6 +114,11 @@ def configuration(name: str, options: Options) -> ClipConfig:
     """
     configs = builder_class(name).builder_configs
     dataset, _, config = name.partition("/")
+    if not all(isinstance(one, ClipConfig) for one in configs.values()) or not configs:
+        raise DataError(
+            f"The builder of {dataset} needs BUILDER_CONFIGS of "
+            "datasets.clips.ClipConfig: they say what a clip of its records is."
+        )
     if config and config not in configs:
         raise DataError(_unknown(f"configuration of {dataset}", config, configs))
     chosen = configs[config or next(iter(configs))]
@@ -253,7 +258,7 @@ def _unknown(kind: str, given: str, valid) -> str:
 def check_manual_dir(name: str, manual_dir: str | os.PathLike | None) -> None:
     """Raises DataError, with how to get the data set, unless there is a folder."""
     if manual_dir is None:
-        found = f"{name} is licensed: give your copy with --manual_dir=DIR."
+        found = f"{name} is read from your own copy: give it with --manual_dir=DIR."
     elif not Path(manual_dir).expanduser().is_dir():
         found = f"--manual_dir={manual_dir} is not a folder."
     elif not any(Path(manual_dir).expanduser().iterdir()):
@@ -292,8 +297,8 @@ def main(
     """Write the records of a data set.
 
     Args:
-      name: synthetic, casme, casme2 or cas_me_2, with a configuration after a slash:
-        synthetic/hard.
+      name: synthetic, casme, casme2, cas_me_2 or your own, with a configuration after
+        a slash: synthetic/hard.
       manual_dir: folder of your licensed copy.
       data_dir: where records are kept (default: ~/tensorflow_datasets).
       workers: threads that read your copy (default: one a core).

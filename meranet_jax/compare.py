@@ -66,14 +66,13 @@ def compare(first: Predictions, second: Predictions) -> dict:
 def better(row: dict) -> int:
     """Which of two runs is better by a metric: 1 the first, -1 the second, 0 neither.
 
-    Neither, unless every interval that there is lies on one side of 0.
+    Neither, unless both intervals, over subjects and over seeds, lie on one side of 0:
+    one seed tells nothing of what another would give.
 
     Args:
       row: of ``compare``'s ``metrics``.
     """
-    intervals = [row["interval"]]
-    if len(row["by_seed"]) > 1:
-        intervals.append(row["seeds_interval"])
+    intervals = row["interval"], row["seeds_interval"]
     if None in intervals:
         return 0
     lows, highs = zip(*intervals, strict=True)
@@ -93,10 +92,11 @@ def describe(compared: dict, first: str, second: str) -> str:
         intervals = "no interval of a single subject"
         if row["interval"] is not None:
             intervals = "over subjects {:+.3f} to {:+.3f}".format(*row["interval"])
-        if row["seeds_interval"] is not None:
-            intervals += ", over seeds {:+.3f} to {:+.3f}".format(
-                *row["seeds_interval"]
-            )
+        if row["seeds_interval"] is None:
+            intervals += ", no interval of a single seed"
+        else:
+            low, high = row["seeds_interval"]
+            intervals += f", over seeds {low:+.3f} to {high:+.3f}"
         lines.append(
             f"  {NAMES[name]:8}  A {row['first']:.3f}  B {row['second']:.3f}  "
             f"{row['difference']:+.3f}  ({intervals}): {verdicts[better(row)]}"

@@ -383,7 +383,6 @@ def default_config(dataset: str, preset: Preset) -> TrainConfig:
     Args:
       dataset: data sets by name, with or without a configuration, commas between.
       preset: see ``TrainConfig``.
-
     """
     config = TrainConfig(dataset=dataset, preset=preset)
     several = len(config.datasets) > 1

@@ -195,8 +195,9 @@ def _percentiles(
 def seeds_interval(differences: np.ndarray) -> list[float] | None:
     """95 % interval of a difference between paired seeds: Student's t.
 
-    It tells what training anew does, and the bootstrap over subjects what other people
-    would do; each holds still what the other varies.
+    It tells what other seeds would give. A seed draws the parameters, the order and,
+    unless folds are single subjects or a split is given, the split, too. Seeds draw
+    from the same clips, so that it is rather too narrow than too wide.
 
     Args:
       differences: [S], one for each seed.

@@ -47,14 +47,22 @@ class ResidualAttentionBlock(nn.Module):
         """[B, T, H, W, C] -> [B, T', H', W', C'].
 
         Raises:
-          ValueError: if ``shortcut`` is unknown, or cannot narrow the channels.
+          ValueError: if ``shortcut`` is unknown, or cannot narrow the channels, or if
+            an attention gives another shape than it is given.
         """
         y = self.conv(self.features, (3, 3, 3), self.strides, name="conv1")(x)
         y = nn.relu(self.norm(name="norm1")(y))  # [B, T', H', W', C']
         y = self.conv(self.features, (3, 3, 3), name="conv2")(y)
         y = self.norm(name="norm2")(y)
         for attention in self.attentions:
+            shape = y.shape
             y = attention()(y)
+            # The shortcut and the sum would fit themselves to it without a word.
+            if y.shape != shape:
+                raise ValueError(
+                    f"attention {attention} makes {y.shape} of {shape}; it must give "
+                    "what it is given, scaled"
+                )
         return nn.relu(y + self._shortcut(x, y))  # Eq. 12
 
     def _shortcut(self, x: jax.Array, y: jax.Array) -> jax.Array:

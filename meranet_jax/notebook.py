@@ -21,16 +21,19 @@ from meranet_jax.errors import UserError
 _TERMINAL = ("FORCE_COLOR", "CLICOLOR_FORCE")
 
 
-def run(*command: str | Path) -> None:
+def run(*command: str | Path, may_fail: bool = False) -> None:
     """Run a program and show what it prints, as it comes.
 
     Args:
       command: what would follow ``python`` in a terminal.
+      may_fail: what it prints says enough.
 
     Raises:
-      UserError: if it fails.
+      UserError: if it fails and must not.
     """
-    _run(command, lambda line: None)
+    code = _run(command, lambda line: None)
+    if code and not may_fail:
+        raise _failed(command, code)
 
 
 def train(folder: Path, *flags: str) -> None:
@@ -51,14 +54,16 @@ def train(folder: Path, *flags: str) -> None:
 
     shown = display.display(curves(), display_id=True)
     place = f"--runs_dir={folder.parent}", f"--name={folder.name}"
-    _run(
-        ("train.py", *flags, *place),
-        lambda line: shown.update(curves()) if "epoch" in line else None,
+    command = ("train.py", *flags, *place)
+    code = _run(
+        command, lambda line: shown.update(curves()) if "epoch" in line else None
     )
+    if code:
+        raise _failed(command, code)
 
 
-def _run(command: tuple[str | Path, ...], then: Callable[[str], object]) -> None:
-    """Runs it, prints each line, and calls ``then`` with it."""
+def _run(command: tuple[str | Path, ...], then: Callable[[str], object]) -> int:
+    """Runs it, prints each line, calls ``then`` with it; its code."""
     environment = {k: v for k, v in os.environ.items() if k not in _TERMINAL}
     with subprocess.Popen(
         [sys.executable, "-u", *map(str, command)],
@@ -78,6 +83,9 @@ def _run(command: tuple[str | Path, ...], then: Callable[[str], object]) -> None
             process.send_signal(signal.SIGINT)
             print(process.stdout.read(), end="", flush=True)
             raise
-    if process.returncode:
-        name = " ".join(map(str, command[: 2 if command[0] == "-m" else 1]))
-        raise UserError(f"{name} failed with {process.returncode}: see above.")
+    return process.returncode
+
+
+def _failed(command: tuple[str | Path, ...], code: int) -> UserError:
+    name = " ".join(map(str, command[: 2 if command[0] == "-m" else 1]))
+    return UserError(f"{name} failed with {code}: see above.")

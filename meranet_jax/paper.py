@@ -10,9 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
-from scipy import stats
 
-from meranet_jax import compare, predictions, runs, tables
+from meranet_jax import compare, metrics, predictions, runs, tables
 from meranet_jax.config import TrainConfig
 from meranet_jax.runs import Run
 
@@ -183,8 +182,9 @@ def table1(finished: Mapping[Key, Run]) -> tuple[list[dict], str]:
     text += [
         "",
         "95 % intervals: over subjects from a bootstrap, what other people would "
-        "change; over seeds Student's, what training anew would. Unless each has 0 "
-        "outside, it is not told which network is better.",
+        "change; over seeds Student's, what another seed would: other parameters, "
+        "another order and, but for loso, another split. Unless each has 0 outside, "
+        "it is not told which network is better; of one seed it never is.",
         "",
         "## Quoted, not run: the other methods of the paper's Table 1",
         "",
@@ -288,11 +288,10 @@ def describe_losses(
 
 def _paired(differences: np.ndarray) -> str:
     mean = float(differences.mean())
-    if len(differences) < 2:
+    interval = metrics.seeds_interval(differences)
+    if interval is None:
         return f"{mean:+.3f} (one seed tells of no spread)"
-    half = stats.t.ppf(0.975, len(differences) - 1) * _sd(differences)
-    half /= math.sqrt(len(differences))
-    low, high = mean - half, mean + half
+    low, high = interval
     told = ", 0 in it" if low <= 0 <= high else ""
     return f"{mean:+.3f} ({low:+.3f} to {high:+.3f}){told}"
 

@@ -5,6 +5,7 @@ gradients and metrics are averaged over the devices, so that a run on several co
 what a run on one computes. Without an axis it trains by itself.
 """
 
+import functools
 import importlib
 from collections.abc import Callable, Sequence
 
@@ -16,6 +17,7 @@ import optax
 
 from meranet_jax import data
 from meranet_jax.config import TrainConfig
+from meranet_jax.conv import Conv3D
 from meranet_jax.errors import UserError
 from meranet_jax.model import PAPER_ATTENTIONS, MERANet, ModuleDef
 
@@ -79,20 +81,56 @@ def make_model(
 
 
 def _attention(name: str) -> str | ModuleDef:
-    """One of ``PAPER_ATTENTIONS``, or the class that MODULE:CLASS names."""
+    """One of ``PAPER_ATTENTIONS``, or the class that MODULE:CLASS names.
+
+    What the module itself raises on import is let through, with its traceback.
+    """
     if name in PAPER_ATTENTIONS:
         return name
     module, _, wanted = name.partition(":")
     try:
-        found = getattr(importlib.import_module(module), wanted)
-        if not (isinstance(found, type) and issubclass(found, nn.Module)):
-            raise TypeError(f"{wanted} in {module} is no class of Flax modules")
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
-        raise UserError(
-            f"--attentions: {name} is none of {', '.join(PAPER_ATTENTIONS)}, nor a "
-            f"MODULE:CLASS that can be used: {error}."
-        ) from error
+        found = getattr(importlib.import_module(module), wanted, None)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise
+        raise _unusable(name, str(error)) from error
+    except (TypeError, ValueError) as error:  # no name of a module: ".", "a..b"
+        raise _unusable(name, str(error)) from error
+    if found is None:
+        raise _unusable(name, f"module {module!r} has no attribute {wanted!r}")
+    if not (isinstance(found, type) and issubclass(found, nn.Module)):
+        raise _unusable(name, f"{wanted} in {module} is no class of Flax modules")
+    try:
+        found(conv=Conv3D)
+    except TypeError as error:
+        raise _unusable(name, f"it is made with conv alone, but {error}") from error
     return found
+
+
+def _unusable(name: str, why: str) -> UserError:
+    return UserError(
+        f"--attentions: {name} is none of {', '.join(PAPER_ATTENTIONS)}, nor a "
+        f"MODULE:CLASS that can be used: {why}."
+    )
+
+
+def check_attentions(config: TrainConfig) -> None:
+    """Traces a network with attentions of one's own once, by shapes alone.
+
+    Raises:
+      UserError: if one cannot be had, or gives another shape than it is given.
+    """
+    if set(config.attentions) <= set(PAPER_ATTENTIONS):
+        return
+    model = make_model(config, num_classes=2)
+    clip_shape = config.frames, config.size, config.size, 3
+    clips = jax.ShapeDtypeStruct((1, *clip_shape), jnp.float32)
+    try:
+        init = functools.partial(model.init, train=False)
+        jax.eval_shape(init, jax.random.key(0), clips)
+    except ValueError as error:
+        names = " ".join(config.attentions)
+        raise UserError(f"--attentions {names}: {error}.") from error
 
 
 def make_optimizer(config: TrainConfig) -> tuple[optax.GradientTransformation, Rate]:

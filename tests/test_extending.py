@@ -1,4 +1,4 @@
-"""docs/extending.md: what it tells to write is written, what it tells to run runs."""
+"""docs/extending.md: what it tells to write is written, checked and trained with."""
 
 import re
 import shutil
@@ -85,6 +85,20 @@ def test_a_new_block_is_trained_evaluated_and_looked_into(project):
     assert looked.returncode == 0, looked.stderr
 
 
+# The likeliest mistake: the map itself, and not what it scales.
+_MAP = """
+from collections.abc import Callable
+import flax.linen as nn
+
+class Map(nn.Module):
+    conv: Callable[..., nn.Module]
+
+    @nn.compact
+    def __call__(self, x):
+        return nn.sigmoid(self.conv(1, (3, 3, 3))(x))
+"""
+
+
 @pytest.mark.parametrize(
     ("attentions", "told"),
     [
@@ -93,10 +107,16 @@ def test_a_new_block_is_trained_evaluated_and_looked_into(project):
         (["temporal:Nothing"], "module 'temporal' has no attribute 'Nothing'"),
         (["nowhere:Attention"], "No module named 'nowhere'"),
         (["os:system"], "system in os is no class of Flax modules"),
+        (["flax.linen:Dense"], "it is made with conv alone, but "),
+        (["mapping:Map"], "must give what it is given"),
     ],
 )
 def test_what_is_no_block_is_told(project, attentions, told):
     there = sorted((project / "runs").glob("*"))
-    refused = run(project, "train.py", *FLAGS, "--attentions", *attentions)
+    (project / "mapping.py").write_text(_MAP)
+    flags = [*FLAGS, "--data_dir=unwritten", "--attentions", *attentions]
+    refused = run(project, "train.py", *flags)
     assert refused.returncode == 1 and told in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert not (project / "unwritten").exists()  # told before anything is prepared
     assert sorted((project / "runs").glob("*")) == there

@@ -45,7 +45,7 @@ def test_it_prepares_trains_evaluates_and_shows(tmp_path):
 def test_it_stops_where_a_program_fails(tmp_path):
     with pytest.raises(nbclient.exceptions.CellExecutionError) as caught:
         executed(tmp_path, DATASET="nothing", MANUAL_DIR=str(tmp_path))
-    assert "-m datasets.check failed with 1: see above." in str(caught.value)
+    assert "train.py failed with 1: see above." in str(caught.value)
 
 
 def test_it_is_kept_without_outputs():

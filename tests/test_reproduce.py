@@ -46,6 +46,12 @@ def test_table_1_has_both_networks_beside_the_paper(table1):
     text = (made / "table1.md").read_text()
     assert "| casme2 | holdout | MERANet |" in text
     assert "Quoted, not run" in text and "LEARNet" in text
+    gain = np.mean([float(first["accuracy"]) - float(second["accuracy"])])
+    (row,) = (line for line in text.splitlines() if "| holdout | accuracy |" in line)
+    cells = [cell.strip() for cell in row.strip("| ").split("|")]
+    assert float(cells[3]) == pytest.approx(gain, abs=0.001)
+    assert cells[4].count(" to ") == cells[5].count(" to ") == 1
+    assert cells[6] in ("MERANet", "3D ResNet", "not told")
 
 
 def test_what_is_finished_is_not_run_again(flags, table1, monkeypatch):

@@ -253,14 +253,20 @@ def test_damaged_records_are_named(folder, flags, tmp_path):
         (["--protocol=kfold", "--folds=99"], "needs 99 subjects"),
         (["--split=nowhere.json"], "--split=nowhere.json cannot be read"),
         (["--leave_out=sub01/x"], "there is no clip sub01/x"),
-        (["--size=50"], "casme2 is licensed"),  # no records of this size yet
+        (
+            ["--size=50"],
+            "casme2 is read from your own copy",
+        ),  # no records of this size yet
         (["--label=joy"], "no such label; it has emotion"),
         (["--sampling=middle"], "apex"),
         (["--frames=33"], "33 frames cannot be drawn"),
-        (["--crop=provided", "--release=CASME2-RAW"], "casme2 is licensed"),
+        (
+            ["--crop=provided", "--release=CASME2-RAW"],
+            "casme2 is read from your own copy",
+        ),
         (["--expressions=macro"], "casme2 has no --expressions"),
         (["--name=../elsewhere"], "must be a plain folder name"),
-        (["--data_dir=nowhere"], "casme2 is licensed"),
+        (["--data_dir=nowhere"], "casme2 is read from your own copy"),
     ],
 )
 def test_bad_flags_get_one_message(folder, flags, capsys, arguments, message):

@@ -43,7 +43,7 @@ def test_a_licensed_data_set_says_what_to_get_and_how_it_should_lie(tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()
     for manual_dir, found in (
-        (None, "give your copy with --manual_dir"),
+        (None, "your own copy: give it with --manual_dir"),
         (tmp_path / "absent", "absent is not a folder"),
         (empty, "empty is empty"),
     ):
@@ -57,7 +57,7 @@ def test_a_licensed_data_set_says_what_to_get_and_how_it_should_lie(tmp_path):
 def test_a_command_ends_with_one_message(tmp_path):
     failed = command("casme2", f"--data_dir={tmp_path}")
     assert failed.returncode == 1
-    assert failed.stderr.startswith("error: casme2 is licensed")
+    assert failed.stderr.startswith("error: casme2 is read from your own copy")
     assert "Traceback" not in failed.stderr
 
 

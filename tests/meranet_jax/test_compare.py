@@ -179,9 +179,31 @@ def test_seeds_that_disagree_leave_it_open(runs):
     assert compare.better(row) == 0
 
 
-def test_better_is_what_all_intervals_say(runs):
-    there, back = compare.compare(*runs), compare.compare(*runs[::-1])
+def test_better_is_what_both_intervals_say(runs):
+    there, back = (
+        compare.compare(
+            *(
+                predictions(
+                    np.tile(one.predicted, 2),
+                    np.tile(one.truth, 2),
+                    np.tile(one.subjects, 2),
+                    seeds=np.repeat([0, 1], 60),
+                )
+                for one in each
+            )
+        )
+        for each in (runs, runs[::-1])
+    )
     assert compare.better(there["metrics"]["accuracy"]) == 1
     assert compare.better(back["metrics"]["accuracy"]) == -1
-    assert there["metrics"]["accuracy"]["seeds_interval"] is None
     assert "A is better" in compare.describe(there, "one", "other")
+    assert "B is better" in compare.describe(back, "one", "other")
+
+
+def test_of_one_seed_it_is_not_told_which_is_better(runs):
+    found = compare.compare(*runs)
+    row = found["metrics"]["accuracy"]
+    assert row["interval"][0] > 0 and row["seeds_interval"] is None
+    assert compare.better(row) == 0
+    described = compare.describe(found, "one", "other")
+    assert "no interval of a single seed): which is better is not told" in described

@@ -1,3 +1,6 @@
+from collections.abc import Callable
+
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -72,6 +75,27 @@ def test_parameters_of_one_attention_alone(attentions, added):
 def test_an_unknown_attention_is_refused():
     with pytest.raises(ValueError, match="temporal"):
         shapes(MERANet(num_classes=3, attentions=("channel", "temporal")))
+
+
+def test_attentions_are_applied_in_the_order_that_is_asked_for():
+    paper = ("channel", "spatio_temporal")
+    x = jax.random.normal(jax.random.key(1), (1, 4, 16, 16, 3))
+    narrow = {"num_classes": 3, "width": 16, "stage_sizes": (1,)}
+    one, other = (MERANet(attentions=each, **narrow) for each in (paper, paper[::-1]))
+    variables = one.init(jax.random.key(0), x, train=False)
+    logits = [each.apply(variables, x, train=False) for each in (one, other)]
+    assert not jnp.allclose(*logits)
+
+
+def test_an_attention_of_another_shape_is_refused():
+    class Map(nn.Module):
+        conv: Callable[..., nn.Module]
+
+        def __call__(self, x):
+            return x.mean(-1, keepdims=True)
+
+    with pytest.raises(ValueError, match="must give what it is given"):
+        shapes(MERANet(num_classes=3, attentions=("channel", Map)))
 
 
 def test_output_sizes_of_table_2():
