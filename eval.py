@@ -9,8 +9,10 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
-from meranet_jax import backend, compare, evaluate, merge, runs, words
 from meranet_jax.errors import UserError
+from meranet_jax.evaluation import comparison
+from meranet_jax.runs import merge, reader, report_text, verification
+from meranet_jax.training import xla
 
 
 def main(
@@ -47,14 +49,14 @@ def main(
         _merge([_read(part) for part in merge], name, console)
 
 
-def _read(path: str) -> runs.Run:
-    return runs.read(Path(path).expanduser())
+def _read(path: str) -> reader.Run:
+    return reader.read(Path(path).expanduser())
 
 
-def _evaluate(run: runs.Run, data_dir: str | None, console: Console) -> None:
-    console.print(words.describe(evaluate.check_report(run)))
-    backend.prepare()
-    apart = evaluate.check_predictions(run, data_dir)
+def _evaluate(run: reader.Run, data_dir: str | None, console: Console) -> None:
+    console.print(report_text.describe(verification.check_report(run)))
+    xla.prepare()
+    apart = verification.check_predictions(run, data_dir)
     console.print(
         f"Equal to {run.path / 'report.json'}; predicted anew from weights and "
         f"records, each clip has the same class, and no probability is further than "
@@ -62,15 +64,15 @@ def _evaluate(run: runs.Run, data_dir: str | None, console: Console) -> None:
     )
 
 
-def _compare(first: runs.Run, second: runs.Run, console: Console) -> None:
-    tested = [evaluate.tested(run) for run in (first, second)]
-    titles = [f"{run.path}, {words.title(run)}" for run in (first, second)]
-    console.print(compare.describe(compare.compare(*tested), *titles))
+def _compare(first: reader.Run, second: reader.Run, console: Console) -> None:
+    tested = [verification.tested(run) for run in (first, second)]
+    titles = [f"{run.path}, {report_text.title(run)}" for run in (first, second)]
+    console.print(comparison.describe(comparison.compare(*tested), *titles))
 
 
-def _merge(parts: list[runs.Run], name: str | None, console: Console) -> None:
+def _merge(parts: list[reader.Run], name: str | None, console: Console) -> None:
     path = merge.path_of(parts, name)
-    console.print(words.describe(merge.merge(parts, path)))
+    console.print(report_text.describe(merge.merge(parts, path)))
     console.print(f"\nReport: {path / 'report.md'}")
 
 

@@ -17,21 +17,13 @@ from rich.console import Console
 
 import train
 from datasets import DataError
-from meranet_jax import (
-    backend,
-    cluster,
-    files,
-    interrupts,
-    paper,
-    precision,
-    recipes,
-    results,
-    run_folder,
-    runs,
-)
+from meranet_jax import files, recipes
+from meranet_jax.analysis import artifacts, experiments
+from meranet_jax.analysis.experiments import Experiment, Key
 from meranet_jax.config import TrainConfig
 from meranet_jax.errors import UserError
-from meranet_jax.paper import Experiment, Key
+from meranet_jax.runs import reader, writer
+from meranet_jax.training import distributed, precision, signals, xla
 
 # Flags of train.py that would not mean what they say here.
 _OURS = ("name", "overwrite", "fold_shard", "compile_ahead", "coordinator")
@@ -88,7 +80,7 @@ def parse(
     if experiment == "parameters" and len(bases) > 1:
         raise UserError("parameters is of one network: name one --dataset.")
     bases = _each_its_own(bases, others)
-    needed = paper.plan(experiment, bases, asked.protocols, asked.loso_seeds)
+    needed = experiments.plan(experiment, bases, asked.protocols, asked.loso_seeds)
     return experiment, asked, needed, bases
 
 
@@ -135,12 +127,12 @@ def _each_its_own(bases: list[TrainConfig], flags: list[str]) -> list[TrainConfi
 def main(arguments: list[str], console: Console) -> None:
     """Run what is missing, and make the table and the figure."""
     experiment, asked, needed, bases = parse(arguments)
-    if cluster.launched_together():
+    if distributed.launched_together():
         raise UserError(
             "reproduce.py is one process. Give the commands that it says with "
             "--missing to the cluster, and start it again when they are done."
         )
-    backend.prepare(deterministic=any(base.deterministic for base in bases))
+    xla.prepare(deterministic=any(base.deterministic for base in bases))
     missing = {key: config for key, config in needed.items() if not is_finished(config)}
     if asked.missing:
         for config in missing.values():
@@ -152,8 +144,10 @@ def main(arguments: list[str], console: Console) -> None:
         jax.clear_caches()  # programs of many runs would fill the process's maps
     folder = Path(asked.results_dir).expanduser() / experiment
     folder.mkdir(parents=True, exist_ok=True)
-    finished = {key: runs.read(runs.path_of(config)) for key, config in needed.items()}
-    text = results.make(experiment, folder, finished, bases)
+    finished = {
+        key: reader.read(reader.path_of(config)) for key, config in needed.items()
+    }
+    text = artifacts.make(experiment, folder, finished, bases)
     with files.whole(folder / f"{experiment}.md") as part:
         part.write_text(text)
     console.print(f"\n{text}\n{folder}")
@@ -165,12 +159,12 @@ def is_finished(config: TrainConfig) -> bool:
     Raises:
       UserError: if it has others.
     """
-    path = runs.path_of(config)
+    path = reader.path_of(config)
     try:
-        run_folder.check_free(precision.resolved(config), path)
+        writer.check_free(precision.resolved(config), path)
         if not (path / "report.json").exists():
             return False
-        saved = runs.read(path).config
+        saved = reader.read(path).config
         for name in _CLIPS:
             ours, theirs = getattr(config, name), getattr(saved, name)
             if ours != theirs:
@@ -201,11 +195,11 @@ def flags_of(config: TrainConfig) -> list[str]:
 
 
 if __name__ == "__main__":
-    interrupts.listen()
+    signals.listen()
     try:
         main(sys.argv[1:], Console(markup=False, highlight=False, soft_wrap=True))
     except (DataError, UserError, OSError) as error:
         sys.exit(f"error: {error}")
-    except interrupts.Interrupted as interrupted:
+    except signals.Interrupted as interrupted:
         print(f"interrupted ({interrupted}); the same command goes on", file=sys.stderr)
         sys.exit(interrupted.status)

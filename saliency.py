@@ -6,8 +6,11 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
-from meranet_jax import backend, evaluate, explain, figures, overlays, runs, words
+from meranet_jax.analysis import explainer, overlays
 from meranet_jax.errors import UserError
+from meranet_jax.evaluation import figures
+from meranet_jax.runs import reader, report_text, verification
+from meranet_jax.training import xla
 
 
 def main(
@@ -36,19 +39,19 @@ def main(
     if number < 1:
         raise UserError(f"--number={number} must be at least 1.")
     path = Path(run).expanduser()
-    read = runs.read(path)
-    evaluate.tested(read)  # says so if it is not finished
-    backend.prepare()
-    opened = evaluate.reopen(read, data_dir)
-    explainer = explain.Explainer(opened, layer=layer)
+    read = reader.read(path)
+    verification.tested(read)  # says so if it is not finished
+    xla.prepare()
+    opened = verification.reopen(read, data_dir)
+    explain = explainer.Explainer(opened, layer=layer)
     if clip is None:
-        chosen = explain.test_clips(opened, seed, number)
+        chosen = explainer.test_clips(opened, seed, number)
     else:
-        chosen = [explain.find(opened, seed, clip)]
-    shown = explainer.show_all(chosen, target=target)
+        chosen = [explainer.find(opened, seed, clip)]
+    shown = explain.show_all(chosen, target=target)
     folder = path / "saliency" if out is None else Path(out).expanduser()
     folder.mkdir(parents=True, exist_ok=True)
-    title = words.title(read).partition(" on ")[0]
+    title = report_text.title(read).partition(" on ")[0]
     if clip is None:
         figures.save(overlays.overview({title: shown}), folder / "overview.png")
         console.print(f"{folder / 'overview.png'}: {len(shown)} clips at their apex")
@@ -61,7 +64,7 @@ def main(
             f"{folder / name}.png, .gif: {one.truth}, predicted {one.predicted} "
             f"({one.probability:.2f}), {right}"
         )
-    console.print(explain.describe(shown, explainer.layer))
+    console.print(explainer.describe(shown, explain.layer))
 
 
 if __name__ == "__main__":

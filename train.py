@@ -13,26 +13,20 @@ from rich.console import Console
 
 from datasets import DataError
 from datasets.prepare import Options, builder, prepare
-from meranet_jax import (
-    backend,
-    classes,
-    cluster,
-    data,
-    experiment,
-    interrupts,
+from meranet_jax.config import Preset, TrainConfig, default_config
+from meranet_jax.data import class_sets, loading, splits
+from meranet_jax.errors import UserError
+from meranet_jax.runs import fold_loop, reader, report, report_text, writer
+from meranet_jax.runs.progress import RunProgress
+from meranet_jax.training import (
+    distributed,
+    loop,
     precision,
-    report,
-    run_folder,
-    runs,
-    splits,
+    signals,
     step,
     trainers,
-    training,
-    words,
+    xla,
 )
-from meranet_jax.config import Preset, TrainConfig, default_config
-from meranet_jax.errors import UserError
-from meranet_jax.progress import RunProgress
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,16 +63,16 @@ def parse(arguments: list[str]) -> TrainConfig:
 
 def main(config: TrainConfig, console: Console) -> None:
     """Prepare what is missing, train, test once, and say what came of it."""
-    backend.prepare(deterministic=config.deterministic)
-    cluster.join(config)
+    xla.prepare(deterministic=config.deterministic)
+    distributed.join(config)
     config = precision.resolved(config)
-    console.quiet = not cluster.is_first()
-    path = runs.path_of(config)
-    run_folder.check_free(config, path)  # before the work, not after it
+    console.quiet = not distributed.is_first()
+    path = reader.path_of(config)
+    writer.check_free(config, path)  # before the work, not after it
     step.check_attentions(config)
-    with cluster.first_ahead("records"):
+    with distributed.first_ahead("records"):
         sources = [
-            data.Source(
+            loading.Source(
                 one.dataset,
                 prepare(
                     one.dataset,
@@ -91,10 +85,10 @@ def main(config: TrainConfig, console: Console) -> None:
             )
             for one in config.each_dataset()
         ]
-    clips = data.load(
+    clips = loading.load(
         sources,
         choose=functools.partial(
-            classes.resolve, text=config.classes, paper=config.paper_classes
+            class_sets.resolve, text=config.classes, paper=config.paper_classes
         ),
         size=config.size,
         leave_out=config.left_out,
@@ -102,77 +96,79 @@ def main(config: TrainConfig, console: Console) -> None:
     )
     split = splits.make(config, clips)
     jobs = splits.jobs(split)
-    cluster.check_alike(
+    distributed.check_alike(
         "settings",
-        runs.decisive(config)
+        reader.decisive(config)
         | {"--compile_ahead": config.compile_ahead}
         | {"clips": clips.fingerprint(), "classes": clips.classes}
         | {"split": splits.to_json(split, clips, config.protocol)},
     )
-    here = experiment.here(jobs, config.shard)
+    here = fold_loop.here(jobs, config.shard)
     trainer = trainers.make_trainer(
         config,
         clips,
         folds=len(jobs),
-        epoch_steps=max(experiment.epoch_steps(config, jobs)),
+        epoch_steps=max(fold_loop.epoch_steps(config, jobs)),
     )
     if config.compile_ahead:
         trainer.compile()
-        cluster.wait("compiled")
+        distributed.wait("compiled")
         console.print("Prepared and compiled; a run with the same flags finds it.")
         return
     records = [source.folder for source in sources]
     with contextlib.ExitStack() as stack:
-        with cluster.first_ahead("folder"):
+        with distributed.first_ahead("folder"):
             folder = stack.enter_context(
-                run_folder.RunFolder(path, config, clips, split, records)
+                writer.RunFolder(path, config, clips, split, records)
             )
             missing = [job for job in here if not folder.is_finished(job, clips)]
-            if missing and cluster.is_first():
+            if missing and distributed.is_first():
                 folder.log_start(trainer.devices)
-                console.print(words.describe_start(runs.read(path), here, missing))
+                console.print(
+                    report_text.describe_start(reader.read(path), here, missing)
+                )
         mine = [
             job
-            for job in experiment.own(here, trainer)
+            for job in fold_loop.own(here, trainer)
             # Of those that train a fold together none may think otherwise.
             if trainer.any(not folder.is_finished(job, clips))
         ]
         if mine:
-            steps = experiment.count_steps(config, mine, trainer.lanes)
+            steps = fold_loop.count_steps(config, mine, trainer.lanes)
             if jax.default_backend() == "cpu" and config.preset != "small":
-                seconds = training.time_step(trainer, config, mine[0].fold.train)
-                console.print(words.describe_duration(seconds * steps))
+                seconds = loop.time_step(trainer, config, mine[0].fold.train)
+                console.print(report_text.describe_duration(seconds * steps))
             with RunProgress(
                 console, config.epochs, steps=steps, folds=len(jobs)
             ) as progress:
-                experiment.run(folder, trainer, config, clips, mine, progress)
+                fold_loop.run(folder, trainer, config, clips, mine, progress)
         elif not missing:
             console.print(f"All folds of {path} are finished already.\n")
-        cluster.wait("folds")
+        distributed.wait("folds")
         if config.shard is not None:
             console.print(
                 f"Part {config.fold_shard} is finished. When all are, pool "
                 f"them: python eval.py --merge {path.parent}/{config.run_name}-shard*"
             )
             return
-        if not cluster.is_first():
+        if not distributed.is_first():
             return
-        run = runs.read(path)
+        run = reader.read(path)
         results = report.write(run, report.read_predictions(run))
-    console.print(words.describe(results))
+    console.print(report_text.describe(results))
     console.print(f"\nReport: {path / 'report.md'}")
 
 
 if __name__ == "__main__":
-    interrupts.listen()
+    signals.listen()
     try:
         main(
             parse(sys.argv[1:]), Console(markup=False, highlight=False, soft_wrap=True)
         )
     except (DataError, UserError, OSError) as error:
-        cluster.fail(f"error: {error}")
-    except interrupts.Interrupted as interrupted:
-        cluster.fail(
+        distributed.fail(f"error: {error}")
+    except signals.Interrupted as interrupted:
+        distributed.fail(
             f"interrupted ({interrupted}); what was done is kept, and the same "
             "command, without --overwrite, goes on from there",
             interrupted.status,
@@ -180,8 +176,8 @@ if __name__ == "__main__":
         )
     except Exception as error:
         if "RESOURCE_EXHAUSTED" in str(error):
-            cluster.fail(
+            distributed.fail(
                 f"error: {str(error).splitlines()[0]}\nChoose a smaller --batch_size, "
                 "or --accumulate, --remat or --feed=records."
             )
-        cluster.fail_beside(traceback.format_exc())
+        distributed.fail_beside(traceback.format_exc())

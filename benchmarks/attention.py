@@ -10,7 +10,7 @@ import dataclasses
 import tyro
 
 from benchmarks import memory, rows, sides, step, torch_reference
-from meranet_jax import flops
+from meranet_jax.analysis import flops
 from meranet_jax.config import Precision, Preset, TrainConfig
 
 _WAYS = ("with", "without")

@@ -28,7 +28,7 @@ import numpy as np
 import tyro
 
 from benchmarks import rows
-from datasets import faces
+from meranet_jax.video import faces
 
 # In the astronaut's picture, by eye: the face, and the eyes.
 _BOX = np.array([170, 60, 280, 200])

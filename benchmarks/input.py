@@ -15,8 +15,9 @@ import tyro
 
 from benchmarks import rows
 from datasets.prepare import Options, prepare
-from meranet_jax import backend, data, feed, trainers
 from meranet_jax.config import Preset, TrainConfig, default_config
+from meranet_jax.data import feed, loading
+from meranet_jax.training import trainers, xla
 
 COLUMNS = ("preset", "what", "unit", "repetitions", "value", "value_least")
 COLUMNS += ("value_most", "over_first", "over_first_least", "over_first_most")
@@ -40,13 +41,13 @@ def main(
       steps: batches of an epoch.
       save: whether to write rows.
     """
-    backend.use_all_cores()
+    xla.use_all_cores()
     config = default_config("synthetic", preset)
     options = Options(**config.record_options())
     folder = prepare("synthetic", manual_dir=None, data_dir=data_dir, options=options)
     kept, recorded = (
-        data.load(
-            [data.Source("synthetic", folder)],
+        loading.load(
+            [loading.Source("synthetic", folder)],
             choose=lambda emotions: {name: (name,) for name in sorted(emotions)},
             size=config.size,
             feed=how,
@@ -95,7 +96,7 @@ def main(
                 )
 
 
-def _feed(clips: data.Clips, order: np.ndarray) -> None:
+def _feed(clips: loading.Clips, order: np.ndarray) -> None:
     device = jax.local_devices()[0]
     mesh = jax.sharding.Mesh([device], ("batch",))
     sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("batch"))
@@ -104,7 +105,7 @@ def _feed(clips: data.Clips, order: np.ndarray) -> None:
         jax.block_until_ready(placed)
 
 
-def _torch(clips: data.Clips, order: np.ndarray, workers: int) -> None:
+def _torch(clips: loading.Clips, order: np.ndarray, workers: int) -> None:
     import torch
 
     class Dataset(torch.utils.data.Dataset):
@@ -125,7 +126,7 @@ def _torch(clips: data.Clips, order: np.ndarray, workers: int) -> None:
         torch.cuda.synchronize()
 
 
-def _epoch(config: TrainConfig, clips: data.Clips, order: np.ndarray):
+def _epoch(config: TrainConfig, clips: loading.Clips, order: np.ndarray):
     """An epoch of training, compiled and once done."""
     trainer = trainers.make_trainer(config, clips, folds=1, epoch_steps=len(order))
     trainer.resume([trainer.fresh(0, 1_000_000)])

@@ -26,11 +26,13 @@ from PIL import Image
 from skimage import data
 
 from benchmarks import rows
-from datasets import clips, prepare
+from datasets import prepare
+from datasets.clip_record import ClipConfig
+from meranet_jax.video import sampling
 
 _LENGTH = 64  # frames of a clip on disk, as many as CASME II has in the middle
 _APEX = 32
-_CONFIG = clips.ClipConfig(name="paper")
+_CONFIG = ClipConfig(name="paper")
 _PICTURES = 48  # different frames; the clips share them by hard links
 
 _COLUMNS = ("what", "crop", "unit", "rate", "rate_least", "rate_most")
@@ -135,7 +137,7 @@ def _write_copy(folder: Path, number: int) -> list[Path]:
 
 
 def _plain(folders: list[Path]) -> None:
-    numbers = clips.window_numbers(
+    numbers = sampling.window_numbers(
         _APEX, 1, _LENGTH, window=_CONFIG.window, frames=_CONFIG.frames
     )
     size = (_CONFIG.size, _CONFIG.size)

@@ -20,7 +20,7 @@ import tyro
 
 from benchmarks import rows, sides, step
 from meranet_jax.config import Precision, Preset
-from meranet_jax.step import init_state, make_model, make_optimizer, train_step
+from meranet_jax.training.step import init_state, make_model, make_optimizer, train_step
 
 COLUMNS = ("axis", "value", *step.COLUMNS)
 DEVICE_COLUMNS = ("simulated", "devices", "batch_size", "steps", "loss")

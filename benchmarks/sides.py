@@ -19,15 +19,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import rows
-from meranet_jax import backend, data, trainers
 from meranet_jax.config import (
     Precision,
     Preset,
     TrainConfig,
     default_config,
 )
+from meranet_jax.data import loading
+from meranet_jax.training import trainers, xla
 
-backend.use_all_cores()
+xla.use_all_cores()
 
 What = Literal["step", "forward"]
 
@@ -86,7 +87,7 @@ class Ours:
         config = dataclasses.replace(config, precision=precision, flip=False)
         given = batch(config)
         numbers = tuple(map(str, range(config.batch_size)))
-        clips = data.Clips(
+        clips = loading.Clips(
             given["clip"],
             given["label"],
             clip_ids=numbers,

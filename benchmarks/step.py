@@ -12,7 +12,7 @@ import torch
 import tyro
 
 from benchmarks import memory, rows, sides, torch_reference
-from meranet_jax import flops
+from meranet_jax.analysis import flops
 from meranet_jax.config import Precision, Preset, TrainConfig
 
 SIDES = ("ours", "torch")

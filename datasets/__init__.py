@@ -1,9 +1,9 @@
-"""TFDS builders: a data set on disk becomes sharded records.
+"""TFDS builders that turn a data set on disk into sharded records.
 
-Nothing here knows of the model or of an experiment; ``meranet_jax`` reads the
-records that these builders write and nothing else.
+``meranet_jax`` reads the records that these builders write and imports nothing from
+here. This package imports ``meranet_jax.video`` and ``meranet_jax.errors`` only.
 """
 
-from datasets.errors import DataError
+from meranet_jax.errors import DataError
 
 __all__ = ["DataError"]

@@ -9,15 +9,15 @@ import tensorflow_datasets as tfds
 from rich.console import Console
 from rich.progress import track
 
-from datasets import clips, records
-from datasets.annotations import where
-from datasets.copies import Copy, nothing_left, open_copy
-from datasets.errors import DataError
-from datasets.examples import examples
-from datasets.facts import CopyConfig, Facts
+from datasets import clip_record, shards
+from datasets.source.annotations import where
+from datasets.source.examples import examples
+from datasets.source.local_copy import Copy, nothing_left, open_copy
+from datasets.source.specification import CopyConfig, Facts
+from meranet_jax.errors import DataError
 
 
-class CopyBuilder(records.StreamedBuilder, skip_registration=True):
+class CopyBuilder(shards.StreamedBuilder, skip_registration=True):
     """Records of a licensed copy; a data set's ``Builder`` gives its ``FACTS``."""
 
     FACTS: Facts
@@ -41,7 +41,7 @@ class CopyBuilder(records.StreamedBuilder, skip_registration=True):
     def _info(self) -> tfds.core.DatasetInfo:
         return self.dataset_info_from_configs(
             homepage=self.FACTS.homepage,
-            features=clips.record_features(
+            features=clip_record.record_features(
                 self.builder_config,
                 self.FACTS.emotions,
                 offset_estimated=tfds.features.Scalar(np.bool_),

@@ -17,13 +17,13 @@ from rich.console import Console
 from rich.progress import track
 
 from datasets import prepare
-from datasets.annotations import Annotation, where
-from datasets.copies import Copy, open_copy
-from datasets.errors import DataError
-from datasets.examples import Example, make_example
-from datasets.facts import CopyConfig
+from datasets.contact_sheet import Sheet, check_path, tiles
 from datasets.parallel import in_parallel
-from datasets.sheet import Sheet, check_path, tiles
+from datasets.source.annotations import Annotation, where
+from datasets.source.examples import Example, make_example
+from datasets.source.local_copy import Copy, open_copy
+from datasets.source.specification import CopyConfig
+from meranet_jax.errors import DataError
 
 # Expressions of fewer frames are left out by the paper's recipe for CASME and CASME II.
 _SHORT = 16

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
-from datasets.errors import DataError
+from meranet_jax.errors import DataError
 
 _In, _Out = TypeVar("_In"), TypeVar("_Out")
 

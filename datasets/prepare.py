@@ -20,10 +20,10 @@ import tyro
 from absl import logging
 
 from datasets.builder import CopyBuilder
-from datasets.clips import ClipConfig, Sampling
-from datasets.errors import DataError
-from datasets.facts import Crop
+from datasets.clip_record import ClipConfig, Sampling
 from datasets.parallel import check_workers
+from datasets.source.specification import Crop
+from meranet_jax.errors import DataError
 
 # Those that have a builder where TFDS expects it: NAME/NAME_dataset_builder.py.
 NAMES = tuple(
@@ -117,7 +117,7 @@ def configuration(name: str, options: Options) -> ClipConfig:
     if not all(isinstance(one, ClipConfig) for one in configs.values()) or not configs:
         raise DataError(
             f"The builder of {dataset} needs BUILDER_CONFIGS of "
-            "datasets.clips.ClipConfig: they say what a clip of its records is."
+            "datasets.clip_record.ClipConfig: they say what a clip of its records is."
         )
     if config and config not in configs:
         raise DataError(_unknown(f"configuration of {dataset}", config, configs))

@@ -1,13 +1,27 @@
-"""MERANet: micro-expression recognition with a 3D residual attention network."""
+"""MERANet: micro-expression recognition with a 3D residual attention network.
 
-from meranet_jax.attention import ChannelAttention, SpatioTemporalAttention
-from meranet_jax.conv import Conv3D
-from meranet_jax.model import MERANet, ResidualAttentionBlock
+Names are imported when they are first used (PEP 562), so that ``meranet_jax.video`` and
+``meranet_jax.errors`` can be used without JAX.
+"""
 
-__all__ = [
-    "ChannelAttention",
-    "Conv3D",
-    "MERANet",
-    "ResidualAttentionBlock",
-    "SpatioTemporalAttention",
-]
+import importlib
+
+_MODULES = {
+    "ChannelAttention": "meranet_jax.models.attention",
+    "Conv3D": "meranet_jax.models.conv",
+    "MERANet": "meranet_jax.models.meranet",
+    "ResidualAttentionBlock": "meranet_jax.models.meranet",
+    "SpatioTemporalAttention": "meranet_jax.models.attention",
+}
+
+__all__ = sorted(_MODULES)
+
+
+def __getattr__(name: str):
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

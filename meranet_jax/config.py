@@ -5,9 +5,9 @@ import typing
 from typing import Literal
 
 from meranet_jax import recipes
-from meranet_jax.attention import SharedNetwork
 from meranet_jax.errors import UserError
-from meranet_jax.model import PAPER_ATTENTIONS, Shortcut
+from meranet_jax.models.attention import SharedNetwork
+from meranet_jax.models.meranet import PAPER_ATTENTIONS, Shortcut
 
 Preset = Literal["paper", "small"]
 Protocol = Literal["holdout", "holdout_subject", "kfold", "loso"]

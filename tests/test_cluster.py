@@ -9,9 +9,11 @@ import time
 import numpy as np
 import pytest
 
-from meranet_jax import cluster, predictions, runs
 from meranet_jax.config import TrainConfig
 from meranet_jax.errors import UserError
+from meranet_jax.evaluation import predictions
+from meranet_jax.runs import reader
+from meranet_jax.training import distributed
 from tests.programs import flags_of_a_copy, program, run_of, started
 
 
@@ -77,7 +79,7 @@ def one_fold(flags):
 def read(flags, name):
     """The probabilities, and the losses of all epochs, of a run."""
     run = run_of(flags, name)
-    (lines,) = runs.read_lines(run).values()
+    (lines,) = reader.read_lines(run).values()
     assert [line["epoch"] for line in lines] == [1, 2, 3, 4]
     losses = [[line["train_loss"], line["validation_loss"]] for line in lines]
     return predictions.read(run / "predictions.csv").probabilities, np.array(losses)
@@ -169,16 +171,16 @@ def test_processes_that_were_told_different_things_end(flags, joined):
     ],
 )
 def test_a_process_that_was_started_alone_joins_nothing(environment):
-    cluster.join(TrainConfig(), environment)
-    assert cluster.size() == 1
+    distributed.join(TrainConfig(), environment)
+    assert distributed.size() == 1
 
 
 def test_parts_of_the_folds_are_trained_apart():
-    cluster.join(
+    distributed.join(
         TrainConfig(fold_shard="1/2"),
         {"SLURM_NTASKS": "2", "SLURM_STEP_NODELIST": "node1"},
     )
-    assert cluster.size() == 1
+    assert distributed.size() == 1
 
 
 @pytest.mark.parametrize(

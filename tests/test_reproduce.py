@@ -10,7 +10,7 @@ from rich.console import Console
 
 import reproduce
 import train
-from meranet_jax import budget, paper, results
+from meranet_jax.analysis import artifacts, complexity, experiments
 from meranet_jax.config import TrainConfig
 from meranet_jax.errors import UserError
 from tests.programs import flags_of_a_copy
@@ -101,8 +101,8 @@ def test_figure_4_has_a_curve_of_each_variant(flags, table1):
 
 def test_figure_6_has_maps_and_their_checks(flags, table1, monkeypatch):
     _, given = flags
-    monkeypatch.setattr(results, "SHOWN", 2)
-    monkeypatch.setattr(results, "CHECKED", 1)
+    monkeypatch.setattr(artifacts, "SHOWN", 2)
+    monkeypatch.setattr(artifacts, "CHECKED", 1)
     reproduce.main(["figure6", *given], Console(quiet=True))
     made = table1 / "results" / "figure6"
     assert (made / "casme2.png").exists() and len(list(made.glob("*.gif"))) == 4
@@ -117,7 +117,7 @@ def test_figure_6_has_maps_and_their_checks(flags, table1, monkeypatch):
 def test_experiments_share_their_runs():
     base = TrainConfig(dataset="casme2", seeds="5")
     needed = {
-        name: paper.plan(name, [base], ("holdout", "loso"), 1)
+        name: experiments.plan(name, [base], ("holdout", "loso"), 1)
         for name in ("table1", "figure4", "figure5", "figure6")
     }
     of = {name: {c.name: c for c in plan.values()} for name, plan in needed.items()}
@@ -134,7 +134,7 @@ def test_experiments_share_their_runs():
 @pytest.mark.parametrize(("loso_seeds", "seeds"), [(2, (3, 7)), (3, (3, 7, 9))])
 def test_some_of_the_seeds_leave_a_subject_out(loso_seeds, seeds):
     base = TrainConfig(dataset="casme2", seeds="3,7,9")
-    plan = paper.plan("table1", [base], ("loso",), loso_seeds)
+    plan = experiments.plan("table1", [base], ("loso",), loso_seeds)
     assert {config.all_seeds for config in plan.values()} == {seeds}
 
 
@@ -172,16 +172,16 @@ def test_losses_that_differ_in_each_pair_are_told_apart():
     rng = np.random.default_rng(0)
     noise = rng.normal(0, 0.1, (5, 8))
     found = {"it": {"A": noise + 0.5, "B": noise + 1 + rng.normal(0, 0.01, (5, 8))}}
-    text = paper.describe_losses("Title", "A is lower.", found)
+    text = experiments.describe_losses("Title", "A is lower.", found)
     assert "lower in 8 of 8 epochs" in text and "0 in it" not in text
     equal = {"it": {"A": noise, "B": noise[:, ::-1]}}
-    assert "0 in it" in paper.describe_losses("Title", "", equal)
+    assert "0 in it" in experiments.describe_losses("Title", "", equal)
 
 
 def test_the_papers_parameters_are_derived():
     config = dataclasses.replace(TrainConfig(), frames=16)
     told = [np.array([2.0, 3.0]), np.array([1.0, 1.0])]
-    found, text = budget.parameters(config, 3, lambda configs, num_classes: told)
+    found, text = complexity.parameters(config, 3, lambda configs, num_classes: told)
     assert found[-1] == {
         "block": "all",
         "3D ResNet": 33_167_811,
@@ -194,6 +194,6 @@ def test_the_papers_parameters_are_derived():
 
 def test_steps_take_turns():
     config = TrainConfig(width=4, stage_sizes=(1,), size=16, frames=4, batch_size=2)
-    found = budget.take_turns([config, config], 3, turns=2)
+    found = complexity.take_turns([config, config], 3, turns=2)
     assert [len(seconds) for seconds in found] == [2, 2]
     assert all((seconds > 0).all() for seconds in found)

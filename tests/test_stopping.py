@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from meranet_jax import backend
+from meranet_jax.training import xla
 from tests.programs import flags_of_a_copy, run_of, started
 
 
@@ -85,7 +85,7 @@ def test_a_signal_before_training_ends_it_in_order(flags, tmp_path):
 
 def test_equal_bits_are_demanded_of_xla(monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=false")
-    backend.demand_equal_bits()
+    xla.demand_equal_bits()
     assert os.environ["XLA_FLAGS"].split() == [
         "--xla_cpu_enable_fast_math=false",
         "--xla_gpu_deterministic_ops=true",

@@ -7,11 +7,11 @@ from typing import Literal
 
 import tensorflow_datasets as tfds
 
-from datasets.annotations import Annotation, Columns, canonical_subject
 from datasets.builder import CopyBuilder
-from datasets.errors import DataError
-from datasets.facts import CopyConfig, Facts
-from datasets.layouts import Release
+from datasets.source.annotations import Annotation, Columns, canonical_subject
+from datasets.source.releases import Release
+from datasets.source.specification import CopyConfig, Facts
+from meranet_jax.errors import DataError
 
 Expressions = Literal["micro", "macro", "both"]
 

@@ -6,11 +6,11 @@ import re
 import numpy as np
 import tensorflow_datasets as tfds
 
-from datasets.annotations import Annotation, Columns, frame_number
 from datasets.builder import CopyBuilder
-from datasets.errors import DataError
-from datasets.facts import CopyConfig, Facts
-from datasets.layouts import Release
+from datasets.source.annotations import Annotation, Columns, frame_number
+from datasets.source.releases import Release
+from datasets.source.specification import CopyConfig, Facts
+from meranet_jax.errors import DataError
 
 _EXPECTED = """\
 The folder is expected to hold, up to three folders deep:

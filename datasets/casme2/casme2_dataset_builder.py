@@ -4,10 +4,10 @@ import re
 
 import tensorflow_datasets as tfds
 
-from datasets.annotations import Columns
 from datasets.builder import CopyBuilder
-from datasets.facts import CopyConfig, Facts
-from datasets.layouts import Release
+from datasets.source.annotations import Columns
+from datasets.source.releases import Release
+from datasets.source.specification import CopyConfig, Facts
 
 _EXPECTED = """\
 The folder is expected to hold, up to three folders deep:

@@ -8,14 +8,15 @@ from rich.console import Console
 from rich.progress import track
 from scipy import ndimage
 
-from datasets import clips, records
+from datasets import clip_record, shards
 from datasets.synthetic import face, motion
+from meranet_jax.video import sampling
 
 _EMOTIONS = tuple(motion.EMOTIONS)
 
 
 @dataclasses.dataclass(kw_only=True)
-class SyntheticConfig(clips.ClipConfig):
+class SyntheticConfig(clip_record.ClipConfig):
     """How many clips there are and how hard they are.
 
     Attributes:
@@ -41,7 +42,7 @@ class SyntheticConfig(clips.ClipConfig):
         return f"{self.name}-{self.shape_name()}"
 
 
-class Builder(records.StreamedBuilder):
+class Builder(shards.StreamedBuilder):
     """TFDS builder of the synthetic data set."""
 
     VERSION = tfds.core.Version("1.0.0")
@@ -71,7 +72,7 @@ class Builder(records.StreamedBuilder):
         config = self.builder_config
         shape = (config.frames, config.size, config.size)
         return self.dataset_info_from_configs(
-            features=clips.record_features(
+            features=clip_record.record_features(
                 config,
                 _EMOTIONS,
                 motion_mask=tfds.features.Tensor(
@@ -131,8 +132,10 @@ def make_clip(
     course = motion.draw_course(rng)
     amplitude = float(rng.uniform(*config.amplitude))
     field = motion.displacement(subject, emotion, amplitude, rng)
-    numbers = clips.clip_numbers(
-        config,
+    numbers = sampling.clip_numbers(
+        sampling=config.sampling,
+        frames=config.frames,
+        window=config.window,
         onset=course.onset,
         apex=course.apex,
         offset=course.offset,
@@ -157,8 +160,8 @@ def make_clip(
         np.stack, zip(*(filmed[number] for number in numbers), strict=True)
     )
     if config.sampling == "tim":
-        pictures = clips.interpolate(pictures, config.frames)
-        masks = masks[clips.uniform_numbers(0, len(masks) - 1, frames=config.frames)]
+        pictures = sampling.interpolate(pictures, config.frames)
+        masks = masks[sampling.uniform_numbers(0, len(masks) - 1, frames=config.frames)]
     return {
         "clip": pictures,
         "motion_mask": masks,

@@ -148,7 +148,7 @@ def test_a_copy_that_cannot_serve_says_why_and_leaves_nothing(
 
 def test_a_run_that_was_killed_is_not_taken_for_whole(tmp_path, monkeypatch):
     write_tree(tmp_path / "casme2", rows=FEW)
-    module = "datasets.examples.make_example"
+    module = "datasets.source.examples.make_example"
 
     def killed(*_):
         raise KeyboardInterrupt

@@ -2,25 +2,25 @@
 
 import numpy as np
 
-from meranet_jax import data
 from meranet_jax.config import TrainConfig
+from meranet_jax.data import loading
 
 CLASSES = ("disgust", "happiness", "surprise")
 
 
 def load(*sources, classes=CLASSES, size=16, **options):
     """Clips of folders or sources, each of the named emotions a class."""
-    sources = [s if isinstance(s, data.Source) else source(s) for s in sources]
+    sources = [s if isinstance(s, loading.Source) else source(s) for s in sources]
     if not callable(classes):
         classes = {name: (name,) for name in classes}
         options["choose"] = lambda emotions: classes
     else:
         options["choose"] = classes
-    return data.load(sources, size=size, **options)
+    return loading.load(sources, size=size, **options)
 
 
 def source(folder, name="synthetic", **options):
-    return data.Source(name, folder, **options)
+    return loading.Source(name, folder, **options)
 
 
 def smallest(runs_dir, **changes):
@@ -37,7 +37,7 @@ def clips_of(labels, subjects=None, frames=None):
     if frames is None:
         frames = np.arange(len(ids), dtype=np.uint32).view(np.uint8)
         frames = frames.reshape(-1, 1, 1, 1, 4)
-    return data.Clips(
+    return loading.Clips(
         frames,
         labels,
         ids,

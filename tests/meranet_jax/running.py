@@ -4,16 +4,18 @@ from pathlib import Path
 
 import jax
 
-from meranet_jax import experiment, report, run_folder, runs, splits, trainers
+from meranet_jax.data import splits
+from meranet_jax.runs import fold_loop, reader, report, writer
+from meranet_jax.training import trainers
 
 
 def plan(config, clips):
     """The folds of a run that are trained here, and how many there are in all."""
     jobs = splits.jobs(splits.make(config, clips))
-    return experiment.here(jobs, config.shard), len(jobs)
+    return fold_loop.here(jobs, config.shard), len(jobs)
 
 
-class Watching(experiment.Watcher):
+class Watching(fold_loop.Watcher):
     """Calls a function for each of the methods that are named."""
 
     def __init__(self, **functions):
@@ -28,15 +30,15 @@ def run(config, clips, *, watch=None, trainer=None, **options):
     many runs is looked at.
     """
     here, folds = plan(config, clips)
-    path = runs.path_of(config)
+    path = reader.path_of(config)
     split = splits.make(config, clips)
     told = trainer is None
     if trainer is None:
         trainer = trainers.make_trainer(config, clips, folds=folds, **options)
-    with run_folder.RunFolder(path, config, clips, split, [Path("/records")]) as folder:
+    with writer.RunFolder(path, config, clips, split, [Path("/records")]) as folder:
         folder.log_start(trainer.devices)
         missing = [job for job in here if not folder.is_finished(job, clips)]
-        experiment.run(
+        fold_loop.run(
             folder,
             trainer,
             config,
@@ -50,6 +52,6 @@ def run(config, clips, *, watch=None, trainer=None, **options):
     # process may have 65530 of these, and is aborted at the next.
     jax.clear_caches()
     if len(here) == folds:
-        read = runs.read(path)
+        read = reader.read(path)
         report.write(read, report.read_predictions(read))
     return path

@@ -1,8 +1,0 @@
-"""The one exception that a user's data or flags can cause."""
-
-
-class DataError(Exception):
-    """Says what was found, what was expected and what to do.
-
-    Programs print its text and end with a non-zero code, without a traceback.
-    """

@@ -1,0 +1,1 @@
+"""A licensed copy on disk: its tables, its releases and its expressions."""

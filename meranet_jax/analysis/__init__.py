@@ -1,0 +1,1 @@
+"""Saliency maps, the paper's experiments, and what networks cost."""

@@ -1,0 +1,1 @@
+"""Records -> clips, class sets, protocols, splits, and feeding the devices."""

@@ -1,0 +1,1 @@
+"""Predictions -> metrics, comparisons and figures. It knows no network."""

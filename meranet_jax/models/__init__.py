@@ -1,0 +1,1 @@
+"""Networks in Flax. This room imports JAX and Flax only."""

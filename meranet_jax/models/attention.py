@@ -1,0 +1,136 @@
+"""Channel and spatio-temporal attention (sections 3.1 and 3.2 of the paper).
+
+Both take the maximum of what they look at. Under ``jit`` on XLA's CPU backend the
+gradient of ``x.max()`` can be wrong; ``_maximum`` has one that is not. See
+``docs/gradients.md``.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from meranet_jax.models.conv import Conv3D
+
+ModuleDef = Callable[..., nn.Module]
+SharedNetwork = Literal["cnn", "mlp"]
+
+
+class ChannelAttention(nn.Module):
+    """Which channels matter (Eq. 6-9).
+
+    Attributes:
+      reduction: r, the ratio by which the shared network narrows the channels; at
+        least one channel is kept.
+      shared: the shared network: ``"cnn"`` is two 1x1x1 convolutions without bias,
+        ``"mlp"`` two dense layers with. On a map pooled to one voxel they are the same
+        function but for the bias (section 5.2 compares them).
+      conv: makes a 3-D convolution.
+      dense: makes a dense layer.
+    """
+
+    reduction: int = 16
+    shared: SharedNetwork = "cnn"
+    conv: ModuleDef = Conv3D
+    dense: ModuleDef = functools.partial(
+        nn.Dense, kernel_init=nn.initializers.xavier_uniform()
+    )
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """[B, T, H, W, C] -> the same, each channel scaled to between 0 and 1 of it.
+
+        Raises:
+          ValueError: if ``shared`` is unknown.
+        """
+        channels = x.shape[-1]
+        narrow = max(channels // self.reduction, 1)
+        if self.shared == "cnn":
+            squeeze = self.conv(narrow, (1, 1, 1), name="squeeze")  # W_s
+            excite = self.conv(channels, (1, 1, 1), name="excite")  # W_e
+        elif self.shared == "mlp":
+            squeeze = self.dense(narrow, name="squeeze")
+            excite = self.dense(channels, name="excite")
+        else:
+            raise ValueError(f"shared={self.shared!r}; choose 'cnn' or 'mlp'")
+
+        average = x.mean((1, 2, 3), keepdims=True)  # [B, 1, 1, 1, C], Eq. 6
+        flat = x.reshape(x.shape[0], -1, channels)  # [B, T * H * W, C]
+        maximum = _maximum(flat, 1).reshape(average.shape)  # [B, 1, 1, 1, C], Eq. 7
+        logits = excite(nn.relu(squeeze(average))) + excite(nn.relu(squeeze(maximum)))
+        return x * nn.sigmoid(logits)  # Eq. 8, 9
+
+
+class SpatioTemporalAttention(nn.Module):
+    """Where and when to look (Eq. 1-5).
+
+    Attributes:
+      kernel_size: extent of the one convolution along T, H and W; 3, 5 or 7 in the
+        paper.
+      conv: makes a 3-D convolution.
+    """
+
+    kernel_size: int = 5
+    conv: ModuleDef = Conv3D
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """[B, T, H, W, C] -> the same, each voxel scaled to between 0 and 1 of it.
+
+        Raises:
+          ValueError: if ``kernel_size`` is even: its padding would shift the map.
+        """
+        if self.kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size={self.kernel_size}; choose an odd one")
+        average = x.mean(-1, keepdims=True)  # [B, T, H, W, 1], Eq. 1
+        maximum = _maximum(x, x.ndim - 1)  # [B, T, H, W, 1], Eq. 2
+        descriptor = jnp.concatenate([average, maximum], -1)  # [B, T, H, W, 2], Eq. 4
+        logits = self.conv(1, (self.kernel_size,) * 3, name="map")(descriptor)
+        return x * nn.sigmoid(logits)  # Eq. 3, 5
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _maximum(x: jax.Array, axis: int) -> jax.Array:
+    """The maximum along ``axis``, which is kept; the first of equal ones counts."""
+    return x.max(axis, keepdims=True)
+
+
+def _maximum_forward(x, axis):
+    # The value costs next to nothing beside the index and stays exact.
+    return _maximum(x, axis), (_argmax(x, axis), x.shape)
+
+
+def _argmax(x: jax.Array, axis: int) -> jax.Array:
+    """``x.argmax(axis, keepdims=True)``, in the form that suits the default backend.
+
+    XLA's CPU backend takes an index up to 30 times as slowly as a maximum. So there the
+    maximum of each block comes first; the index is sought among those, then in one
+    block.
+    """
+    if jax.default_backend() != "cpu":
+        return x.argmax(axis, keepdims=True)
+    size = _root_divisor(x.shape[axis])
+    blocks = x.reshape(*x.shape[:axis], -1, size, *x.shape[axis + 1 :])
+    block = blocks.max(axis + 1, keepdims=True).argmax(axis, keepdims=True)
+    inside = jnp.take_along_axis(blocks, block, axis, mode="promise_in_bounds")
+    index = block * size + inside.argmax(axis + 1, keepdims=True)
+    return index.squeeze(axis)
+
+
+def _root_divisor(length: int) -> int:
+    """The largest divisor of ``length`` that is at most its root."""
+    return next(n for n in range(math.isqrt(length), 0, -1) if length % n == 0)
+
+
+def _maximum_backward(axis, residuals, gradient):
+    index, shape = residuals
+    here = lax.broadcasted_iota(index.dtype, shape, axis) == index
+    return (jnp.where(here, gradient, 0),)
+
+
+_maximum.defvjp(_maximum_forward, _maximum_backward)

@@ -1,0 +1,347 @@
+"""3-D convolutions of XLA's CPU backend: sums of 2-D ones, and matrix products.
+
+Which form a layer takes hangs on its size. All compute the same numbers up to
+rounding, and so do their gradients (``tests/meranet_jax/models/test_conv.py``);
+docs/performance.md tells what was tried.
+
+Shapes: inputs ``[B, T, H, W, C]``, kernels ``[kT, kH, kW, C, O]``.
+"""
+
+import functools
+import itertools
+import math
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+Triple = tuple[int, int, int]
+# Zeros before and after each of T, H and W.
+Pads = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+
+# Sizes at which one form overtakes another, measured on two cores of an AMD EPYC.
+_FEW_ROWS = 512  # output voxels below which explicit patches win
+_ROWS = 2048  # voxels in one product of the kernel's gradient, if not a single plane
+# With fewer input channels the taps in depth join these, in training only before so
+# many output channels; else they join the output channels.
+_FEW_INPUTS = 16
+_MANY_FEATURES = 64
+_CACHED_BYTES = 16 << 20  # a sample's shifted copies, while they still pay
+_FEW_CHANNELS = 4  # C * O of the attention map's convolution, 2 to 1 channels
+
+
+def convolve(x: jax.Array, kernel: jax.Array, strides: Triple, pads: Pads) -> jax.Array:
+    """[B, T, H, W, C] -> [B, T', H', W', O], with so many zeros around the input."""
+    if kernel.shape[:3] == (1, 1, 1):
+        return _subsample(x, strides) @ kernel[0, 0, 0]
+    few = kernel.shape[3] * kernel.shape[4] <= _FEW_CHANNELS
+    # An even number of taps would make W grow.
+    if few and strides == (1, 1, 1) and kernel.shape[2] % 2:
+        return _banded(x, kernel, pads)
+    return _planes(x, kernel, strides, pads)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _planes(x: jax.Array, kernel: jax.Array, strides: Triple, pads: Pads) -> jax.Array:
+    return _forward(x, kernel, strides, pads, trains=False)
+
+
+def _planes_forward(x, kernel, strides, pads):
+    return _forward(x, kernel, strides, pads), (x, kernel)
+
+
+def _planes_backward(strides, pads, residuals, gradient):
+    x, kernel = residuals
+    of_kernel = _kernel_gradient(x, gradient, kernel.shape[:3], strides, pads)
+    return (
+        _input_gradient(gradient, kernel, x.shape, strides, pads),
+        of_kernel.astype(kernel.dtype),
+    )
+
+
+_planes.defvjp(_planes_forward, _planes_backward)
+
+
+def _forward(
+    x: jax.Array, kernel: jax.Array, strides: Triple, pads: Pads, trains: bool = True
+) -> jax.Array:
+    """``trains``: a gradient follows, which changes what is quicker."""
+    outputs = [
+        (n + lo + hi - k) // s + 1
+        for n, k, s, (lo, hi) in zip(
+            x.shape[1:4], kernel.shape[:3], strides, pads, strict=True
+        )
+    ]
+    channels, features = kernel.shape[3:]
+    if strides == (1, 1, 1) and x.shape[0] * math.prod(outputs) <= _FEW_ROWS:
+        patches = _patches(x, kernel.shape[:3], strides, pads)
+        return patches @ kernel.reshape(-1, features)
+    if strides[0] > 1:
+        return _sum_of_planes(x, kernel, strides, pads, outputs[0])
+    if channels < _FEW_INPUTS and (features >= _MANY_FEATURES or not trains):
+        return _joined_planes(x, kernel, strides, pads, outputs[0])
+    return _folded_planes(x, kernel, strides, pads, outputs[0])
+
+
+def _sum_of_planes(x, kernel, strides, pads, depth) -> jax.Array:
+    """One 2-D convolution for each tap in depth, on the planes it meets."""
+    total = 0
+    for tap, met in enumerate(_met_planes(x, kernel.shape[0], strides, pads, depth)):
+        planes = met.reshape(-1, *x.shape[2:])  # [B * T', H, W, C]
+        total += _conv2d(planes, kernel[tap], strides[1:], pads[1:])
+    return total.reshape(x.shape[0], depth, *total.shape[1:])
+
+
+def _joined_planes(x, kernel, strides, pads, depth) -> jax.Array:
+    """One 2-D convolution on the planes that all taps in depth meet, as channels."""
+    taps, height, width, channels, features = kernel.shape
+    met = jnp.concatenate(_met_planes(x, taps, strides, pads, depth), -1)
+    planes = met.reshape(-1, *met.shape[2:])  # [B * T', H, W, kT * C]
+    kernel = kernel.transpose(1, 2, 0, 3, 4).reshape(height, width, -1, features)
+    y = _conv2d(planes, kernel, strides[1:], pads[1:])
+    return y.reshape(x.shape[0], depth, *y.shape[1:])
+
+
+def _folded_planes(x, kernel, strides, pads, depth) -> jax.Array:
+    """One 2-D convolution gives all taps in depth; they are shifted and added."""
+    taps, height, width, channels, features = kernel.shape
+    planes = x.reshape(-1, *x.shape[2:])  # [B * T, H, W, C]
+    kernel = kernel.transpose(1, 2, 3, 0, 4).reshape(height, width, channels, -1)
+    y = _conv2d(planes, kernel, strides[1:], pads[1:])
+    y = y.reshape(*x.shape[:2], *y.shape[1:3], taps, features)
+    return sum(_window(y[..., tap, :], tap - pads[0][0], depth) for tap in range(taps))
+
+
+def _met_planes(x, taps, strides, pads, depth) -> list[jax.Array]:
+    """For each tap in depth the planes it meets, [B, T', H, W, C]."""
+    x = jnp.pad(x, ((0, 0), pads[0], (0, 0), (0, 0), (0, 0)))
+    reach = (depth - 1) * strides[0] + 1
+    return [x[:, tap : tap + reach : strides[0]] for tap in range(taps)]
+
+
+def _input_gradient(
+    gradient: jax.Array,
+    kernel: jax.Array,
+    shape: Sequence[int],
+    strides: Triple,
+    pads: Pads,
+) -> jax.Array:
+    """A convolution with the kernel turned round, at stride 1.
+
+    A strided one has as many kernels as strides: every s-th voxel of the input meets
+    every s-th tap. Each such phase is a convolution of its own; nothing is dilated.
+    """
+    if math.prod(gradient.shape[:4]) <= _FEW_ROWS:  # what the patches of it come from
+        products = gradient @ kernel.reshape(-1, kernel.shape[-1]).T
+        patches = functools.partial(
+            _patches, kernel_size=kernel.shape[:3], strides=strides, pads=pads
+        )
+        x = jax.ShapeDtypeStruct(tuple(shape), gradient.dtype)
+        return jax.linear_transpose(patches, x)(products)[0]
+
+    turned = kernel.swapaxes(3, 4)
+    phases = [
+        _phase(gradient, turned, shape, strides, pads, start)
+        for start in itertools.product(*map(range, strides))
+    ]
+    if len(phases) == 1:
+        return phases[0]
+    # [B, t, h, w, C] each -> [B, t, st, h, sh, w, sw, C]
+    x = jnp.stack(phases, 4).reshape(*phases[0].shape[:4], *strides, -1)
+    x = x.transpose(0, 1, 4, 2, 5, 3, 6, 7)
+    sizes = (n * s for n, s in zip(phases[0].shape[1:4], strides, strict=True))
+    t, h, w = shape[1:4]
+    return x.reshape(shape[0], *sizes, -1)[:, :t, :h, :w]
+
+
+def _phase(gradient, turned, shape, strides, pads, start) -> jax.Array:
+    """The gradient of every s-th input voxel from ``start`` on, ceil(n / s) of them."""
+    taps, crop, around = [], [], []
+    sizes = zip(
+        shape[1:4],
+        gradient.shape[1:4],
+        turned.shape[:3],
+        strides,
+        pads,
+        start,
+        strict=True,
+    )
+    for n, m, k, s, (lo, _), first in sizes:
+        # Voxel s * q + first meets tap + s * u in output q + ahead - u.
+        ahead, tap = divmod(first + lo, s)
+        met = range(tap, k, s)
+        taps.append(slice(tap, None, s))
+        before, after = len(met) - 1 - ahead, -(-n // s) - m + ahead
+        crop.append((min(before, 0), min(after, 0), 0))
+        around.append((max(before, 0), max(after, 0)))
+    kernel = turned[tuple(taps)][::-1, ::-1, ::-1]
+    if not kernel.size:
+        sizes = (-(-n // s) for n, s in zip(shape[1:4], strides, strict=True))
+        return jnp.zeros((shape[0], *sizes, shape[4]), gradient.dtype)
+    zero = jnp.zeros((), gradient.dtype)
+    gradient = lax.pad(gradient, zero, ((0, 0, 0), *crop, (0, 0, 0)))
+    return _forward(gradient, kernel, (1, 1, 1), tuple(around))
+
+
+def _kernel_gradient(
+    x: jax.Array,
+    gradient: jax.Array,
+    kernel_size: Triple,
+    strides: Triple,
+    pads: Pads,
+) -> jax.Array:
+    """All taps as matrix products of shifted copies, few enough at a time to stay near.
+
+    The taps are split between the two factors, so that neither is copied for each.
+    """
+    kt, kh, kw = kernel_size
+    channels, features = x.shape[-1], gradient.shape[-1]
+    samples, depth, height, width, _ = gradient.shape
+    if samples * depth * height * width <= _FEW_ROWS:
+        patches = _patches(x, kernel_size, strides, pads)
+        patches = patches.reshape(-1, patches.shape[-1])
+        total = _product(patches, gradient.reshape(-1, features))
+        return total.reshape(*kernel_size, channels, features)
+
+    if strides[0] > 1:  # the planes that all taps in depth meet, as channels
+        x = jnp.concatenate(_met_planes(x, kt, strides, pads, depth), -1)
+        strides, pads = (1, *strides[1:]), ((0, 0), *pads[1:])
+        total = _kernel_gradient(x, gradient, (1, kh, kw), strides, pads)
+        total = total.reshape(kh, kw, kt, channels, features)
+        return total.transpose(2, 0, 1, 3, 4)
+
+    rows = x.shape[1] * height * width  # of a sample
+    columns = kw * channels + kt * kh * features
+    copies = rows * columns * x.dtype.itemsize
+    if strides == (1, 1, 1) and rows > _ROWS and copies <= _CACHED_BYTES:
+        return _kernel_gradient_by_rows(x, gradient, kernel_size, pads)
+
+    # H and W taps on the input, T taps on the gradient; a plane at a time, or a sample,
+    # or the batch.
+    x = jnp.pad(x, ((0, 0), (0, 0), *pads[1:], (0, 0)))
+    around = tuple(kt - 1 - pad for pad in pads[0])
+    gradient = jnp.pad(gradient, ((0, 0), around, (0, 0), (0, 0), (0, 0)))
+    planes = x.shape[1] if rows <= _ROWS else 1
+
+    def product(x, gradient):
+        """Of [..., t, H, W, C] and [..., t + kT - 1, H', W', O]."""
+        t = x.shape[-4]
+        left = _shifted(x, (1, kh, kw), strides, (t, height, width))
+        met = [
+            lax.slice_in_dim(gradient, tap, tap + t, axis=gradient.ndim - 4)
+            for tap in reversed(range(kt))
+        ]
+        right = jnp.concatenate(met, -1)
+        left, right = (a.reshape(-1, a.shape[-1]) for a in (left, right))
+        return _product(left, right)
+
+    def add_planes(total, index):
+        sample, t = jnp.divmod(index * planes, x.shape[1])
+        some = lax.dynamic_slice_in_dim(x[sample], t, planes)
+        met = lax.dynamic_slice_in_dim(gradient[sample], t, planes + kt - 1)
+        return total + product(some, met), None
+
+    if samples * rows <= _ROWS:
+        total = product(x, gradient)
+    else:
+        zero = jnp.zeros((kh * kw * channels, kt * features), _sum_dtype(x))
+        indices = jnp.arange(samples * x.shape[1] // planes)
+        total, _ = lax.scan(add_planes, zero, indices)
+    total = total.reshape(kh, kw, channels, kt, features)
+    return total.transpose(3, 0, 1, 2, 4)
+
+
+def _kernel_gradient_by_rows(x, gradient, kernel_size, pads) -> jax.Array:
+    """A sample at a time: W taps on the input, T and H taps on the gradient."""
+    kt, kh, kw = kernel_size
+    channels, features = x.shape[-1], gradient.shape[-1]
+    width = gradient.shape[3]
+    x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
+
+    def add_sample(total, sample):
+        x, gradient = sample
+        left = jnp.concatenate([x[:, :, k : k + width] for k in range(kw)], -1)
+        right = jnp.concatenate(
+            [
+                jnp.pad(gradient, ((i, kt - 1 - i), (j, kh - 1 - j), (0, 0), (0, 0)))
+                for i in range(kt)
+                for j in range(kh)
+            ],
+            -1,
+        )
+        left, right = (a.reshape(-1, a.shape[-1]) for a in (left, right))
+        return total + _product(left, right), None
+
+    zero = jnp.zeros((kw * channels, kt * kh * features), _sum_dtype(x))
+    total, _ = lax.scan(add_sample, zero, (x, gradient))
+    total = total.reshape(kw, channels, kt, kh, features)
+    return total.transpose(2, 3, 0, 1, 4)
+
+
+def _product(left: jax.Array, right: jax.Array) -> jax.Array:
+    """[N, C] and [N, O] -> [C, O]: a sum over so many is not rounded on the way."""
+    return jnp.matmul(left.T, right, preferred_element_type=_sum_dtype(left))
+
+
+def _sum_dtype(x: jax.Array):
+    return jnp.promote_types(x.dtype, jnp.float32)
+
+
+def _banded(x: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
+    """W and C together as channels, the taps along W as a banded matrix.
+
+    With so few channels a convolution moves more than it multiplies; this leaves one
+    2-D convolution over (T, H) whose channels fill the machine's vectors.
+    """
+    width, (kt, kh, kw, channels, features) = x.shape[3], kernel.shape
+    tap = jnp.arange(width)[:, None] - jnp.arange(width) + pads[2][0]  # [W in, W out]
+    inside = (tap >= 0) & (tap < kw)
+    band = kernel[:, :, jnp.clip(tap, 0, kw - 1)]  # [kT, kH, W, W, C, O]
+    band = jnp.where(inside[:, :, None, None], band, 0)
+    band = band.transpose(0, 1, 2, 4, 3, 5)
+    band = band.reshape(kt, kh, width * channels, width * features)
+    y = _conv2d(x.reshape(*x.shape[:3], -1), band, (1, 1), pads[:2])
+    return y.reshape(*y.shape[:3], width, features)
+
+
+def _conv2d(x, kernel, strides, pads) -> jax.Array:
+    return lax.conv_general_dilated(
+        x, kernel, strides, pads, dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+
+
+def _patches(
+    x: jax.Array, kernel_size: Triple, strides: Triple, pads: Pads
+) -> jax.Array:
+    """[B, T, H, W, C] -> [B, T', H', W', kT * kH * kW * C]."""
+    x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
+    sizes = zip(x.shape[1:4], kernel_size, strides, strict=True)
+    return _shifted(x, kernel_size, strides, [(n - k) // s + 1 for n, k, s in sizes])
+
+
+def _shifted(
+    x: jax.Array, kernel_size: Triple, strides: Triple, outputs: Sequence[int]
+) -> jax.Array:
+    """What each tap meets, as channels: [..., T, H, W, C] -> [..., T', H', W', -1]."""
+    copies = []
+    for taps in itertools.product(*map(range, kernel_size)):
+        met = tuple(
+            slice(tap, tap + (n - 1) * s + 1, s)
+            for tap, n, s in zip(taps, outputs, strides, strict=True)
+        )
+        copies.append(x[(..., *met, slice(None))])
+    return jnp.concatenate(copies, -1)
+
+
+def _subsample(x: jax.Array, strides: Triple) -> jax.Array:
+    st, sh, sw = strides
+    return x[:, ::st, ::sh, ::sw]
+
+
+def _window(x: jax.Array, start: int, length: int) -> jax.Array:
+    """``x[:, start:start + length]``, with zeros where that reaches beyond."""
+    stop = start + length
+    inside = x[:, max(start, 0) : min(stop, x.shape[1])]
+    beyond = (max(-start, 0), max(stop - x.shape[1], 0))
+    return jnp.pad(inside, ((0, 0), beyond, *((0, 0),) * (x.ndim - 2)))

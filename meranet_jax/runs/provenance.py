@@ -1,0 +1,41 @@
+"""By what code, and on what, something was made."""
+
+import datetime
+import importlib.metadata
+import platform
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+
+from meranet_jax.training import distributed
+
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+
+
+def commit() -> str | None:
+    """The code's commit, with a mark if it was changed since; None without git."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    quiet = {"text": True, "stderr": subprocess.DEVNULL}
+    try:
+        commit = subprocess.check_output([*git, "rev-parse", "HEAD"], **quiet)
+        changed = subprocess.check_output([*git, "status", "--porcelain"], **quiet)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit.strip() + (" with changes" if changed.strip() else "")
+
+
+def start(devices: Sequence[jax.Device]) -> dict:
+    """A start of a program, now, on these devices of this process."""
+    return {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": [sys.executable, *sys.argv],
+        "commit": commit(),
+        "python": platform.python_version(),
+        "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
+        "processes": distributed.size(),
+        "devices": [str(device) for device in devices],
+        "device_kind": devices[0].device_kind,
+    }

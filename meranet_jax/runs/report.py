@@ -1,0 +1,95 @@
+"""What came of a run: its predictions, pooled, as numbers and in pictures."""
+
+import numpy as np
+
+from meranet_jax import files
+from meranet_jax.errors import UserError
+from meranet_jax.evaluation import figures, metrics, predictions, summary
+from meranet_jax.evaluation.predictions import Predictions
+from meranet_jax.runs import reader, report_text
+from meranet_jax.runs.reader import Run
+
+
+def make(run: Run, tested: Predictions) -> dict:
+    """The report of a run: a function of its settings and its predictions alone.
+
+    Returns:
+      A dictionary that JSON can hold.
+    """
+    report = {
+        "protocol": run.config.protocol,
+        "split": run.config.split,
+        "select": run.config.select,
+        "datasets": list(run.config.datasets),
+        "seeds": sorted(set(tested.seeds.tolist())),
+        "folds": len({name for _, _, name in run.folds}),
+        "data": run.facts,
+        **summary.summarise(tested),
+        "by_fold": _by_fold(run, tested),
+    }
+    if len(run.config.datasets) > 1:
+        report["by_dataset"] = {
+            name: summary.summarise(tested.where(tested.datasets == name))
+            for name in dict.fromkeys(tested.datasets.tolist())
+        }
+    return report
+
+
+def _by_fold(run: Run, tested: Predictions) -> list[dict]:
+    rows = []
+    for seed, _, name in run.folds:
+        right = tested.right[(tested.seeds == seed) & (tested.folds == name)]
+        if len(right):
+            rows.append(
+                {
+                    "seed": seed,
+                    "fold": name,
+                    "clips": len(right),
+                    "correct": int(right.sum()),
+                    "accuracy_interval": metrics.wilson_interval(
+                        int(right.sum()), len(right)
+                    ),
+                }
+            )
+    return rows
+
+
+def write(run: Run, tested: Predictions) -> dict:
+    """Write the report of a run whose folds are all finished; returns it."""
+    report = make(run, tested)
+    with files.whole(run.path / "predictions.csv") as part:
+        predictions.write(tested, part)
+    pooled = report["pooled"]
+    seeds = len(report["seeds"])
+    title = f"{report['clips']} test clips"
+    if seeds > 1:
+        title = f"{len(tested)} predictions of {title}, {seeds} seeds"
+    pictures = {
+        "confusion": figures.confusion(
+            np.array(pooled["confusion"]), tested.classes, title
+        ),
+        "spread": figures.spread(report),
+        "subjects": figures.subjects(tested),
+        "reliability": figures.reliability(report["calibration"]),
+        "curves": figures.curves(reader.read_lines(run.path)),
+    }
+    for name, figure in pictures.items():
+        figures.save(figure, run.path / f"{name}.png")
+    with files.whole(run.path / "report.md") as part:
+        part.write_text(report_text.to_markdown(run, report))
+    # The last to be written: it says that the run is finished.
+    files.write_json(run.path / "report.json", report)
+    return report
+
+
+def read_predictions(run: Run) -> Predictions:
+    """Those of all folds of a run, which are finished.
+
+    Raises:
+      UserError: if one is not.
+    """
+    finished = run.finished()
+    for seed, number, name in run.folds:
+        if (seed, number) not in finished:
+            raise UserError(f"Fold {name} of seed {seed} in {run.path} is not whole.")
+    return predictions.concatenate(tested for _, tested in finished.values())

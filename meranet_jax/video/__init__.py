@@ -1,0 +1,1 @@
+"""Frames, faces and windows: how a recording becomes a clip. It imports no JAX."""

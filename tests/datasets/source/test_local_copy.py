@@ -1,0 +1,192 @@
+"""What all licensed copies share: threads, faces, holes, fingerprints, odd places."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from datasets import DataError, prepare
+from datasets.source.local_copy import open_copy
+from tests.datasets import cas_me_2_tree, casme2_tree, casme_tree
+from tests.datasets.astronaut import with_faces
+from tests.datasets.casme2_tree import ROWS, SOME, id_of
+from tests.datasets.reading import read_back
+
+FEW = ROWS[:4]
+
+
+def test_raw_frames_are_cut_to_the_face_by_one_square_a_clip(tmp_path):
+    manual_dir = with_faces(tmp_path / "copy", rows=FEW[:2])
+    info, records = read_back("casme2", manual_dir, tmp_path / "data")
+    assert info.metadata["crop"] == "detect" and info.metadata["left_out"] == []
+    for row in FEW[:2]:
+        record = records[id_of(row)]
+        x, y, side, angle = record["face"]
+        assert 280 - 20 < x < 320 + 20 and abs(y - 240) < 40
+        assert 120 < side < 220 and abs(angle) < 6
+        # The head moves within the square, which stays.
+        assert (record["clip"][0] != record["clip"][8]).any()
+        assert record["clip"].std() > 20
+    whole, taken = read_back("casme2", manual_dir, tmp_path / "data", crop="none")
+    assert whole.metadata["crop"] == "none"
+    assert (taken[id_of(FEW[0])]["face"] == 0).all()
+    _, wider = read_back("casme2", manual_dir, tmp_path / "data", margin=0.4)
+    shares = wider[id_of(FEW[0])]["face"][2] / records[id_of(FEW[0])]["face"][2]
+    assert shares == pytest.approx(1.8 / 1.2, rel=1e-3)
+
+
+def test_a_clip_without_a_face_is_reported_and_not_cropped_at_random(tmp_path):
+    manual_dir = with_faces(tmp_path / "copy", rows=FEW[:2])
+    clip = manual_dir / "CASME2_RAW_selected" / id_of(FEW[1])
+    for path in clip.glob("*.jpg"):
+        Image.new("RGB", (640, 480), (110, 110, 110)).save(path)
+    info, records = read_back("casme2", manual_dir, tmp_path / "data")
+    assert set(records) == {id_of(FEW[0])}
+    (entry,) = info.metadata["left_out"]
+    assert "a face was found in 0 of its frames" in entry["reason"]
+
+
+def test_a_copy_is_told_by_its_table_its_release_and_its_files(tmp_path):
+    def print_of(**options):
+        config = prepare.configuration("casme2", prepare.Options(**options))
+        facts = prepare.builder_class("casme2").FACTS
+        return open_copy(facts, config, tmp_path).fingerprint()
+
+    table = tmp_path / "CASME2-coding-20190701.xlsx"
+    casme2_tree.write_tree(tmp_path, rows=SOME)
+    first = print_of()
+    assert print_of() == first
+    saved = table.read_bytes()
+    time.sleep(1)  # a spreadsheet notes when it was saved
+    casme2_tree.write_table(table, rows=SOME)
+    assert table.read_bytes() != saved and print_of() == first
+
+    casme2_tree.write_table(table, table="20140508", rows=SOME)  # other emotions
+    prints = [first, print_of()]
+    casme2_tree.write_table(table, rows=SOME)
+    casme2_tree.write_frames(tmp_path, layout="CASME2_RAW_selected", rows=SOME)
+    prints.append(print_of(crop="none"))
+    prints.append(print_of(crop="none", release="Cropped"))
+    clip = tmp_path / "Cropped" / id_of(SOME[0])
+    frame = clip / f"reg_img{SOME[0].apex}.jpg"
+    whole = frame.read_bytes()
+    frame.write_bytes(whole[:200])
+    prints.append(print_of())
+    frame.write_bytes(whole)
+    assert print_of() == first
+    shutil.rmtree(clip)
+    prints.append(print_of())
+    assert len(set(prints)) == len(prints)
+
+
+def test_all_data_sets_in_one_folder_are_told_apart(tmp_path):
+    casme2_tree.write_tree(tmp_path / "all/CASME II", rows=FEW)
+    casme_tree.write_tree(
+        tmp_path / "all/CASME", layout="Cropped", rows=casme_tree.SOME
+    )
+    cas_me_2_tree.write_tree(
+        tmp_path / "all/CAS(ME)^2", layout="cropped", rows=cas_me_2_tree.SOME
+    )
+    micro = [row for row in cas_me_2_tree.SOME if row in cas_me_2_tree.MICRO]
+    for name, number, where in (
+        ("casme2", len(FEW), "CASME II/Cropped"),
+        ("casme", len(casme_tree.SOME), "CASME/Cropped"),
+        ("cas_me_2", len(micro), "CAS(ME)^2/cropped"),
+    ):
+        info, records = read_back(name, tmp_path / "all", tmp_path / "data")
+        assert len(records) == number and info.metadata["release"].endswith(where)
+
+
+@pytest.mark.parametrize("inner", ["Cropped", "Cropped/sub01"])
+def test_a_folder_within_the_right_one_names_the_right_one(tmp_path, inner):
+    casme2_tree.write_tree(tmp_path / "casme 2", rows=FEW)
+    with pytest.raises(DataError) as error:
+        read_back("casme2", tmp_path / "casme 2" / inner, tmp_path / "data")
+    assert f"There is one in {tmp_path / 'casme 2'}" in str(error.value)
+
+
+def test_spaces_and_other_alphabets_in_names(tmp_path):
+    manual_dir = tmp_path / "微表情 données"
+    casme2_tree.write_tree(manual_dir / "a b", rows=FEW)
+    _, records = read_back("casme2", manual_dir, tmp_path / "ö data")
+    assert len(records) == len(FEW)
+
+
+def test_links_in_a_circle_to_nowhere_and_to_themselves(tmp_path):
+    casme2_tree.write_tree(tmp_path / "copy", rows=FEW)
+    (tmp_path / "copy/loop").symlink_to(tmp_path / "copy")
+    (tmp_path / "copy/Cropped/loop").symlink_to(tmp_path)
+    (tmp_path / "copy/broken").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "copy/Cropped/itself").symlink_to("itself")
+    clip = tmp_path / "copy/Cropped" / id_of(FEW[0])
+    (clip / "reg_img999.jpg").symlink_to("reg_img999.jpg")
+    info, records = read_back("casme2", tmp_path / "copy", tmp_path / "data")
+    assert len(records) == len(FEW) and info.metadata["left_out"] == []
+
+
+@pytest.mark.parametrize("program", ["prepare", "check"])
+def test_nothing_is_written_but_in_the_data_dir(tmp_path, program):
+    manual_dir = with_faces(tmp_path / "copy", rows=FEW[:1])
+    (tmp_path / "home").mkdir()
+    before = sorted((p, p.stat().st_mtime_ns) for p in manual_dir.rglob("*"))
+    flags = [f"--manual_dir={manual_dir}"]
+    if program == "prepare":
+        flags.append(f"--data_dir={tmp_path / 'data'}")
+    # A process of its own, whose libraries find an empty home.
+    done = subprocess.run(
+        [sys.executable, "-m", f"datasets.{program}", "casme2", *flags],
+        cwd=Path(__file__).parents[3],
+        env=os.environ | {"HOME": str(tmp_path / "home")},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "detect" in done.stdout + done.stderr
+    assert sorted((p, p.stat().st_mtime_ns) for p in manual_dir.rglob("*")) == before
+    assert not list((tmp_path / "home").iterdir())
+    left = {path.name for path in tmp_path.iterdir()} - {"copy", "home"}
+    assert left == ({"data"} if program == "prepare" else set())
+
+
+def test_folders_that_may_not_be_read_are_lines_of_the_report(tmp_path, monkeypatch):
+    casme2_tree.write_tree(tmp_path / "copy", rows=FEW)
+    cropped = tmp_path / "copy/Cropped"
+    shutil.copytree(cropped / id_of(FEW[0]), cropped / "sub01/EP99_9")
+    closed = [f"sub{FEW[1].subject:02d}", FEW[2].clip, "EP99_9"]
+    scandir = os.scandir
+
+    def refusing(path):  # root may read everything
+        if Path(path).name in closed:
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    info, records = read_back("casme2", tmp_path / "copy", tmp_path / "data")
+    assert set(records) == {id_of(FEW[0]), id_of(FEW[3])}
+    assert {(e["row"], e["reason"]) for e in info.metadata["left_out"]} == {
+        (3, "the folder of its subject may not be read"),
+        (4, f"{FEW[2].clip} may not be read"),
+        (None, "a folder that may not be read, and no row in the table"),
+        (None, "its folder may not be read"),
+    }
+
+
+def test_the_clips_of_a_record_are_the_frames(tmp_path):
+    # Through the whole chain: what is on disk, averaged, is what is read back.
+    row = ROWS[0]
+    casme2_tree.write_tree(tmp_path / "copy", rows=[row])
+    folder = tmp_path / "copy/Cropped" / id_of(row)
+    rng = np.random.default_rng(0)
+    (path,) = folder.glob(f"reg_img{row.apex}.jpg")
+    blocks = rng.integers(0, 256, (8, 8, 3), np.uint8)
+    Image.fromarray(blocks.repeat(42, 0).repeat(28, 1)).save(path, quality=100)
+    _, records = read_back("casme2", tmp_path / "copy", tmp_path / "data", size=16)
+    apex = records[id_of(row)]["clip"][8]
+    assert np.abs(apex.astype(int) - blocks.repeat(2, 0).repeat(2, 1)).max() <= 12

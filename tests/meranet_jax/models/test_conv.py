@@ -1,0 +1,166 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from meranet_jax import Conv3D
+from meranet_jax.models import conv, conv_cpu
+
+# Input [T, H, W, C], kernel extents, output channels, strides.
+LAYERS = {
+    "stem": ((4, 12, 14, 3), (3, 7, 7), 5, (1, 2, 2)),
+    "stem, odd": ((3, 13, 11, 3), (3, 7, 7), 4, (1, 2, 2)),
+    "block": ((4, 6, 5, 7), (3, 3, 3), 6, (1, 1, 1)),
+    "block, one frame": ((1, 5, 5, 4), (3, 3, 3), 8, (1, 1, 1)),
+    "downsample": ((4, 6, 8, 5), (3, 3, 3), 6, (2, 2, 2)),
+    "downsample, odd": ((5, 7, 9, 5), (3, 3, 3), 6, (2, 2, 2)),
+    "downsample, even": ((4, 6, 7, 5), (2, 2, 2), 6, (2, 2, 2)),
+    "downsample, taps missing": ((5, 7, 8, 3), (2, 1, 3), 4, (3, 2, 3)),
+    "projection": ((4, 6, 8, 5), (1, 1, 1), 6, (2, 2, 2)),
+    "projection, odd": ((5, 7, 9, 5), (1, 1, 1), 6, (2, 2, 2)),
+    "pointwise": ((4, 6, 8, 5), (1, 1, 1), 6, (1, 1, 1)),
+    "attention map 3": ((4, 6, 7, 2), (3, 3, 3), 1, (1, 1, 1)),
+    "attention map 5": ((4, 6, 7, 2), (5, 5, 5), 1, (1, 1, 1)),
+    "even taps, few channels": ((4, 6, 7, 2), (2, 2, 2), 1, (1, 1, 1)),
+    "attention map 7, larger than its input": ((2, 3, 4, 2), (7, 7, 7), 1, (1, 1, 1)),
+}
+# Thresholds that send a layer through one form, and the length of the scan in which
+# that form takes the kernel's gradient.
+FORMS = {
+    "patches, the batch at once": ({"_FEW_ROWS": 10**9, "_ROWS": 10**9}, None),
+    "folded, a sample at a time by rows": (
+        {"_ROWS": 0, "_CACHED_BYTES": 10**12, "_FEW_INPUTS": 0},
+        "samples",
+    ),
+    "a plane at a time": ({"_ROWS": 0, "_CACHED_BYTES": 0}, "planes"),
+    "joined, a sample at a time": (
+        {"_ROWS": "a sample", "_MANY_FEATURES": 0, "_FEW_INPUTS": 10**9},
+        "samples",
+    ),
+}
+
+
+def set_form(monkeypatch, form, x, strides):
+    thresholds, scanned = FORMS[form]
+    monkeypatch.setattr(conv_cpu, "_FEW_ROWS", 0)
+    for name, value in thresholds.items():
+        if value == "a sample":
+            depth, height, width = x.shape[1:4]
+            value = -(-depth // strides[0]) * -(-height // strides[1])
+            value *= -(-width // strides[2])
+        monkeypatch.setattr(conv_cpu, name, value)
+    return scanned
+
+
+def make(layer, dtype=np.float64):
+    shape, kernel_size, features, strides = LAYERS[layer]
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2, *shape)).astype(dtype)
+    kernel = rng.normal(size=(*kernel_size, shape[-1], features)).astype(dtype)
+    return x, kernel, strides
+
+
+def value_and_gradients(x, kernel, strides, lowering):
+    """The convolution, and the gradients of a sum that weighs every output."""
+
+    def weighed(x, kernel):
+        y = conv.conv3d(x, kernel, strides=strides, lowering=lowering)
+        weights = jnp.cos(jnp.arange(y.size, dtype=y.dtype)).reshape(y.shape)
+        return (y * weights).sum(), y
+
+    function = jax.value_and_grad(weighed, argnums=(0, 1), has_aux=True)
+    (_, y), gradients = jax.jit(function)(x, kernel)
+    return y, *gradients
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("layer", LAYERS)
+def test_every_form_is_the_same_convolution(layer, form, monkeypatch):
+    with jax.enable_x64(True):
+        x, kernel, strides = make(layer)
+        set_form(monkeypatch, form, x, strides)
+        planes = value_and_gradients(x, kernel, strides, "planes")
+        primitive = value_and_gradients(x, kernel, strides, "primitive")
+        for ours, reference in zip(planes, primitive, strict=True):
+            assert ours.shape == reference.shape
+            np.testing.assert_allclose(ours, reference, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("layer", ["block", "downsample"])
+def test_each_form_is_reached(layer, form, monkeypatch):
+    x, kernel, strides = make(layer, np.float32)
+    scanned = set_form(monkeypatch, form, x, strides)
+    length = {None: None, "samples": 2, "planes": 2 * 4}[scanned]
+    if layer == "downsample" and form != "joined, a sample at a time" and scanned:
+        length = 2 * 2  # by planes of the output
+    jaxpr = str(
+        jax.make_jaxpr(lambda *a: value_and_gradients(*a, strides, "planes"))(x, kernel)
+    )
+    assert ("scan[" in jaxpr) == (scanned is not None)
+    if length:
+        assert f"length={length}" in jaxpr
+
+
+def test_attention_maps_are_banded():
+    x, kernel, strides = make("attention map 5", np.float32)
+    jaxpr = str(
+        jax.make_jaxpr(lambda *a: conv.conv3d(*a, lowering="planes"))(x, kernel)
+    )
+    assert "f32[5,5,14,7]" in jaxpr  # [kT, kH, W * 2, W]
+
+
+def test_float32_is_as_close_as_rounding_allows():
+    for layer in ("stem", "block", "downsample", "attention map 5"):
+        x, kernel, strides = make(layer, np.float32)
+        planes = value_and_gradients(x, kernel, strides, "planes")
+        primitive = value_and_gradients(x, kernel, strides, "primitive")
+        for ours, reference in zip(planes, primitive, strict=True):
+            scale = np.abs(reference).max()
+            np.testing.assert_allclose(ours / scale, reference / scale, atol=2e-6)
+
+
+def test_bfloat16_stays_bfloat16():
+    layer = Conv3D(4, (3, 3, 3), dtype=jnp.bfloat16, lowering="planes")
+    x = jnp.ones((1, 2, 4, 4, 3))
+    y, variables = layer.init_with_output(jax.random.key(0), x)
+    assert y.dtype == jnp.bfloat16
+    assert variables["params"]["kernel"].dtype == jnp.float32
+
+
+def test_padding_is_symmetric_at_stride_two():
+    x = jnp.zeros((1, 1, 1, 8, 1)).at[..., 0, 0].set(1.0)
+    kernel = jnp.arange(1.0, 4.0).reshape(1, 1, 3, 1, 1)
+    for lowering in ("primitive", "planes"):
+        y = conv.conv3d(x, kernel, strides=(1, 1, 2), lowering=lowering)
+        # The first pixel meets the middle tap; with SAME it would meet the first.
+        np.testing.assert_array_equal(y.ravel(), [2, 0, 0, 0])
+
+
+def test_bias_starts_at_zero_and_is_added():
+    layer = Conv3D(4, (1, 1, 1), use_bias=True)
+    x = jnp.ones((1, 1, 2, 2, 3))
+    variables = layer.init(jax.random.key(0), x)
+    assert not variables["params"]["bias"].any()
+    moved = {"params": variables["params"] | {"bias": jnp.arange(4.0)}}
+    difference = layer.apply(moved, x) - layer.apply(variables, x)
+    np.testing.assert_allclose(difference[0, 0, 0, 0], np.arange(4), atol=1e-6)
+
+
+def test_the_backend_chooses_the_lowering(monkeypatch):
+    x, kernel, strides = make("block", np.float32)
+    programs = {}
+    for backend in ("cpu", "gpu", "tpu"):
+        monkeypatch.setattr(jax, "default_backend", lambda backend=backend: backend)
+        # A function of its own, since JAX remembers the trace of each.
+        program = jax.make_jaxpr(lambda *a: conv.conv3d(*a))(x, kernel)
+        programs[backend] = str(program)
+    assert "custom_vjp_call" in programs["cpu"]
+    assert programs["gpu"] == programs["tpu"]
+    assert "custom_vjp_call" not in programs["gpu"]
+
+
+def test_an_unknown_lowering_is_refused():
+    x, kernel, _ = make("block", np.float32)
+    with pytest.raises(ValueError, match="'primitive' or 'planes'"):
+        conv.conv3d(x, kernel, lowering="winograd")

@@ -1,0 +1,273 @@
+"""Files that somebody else may have made: read, or refused with a message.
+
+Nothing else may be raised. ``FUZZ=20000`` in the environment tries so many of each in
+place of a hundred, and others at each run.
+"""
+
+import copy
+import json
+import os
+import shutil
+
+import hypothesis
+import openpyxl
+import pytest
+from hypothesis import strategies as st
+
+from datasets.casme2.casme2_dataset_builder import FACTS as CASME2
+from datasets.source.annotations import read_table
+from meranet_jax.data import class_sets, splits
+from meranet_jax.errors import DataError, UserError
+from meranet_jax.evaluation import predictions
+from meranet_jax.runs import merge, reader, report
+from meranet_jax.training.fold_progress import Course, Learner
+from meranet_jax.video.frames import numbered_frames
+from tests.datasets.casme2_tree import write_tree
+from tests.meranet_jax.loading import load, smallest
+from tests.meranet_jax.running import run
+
+SETTINGS = hypothesis.settings(
+    deadline=None,
+    derandomize="FUZZ" not in os.environ,
+    database=None,
+    max_examples=int(os.environ.get("FUZZ", 100)),
+    suppress_health_check=list(hypothesis.HealthCheck),
+)
+
+_JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from(["../../up", "/etc/passwd", "\0", "1e999", "best_val", ""]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+def places(value, place=()):
+    """Where in a JSON value another could stand."""
+    yield place
+    if isinstance(value, dict | list):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for name, inner in items:
+            yield from places(inner, (*place, name))
+
+
+@st.composite
+def changed(draw, value):
+    """A JSON value with one or two others in it, or without a part of it."""
+    value = copy.deepcopy(value)
+    for _ in range(draw(st.integers(1, 2))):
+        *outer, last = draw(st.sampled_from(list(places(value))[1:] or [(None,)]))
+        inner = value
+        for name in outer:
+            inner = inner[name]
+        if last is None:
+            return draw(_JSON)
+        if draw(st.booleans()):
+            inner[last] = draw(_JSON)
+        else:
+            del inner[last]
+    return value
+
+
+@st.composite
+def damaged(draw, data: bytes):
+    """Bytes with some cut out, put in or changed."""
+    for _ in range(draw(st.integers(1, 3))):
+        first = draw(st.integers(0, len(data)))
+        most = draw(st.sampled_from([0, 1, 8, len(data)]))
+        last = draw(st.integers(first, min(len(data), first + most)))
+        data = data[:first] + draw(st.binary(max_size=8)) + data[last:]
+    return data
+
+
+def try_each(values, attempt, error=UserError, saying=""):
+    """Hands each of the values to a function, which may raise this error alone."""
+
+    @SETTINGS
+    @hypothesis.given(values)
+    def given(value):
+        try:
+            attempt(value)
+        except error as raised:
+            assert str(raised) and saying in str(raised)
+
+    given()
+
+
+@pytest.fixture(scope="module")
+def whole(clips, tmp_path_factory):
+    """A finished run."""
+    return run(smallest(tmp_path_factory.mktemp("runs"), epochs=1), clips)
+
+
+def check_run(path):
+    """All that eval.py does with a run's files but for its weights."""
+    read = reader.read(path)
+    reader.read_lines(path)
+    reader.read_report(path)
+    report.read_predictions(read)
+    merge.path_of([read], None)
+
+
+@pytest.mark.parametrize("name", ["config.json", "split.json", "report.json"])
+def test_a_runs_json(whole, tmp_path, name):
+    path = tmp_path / "run"
+    shutil.copytree(whole, path)
+    said = json.loads((path / name).read_text())
+
+    def attempt(value):
+        (path / name).write_text(json.dumps(value))
+        check_run(path)
+
+    try_each(changed(said), attempt)
+
+
+@pytest.mark.parametrize("name", ["config.json", "split.json", "predictions.csv"])
+def test_a_runs_bytes(whole, tmp_path, name):
+    path = tmp_path / "run"
+    shutil.copytree(whole, path)
+    file = next(path.rglob(name))
+    data = file.read_bytes()
+
+    def attempt(value):
+        file.write_bytes(value)
+        check_run(path)
+
+    try_each(damaged(data), attempt)
+
+
+def test_predictions(whole, tmp_path):
+    data = (whole / "predictions.csv").read_bytes()
+    file = tmp_path / "predictions.csv"
+
+    def attempt(value):
+        file.write_bytes(value)
+        predictions.read(file)
+
+    try_each(damaged(data), attempt, saying=str(file))
+
+
+def test_splits(whole, clips):
+    said = json.loads((whole / "split.json").read_text())
+
+    def attempt(value):
+        protocol, split = splits.from_json(json.dumps(value), clips, "it")
+        splits.check(split, clips, protocol)
+
+    try_each(changed(said), attempt)
+
+
+def test_classes():
+    said = {"a": ["anger"], "b": ["disgust", "fear"]}
+    try_each(changed(said), lambda value: class_sets.parse(value, "it"), saying="it")
+
+
+def test_what_a_checkpoint_goes_on_from():
+    learner = Learner("it", 0, *[None] * 6)
+    line = {"epoch": 1, "validation_accuracy": 0.5, "validation_loss": 1.0, "step": 2}
+    course = Course(learner, 2, 3)
+    course.add(line)
+    course.step, course.seconds = 1, 0.5
+    facts = json.loads(json.dumps(course.facts()))
+
+    def attempt(value):
+        course = Course(learner, 2, 3)
+        course.check(value)
+        checked.append(value)
+
+    checked = []
+    course.check(facts)
+    try_each(changed(facts), attempt, ValueError)
+    for value in checked:
+        course = Course(learner, 2, 3)
+        course.go_on(value, None)
+        assert 0 <= course.done <= 6
+
+
+@pytest.mark.parametrize("name", ["features.json", "dataset_info.json"])
+def test_the_records_descriptions(records, tmp_path, name):
+    folder = tmp_path / "records"
+    shutil.copytree(records, folder)
+    said = json.loads((folder / name).read_text())
+
+    def attempt(value):
+        (folder / name).write_text(json.dumps(value))
+        load(folder)
+
+    try_each(changed(said), attempt)
+
+
+def test_the_records_bytes(records, tmp_path):
+    folder = tmp_path / "records"
+    shutil.copytree(records, folder)
+    (file,) = folder.glob("*array_record*")
+    data = file.read_bytes()
+
+    def attempt(value):
+        file.write_bytes(value)
+        load(folder)
+
+    try_each(damaged(data), attempt, saying="are damaged")
+
+
+def test_records_do_not_say_what_is_imported(records, tmp_path):
+    folder = tmp_path / "records"
+    shutil.copytree(records, folder)
+    file = folder / "features.json"
+    text = file.read_text()
+    name = "tensorflow_datasets.core.features.scalar.Scalar"
+    assert name in text
+    (tmp_path / "evil.py").write_text("raise SystemExit('imported')")
+    file.write_text(text.replace(name, "evil.Scalar", 1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(tmp_path)
+        with pytest.raises(UserError, match="evil.Scalar, which is none of"):
+            load(folder)
+
+
+@pytest.mark.parametrize("kind", [".xlsx", ".csv"])
+def test_tables(tmp_path, kind):
+    write_tree(tmp_path / "copy")
+    table = min((tmp_path / "copy").rglob("*.xlsx"))
+    if kind == ".csv":
+        sheet = openpyxl.load_workbook(table).active
+        text = "\n".join(",".join(map(str, row)) for row in sheet.values)
+        table = tmp_path / "table.csv"
+        table.write_text(text)
+    data = table.read_bytes()
+    read_table(table, CASME2.columns)
+    file = tmp_path / f"damaged{kind}"
+
+    def attempt(value):
+        file.write_bytes(value)
+        read_table(file, CASME2.columns)
+
+    try_each(damaged(data), attempt, DataError)
+
+
+@SETTINGS
+@hypothesis.given(
+    names=st.lists(
+        st.text(
+            st.characters(exclude_characters="/\0", codec="utf-8"),
+            min_size=1,
+            max_size=40,
+        ).filter(lambda name: name not in (".", "..") and len(name.encode()) < 200)
+        | st.integers().map(lambda n: f"img{n}.jpg")
+    )
+)
+def test_frame_names(tmp_path_factory, names):
+    folder = tmp_path_factory.mktemp("frames")
+    for name in names:
+        (folder / name).write_bytes(b"")
+    found = numbered_frames(folder)
+    assert list(found) == sorted(found)
+    assert all(path.name in names for path in found.values())
+    shutil.rmtree(folder)

@@ -1,0 +1,112 @@
+import numpy as np
+import pytest
+
+from meranet_jax.video.sampling import (
+    interpolate,
+    interpolation_matrix,
+    uniform_numbers,
+    window_numbers,
+)
+
+
+def numbers(apex, first, last, window=32, frames=16):
+    return window_numbers(apex, first, last, window=window, frames=frames).tolist()
+
+
+def test_every_second_frame_around_the_apex():
+    found = numbers(100, 1, 200)
+    assert found == list(range(84, 116, 2))
+    assert 100 in found
+
+
+def test_every_frame_where_the_window_is_no_longer():
+    assert numbers(50, 1, 99, window=16) == list(range(42, 58))
+
+
+def test_edges_are_repeated():
+    assert numbers(50, 46, 57) == [46] * 7 + [48, 50, 52, 54, 56] + [57] * 4
+    assert numbers(7, 7, 7) == [7] * 16
+
+
+@pytest.mark.parametrize(
+    ("window", "frames"), [(32, 10), (24, 16), (17, 17), (20, 5), (32, 1)]
+)
+def test_other_windows_are_spread_evenly_about_the_apex(window, frames):
+    found = numbers(500, 1, 999, window, frames)
+    assert 500 in found and len(found) == frames
+    assert 500 - window / 2 <= found[0] and found[-1] < 500 + window / 2
+    if frames == 1:
+        return
+    found = np.diff(found)
+    assert found.max() - found.min() <= 1
+    assert abs(found.sum() - window * (frames - 1) / frames) < 1
+
+
+def test_what_is_no_window():
+    with pytest.raises(ValueError, match="empty recording"):
+        numbers(5, 6, 5)
+    with pytest.raises(ValueError, match="17 frames.*window of 16"):
+        numbers(5, 1, 9, window=16, frames=17)
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "frames"), [(5, 40, 8), (7, 9, 6), (3, 3, 4)]
+)
+def test_uniform_frames_hold_both_ends(first, last, frames):
+    found = uniform_numbers(first, last, frames=frames)
+    assert len(found) == frames
+    assert (found[0], found[-1]) == (first, last)
+    exact = first + (last - first) * np.arange(frames) / (frames - 1)
+    assert np.abs(found - exact).max() <= 0.5
+
+
+def published_tim(images, frames):
+    """TIM as Zhou et al. describe it: graph embedding, SVD, and the curve read off.
+
+    images: float64 [N, D], linearly independent.
+    """
+    n = len(images)
+    mean = images.mean(0)
+    u, s, vt = np.linalg.svd((images - mean).T, full_matrices=False)
+    u, q = u[:, : n - 1], (s[:, None] * vt)[: n - 1]  # centred: rank n - 1
+    path = np.eye(n, k=1) + np.eye(n, k=-1)
+    laplacian = np.diag(path.sum(0)) - path
+    _, vectors = np.linalg.eigh(laplacian)
+    vectors = vectors[:, 1:]  # without the constant
+    # Each w_k with q^T w_k = y_k, the eigenvector, by least squares.
+    w = np.linalg.solve(q @ q.T, q @ vectors)
+    k = np.arange(1, n)[:, None]
+
+    def curve(t):
+        return np.sin(np.pi * k * t + np.pi * (n - k) / (2 * n))
+
+    # Eigenvectors come in any length and sign; the curve at 1/n tells which.
+    scale = vectors[0] / curve(np.array([1 / n]))[:, 0]
+    t = np.linspace(1 / n, 1, frames)
+    return (u @ np.linalg.solve(w.T, scale[:, None] * curve(t))).T + mean
+
+
+@pytest.mark.parametrize(("length", "frames"), [(9, 16), (24, 16), (16, 16), (2, 5)])
+def test_interpolation_is_the_published_model(length, frames):
+    images = np.random.default_rng(0).normal(size=(length, 60))
+    ours = interpolation_matrix(length, frames) @ images
+    np.testing.assert_allclose(ours, published_tim(images, frames), atol=1e-9)
+
+
+def test_interpolation_holds_where_the_published_model_has_no_inverse():
+    still = np.full((12, 4, 4, 3), 90, np.uint8)
+    assert (interpolate(still, 7) == 90).all()
+    one = still[:1]
+    assert (interpolate(one, 3) == 90).all() and len(interpolate(one, 3)) == 3
+
+
+def test_interpolation_keeps_frames_and_a_smooth_motion():
+    images = np.random.default_rng(0).integers(0, 256, (10, 4, 5, 3), np.uint8)
+    assert (interpolate(images, 10) == images).all()
+    # A slow wave that fills the length: the frames between are where they should be.
+    t = np.arange(33)
+    wave = 100 + 80 * np.cos(np.pi * (t + 0.5) / 33)
+    images = np.rint(wave)[:, None, None, None].repeat(3, 3).astype(np.uint8)
+    clip = interpolate(images, 12)[:, 0, 0, 0]
+    expected = 100 + 80 * np.cos(np.pi * (np.linspace(0, 32, 12) + 0.5) / 33)
+    assert np.abs(clip - expected).max() <= 1.5
