@@ -1,0 +1,1 @@
+"""Hand-crafted features of clips, and the classifiers that are trained on them."""
