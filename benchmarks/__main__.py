@@ -12,7 +12,7 @@ import tyro
 
 _CPU = (
     "step --repetitions 10",
-    "step --repetitions 10 --no_attention",
+    "step --repetitions 10 --model resnet3d",
     "step --preset paper --batch_size 2 --repetitions 2 --torch_modes eager",
     "attention --repetitions 10 --torch_modes eager",
     "run --repetitions 1",
@@ -21,12 +21,12 @@ _CPU = (
 )
 _GPU = (
     "step --repetitions 30",
-    "step --repetitions 30 --no_attention",
+    "step --repetitions 30 --model resnet3d",
     "step --preset paper --batch_size 8 --repetitions 20",
     "step --preset paper --batch_size 8 --repetitions 20 --precision tf32",
     "step --preset paper --batch_size 32 --repetitions 20 --precision bf16",
     "step --preset paper --batch_size 32 --repetitions 20 --precision bf16 "
-    "--no_attention",
+    "--model resnet3d",
     "attention --preset paper --batch_size 32 --repetitions 20 --precision bf16",
     "run --repetitions 3",
     # 74 clips train, as many as of CASME II.

@@ -5,13 +5,12 @@ PyTorch. Rows go to ``benchmarks/results/attention.csv``; ratios are of the netw
 attention to that without.
 """
 
-import dataclasses
-
 import tyro
 
 from benchmarks import memory, rows, sides, step, torch_reference
 from meranet_jax.analysis import flops
-from meranet_jax.config import Precision, Preset, TrainConfig
+from meranet_jax.config import Preset, TrainConfig
+from meranet_jax.models.settings import Precision
 
 _WAYS = ("with", "without")
 COLUMNS = ("side", "preset", "precision", "batch_size", "frames", "size", "width")
@@ -45,7 +44,8 @@ def main(
     table = rows.Table("attention", COLUMNS) if save else None
     config = sides.case(preset, batch_size=batch_size)
     configs = {
-        way: dataclasses.replace(config, attention=way == "with") for way in _WAYS
+        way: config.change(model="meranet" if way == "with" else "resnet3d")
+        for way in _WAYS
     }
     counted = {
         f"{way}_parameters": flops.parameters(one, sides.CLASSES)

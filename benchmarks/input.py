@@ -6,7 +6,6 @@ whole epochs of training with the first two. All take turns. Rows go to
 ``benchmarks/results/input.csv``.
 """
 
-import dataclasses
 import time
 
 import jax
@@ -56,7 +55,7 @@ def main(
     )
     rng = np.random.default_rng(0)
     order = rng.permuted(np.tile(np.arange(len(kept)), 1 + steps))
-    order = order[: steps * config.batch_size].reshape(steps, -1)
+    order = order[: steps * config.settings.batch_size].reshape(steps, -1)
     there = kept.clips[order[0]]
     if not np.array_equal(there, [recorded.clips[i] for i in order[0]]):
         raise SystemExit("error: the clips are not the same")
@@ -69,7 +68,7 @@ def main(
         ),
     }
     epochs = {
-        how: _epoch(dataclasses.replace(config, feed=how), clips, order)
+        how: _epoch(config.change(feed=how), clips, order)
         for how, clips in (("device", kept), ("records", recorded))
     }
     for ways, unit, amount in (

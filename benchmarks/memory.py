@@ -1,6 +1,5 @@
 """How much memory a step takes, in a process of its own."""
 
-import dataclasses
 import json
 import re
 import subprocess
@@ -11,7 +10,9 @@ import jax
 import tyro
 
 from benchmarks import sides
-from meranet_jax.config import Precision, TrainConfig
+from meranet_jax.config import TrainConfig
+from meranet_jax.flags import read_flags
+from meranet_jax.models.settings import Precision
 
 _STATUS = Path("/proc/self/status")
 
@@ -37,7 +38,7 @@ def of(
       mode: PyTorch's.
     """
     command = [sys.executable, "-m", "benchmarks.memory", f"--memory_of={side}"]
-    command += [f"--config={json.dumps(dataclasses.asdict(config))}"]
+    command += [f"--config={json.dumps(config.flags())}"]
     command += [f"--precision={precision}", f"--what={what}", f"--mode={mode}"]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
@@ -57,8 +58,7 @@ def main(
       what: a step or a forward pass.
       mode: PyTorch's.
     """
-    values = json.loads(config)
-    values["stage_sizes"] = tuple(values["stage_sizes"])
+    case = read_flags(json.loads(config))
     on_cpu = jax.default_backend() == "cpu"
     if memory_of == "torch":
         import torch  # before the memory without a network is read
@@ -66,9 +66,9 @@ def main(
         jax.jit(lambda: 1)().block_until_ready()
     before = _resident("VmRSS")
     if memory_of == "torch":
-        side = sides.Torch(TrainConfig(**values), precision, mode=mode)
+        side = sides.Torch(case, precision, mode=mode)
     else:
-        side = sides.Ours(TrainConfig(**values), precision)
+        side = sides.Ours(case, precision)
     for _ in range(2):
         sides.run(side, what)
     if on_cpu:

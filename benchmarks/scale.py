@@ -6,7 +6,6 @@ that says whether the loss stays what it is on one, and nothing of speed. Rows g
 ``benchmarks/results/scale.csv`` and ``devices.csv``, the picture to ``docs/scale.png``.
 """
 
-import dataclasses
 import json
 import os
 import subprocess
@@ -19,7 +18,9 @@ import numpy as np
 import tyro
 
 from benchmarks import rows, sides, step
-from meranet_jax.config import Precision, Preset
+from meranet_jax.config import Preset
+from meranet_jax.inputs import registry as inputs
+from meranet_jax.models.settings import Precision
 from meranet_jax.training.step import init_state, make_model, make_optimizer, train_step
 
 COLUMNS = ("axis", "value", *step.COLUMNS)
@@ -112,13 +113,13 @@ def over_devices(preset: Preset, counts: tuple[int, ...] = _DEVICES) -> list[dic
         config = sides.case(preset, batch_size=max(counts))
         losses, _ = _losses(config, count, steps=3)
         row = {"simulated": simulated, "devices": count, "steps": 3}
-        row |= {"batch_size": config.batch_size, "loss": f"{losses[-1]:.7f}"}
+        row |= {"batch_size": config.settings.batch_size, "loss": f"{losses[-1]:.7f}"}
         row |= {"step_ms": None, "efficiency": None}
         reference = losses if reference is None else reference
         row["difference"] = float(np.abs(losses / reference - 1).max())
         assert row["difference"] <= _TRUE_TO, f"{count} devices: {row['difference']}"
         if not simulated:  # each device has as many clips as one alone
-            one = dataclasses.replace(config, batch_size=8 * count)
+            one = config.change(batch_size=8 * count)
             _, seconds = _losses(one, count, steps=20)
             row["step_ms"] = seconds * 1e3
             row["efficiency"] = result[0]["step_ms"] / row["step_ms"] if result else 1.0
@@ -214,7 +215,14 @@ def _losses(config, count: int, *, steps: int) -> tuple[np.ndarray, float]:
     )
     state = jax.jit(init)(jax.random.key(0), 1_000_000)
     update = jax.pmap(
-        partial(train_step, model=model, optimizer=optimizer, rate=rate, flip=True),
+        partial(
+            train_step,
+            model=model,
+            optimizer=optimizer,
+            rate=rate,
+            network_input=inputs.find(config.input),
+            flip=True,
+        ),
         axis_name=axis,
         in_axes=(None, 0),
         out_axes=None,
@@ -227,7 +235,7 @@ def _losses(config, count: int, *, steps: int) -> tuple[np.ndarray, float]:
         nonlocal state
         for _ in range(times):
             state, sums = update(state, batch)
-            losses.append(sums["loss"] / config.batch_size)
+            losses.append(sums["loss"] / config.settings.batch_size)
         jax.block_until_ready(losses[-1])
 
     advance(2)

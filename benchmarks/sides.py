@@ -6,7 +6,6 @@ from the same weights. ``forward`` and ``step`` return as soon as their framewor
 """
 
 import contextlib
-import dataclasses
 import os
 import tempfile
 import time
@@ -19,13 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import rows
-from meranet_jax.config import (
-    Precision,
-    Preset,
-    TrainConfig,
-    default_config,
-)
+from meranet_jax.config import Preset, TrainConfig, default_config
 from meranet_jax.data import loading
+from meranet_jax.models.settings import Precision
 from meranet_jax.training import trainers, xla
 
 xla.use_all_cores()
@@ -45,14 +40,14 @@ _TOLERANCE = {"fp32": 1e-3, "tf32": 1e-2, "bf16": 5e-2}
 def case(preset: Preset, **changes: Any) -> TrainConfig:
     """The network, the input and the step that are measured."""
     config = default_config("synthetic", preset)
-    return dataclasses.replace(config, learning_rate=_RATE, **changes)
+    return config.change(learning_rate=_RATE, **changes)
 
 
 def batch(config: TrainConfig) -> dict[str, np.ndarray]:
     """``clip`` uint8 [B, T, H, W, 3] and ``label`` int32 [B], always the same."""
-    shape = (config.batch_size, config.frames, config.size, config.size, 3)
+    shape = (config.settings.batch_size, config.frames, config.size, config.size, 3)
     clips = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    labels = (np.arange(config.batch_size) % CLASSES).astype(np.int32)
+    labels = (np.arange(config.settings.batch_size) % CLASSES).astype(np.int32)
     return {"clip": clips, "label": labels}
 
 
@@ -84,9 +79,9 @@ class Ours:
           SystemExit: if this machine has no such precision.
         """
         allow(precision)
-        config = dataclasses.replace(config, precision=precision, flip=False)
+        config = config.change(precision=precision, flip=False)
         given = batch(config)
-        numbers = tuple(map(str, range(config.batch_size)))
+        numbers = tuple(map(str, range(config.settings.batch_size)))
         clips = loading.Clips(
             given["clip"],
             given["label"],
@@ -101,7 +96,7 @@ class Ours:
         self._trainer.resume([self._trainer.fresh(0, _STEPS)])
         weights = self._trainer.weights()
         self.variables = weights["params"], weights["batch_stats"]
-        self._order = np.arange(config.batch_size)
+        self._order = np.arange(config.settings.batch_size)
 
     def forward(self) -> np.ndarray:
         """Logits [B, classes]."""
@@ -151,13 +146,15 @@ class Torch:
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         self._model = torch_reference.MERANet(
             CLASSES,
-            attention=config.attention,
-            width=config.width,
-            stage_sizes=config.stage_sizes,
-            reduction=config.reduction,
-            kernel_size=config.kernel_size,
-            shared=config.shared,
-            shortcut=config.shortcut,
+            attention=config.model == "meranet",
+            width=config.settings.width,
+            stage_sizes=config.settings.stage_sizes,
+            **{
+                name: getattr(config.settings, name)
+                for name in ("reduction", "kernel_size", "shared")
+                if config.model == "meranet"
+            },
+            shortcut=config.settings.shortcut,
         )
         if variables is not None:
             torch_reference.load(self._model, *variables)

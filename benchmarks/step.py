@@ -6,6 +6,7 @@ go to ``benchmarks/results/step.csv``.
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import torch
@@ -13,7 +14,8 @@ import tyro
 
 from benchmarks import memory, rows, sides, torch_reference
 from meranet_jax.analysis import flops
-from meranet_jax.config import Precision, Preset, TrainConfig
+from meranet_jax.config import Preset, TrainConfig
+from meranet_jax.models.settings import Precision
 
 SIDES = ("ours", "torch")
 CASE = ("network", "preset", "precision", "batch_size", "frames", "size", "width")
@@ -30,7 +32,7 @@ def main(
     preset: Preset = "small",
     batch_size: int = 8,
     precision: Precision = "fp32",
-    attention: bool = True,
+    model: Literal["meranet", "resnet3d"] = "meranet",
     repetitions: int = 10,
     torch_modes: tuple[str, ...] | None = None,
     save: bool = True,
@@ -41,14 +43,14 @@ def main(
       preset: which network and input size.
       batch_size: clips a step.
       precision: of the computation; parameters are float32.
-      attention: MERANet, or its 3D ResNet.
+      model: MERANet, or its 3D ResNet.
       repetitions: of each, in turn.
       torch_modes: how PyTorch is tried: eager, default, reduce-overhead, max-autotune.
         Default: all that this machine has.
       save: whether to write rows.
     """
     table = rows.Table("step", COLUMNS) if save else None
-    config = sides.case(preset, batch_size=batch_size, attention=attention)
+    config = sides.case(preset, batch_size=batch_size, model=model)
     with sides.cold():
         peak = sides.peak(precision)
         print(f"{name_of(config)}, {preset}, {batch_size} clips, {precision}")
@@ -77,13 +79,15 @@ def measure(
     seconds, compile_s, mode = _take_turns(config, precision, what, repetitions, modes)
     row = case_cells(config, preset, precision)
     row |= {"what": what, "repetitions": repetitions, "torch_mode": mode}
-    operations = getattr(flops, what)(config, sides.CLASSES) * config.batch_size
+    operations = (
+        getattr(flops, what)(config, sides.CLASSES) * config.settings.batch_size
+    )
     row |= {"gflop": operations / 1e9}
     for side in SIDES:
         one = rows.Spread.of(seconds[side])
         row |= rows.Spread.of(seconds[side] * 1e3).columns(f"{side}_ms")
         row[f"{side}_compile_s"] = max(compile_s[side] - one.median, 0.0)
-        row[f"{side}_clips_s"] = config.batch_size / one.median
+        row[f"{side}_clips_s"] = config.settings.batch_size / one.median
         row[f"{side}_gflop_s"] = operations / one.median / 1e9
     ratio = rows.Spread.of(seconds["ours"] / seconds["torch"])
     row |= ratio.columns("ratio")
@@ -135,7 +139,7 @@ def case_cells(
 
 def name_of(config: TrainConfig) -> str:
     """The network's name."""
-    return "MERANet" if config.attention else "3D ResNet"
+    return config.title
 
 
 def shares(row: dict[str, object], peak: float) -> dict[str, object]:

@@ -186,6 +186,28 @@ def prepare(
     return folder
 
 
+def records_of(config) -> Path:
+    """Writes the records that a run needs unless they exist.
+
+    Args:
+      config: has ``dataset``, ``manual_dir``, ``data_dir`` and ``record_options()``,
+        the values of ``Options`` by name, as a run's configuration of one data set has.
+
+    Returns:
+      The folder of the records.
+
+    Raises:
+      DataError: if the data set is unknown or the copy cannot be read.
+      OSError: if the records cannot be written.
+    """
+    return prepare(
+        config.dataset,
+        manual_dir=config.manual_dir,
+        data_dir=config.data_dir,
+        options=Options(**config.record_options()),
+    )
+
+
 def is_prepared(folder: Path) -> bool:
     """Whether there are whole records; TFDS moves them there when they are."""
     return (folder / "dataset_info.json").is_file()

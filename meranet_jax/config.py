@@ -1,19 +1,15 @@
-"""One frozen configuration: all that a run depends on."""
+"""The configuration of a run: one frozen dataclass that everything depends on."""
 
 import dataclasses
-import typing
-from typing import Literal
+from typing import Any, Literal
 
-from meranet_jax import recipes
+from meranet_jax import recipes, recognisers
 from meranet_jax.errors import UserError
-from meranet_jax.models.attention import SharedNetwork
-from meranet_jax.models.meranet import PAPER_ATTENTIONS, Shortcut
+from meranet_jax.recognisers import Recogniser
+from meranet_jax.validation import check_choices, check_minimums
 
 Preset = Literal["paper", "small"]
 Protocol = Literal["holdout", "holdout_subject", "kfold", "loso"]
-Select = Literal["best_val", "last"]
-Precision = Literal["fp32", "tf32", "bf16"]
-Feed = Literal["auto", "device", "records"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +17,8 @@ class TrainConfig:
     """Everything that a run depends on; it is saved with the run.
 
     The defaults are the paper's (section 4); ``default_config`` sets those that differ
-    between data sets and presets.
+    between data sets, presets and recognisers. The fields here are flags of every
+    recogniser; ``settings`` are those of the chosen one.
     """
 
     dataset: str = "synthetic"
@@ -29,6 +26,13 @@ class TrainConfig:
     slash: synthetic/hard. Several with commas between are one composite data set."""
     preset: Preset = "paper"
     """paper: the full network. small: for machines without an accelerator."""
+    model: str = "meranet"
+    """Recogniser: meranet, resnet3d (MERANet without attention), lbp_top (LBP-TOP
+    descriptor with a linear SVM), or your own, MODULE:NAME. --model=NAME --help lists
+    its settings."""
+    input: str | None = None
+    """What the recogniser sees of a clip. rgb: the frames, normalised by clip and
+    channel. Default: the recogniser's own."""
     manual_dir: str | None = None
     """Folder of your copy of a licensed data set; needed once, to write its records.
     Of several: casme=DIR,casme2=DIR. So too --release, --table, --label,
@@ -90,8 +94,6 @@ class TrainConfig:
     """Share of the rest that chooses the checkpoint."""
     split: str | None = None
     """A split.json of another run, to divide the clips as there."""
-    select: Select = "best_val"
-    """The checkpoint that is tested: the best on the validation part, or the last."""
     seed: int = 0
     """Draws the split, the parameters, the order and the flips."""
     seeds: str | None = None
@@ -100,60 +102,6 @@ class TrainConfig:
     fold_shard: str | None = None
     """2/8: train the second of eight parts of the folds; eval.py --merge pools them."""
 
-    attention: bool = True
-    """Off: the paper's 3D ResNet-18."""
-    attentions: tuple[str, ...] = PAPER_ATTENTIONS
-    """What each block carries, in turn: channel, spatio_temporal, or one of your own,
-    MODULE:CLASS."""
-    width: int = 64
-    """Channels of the first stage."""
-    stage_sizes: tuple[int, ...] = (2, 2, 2, 2)
-    """Blocks in each stage."""
-    reduction: int = 16
-    """Reduction ratio r of the channel attention."""
-    kernel_size: Literal[3, 5, 7] = 5
-    """Extent of the spatio-temporal attention's convolution."""
-    shared: SharedNetwork = "cnn"
-    """Shared network of the channel attention."""
-    shortcut: Shortcut = "projection"
-    """Shortcut where the shape changes."""
-
-    flip: bool = True
-    """Mirror training clips with probability 0.5."""
-    epochs: int = 100
-    """Passes over the training part."""
-    batch_size: int = 8
-    """Clips a step of a fold, over all devices that train it."""
-    accumulate: int = 1
-    """Parts in which a batch is computed, one after another, to save memory. Batch
-    normalisation sees a part at a time."""
-    remat: bool = False
-    """Compute what is inside of a block again for its gradient instead of keeping it:
-    less memory, more time."""
-    precision: Precision | None = None
-    """fp32, tf32 (products on recent NVIDIA GPUs) or bf16; parameters, statistics and
-    loss are float32 always. Default: bf16 on a TPU and on NVIDIA GPUs since Ampere,
-    else fp32."""
-    deterministic: bool = False
-    """Equal bits from two runs on the same GPU, where XLA else adds in the order in
-    which threads arrive. Slower there; on a CPU bits are equal anyway."""
-    optimizer: Literal["radam", "adam_warmup"] = "radam"
-    """adam_warmup: Adam with a linear warm-up of 2 / (1 - beta2) steps."""
-    learning_rate: float = 0.1
-    """Initial rate; a cosine takes it to 0 over the run."""
-    devices: int | None = None
-    """How many devices to train on. A single fold is divided over them; of several each
-    device trains one at a time. Default: all that divide a batch, or have a fold. Each
-    core of a CPU is a device, as far as its memory goes."""
-    feed: Feed = "auto"
-    """device: all clips lie on each device. records: they are read while it trains.
-    auto: on the device unless they fill half of its memory."""
-    checkpoint_every: float = 60.0
-    """Seconds between two checkpoints: what a run that is killed can lose. One that is
-    told to stop (Ctrl-C, SIGTERM) loses nothing."""
-    compile_ahead: bool = False
-    """Prepare and compile, and stop before training: a run started later finds what was
-    compiled."""
     coordinator: str | None = None
     """HOST:PORT of the first of several processes that train together, with
     --num_processes and --process_id. auto: JAX finds them, on Cloud TPU. Not needed
@@ -163,59 +111,44 @@ class TrainConfig:
     process_id: int | None = None
     """Which of them this is, from 0."""
 
+    settings: Any = None
+    """The recogniser's own settings. Default: those of ``model``."""
+
     def __post_init__(self):
         """Raises UserError for values that no run can have."""
-        for field, hint in typing.get_type_hints(type(self)).items():
-            valid = typing.get_args(hint)
-            if typing.get_origin(hint) is Literal and getattr(self, field) not in valid:
-                raise UserError(
-                    f"--{field}={getattr(self, field)} is none of "
-                    f"{', '.join(map(str, valid))}."
-                )
-        for field, least in (
-            ("epochs", 1),
-            ("batch_size", 1),
-            ("accumulate", 1),
-            ("min_frames", 1),
-            ("width", 1),
-            ("reduction", 1),
-            ("size", 1),
-            ("seed", 0),
-            ("folds", 2),
-            ("devices", 1),
-            ("num_processes", 1),
-            ("process_id", 0),
-        ):
-            value = getattr(self, field)
-            if value is not None and value < least:
-                raise UserError(f"--{field}={value} must be at least {least}.")
+        recogniser = self.recogniser
+        if self.settings is None:
+            object.__setattr__(self, "settings", recogniser.settings())
+        if type(self.settings) is not recogniser.settings:
+            raise UserError(
+                f"--model={self.model} has {recogniser.settings.__name__}, not "
+                f"{type(self.settings).__name__}."
+            )
+        if self.input is None:
+            object.__setattr__(self, "input", recogniser.inputs[0])
+        if self.input not in recogniser.inputs:
+            raise UserError(
+                f"--input={self.input}: --model={self.model} accepts "
+                f"{', '.join(recogniser.inputs)}."
+            )
+        check_choices(self)
+        check_minimums(
+            self,
+            {
+                "min_frames": 1,
+                "size": 1,
+                "seed": 0,
+                "folds": 2,
+                "num_processes": 1,
+                "process_id": 0,
+            },
+        )
         if self.seed >= 2**32:
             raise UserError(f"--seed={self.seed} must be below {2**32}.")
         for field in ("test_fraction", "validation_fraction"):
             if not 0 < getattr(self, field) < 1:
                 value = getattr(self, field)
                 raise UserError(f"--{field}={value} must be between 0 and 1.")
-        if not self.checkpoint_every >= 0:
-            raise UserError(
-                f"--checkpoint_every={self.checkpoint_every} must be at least 0."
-            )
-        if not 0 < self.learning_rate < float("inf"):
-            raise UserError(f"--learning_rate={self.learning_rate} must be above 0.")
-        if not self.stage_sizes or min(self.stage_sizes) < 1:
-            raise UserError(
-                f"--stage_sizes {self.stage_sizes}: each stage needs a block."
-            )
-        if len(set(self.attentions)) < len(self.attentions) or not all(
-            one in PAPER_ATTENTIONS or all(one.partition(":"))
-            for one in self.attentions
-        ):
-            raise UserError(
-                f"--attentions {' '.join(self.attentions)}: name, each once, "
-                f"{', '.join(PAPER_ATTENTIONS)} or your own, MODULE:CLASS."
-            )
-        theirs = self.attentions == PAPER_ATTENTIONS
-        if not self.attentions or not (self.attention or theirs):
-            raise UserError("Give either --no-attention or --attentions and which.")
         if self.name is not None:
             check_name(self.name)
         together = (self.coordinator, self.num_processes, self.process_id)
@@ -235,6 +168,69 @@ class TrainConfig:
         _ = self.all_seeds, self.shard
         if len(names) > 1:
             self.each_dataset()
+
+    @classmethod
+    def from_flags(cls, **flags: object) -> "TrainConfig":
+        """Makes a configuration from flags by name, the recogniser's own among them.
+
+        Args:
+          **flags: see ``flags``; those that are not given have their defaults.
+
+        Raises:
+          UserError: if there is no such flag, or a value cannot be.
+        """
+        own = {field.name for field in dataclasses.fields(cls)} - {"settings"}
+        recogniser = recognisers.find(flags.get("model", cls.model))
+        of_model = {field.name for field in dataclasses.fields(recogniser.settings)}
+        if unknown := sorted(set(flags) - own - of_model):
+            raise UserError(f"--model={recogniser.name} has no flag --{unknown[0]}.")
+        settings = recogniser.settings(
+            **{name: value for name, value in flags.items() if name in of_model}
+        )
+        return cls(
+            settings=settings,
+            **{name: value for name, value in flags.items() if name in own},
+        )
+
+    def flags(self) -> dict[str, Any]:
+        """Returns all settings by the names of their flags, the recogniser's last."""
+        values = vars(self) | vars(self.settings)
+        del values["settings"]
+        return values
+
+    def change(self, **flags: object) -> "TrainConfig":
+        """Returns a copy with other values of some flags.
+
+        Settings that another recogniser (``model``) shares keep their values; its
+        others have their defaults.
+
+        Raises:
+          UserError: if there is no such flag, or a value cannot be.
+        """
+        kept = self.flags()
+        if flags.get("model", self.model) != self.model:
+            recogniser = recognisers.find(flags["model"])
+            shared = {field.name for field in dataclasses.fields(recogniser.settings)}
+            own = vars(self.settings)
+            kept = {n: v for n, v in kept.items() if n not in own or n in shared}
+            if kept["input"] not in recogniser.inputs:
+                del kept["input"]
+        return self.from_flags(**(kept | flags))
+
+    @property
+    def recogniser(self) -> Recogniser:
+        """The specification of ``model``."""
+        return recognisers.find(self.model)
+
+    @property
+    def title(self) -> str:
+        """The recogniser's name in reports."""
+        return self.recogniser.title(self.settings)
+
+    @property
+    def feed(self) -> str:
+        """Where clips are kept while the recogniser is fitted; see ``feed.streams``."""
+        return getattr(self.settings, "feed", "auto")
 
     @property
     def datasets(self) -> tuple[str, ...]:
@@ -304,7 +300,7 @@ class TrainConfig:
             }
             if len(self.datasets) > 1:
                 changes |= {name: self._of(dataset, name) for name in recipes.LISTED}
-            alone.append(dataclasses.replace(self, dataset=dataset, **changes))
+            alone.append(self.change(dataset=dataset, **changes))
         return alone
 
     def _of(self, dataset: str, field: str) -> str | None:
@@ -352,14 +348,9 @@ class TrainConfig:
         seeds = self.all_seeds
         if seeds == tuple(range(seeds[0], seeds[-1] + 1)):
             seeds = seeds if len(seeds) < 3 else (seeds[0], seeds[-1])
-        own = (
-            ""
-            if self.attentions == PAPER_ATTENTIONS
-            else "-" + "+".join(one.rpartition(":")[2] for one in self.attentions)
-        )
         parts = [
             self.dataset.replace("/", "-").replace(",", "+").replace(" ", ""),
-            f"meranet{own}" if self.attention else "resnet3d",
+            self.recogniser.name + self.recogniser.variant(self.settings),
             self.preset,
             *([] if self.protocol == "holdout" else [self.protocol]),
             f"seed{'-'.join(map(str, seeds[:3]))}",
@@ -373,23 +364,31 @@ def check_name(name: str) -> None:
         raise UserError(f"--name={name!r} must be a plain folder name.")
 
 
-def default_config(dataset: str, preset: Preset) -> TrainConfig:
-    """The paper's recipe for ``dataset``, changed as ``preset`` needs.
+def default_config(
+    dataset: str, preset: Preset, model: str = TrainConfig.model
+) -> TrainConfig:
+    """Returns the defaults of a data set, a preset and a recogniser.
 
-    Of several data sets each keeps its own window and shortest expression; they are
-    told apart by MEGC's three classes if the paper's differ. Of one that the paper has
-    not, all emotions are told apart.
+    They are the paper's recipe, changed as the recogniser and the preset need. Of
+    several data sets each keeps its own window and shortest expression; their classes
+    are MEGC's three if the paper's differ. For a data set that the paper does not use,
+    every emotion is a class.
 
     Args:
-      dataset: data sets by name, with or without a configuration, commas between.
+      dataset: names of data sets, with or without a configuration, separated by commas.
       preset: see ``TrainConfig``.
+      model: see ``TrainConfig``.
+
+    Raises:
+      UserError: if there is no such recogniser.
     """
-    config = TrainConfig(dataset=dataset, preset=preset)
+    config = TrainConfig(dataset=dataset, preset=preset, model=model)
     several = len(config.datasets) > 1
-    values = dict(recipes.PRESETS[preset])
+    recogniser = config.recogniser
+    values = dict(recogniser.defaults) | dict(recogniser.presets.get(preset, {}))
     if not config.paper_classes:
         values["classes"] = "megc3" if several else "all"
     if not several:
         recipe = recipes.RECIPES.get(dataset.strip().partition("/")[0], {})
         values = recipes.BY_DATASET | recipe | values
-    return dataclasses.replace(config, **values)
+    return config.change(**values)

@@ -1,4 +1,4 @@
-"""The paper's recipe for each data set, and what the presets change of it."""
+"""The paper's recipe for each data set."""
 
 # Height and width of records; the paper's.
 RECORDED = 112
@@ -29,16 +29,4 @@ RECIPES = {
     "casme2": {"min_frames": 16},
     # Of its 57 micro-expressions 10 have 16 frames, so none is left out.
     "cas_me_2": {"window": 16, "test_fraction": 0.2},
-}
-
-PRESETS = {
-    "paper": {},
-    # Minutes on two cores. So few steps want a smaller rate.
-    "small": {
-        "width": 16,
-        "stage_sizes": (1, 1, 1, 1),
-        "size": 56,
-        "epochs": 18,
-        "learning_rate": 0.003,
-    },
 }

@@ -19,7 +19,7 @@ def folder(tmp_path_factory):
     """A copy of CASME II, its records, and two runs over the same three folds."""
     folder = tmp_path_factory.mktemp("runs")
     casme2_tree.write_tree(folder / "copy", rows=casme2_tree.SOME)
-    for name, *flags in (("first",), ("second", "--no-attention", "--seed=1")):
+    for name, *flags in (("first",), ("second", "--model=resnet3d", "--seed=1")):
         trained = program(
             "train.py",
             "--dataset=casme2",

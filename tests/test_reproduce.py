@@ -1,16 +1,15 @@
 """reproduce.py on generated licensed clips: what it runs, reuses and makes."""
 
 import csv
-import dataclasses
 import shlex
 
 import numpy as np
 import pytest
 from rich.console import Console
 
-import reproduce
-import train
-from meranet_jax.analysis import artifacts, complexity, experiments
+from datasets.prepare import records_of
+from meranet_jax import flags as flags_module
+from meranet_jax.analysis import artifacts, complexity, experiments, reproduction
 from meranet_jax.config import TrainConfig
 from meranet_jax.errors import UserError
 from tests.programs import flags_of_a_copy
@@ -28,7 +27,9 @@ def flags(tmp_path_factory):
 def table1(flags):
     """The folder in which table 1 is made."""
     folder, given = flags
-    reproduce.main(["table1", "--protocols", "holdout", *given], Console(quiet=True))
+    reproduction.main(
+        ["table1", "--protocols", "holdout", *given], records_of, Console(quiet=True)
+    )
     return folder
 
 
@@ -55,10 +56,12 @@ def test_table_1_has_both_networks_beside_the_paper(table1):
 
 
 def test_what_is_finished_is_not_run_again(flags, table1, monkeypatch):
-    monkeypatch.setattr(train, "main", None)
+    monkeypatch.setattr(reproduction, "train_run", None)
     test_table_1_has_both_networks_beside_the_paper(table1)
     _, given = flags
-    reproduce.main(["table1", "--protocols", "holdout", *given], Console(quiet=True))
+    reproduction.main(
+        ["table1", "--protocols", "holdout", *given], records_of, Console(quiet=True)
+    )
 
 
 @pytest.mark.parametrize("changed", ["--classes=all", "--epochs=3"])
@@ -66,27 +69,30 @@ def test_a_run_of_other_settings_is_not_taken(flags, table1, changed):
     _, given = flags
     arguments = ["table1", "--protocols", "holdout", *given, changed]
     with pytest.raises(UserError, match="keeps its runs apart by --runs_dir"):
-        reproduce.main(arguments, Console(quiet=True))
+        reproduction.main(arguments, records_of, Console(quiet=True))
 
 
 def test_several_processes_are_sent_away(flags, table1, monkeypatch):
     monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "2")
     with pytest.raises(UserError, match="reproduce.py is one process"):
-        reproduce.main(["table1", *flags[1]], Console(quiet=True))
+        reproduction.main(["table1", *flags[1]], records_of, Console(quiet=True))
 
 
 def test_missing_runs_are_told_as_commands(flags, table1, capsys):
     _, given = flags
-    reproduce.main(["figure4", "--missing", *given], Console(soft_wrap=True))
+    reproduction.main(
+        ["figure4", "--missing", *given], records_of, Console(soft_wrap=True)
+    )
     (command,) = capsys.readouterr().out.splitlines()  # the other is of table 1
     assert command.startswith("python train.py --dataset=casme2 ")
-    again = train.parse(shlex.split(command)[2:])
-    assert again.shared == "mlp" and again.epochs == 2 and again.stage_sizes == (1, 1)
+    again = flags_module.parse(shlex.split(command)[2:])
+    own = again.settings
+    assert own.shared == "mlp" and own.epochs == 2 and own.stage_sizes == (1, 1)
 
 
 def test_figure_4_has_a_curve_of_each_variant(flags, table1):
     _, given = flags
-    reproduce.main(["figure4", *given], Console(quiet=True))
+    reproduction.main(["figure4", *given], records_of, Console(quiet=True))
     made = table1 / "results" / "figure4"
     assert {path.name for path in made.iterdir()} == {
         *("figure4.csv", "figure4.md", "figure4.png", "figure4.svg")
@@ -103,7 +109,7 @@ def test_figure_6_has_maps_and_their_checks(flags, table1, monkeypatch):
     _, given = flags
     monkeypatch.setattr(artifacts, "SHOWN", 2)
     monkeypatch.setattr(artifacts, "CHECKED", 1)
-    reproduce.main(["figure6", *given], Console(quiet=True))
+    reproduction.main(["figure6", *given], records_of, Console(quiet=True))
     made = table1 / "results" / "figure6"
     assert (made / "casme2.png").exists() and len(list(made.glob("*.gif"))) == 4
     checks = rows(made / "sanity.csv")
@@ -128,7 +134,7 @@ def test_experiments_share_their_runs():
     assert len(set(names)) == 4 + 1 + 2
     configs = {name: plan[name] for plan in of.values() for name in plan}
     assert configs["casme2-meranet-paper-loso-seed0"].seeds is None
-    assert configs["casme2-meranet-paper-seed0-4-kernel7"].kernel_size == 7
+    assert configs["casme2-meranet-paper-seed0-4-kernel7"].settings.kernel_size == 7
 
 
 @pytest.mark.parametrize(("loso_seeds", "seeds"), [(2, (3, 7)), (3, (3, 7, 9))])
@@ -143,7 +149,7 @@ def test_some_of_the_seeds_leave_a_subject_out(loso_seeds, seeds):
     [
         (["table2"], "table2 is none of table1, figure4"),
         (["table1", "--name=mine"], "--name: reproduce.py sees to that"),
-        (["table1", "--no-attention"], "--attention: reproduce.py sees to that"),
+        (["table1", "--model=resnet3d"], "--model: reproduce.py sees to that"),
         (["table1", "--loso_seeds=0"], "--loso_seeds=0 must be at least 1"),
         (["table1", "--protocol=kfold"], "--protocol: reproduce.py sees to that"),
         (["figure4", "--shared=mlp"], "--shared: reproduce.py sees to that"),
@@ -154,18 +160,18 @@ def test_some_of_the_seeds_leave_a_subject_out(loso_seeds, seeds):
 )
 def test_refusals(arguments, message):
     with pytest.raises(UserError, match=message):
-        reproduce.main(arguments, Console(quiet=True))
+        reproduction.main(arguments, records_of, Console(quiet=True))
 
 
 def test_several_data_sets_are_taken_one_by_one():
     both = "--manual_dir=casme=/one,casme2=/two"
-    _, _, needed, _ = reproduce.parse(["figure6", "--dataset=casme,casme2", both])
+    _, _, needed, _ = reproduction.parse(["figure6", "--dataset=casme,casme2", both])
     assert {
         (config.dataset, config.manual_dir, config.classes)
         for config in needed.values()
     } == {("casme", "/one", "paper"), ("casme2", "/two", "paper")}
     three = "--dataset=synthetic/easy,synthetic,synthetic/hard"
-    assert len(reproduce.parse(["figure6", three])[2]) == 6
+    assert len(reproduction.parse(["figure6", three])[2]) == 6
 
 
 def test_losses_that_differ_in_each_pair_are_told_apart():
@@ -179,9 +185,12 @@ def test_losses_that_differ_in_each_pair_are_told_apart():
 
 
 def test_the_papers_parameters_are_derived():
-    config = dataclasses.replace(TrainConfig(), frames=16)
-    told = [np.array([2.0, 3.0]), np.array([1.0, 1.0])]
-    found, text = complexity.parameters(config, 3, lambda configs, num_classes: told)
+    config = TrainConfig(frames=16)
+    measured = [
+        complexity.Measured(np.array([2.0, 3.0]), 5_000_000),
+        complexity.Measured(np.array([1.0, 1.0]), 3_000_000),
+    ]
+    found, text = complexity.parameters(config, 3, lambda *arguments: measured)
     assert found[-1] == {
         "block": "all",
         "3D ResNet": 33_167_811,
@@ -190,10 +199,14 @@ def test_the_papers_parameters_are_derived():
     }
     assert "33,371,472 + 2 x 87,040 + 2,000 = 33,547,552." in text
     assert "takes 2.50 times as long with it (2.00 to 3.00 in 2 turns)" in text
+    assert "5 MB of temporary memory, 3 MB without" in text
 
 
 def test_steps_take_turns():
-    config = TrainConfig(width=4, stage_sizes=(1,), size=16, frames=4, batch_size=2)
+    config = TrainConfig.from_flags(
+        width=4, stage_sizes=(1,), size=16, frames=4, batch_size=2
+    )
     found = complexity.take_turns([config, config], 3, turns=2)
-    assert [len(seconds) for seconds in found] == [2, 2]
-    assert all((seconds > 0).all() for seconds in found)
+    assert [len(one.seconds) for one in found] == [2, 2]
+    assert all((one.seconds > 0).all() for one in found)
+    assert all(one.temporary_bytes > 0 for one in found)

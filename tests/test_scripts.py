@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-import train
+from meranet_jax.flags import parse
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 
@@ -28,7 +28,7 @@ def test_train_takes_the_flags_of_their_examples(script):
     words = shlex.split(example.replace("\\\n#", ""))
     flags = [word for word in words if word.startswith("--")]
     assert len(flags) > 1
-    assert train.parse(flags).dataset == "casme2"
+    assert parse(flags).dataset == "casme2"
 
 
 def test_the_pods_flags(monkeypatch):
@@ -39,7 +39,7 @@ def test_the_pods_flags(monkeypatch):
     python, program, *flags = container["command"]
     assert (python, program) == ("python", "train.py")
     flags = [flag.replace("$(JOB_COMPLETION_INDEX)", "3") for flag in flags]
-    config = train.parse(flags)
+    config = parse(flags)
     assert config.num_processes == job["completions"] == job["parallelism"]
     assert config.process_id == 3
     port = container["ports"][0]["containerPort"]
@@ -67,11 +67,11 @@ def test_what_slurm_is_asked_for(tmp_path):
     assert all(job[:4] == ["--parsable", "--gpus=1", "-p", "gpu"] for job in jobs)
     first, array, last = jobs
     prepare = shlex.split(first[-1])
-    assert train.parse(prepare[2:]).compile_ahead
-    assert train.parse(prepare[2:]).table == "a b"
+    assert parse(prepare[2:]).settings.compile_ahead
+    assert parse(prepare[2:]).table == "a b"
     assert "--array=1-8" in array and "--dependency=afterok:1" in array
     words = array[array.index("scripts/slurm_loso.sh") :]
-    assert words[1] == "8" and train.parse(words[4:]).protocol == "loso"
+    assert words[1] == "8" and parse(words[4:]).protocol == "loso"
     assert "--dependency=afterok:2" in last
     assert last[-1].split() == [
         ".venv/bin/python",

@@ -10,9 +10,11 @@ from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import eval as evaluation
-import train
 from datasets import DataError
+from datasets.prepare import builder, records_of
 from meranet_jax.errors import UserError
+from meranet_jax.flags import parse
+from meranet_jax.runs.train_run import train_run
 from tests.datasets import cas_me_2_tree, casme_tree
 from tests.programs import SMALLEST, flags_of_a_copy, program
 
@@ -40,7 +42,8 @@ def flags(folder):
 
 def trained(capsys, *flags):
     """What train.py says; in this process, which is faster."""
-    train.main(train.parse([*map(str, flags)]), Console(soft_wrap=True))
+    config = parse([*map(str, flags)], check_dataset=builder)
+    train_run(config, records_of, Console(soft_wrap=True))
     return capsys.readouterr().out
 
 
@@ -272,7 +275,8 @@ def test_damaged_records_are_named(folder, flags, tmp_path):
 def test_bad_flags_get_one_message(folder, flags, capsys, arguments, message):
     runs = sorted((folder / "runs").iterdir())
     with pytest.raises((UserError, DataError, SystemExit)) as refused:
-        train.main(train.parse([*map(str, flags), *arguments]), Console())
+        config = parse([*map(str, flags), *arguments], check_dataset=builder)
+        train_run(config, records_of, Console())
     said = [str(refused.value), *capsys.readouterr()]
     assert message in " ".join(" ".join(said).replace("│", " ").split())
     assert sorted((folder / "runs").iterdir()) == runs

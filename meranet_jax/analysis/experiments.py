@@ -4,7 +4,6 @@ They take finished runs and give rows, for a table that other programs read, and
 Markdown for people.
 """
 
-import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
@@ -37,7 +36,7 @@ _QUOTED = (
     ("MicroAttention", "-", "65.90", "-", 2020),
 )
 # What is varied, by its name in tables and pictures, and what is added to a run's name.
-NETWORKS = {MERANET: {}, RESNET: {"attention": False}}
+NETWORKS = {MERANET: {"model": "meranet"}, RESNET: {"model": "resnet3d"}}
 _SHARED = {
     "shared CNN (CN-SCNN)": {"shared": "cnn"},
     "shared MLP (CN-SMLP)": {"shared": "mlp"},
@@ -78,7 +77,7 @@ def plan(
     for base in bases:
         for protocol in protocols if experiment == "table1" else [base.protocol]:
             for label, change in changes.items():
-                config = dataclasses.replace(base, protocol=protocol, **change)
+                config = base.change(protocol=protocol, **change)
                 if protocol == "loso" and loso_seeds < len(base.all_seeds):
                     config = _of_seeds(config, base.all_seeds[:loso_seeds])
                 needed[base.dataset, protocol, label] = _named(config)
@@ -87,18 +86,19 @@ def plan(
 
 def _of_seeds(config: TrainConfig, seeds: Sequence[int]) -> TrainConfig:
     if len(seeds) == 1:
-        return dataclasses.replace(config, seed=seeds[0], seeds=None)
-    return dataclasses.replace(config, seed=0, seeds=",".join(map(str, seeds)))
+        return config.change(seed=seeds[0], seeds=None)
+    return config.change(seed=0, seeds=",".join(map(str, seeds)))
 
 
 def _named(config: TrainConfig) -> TrainConfig:
     """With a name that tells what is varied, as the default does not."""
-    name = config.run_name
-    if config.shared != TrainConfig.shared:
-        name += f"-{config.shared}"
-    if config.kernel_size != TrainConfig.kernel_size:
-        name += f"-kernel{config.kernel_size}"
-    return dataclasses.replace(config, name=name)
+    name, own = config.run_name, vars(config.settings)
+    default = config.recogniser.settings()
+    if own.get("shared", "cnn") != getattr(default, "shared", "cnn"):
+        name += f"-{config.settings.shared}"
+    if "kernel_size" in own and config.settings.kernel_size != default.kernel_size:
+        name += f"-kernel{config.settings.kernel_size}"
+    return config.change(name=name)
 
 
 def table1(finished: Mapping[Key, Run]) -> tuple[list[dict], str]:

@@ -13,6 +13,9 @@ from meranet_jax.config import TrainConfig
 from meranet_jax.data import loading
 from meranet_jax.data.splits import Job
 from meranet_jax.errors import UserError
+from meranet_jax.inputs import registry as inputs
+from meranet_jax.models.layers import layer_groups, map_layers
+from meranet_jax.recognisers import Network
 from meranet_jax.runs.verification import Opened
 from meranet_jax.training import precision, step, trainers
 from meranet_jax.training.trainers import Weights
@@ -72,12 +75,24 @@ class Explainer:
           UserError: if there is no such layer.
         """
         self._opened, config = opened, opened.run.config
+        if not isinstance(config.recogniser, Network):
+            raise UserError(
+                f"{opened.run.path} is a run of {config.title}, which has no gradient: "
+                "saliency maps need a network."
+            )
         classes = tuple(opened.clips.classes)
         # Nothing is trained, so there is no memory to save; and the maps need all.
-        kept = dataclasses.replace(config, remat=False)
+        kept = config.change(remat=False)
         self._model = step.make_model(kept, num_classes=len(classes))
-        within = precision.applied(config)
-        self._maps = Saliency(self._model, layer=layer, decorate=within)
+        network_input = inputs.find(config.input)
+        self._clip_shape = network_input.shape(*opened.clips.clips.shape[1:3])
+        self._maps = Saliency(
+            self._model,
+            clip_shape=self._clip_shape,
+            network_input=network_input,
+            layer=layer,
+            decorate=precision.applied(config),
+        )
         self.layer = self._maps.layer
         self._shapes = jax.eval_shape(lambda: self.fresh(0))
 
@@ -98,8 +113,13 @@ class Explainer:
 
     @property
     def layers(self) -> list[str]:
-        """From the first to the last."""
-        return saliency.layers(self._model)
+        """Layers that Grad-CAM can look at, from the first to the last."""
+        return map_layers(self._model, self._clip_shape)
+
+    @property
+    def layer_groups(self) -> list[list[str]]:
+        """All layers in order, each with the normalisations that follow it."""
+        return layer_groups(self._model, self._clip_shape)
 
     def fresh(self, seed: int) -> Weights:
         """Weights that have learnt nothing."""
@@ -110,7 +130,7 @@ class Explainer:
             1,
             model=self._model,
             optimizer=optimizer,
-            clip_shape=self._opened.clips.clips.shape[1:],
+            clip_shape=self._clip_shape,
         )
         return trainers.weights_of(state)
 
@@ -324,9 +344,8 @@ def sanity(
     weights, fresh = explainer.weights(job), explainer.fresh(seed)
     trained = explainer.show(job, clip_ids)
     rows, lost = [], []
-    first, *blocks = explainer.layers
-    upwards = [[block] for block in reversed(blocks)] + [[f"{first}_norm", first]]
-    for layers in [[], ["head"], *upwards]:
+    upwards = [group[::-1] for group in reversed(explainer.layer_groups)]
+    for layers in [[], *upwards]:
         lost += layers
         changed = saliency.randomised(weights, fresh, lost)
         pairs = {"grad_cam": [], "smooth_grad": []}

@@ -17,24 +17,15 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import stats
 
-from meranet_jax.data import loading
 from meranet_jax.errors import UserError
-from meranet_jax.models.meranet import MERANet
+from meranet_jax.inputs.registry import INPUTS, Input
+from meranet_jax.models.attention import ATTENTION_MAPS, CHANNEL_WEIGHTS
+from meranet_jax.models.layers import map_layers
 from meranet_jax.training.trainers import Weights
 
 # SmoothGrad: noisy copies of a clip, and their noise as a share of the clip's range.
 _COPIES = 16
 _NOISE = 0.15
-
-
-def layers(model: MERANet) -> list[str]:
-    """The layers whose output Grad-CAM can look at, from the first to the last."""
-    blocks = [
-        f"block{stage + 1}_{block + 1}"
-        for stage, blocks in enumerate(model.stage_sizes)
-        for block in range(blocks)
-    ]
-    return ["stem", *blocks]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,8 +55,10 @@ class Saliency:
 
     def __init__(
         self,
-        model: MERANet,
+        model: nn.Module,
         *,
+        clip_shape: Sequence[int],
+        network_input: Input = INPUTS["rgb"],
         layer: str | None = None,
         decorate: Callable = lambda function: function,
     ):
@@ -73,13 +66,22 @@ class Saliency:
 
         Args:
           model: whose ``axis_name`` is None and that keeps all (no ``remat``).
-          layer: that Grad-CAM looks at, one of ``layers``; by default the last block.
+          clip_shape: of a prepared clip, [T, H, W, C].
+          network_input: prepares the clips.
+          layer: that Grad-CAM looks at, one of ``models.layers.map_layers``; by default
+            the last.
           decorate: what is compiled; see ``precision.applied``.
 
         Raises:
-          UserError: if there is no such layer.
+          UserError: if there is no such layer, or the network has none.
         """
-        known = layers(model)
+        known = map_layers(model, clip_shape)
+        if not known:
+            raise UserError(
+                "Grad-CAM needs a layer whose output is a map over time and space, but "
+                "this network has none."
+            )
+        self._prepare = network_input.prepare
         self.layer = known[-1] if layer is None else layer
         if self.layer not in known:
             raise UserError(f"--layer={layer} is none of {', '.join(known)}.")
@@ -103,7 +105,7 @@ class Saliency:
           classes: to look for, [B]; by default what the network predicts.
           seed: draws SmoothGrad's noise.
         """
-        clips = loading.normalise(jnp.asarray(clips))
+        clips = self._prepare(jnp.asarray(clips))
         if classes is None:
             classes = self._logits(weights, clips).argmax(-1)
         classes = jnp.asarray(classes, jnp.int32)
@@ -176,30 +178,23 @@ def _seen(model, layer, weights, clips, classes):
     """Logits, the layer's output and its gradient, and the attentions by block."""
 
     def apply(probe):
-        outputs, maps, squeezed = {}, {}, {}
+        outputs = {}
 
         def look(call, args, kwargs, context):
             found = call(*args, **kwargs)
-            path = context.module.path
-            if context.method_name != "__call__" or not path:
+            if context.method_name != "__call__" or context.module.path != (layer,):
                 return found
-            block, inner = path[0], path[1:]
-            if inner == ("st_attention", "map"):
-                maps[block] = nn.sigmoid(found)[..., 0]  # Eq. 4
-            elif inner == ("channel_attention", "excite"):
-                # It is called for the average and for the maximum (Eq. 8).
-                squeezed[block] = squeezed.get(block, 0) + found
-            elif path == (layer,):
-                outputs[layer] = found
-                return found if probe is None else found + probe
-            return found
+            outputs[layer] = found
+            return found if probe is None else found + probe
 
         with nn.intercept_methods(look):
-            logits = model.apply(weights, clips, train=False)
-        channels = {
-            name: nn.sigmoid(found).reshape(len(found), -1)
-            for name, found in squeezed.items()
-        }
+            logits, sown = model.apply(
+                weights, clips, train=False, mutable=[ATTENTION_MAPS, CHANNEL_WEIGHTS]
+            )
+        maps = _by_block(sown.get(ATTENTION_MAPS, {}), lambda m: m[..., 0])
+        channels = _by_block(
+            sown.get(CHANNEL_WEIGHTS, {}), lambda w: w.reshape(len(w), -1)
+        )
         return _of_class(logits, classes), (logits, outputs[layer], maps, channels)
 
     shape = jax.eval_shape(lambda: apply(None)[1][1])
@@ -207,6 +202,15 @@ def _seen(model, layer, weights, clips, classes):
         jnp.zeros(shape.shape, shape.dtype)
     )
     return logits, activation, gradient, maps, channels
+
+
+def _by_block(sown, shaped: Callable) -> dict[str, jax.Array]:
+    """The one array that each block has sown, by the block's name."""
+    return {
+        block: shaped(leaf)
+        for block, tree in sown.items()
+        for leaf in jax.tree.leaves(tree)[:1]
+    }
 
 
 def _input_gradient(model, weights, clips, classes, key):

@@ -15,7 +15,7 @@ import numpy as np
 from jax.sharding import NamedSharding
 
 from meranet_jax.config import TrainConfig
-from meranet_jax.data import memory
+from meranet_jax.data import machine
 from meranet_jax.data.loading import Clips
 
 # The share of a device's memory that clips may fill. The rest is the network's.
@@ -34,7 +34,7 @@ def streams(config: TrainConfig, clips: Clips, devices: Sequence[jax.Device]) ->
     if not isinstance(clips.clips, np.ndarray):
         return True  # they did not fit into the host's memory
     if devices[0].platform == "cpu":  # all have the same memory
-        return len(devices) * clips.clips.nbytes > _SHARE * memory.total_bytes()
+        return len(devices) * clips.clips.nbytes > _SHARE * machine.memory_bytes()
     return clips.clips.nbytes > _SHARE * devices[0].memory_stats()["bytes_limit"]
 
 

@@ -1,4 +1,4 @@
-"""Records to arrays, and what happens to a clip before the network sees it."""
+"""Reads records into arrays: the clips of an experiment."""
 
 import dataclasses
 import hashlib
@@ -7,12 +7,9 @@ import math
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from meranet_jax.config import Feed
-from meranet_jax.data import memory
+from meranet_jax.data import machine
 from meranet_jax.data.class_sets import ClassSet
 from meranet_jax.data.records import damage_told, open_records
 from meranet_jax.errors import UserError
@@ -118,7 +115,7 @@ def load(
     choose: Callable[[Collection[str]], ClassSet],
     size: int,
     leave_out: Collection[str] = (),
-    feed: Feed = "auto",
+    feed: str = "auto",
 ) -> Clips:
     """Read the records of one or several prepared data sets.
 
@@ -227,7 +224,7 @@ def _common_shape(sources, opened, kept, size: int) -> tuple[int, ...]:
 
 
 def _fit_in_memory(shape: Sequence[int]) -> bool:
-    return math.prod(shape) <= _SHARE * memory.total_bytes()
+    return math.prod(shape) <= _SHARE * machine.memory_bytes()
 
 
 def look_up(
@@ -328,36 +325,3 @@ def _average_down(clip: np.ndarray, factor: int) -> np.ndarray:
         for column in range(factor):
             total += clip[:, row::factor, column::factor]
     return np.rint(total / np.float32(factor**2)).astype(np.uint8)
-
-
-def normalise(clips: jax.Array) -> jax.Array:
-    """Subtract each clip's mean and divide by its deviation, by channel (section 4.2).
-
-    Args:
-      clips: uint8 [B, T, H, W, 3].
-
-    Returns:
-      float32 of the same shape. A channel without any variation becomes zero.
-    """
-    clips = clips.astype(jnp.float32)
-    centred = clips - clips.mean((1, 2, 3), keepdims=True)
-    deviation = jnp.sqrt((centred**2).mean((1, 2, 3), keepdims=True))
-    return centred / jnp.maximum(deviation, 1e-3)
-
-
-def flip(clips: jax.Array, coins: jax.Array) -> jax.Array:
-    """Mirror the clips [B, T, H, W, C] whose coin [B] is true, all frames alike."""
-    return jnp.where(coins[:, None, None, None, None], clips[:, :, :, ::-1], clips)
-
-
-def epoch_order(
-    train: np.ndarray, batch_size: int, seed: int, epoch: int
-) -> np.ndarray:
-    """The batches of an epoch, [steps, batch_size] indices of clips.
-
-    A new order each epoch. What does not fill a batch sits out this epoch: batches of
-    one size need one compilation, and batch normalisation needs a full one.
-    """
-    rng = np.random.default_rng((seed, epoch))
-    steps = len(train) // batch_size
-    return rng.permutation(train)[: steps * batch_size].reshape(steps, batch_size)

@@ -8,7 +8,6 @@ gradient of ``x.max()`` can be wrong; ``_maximum`` has one that is not. See
 import functools
 import math
 from collections.abc import Callable
-from typing import Literal
 
 import flax.linen as nn
 import jax
@@ -16,9 +15,14 @@ import jax.numpy as jnp
 from jax import lax
 
 from meranet_jax.models.conv import Conv3D
+from meranet_jax.models.settings import SharedNetwork
 
 ModuleDef = Callable[..., nn.Module]
-SharedNetwork = Literal["cnn", "mlp"]
+
+# Collections in which attention modules sow what they multiply by, for saliency: of one
+# channel [B, 1, 1, 1, C], of one voxel [B, T, H, W, 1]. Modules of one's own may too.
+CHANNEL_WEIGHTS = "channel_weights"
+ATTENTION_MAPS = "attention_maps"
 
 
 class ChannelAttention(nn.Module):
@@ -63,7 +67,10 @@ class ChannelAttention(nn.Module):
         flat = x.reshape(x.shape[0], -1, channels)  # [B, T * H * W, C]
         maximum = _maximum(flat, 1).reshape(average.shape)  # [B, 1, 1, 1, C], Eq. 7
         logits = excite(nn.relu(squeeze(average))) + excite(nn.relu(squeeze(maximum)))
-        return x * nn.sigmoid(logits)  # Eq. 8, 9
+        weights = nn.sigmoid(logits)  # [B, 1, 1, 1, C], Eq. 8
+        if not self.is_initializing():
+            self.sow(CHANNEL_WEIGHTS, "value", weights)
+        return x * weights  # Eq. 9
 
 
 class SpatioTemporalAttention(nn.Module):
@@ -91,7 +98,10 @@ class SpatioTemporalAttention(nn.Module):
         maximum = _maximum(x, x.ndim - 1)  # [B, T, H, W, 1], Eq. 2
         descriptor = jnp.concatenate([average, maximum], -1)  # [B, T, H, W, 2], Eq. 4
         logits = self.conv(1, (self.kernel_size,) * 3, name="map")(descriptor)
-        return x * nn.sigmoid(logits)  # Eq. 3, 5
+        attention = nn.sigmoid(logits)  # [B, T, H, W, 1], Eq. 3
+        if not self.is_initializing():
+            self.sow(ATTENTION_MAPS, "value", attention)
+        return x * attention  # Eq. 5
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))

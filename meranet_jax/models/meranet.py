@@ -2,22 +2,17 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from meranet_jax.models.attention import (
-    ChannelAttention,
-    SharedNetwork,
-    SpatioTemporalAttention,
-)
+from meranet_jax.models.attention import ChannelAttention, SpatioTemporalAttention
 from meranet_jax.models.conv import Conv3D, Lowering
+from meranet_jax.models.settings import PAPER_ATTENTIONS, SharedNetwork, Shortcut
 
 ModuleDef = Callable[..., nn.Module]
-Shortcut = Literal["projection", "zero_pad"]
-PAPER_ATTENTIONS = ("channel", "spatio_temporal")
 
 
 class ResidualAttentionBlock(nn.Module):

@@ -1,4 +1,4 @@
-"""A run from its folds to its predictions: each trained, tested once, kept."""
+"""The folds of a run: each is fitted, tested once, and its predictions are saved."""
 
 import contextlib
 import functools
@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from meranet_jax.config import TrainConfig
 from meranet_jax.data.loading import Clips
 from meranet_jax.data.splits import Job
 from meranet_jax.errors import UserError
@@ -15,10 +14,11 @@ from meranet_jax.evaluation import figures
 from meranet_jax.evaluation.predictions import Predictions
 from meranet_jax.runs import reader
 from meranet_jax.runs.writer import FoldFolder, RunFolder
-from meranet_jax.training import distributed, fold_progress, loop, signals, trainers
+from meranet_jax.training import distributed, signals
 from meranet_jax.training.checkpoint import Checkpoints
-from meranet_jax.training.fold_progress import Learner, Line
-from meranet_jax.training.trainers import Trainer
+from meranet_jax.training.fitters import Fitter
+from meranet_jax.training.fold_progress import EpochMetrics, FoldTask
+from meranet_jax.training.trainers import Weights
 
 # Seconds between two drawings of the curves of a run in progress, and the share of the
 # time that drawing may take.
@@ -30,21 +30,25 @@ class Watcher:
     """Is told how a run goes on; this one does nothing with it."""
 
     def step(
-        self, jobs: Sequence[Job], epoch: int, steps: int, means: dict[str, float]
+        self,
+        jobs: Sequence[Job],
+        epoch: int,
+        steps: int,
+        means: dict[str, float] | None,
     ) -> None:
         """So many steps more are done; ``means`` are those of the epoch so far."""
 
     def skip(self, steps: int) -> None:
         """So many steps are not to be done, since an earlier start did them."""
 
-    def epoch(self, job: Job, line: Line) -> None:
+    def epoch(self, job: Job, line: EpochMetrics) -> None:
         """An epoch of a fold is done."""
 
     def tell(self, text: str) -> None:
         """What a user should know."""
 
 
-def here(jobs: Sequence[Job], shard: tuple[int, int] | None) -> Sequence[Job]:
+def folds_of_shard(jobs: Sequence[Job], shard: tuple[int, int] | None) -> Sequence[Job]:
     """The folds that are trained here, of all.
 
     Raises:
@@ -61,101 +65,85 @@ def here(jobs: Sequence[Job], shard: tuple[int, int] | None) -> Sequence[Job]:
     return jobs[part::parts]
 
 
-def own(jobs: Sequence[Job], trainer: Trainer) -> Sequence[Job]:
-    """Those that this process trains, of the folds of several."""
-    return jobs if trainer.together else jobs[distributed.place() :: distributed.size()]
+def folds_of_process(jobs: Sequence[Job], fitter: Fitter) -> Sequence[Job]:
+    """Returns the folds that this process fits, of the folds of all processes."""
+    if fitter.data_parallel:
+        return jobs
+    return jobs[distributed.place() :: distributed.size()]
 
 
-def epoch_steps(config: TrainConfig, jobs: Sequence[Job]) -> list[int]:
-    """Steps of an epoch of each fold.
-
-    Raises:
-      UserError: if a training part does not fill a batch.
-    """
-    return [
-        fold_progress.epoch_steps(job.name, job.fold.train, config.batch_size)
-        for job in jobs
-    ]
-
-
-def count_steps(config: TrainConfig, jobs: Sequence[Job], lanes: int) -> int:
-    """Steps that some folds take, those side by side counted once.
-
-    Raises:
-      UserError: if a training part does not fill a batch.
-    """
-    steps = epoch_steps(config, jobs)
-    longest = [max(steps[i : i + lanes]) for i in range(0, len(steps), lanes)]
-    return config.epochs * sum(longest)
+def training_parts(jobs: Sequence[Job]) -> dict[str, np.ndarray]:
+    """Returns the training part of each fold by the fold's name."""
+    return {job.name: job.fold.train for job in jobs}
 
 
 def run(
     folder: RunFolder,
-    trainer: Trainer,
-    config: TrainConfig,
+    fitter: Fitter,
     clips: Clips,
     jobs: Sequence[Job],
     watcher: Watcher,
 ) -> None:
-    """Train and test folds, as many at a time as the trainer has lanes.
+    """Fits and tests folds, as many at a time as the fitter has slots.
 
-    Each goes on where an earlier start left it. Each that is finished is kept, whatever
-    becomes of those after it.
+    Each resumes where an earlier start left it. A finished fold is saved, whatever
+    happens to those after it.
 
     Args:
-      folder: where.
-      trainer: is used for all.
-      config: the run's.
+      folder: the run's.
+      fitter: fits and tests all of them.
       clips: all clips.
-      jobs: the folds that lack; of several processes each has its own.
+      jobs: the missing folds of this process.
       watcher: is told of all that happens.
 
     Raises:
-      UserError: if a fold cannot be trained or kept.
+      UserError: if a fold cannot be fitted or saved.
       Interrupted: if a signal has come; nothing is lost by it.
     """
     curves = _Curves(folder)
-    written = distributed.is_first() or not trainer.together
+    written = distributed.is_first() or not fitter.data_parallel
     with signals.deferred() as stop:
-        for first in range(0, len(jobs), trainer.lanes):
-            if stop.asked and not trainer.together:
+        for first in range(0, len(jobs), fitter.slots):
+            if stop.asked and not fitter.data_parallel:
                 stop.leave()
-            group = jobs[first : first + trainer.lanes]
+            group = jobs[first : first + fitter.slots]
             with contextlib.ExitStack() as folders_open:
                 folders = [
                     folders_open.enter_context(folder.fold(job, written=written))
                     for job in group
                 ]
                 with contextlib.ExitStack() as learning:
-                    learners = [
+                    tasks = [
                         learning.enter_context(
-                            _learner(job, fold, clips, watcher, curves)
+                            _task(job, fold, fitter, clips, watcher, curves)
                         )
                         for job, fold in zip(group, folders, strict=True)
                     ]
-                    chosen = loop.train(
-                        trainer,
-                        config,
-                        clips.labels,
-                        learners,
+                    chosen = fitter.fit(
+                        tasks,
                         on_step=functools.partial(watcher.step, group),
                         on_skip=watcher.skip,
                         stop=stop,
                     )
                     # The choices are made; now, and only now, the test parts are read.
                     weights = [choice.weights for choice in chosen]
-                    tested = predict(trainer, clips, group, weights)
+                    tested = predict(fitter, clips, group, weights)
                 for fold, choice, predicted in zip(
                     folders, chosen, tested, strict=True
                 ):
-                    fold.finish(choice.weights, predicted, choice.epoch)
+                    fold.finish(choice.weights, predicted, choice.details)
 
 
 @contextlib.contextmanager
-def _learner(
-    job: Job, folder: FoldFolder, clips: Clips, watcher: Watcher, curves: "_Curves"
-) -> Iterator[Learner]:
-    """A fold as training sees it, while its checkpoints are open."""
+def _task(
+    job: Job,
+    folder: FoldFolder,
+    fitter: Fitter,
+    clips: Clips,
+    watcher: Watcher,
+    curves: "_Curves",
+) -> Iterator[FoldTask]:
+    """A fold as fitting sees it, while its checkpoints are open."""
 
     def start(lines, done):
         folder.begin(lines)
@@ -172,10 +160,15 @@ def _learner(
         kept = folder.keep_divergence(divergence.where, ids, divergence.state)
         watcher.tell(f"{kept} has the state and the clips of {divergence.where}.")
 
-    with Checkpoints(
-        folder.checkpoints, watcher.tell, read_only=not folder.written
-    ) as checkpoints:
-        yield Learner(
+    with contextlib.ExitStack() as stack:
+        checkpoints = None
+        if fitter.keeps_checkpoints:
+            checkpoints = stack.enter_context(
+                Checkpoints(
+                    folder.checkpoints, watcher.tell, read_only=not folder.written
+                )
+            )
+        yield FoldTask(
             name=job.name,
             seed=job.seed,
             train=job.fold.train,
@@ -188,23 +181,23 @@ def _learner(
 
 
 def predict(
-    trainer: Trainer,
+    fitter: Fitter,
     clips: Clips,
     group: Sequence[Job],
-    weights: Sequence[trainers.Weights],
+    weights: Sequence[Weights],
 ) -> list[Predictions]:
-    """What the weights of some folds, one a lane, predict of their test parts.
+    """What the weights of some folds, one a slot, predict of their test parts.
 
     Raises:
       UserError: if an output is not finite.
     """
     parts = [job.fold.test for job in group]
-    logits = trainer.predict(parts, weights)
-    for job, part, lane in zip(group, parts, logits, strict=True):
-        if not (finite := np.isfinite(lane).all(-1)).all():
+    predicted = fitter.predict(parts, weights)
+    for job, part, probabilities in zip(group, parts, predicted, strict=True):
+        if not (finite := np.isfinite(probabilities).all(-1)).all():
             raise UserError(
-                f"The network's output for {clips.clip_ids[part[finite.argmin()]]} "
-                f"({job.name}) is not finite. A smaller --learning_rate may help."
+                f"The output for {clips.clip_ids[part[finite.argmin()]]} ({job.name}) "
+                "is not finite. A smaller --learning_rate may help."
             )
     return [
         Predictions(
@@ -215,9 +208,9 @@ def predict(
             seeds=np.full(len(part), job.seed),
             folds=np.full(len(part), job.fold.name),
             truth=clips.labels[part],
-            probabilities=trainers.probabilities(lane),
+            probabilities=probabilities,
         )
-        for job, part, lane in zip(group, parts, logits, strict=True)
+        for job, part, probabilities in zip(group, parts, predicted, strict=True)
     ]
 
 

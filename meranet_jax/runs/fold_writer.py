@@ -2,8 +2,9 @@
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import filelock
 from tensorboardX import SummaryWriter
@@ -128,13 +129,15 @@ class FoldFolder:
         write_json(self._diverged / "batch.json", told)
         return self._diverged
 
-    def finish(self, weights: Weights, tested: Predictions, epoch: int) -> None:
+    def finish(
+        self, weights: Weights, tested: Predictions, details: Mapping[str, Any]
+    ) -> None:
         """Keep what was chosen and what it predicts; then the fold is finished.
 
         Args:
           weights: of the chosen checkpoint; the others are removed.
           tested: the test part's predictions.
-          epoch: of the checkpoint.
+          details: how the weights were selected.
         """
         checkpoint.save_weights(self.path / "weights", weights)
         write_json(
@@ -142,7 +145,7 @@ class FoldFolder:
             {
                 "seed": self._job.seed,
                 "fold": self._job.fold.name,
-                "epoch": epoch,
+                **details,
                 **{name: len(part) for name, part in self._job.fold.parts.items()},
                 "commit": provenance.commit(),
             },
@@ -172,7 +175,7 @@ class Elsewhere(FoldFolder):
     def keep_divergence(self, where, clips, state) -> Path:
         return self._diverged
 
-    def finish(self, weights, tested, epoch) -> None:
+    def finish(self, weights, tested, details) -> None:
         pass
 
 

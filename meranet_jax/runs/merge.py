@@ -1,6 +1,5 @@
 """Parts of a run, trained apart, as one."""
 
-import dataclasses
 import os
 import shutil
 import tempfile
@@ -15,7 +14,7 @@ from meranet_jax.runs import reader, report
 from meranet_jax.runs.reader import Run
 
 # Settings in which parts of one run may differ.
-_APART = (*reader.ELSEWHERE, "fold_shard", "seed", "seeds")
+_APART = (*reader.NOT_RESULT_SETTINGS, "fold_shard", "seed", "seeds")
 
 
 def path_of(parts: Sequence[Run], name: str | None) -> Path:
@@ -85,7 +84,7 @@ def merge(parts: Sequence[Run], path: Path) -> dict:
                 folder, building / "folds" / folder.name, copy_function=_link
             )
         seeds = tuple(sorted({seed for seed, _, _ in wanted}))
-        config = dataclasses.asdict(parts[0].config) | {
+        config = parts[0].config.flags() | {
             "name": path.name,
             "fold_shard": None,
             "seed": seeds[0] if len(seeds) == 1 else 0,
@@ -111,11 +110,11 @@ def merge(parts: Sequence[Run], path: Path) -> dict:
 
 
 def _check_alike(one: Run, other: Run) -> None:
-    ours, theirs = (dataclasses.asdict(run.config) for run in (one, other))
+    ours, theirs = (run.config.flags() for run in (one, other))
     differing = [
         f"{name} ({ours[name]}; {theirs[name]})"
         for name in ours
-        if name not in _APART and ours[name] != theirs[name]
+        if name not in _APART and ours[name] != theirs.get(name)
     ]
     if one.facts["fingerprint"] != other.facts["fingerprint"]:
         differing.append("the clips themselves")

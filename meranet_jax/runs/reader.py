@@ -10,7 +10,6 @@ import dataclasses
 import functools
 import itertools
 import json
-import typing
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,10 +18,11 @@ from meranet_jax.data import class_sets
 from meranet_jax.errors import UserError
 from meranet_jax.evaluation import predictions
 from meranet_jax.evaluation.predictions import Predictions
+from meranet_jax.flags import read_flags
 
 # Settings on which no result hangs, so that a run may go on with others. What --split
 # and --classes name is compared itself, and not the names of their files.
-ELSEWHERE = (
+NOT_RESULT_SETTINGS = (
     "manual_dir",
     "data_dir",
     "runs_dir",
@@ -49,12 +49,12 @@ def path_of(config: TrainConfig) -> Path:
     return Path(config.runs_dir).expanduser() / name
 
 
-def decisive(config: TrainConfig) -> dict[str, object]:
+def result_settings(config: TrainConfig) -> dict[str, object]:
     """The settings on which results hang, by flag."""
     return {
         f"--{name}": value
-        for name, value in dataclasses.asdict(config).items()
-        if name not in ELSEWHERE
+        for name, value in config.flags().items()
+        if name not in NOT_RESULT_SETTINGS
     }
 
 
@@ -151,16 +151,9 @@ def read(path: Path) -> Run:
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read: {error}") from error
     try:
-        values = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in saved["config"].items()
-        }
-        for name, hint in typing.get_type_hints(TrainConfig).items():
-            if name in values and not _fits(values[name], hint):
-                raise ValueError(f"{name} is {values[name]!r}")
         run = Run(
             path,
-            TrainConfig(**values),
+            read_flags(saved["config"]),
             [Path(folder) for folder in saved["records"]],
             saved["data"],
             split,
@@ -181,20 +174,6 @@ def read(path: Path) -> Run:
             f"({type(error).__name__}: {error})."
         ) from error
     return run
-
-
-def _fits(value: object, hint: object) -> bool:
-    """Whether a value is what a setting's type says."""
-    parts = typing.get_args(hint)
-    if typing.get_origin(hint) is typing.Literal:
-        return isinstance(value, str | int)  # which of them, TrainConfig looks at
-    if typing.get_origin(hint) is tuple:
-        return isinstance(value, tuple) and all(_fits(v, parts[0]) for v in value)
-    if parts:  # one of several
-        return any(_fits(value, part) for part in parts)
-    if isinstance(value, bool):
-        return hint is bool
-    return isinstance(value, (int, float) if hint is float else hint)
 
 
 def read_report(path: Path) -> dict:

@@ -19,7 +19,8 @@ def make(run: Run, tested: Predictions) -> dict:
     report = {
         "protocol": run.config.protocol,
         "split": run.config.split,
-        "select": run.config.select,
+        "select": getattr(run.config.settings, "select", None),
+        "selection": run.config.recogniser.selection(run.config.settings),
         "datasets": list(run.config.datasets),
         "seeds": sorted(set(tested.seeds.tolist())),
         "folds": len({name for _, _, name in run.folds}),

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 from meranet_jax.data.splits import Job
 from meranet_jax.evaluation.summary import NAMES
-from meranet_jax.models.meranet import PAPER_ATTENTIONS
 from meranet_jax.runs.reader import Run
 
 # What each protocol is, and how its parts are drawn unless they are given.
@@ -22,24 +21,10 @@ _PROTOCOLS = {
     ),
 }
 
-_SELECT = {
-    "best_val": "of the highest accuracy on the fold's validation part, of equal ones "
-    "the lowest loss",
-    "last": "of the last epoch",
-}
-
 
 def title(run: Run) -> str:
     """A run in a line."""
-    return f"{_model(run)} on {run.config.dataset}, protocol {run.config.protocol}"
-
-
-def _model(run: Run) -> str:
-    if not run.config.attention:
-        return "3D ResNet"
-    if run.config.attentions == PAPER_ATTENTIONS:
-        return "MERANet"
-    return f"3D ResNet with {', '.join(run.config.attentions)} attention"
+    return f"{run.config.title} on {run.config.dataset}, protocol {run.config.protocol}"
 
 
 def _protocol(name: str, folds: int, split: str | None) -> str:
@@ -60,8 +45,14 @@ def describe_start(run: Run, here: Sequence[Job], missing: Sequence[Job]) -> str
     config, facts, start = run.config, run.facts, run.starts[-1]
     folds = len({name for _, _, name in run.folds})
     lines = [
-        f"{_model(run)}, preset {config.preset}, {config.precision}, on "
-        f"{_devices(start)}",
+        ", ".join(
+            [
+                config.title,
+                f"preset {config.preset}",
+                *([config.settings.precision] if "precision" in config.flags() else []),
+                f"on {_devices(start)}",
+            ]
+        ),
         f"{config.dataset}: {facts['clips']} clips of {facts['subjects']} subjects: "
         f"{_class_list(facts)}",
         f"protocol: {_protocol(config.protocol, folds, config.split)}",
@@ -116,9 +107,10 @@ def how(report: dict) -> str:
         f"Protocol: {protocol}. Classes: {_class_list(report['data'])}. "
         f"{clips} of {report['subjects']} subjects in {report['folds']} "
         f"fold{'s' if report['folds'] > 1 else ''}, done {times} (seed "
-        f"{', '.join(map(str, seeds))}). Checkpoint: {_SELECT[report['select']]}; the "
-        f"test part was read once, after that choice. {pooled} are pooled into one "
-        f"confusion matrix, from which every number is computed{means}."
+        f"{', '.join(map(str, seeds))}). Tested: "
+        f"{report['selection']}; the test part was read once, after that choice. "
+        f"{pooled} are pooled into one confusion matrix, from which every number is "
+        f"computed{means}."
     )
 
 
@@ -173,7 +165,7 @@ def to_markdown(run: Run, report: dict) -> str:
     """``report.md``: what a paper's supplement needs."""
     config, facts = run.config, report["data"]
     lines = [
-        f"# {_model(run)} on {', '.join(report['datasets'])}",
+        f"# {run.config.title} on {', '.join(report['datasets'])}",
         "",
         how(report),
         "",
@@ -241,7 +233,7 @@ def to_markdown(run: Run, report: dict) -> str:
             + ", ".join(f"{n} {v}" for n, v in start["packages"].items())
             + f", on {_devices(start)}",
         ]
-    settings = ", ".join(f"{n} {v}" for n, v in vars(config).items() if v is not None)
+    settings = ", ".join(f"{n} {v}" for n, v in config.flags().items() if v is not None)
     lines += ["", f"Settings: {settings}.", ""]
     return "\n".join(lines)
 

@@ -12,7 +12,7 @@ from meranet_jax.evaluation import predictions
 from meranet_jax.evaluation.predictions import Predictions
 from meranet_jax.runs import fold_loop, reader, report
 from meranet_jax.runs.reader import Run
-from meranet_jax.training import checkpoint, trainers
+from meranet_jax.training import checkpoint, fitters
 from meranet_jax.training.trainers import Weights
 
 
@@ -34,6 +34,8 @@ def check_report(run: Run) -> dict:
     """
     saved = reader.read_report(run.path)
     made = files.through_json(report.make(run, tested(run)))
+    # Version 0.1 did not write the selection.
+    saved = {"selection": made["selection"]} | saved
     differing = [name for name in made if made[name] != saved.get(name)]
     if differing:
         raise UserError(
@@ -119,14 +121,16 @@ def check_predictions(run: Run, data_dir: str | None) -> float:
     opened = reopen(run, data_dir)
     clips, jobs = opened.clips, opened.jobs
     # One device serves any machine; the run may have had more than there are here.
-    one = dataclasses.replace(run.config, devices=1)
-    trainer = trainers.make_trainer(one, clips, folds=len(jobs))
-    shapes = trainers.weights_of(trainer.state_shapes)
+    config = run.config
+    if "devices" in config.flags():
+        config = config.change(devices=1)
+    fitter = fitters.make_fitter(config, clips, folds=len(jobs))
+    shapes = fitter.weight_shapes
     kept = predictions.read(run.path / "predictions.csv")
     apart = 0.0
     for job in jobs:
         weights = opened.weights(job, shapes)
-        (anew,) = fold_loop.predict(trainer, clips, [job], [weights])
+        (anew,) = fold_loop.predict(fitter, clips, [job], [weights])
         of_fold = (kept.seeds == job.seed) & (kept.folds == job.fold.name)
         saved = kept.where(of_fold)
         if not np.array_equal(saved.clips, anew.clips):

@@ -7,7 +7,6 @@ When all are finished, over all: ``predictions.csv``, ``report.json``, ``report.
 and the pictures.
 """
 
-import dataclasses
 import json
 import shutil
 import time
@@ -23,9 +22,10 @@ from meranet_jax.data.loading import Clips
 from meranet_jax.data.splits import Job, Split
 from meranet_jax.errors import UserError
 from meranet_jax.files import through_json, whole, write_json
+from meranet_jax.flags import read_flags
 from meranet_jax.runs import fold_writer, provenance
 from meranet_jax.runs.fold_writer import Elsewhere, FoldFolder
-from meranet_jax.runs.reader import ELSEWHERE, read_fold
+from meranet_jax.runs.reader import NOT_RESULT_SETTINGS, read_fold
 from meranet_jax.training import distributed
 
 # Seconds after which what one process has written is seen by all.
@@ -227,16 +227,29 @@ def _facts(clips: Clips, split: Split) -> dict:
 
 
 def _settings(config: TrainConfig) -> dict:
-    return dataclasses.asdict(config) | {"name": config.run_name}
+    return config.flags() | {"name": config.run_name}
 
 
 def _differing(saved: dict, asked: dict) -> list[str]:
-    """The settings on which results hang and that differ, in words."""
+    """Describes the settings that determine results and differ."""
     asked = through_json(asked)
-    # What older versions did not know was as these have it now.
-    saved = through_json(dataclasses.asdict(TrainConfig(precision="fp32"))) | saved
+    saved = through_json(_settings_of_saved(saved))
     return [
-        f"{name} {saved[name]}, not {value}"
-        for name, value in asked.items()
-        if name not in ELSEWHERE and saved[name] != value
+        f"{name} {saved.get(name)}, not {asked.get(name)}"
+        for name in {**asked, **saved}
+        if name not in NOT_RESULT_SETTINGS and saved.get(name) != asked.get(name)
     ]
+
+
+def _settings_of_saved(saved: dict) -> dict:
+    """Returns the saved settings as this version has them.
+
+    Settings that an older version did not have are as it behaved, or have their
+    defaults.
+    """
+    if "model" in saved and "precision" in saved:
+        return saved
+    try:
+        return saved | read_flags({"precision": "fp32"} | saved).flags()
+    except (TypeError, ValueError, UserError):
+        return saved

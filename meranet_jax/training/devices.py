@@ -7,8 +7,11 @@ from collections.abc import Sequence
 import jax
 
 from meranet_jax.config import TrainConfig
-from meranet_jax.data import feed, loading, memory
+from meranet_jax.data import feed, loading, machine
 from meranet_jax.errors import UserError
+from meranet_jax.inputs import registry as inputs
+from meranet_jax.models import cost
+from meranet_jax.training.step import make_model
 
 # The share of a machine's memory that steps on its cores may fill.
 _SHARE = 0.5
@@ -32,36 +35,46 @@ def choose(
         devices = devices[
             : min(Counter(d.process_index for d in jax.devices()).values())
         ]
-    if config.devices is not None and config.devices > len(devices):
+    if config.settings.devices is not None and config.settings.devices > len(devices):
         raise UserError(
-            f"--devices={config.devices}, but this process has {len(devices)}."
+            f"--devices={config.settings.devices}, but this process has {len(devices)}."
         )
-    if config.devices is None:
+    if config.settings.devices is None:
         devices = devices[: _suitable(config, clips, folds, devices)]
-    return devices[: config.devices][: folds if folds > 1 else None]
+    return devices[: config.settings.devices][: folds if folds > 1 else None]
 
 
 def _suitable(config, clips, folds: int, devices) -> int:
     """How many of the devices to use where nothing is said."""
     if folds == 1:
-        parts = config.batch_size // config.accumulate // jax.process_count()
+        parts = (
+            config.settings.batch_size
+            // config.settings.accumulate
+            // jax.process_count()
+        )
         return max(n for n in range(1, len(devices) + 1) if n == 1 or parts % n == 0)
     if devices[0].platform != "cpu":
         return len(devices)
     needed = step_bytes(config, clips.clips.shape[1])
     if feed.streams(config, clips, devices[:1]):
-        return max(1, int(_SHARE * memory.total_bytes() / needed))
+        return max(1, int(_SHARE * machine.memory_bytes() / needed))
     needed += math.prod(clips.clips.shape)  # which lie on each
-    return max(1, int(_SHARE * memory.total_bytes() / needed))
+    return max(1, int(_SHARE * machine.memory_bytes() / needed))
 
 
 def step_bytes(config: TrainConfig, frames: int) -> float:
-    """About what a step needs: measured, five times what its convolutions give."""
-    voxels = frames * (config.size / 2) ** 2
-    numbers = config.width * voxels  # the stem's
-    for stage, blocks in enumerate(config.stage_sizes):
-        numbers += 2 * blocks * config.width * 2**stage * voxels / 8**stage
-    # And parameters, their gradient and moments: 27 taps between the last channels.
-    last = config.width * 2 ** (len(config.stage_sizes) - 1)
-    state = 4 * 27 * last**2 * 2 * config.stage_sizes[-1] * 4 / 3
-    return 4 * (5 * config.batch_size / config.accumulate * numbers + state)
+    """Estimates the memory of a training step in bytes.
+
+    Measured, a step needs five times what its convolutions and products write, and
+    parameters, their gradient and two moments.
+
+    Args:
+      config: the run's.
+      frames: of a clip.
+    """
+    shape = inputs.find(config.input).shape(frames, config.size)
+    model = make_model(config, num_classes=3)
+    outputs = cost.forward(model, shape).outputs
+    clips = config.settings.batch_size / config.settings.accumulate
+    state = 4 * cost.parameters(model, shape)
+    return 4 * (5 * clips * outputs + state)

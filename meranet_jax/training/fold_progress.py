@@ -4,22 +4,22 @@ import copy
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
-from meranet_jax.data import loading
 from meranet_jax.errors import UserError
 from meranet_jax.training.checkpoint import Checkpoints
 from meranet_jax.training.step import TrainState
 from meranet_jax.training.trainers import Weights
 
 # The metrics of an epoch, by name.
-Line = dict[str, float]
+EpochMetrics = dict[str, float]
 
 # Sums over an epoch of which nothing is done.
 NOTHING = {"loss": 0.0, "correct": 0.0, "clips": 0.0}
 
-# What a course goes on from, beside arrays.
+# What a fold goes on from, beside arrays.
 _FACTS = ("lines", "step", "sums", "seconds")
 
 
@@ -39,7 +39,7 @@ class Divergence:
 
 
 @dataclasses.dataclass(frozen=True)
-class Learner:
+class FoldTask:
     """A fold as training sees it: without its test part.
 
     Attributes:
@@ -59,18 +59,31 @@ class Learner:
     train: np.ndarray
     validation: np.ndarray
     checkpoints: Checkpoints
-    on_start: Callable[[list[Line], int], None]
-    on_epoch: Callable[[Line], None]
+    on_start: Callable[[list[EpochMetrics], int], None]
+    on_epoch: Callable[[EpochMetrics], None]
     on_divergence: Callable[[Divergence], None]
 
 
+@dataclasses.dataclass(frozen=True)
+class Selected:
+    """What a fold is tested with.
+
+    Attributes:
+      weights: a tree of arrays.
+      details: how they were selected, as JSON can hold it; of a network ``epoch``.
+    """
+
+    weights: Weights
+    details: dict[str, Any]
+
+
 @dataclasses.dataclass
-class Course:
+class FoldProgress:
     """How far a fold has come.
 
     Attributes:
-      learner: the fold.
-      of_epoch: updates of an epoch.
+      task: the fold.
+      epoch_steps: updates of an epoch.
       epochs: how many there are to be.
       lines: of those that are done.
       step: updates of the next that are done,
@@ -79,10 +92,10 @@ class Course:
       best: the weights after the best epoch so far, if there is one.
     """
 
-    learner: Learner
-    of_epoch: int
+    task: FoldTask
+    epoch_steps: int
     epochs: int
-    lines: list[Line] = dataclasses.field(default_factory=list)
+    lines: list[EpochMetrics] = dataclasses.field(default_factory=list)
     step: int = 0
     sums: dict[str, float] = dataclasses.field(default_factory=lambda: dict(NOTHING))
     seconds: float = 0.0
@@ -96,22 +109,24 @@ class Course:
     @property
     def done(self) -> int:
         """Updates since the start."""
-        return len(self.lines) * self.of_epoch + self.step
+        return len(self.lines) * self.epoch_steps + self.step
 
     def left(self) -> list[int]:
         """Updates that lack of each epoch to come."""
         epochs = self.epochs - len(self.lines)
-        return [self.of_epoch - self.step, *[self.of_epoch] * (epochs - 1)][:epochs]
+        return [self.epoch_steps - self.step, *[self.epoch_steps] * (epochs - 1)][
+            :epochs
+        ]
 
     def order(self, batch_size: int) -> np.ndarray | None:
         """What lacks of this epoch, [steps, B]; None if there is none to come."""
         if self.epoch > self.epochs:
             return None
-        it = self.learner
-        order = loading.epoch_order(it.train, batch_size, it.seed, self.epoch)
+        it = self.task
+        order = epoch_order(it.train, batch_size, it.seed, self.epoch)
         return order[self.step :]
 
-    def add(self, line: Line) -> None:
+    def add(self, line: EpochMetrics) -> None:
         """An epoch is done."""
         self.lines.append(line)
         self.step, self.sums, self.seconds = 0, dict(NOTHING), 0.0
@@ -131,7 +146,7 @@ class Course:
                 all(type(n) in (int, float) and math.isfinite(n) for n in numbers)
                 and all(line["epoch"] == n for n, line in enumerate(facts["lines"], 1))
                 and type(facts["step"]) is int
-                and 0 <= facts["step"] <= self.of_epoch
+                and 0 <= facts["step"] <= self.epoch_steps
                 and len(facts["lines"]) <= self.epochs
                 and not (facts["step"] and len(facts["lines"]) == self.epochs)
                 and facts["seconds"] >= 0
@@ -151,6 +166,19 @@ class Course:
             setattr(self, name, facts[name])
 
 
+def epoch_order(
+    train: np.ndarray, batch_size: int, seed: int, epoch: int
+) -> np.ndarray:
+    """The batches of an epoch, [steps, batch_size] indices of clips.
+
+    A new order each epoch. What does not fill a batch sits out this epoch: batches of
+    one size need one compilation, and batch normalisation needs a full one.
+    """
+    rng = np.random.default_rng((seed, epoch))
+    steps = len(train) // batch_size
+    return rng.permutation(train)[: steps * batch_size].reshape(steps, batch_size)
+
+
 def epoch_steps(name: str, train: np.ndarray, batch_size: int) -> int:
     """Updates of an epoch.
 
@@ -165,11 +193,11 @@ def epoch_steps(name: str, train: np.ndarray, batch_size: int) -> int:
     return len(train) // batch_size
 
 
-def rank(line: Line) -> tuple[float, float]:
+def rank(line: EpochMetrics) -> tuple[float, float]:
     """The higher the better: accuracy on the validation part, then its loss."""
     return line["validation_accuracy"], -line["validation_loss"]
 
 
-def is_best(line: Line, before: Sequence[Line]) -> bool:
+def is_best(line: EpochMetrics, before: Sequence[EpochMetrics]) -> bool:
     """Whether it is better than all before; of equal ones the first is the best."""
     return all(rank(line) > rank(other) for other in before)

@@ -4,7 +4,6 @@ Parameters, the statistics of batch normalisation, the loss and the optimiser ar
 float32 always.
 """
 
-import dataclasses
 import functools
 
 import jax
@@ -25,15 +24,15 @@ def resolved(config: TrainConfig) -> TrainConfig:
       UserError: if it is one that this device lacks.
     """
     device = jax.local_devices()[0]
-    if config.precision == "tf32" and _compute_capability(device) < 8:
+    if config.settings.precision == "tf32" and _compute_capability(device) < 8:
         raise UserError(
             f"--precision=tf32 is for NVIDIA GPUs since Ampere, not {device}. Choose "
             "fp32 or bf16."
         )
-    if config.precision is not None:
+    if config.settings.precision is not None:
         return config
     capable = device.platform == "tpu" or _compute_capability(device) >= 8
-    return dataclasses.replace(config, precision="bf16" if capable else "fp32")
+    return config.change(precision="bf16" if capable else "fp32")
 
 
 def _compute_capability(device: jax.Device) -> float:
@@ -48,7 +47,7 @@ def applied(config: TrainConfig):
     """A decorator: products in the function's trace have the run's precision."""
     # XLA's CPU backend computes float32 products exactly anyway.
     cpu = jax.default_backend() == "cpu"
-    products = None if cpu else _PRODUCTS[config.precision or "fp32"]
+    products = None if cpu else _PRODUCTS[config.settings.precision or "fp32"]
 
     def decorate(function):
         @functools.wraps(function)

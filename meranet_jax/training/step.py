@@ -5,8 +5,6 @@ gradients and metrics are averaged over the devices, so that a run on several co
 what a run on one computes. Without an axis it trains by itself.
 """
 
-import functools
-import importlib
 from collections.abc import Callable, Sequence
 
 import flax.linen as nn
@@ -16,10 +14,8 @@ import jax.numpy as jnp
 import optax
 
 from meranet_jax.config import TrainConfig
-from meranet_jax.data import loading
-from meranet_jax.errors import UserError
-from meranet_jax.models.conv import Conv3D
-from meranet_jax.models.meranet import PAPER_ATTENTIONS, MERANet, ModuleDef
+from meranet_jax.inputs import augmentation
+from meranet_jax.inputs.registry import Input
 
 
 @flax.struct.dataclass
@@ -53,84 +49,23 @@ Rate = Callable[[jax.Array, jax.Array], jax.Array]
 
 def make_model(
     config: TrainConfig, *, num_classes: int, axis_name: str | None = None
-) -> MERANet:
-    """The configuration's network.
+) -> nn.Module:
+    """Makes the network of a configuration.
 
     Args:
-      config: names its fields.
-      num_classes: outputs.
+      config: the run's.
+      num_classes: number of outputs.
       axis_name: the pmapped axis over which batch statistics are averaged, if any.
 
     Raises:
-      UserError: if one of its attentions cannot be had.
+      UserError: if the network cannot be made.
     """
-    return MERANet(
+    return config.recogniser.make(
+        config.settings,
         num_classes=num_classes,
-        attention=config.attention,
-        attentions=tuple(map(_attention, config.attentions)),
-        width=config.width,
-        stage_sizes=config.stage_sizes,
-        reduction=config.reduction,
-        kernel_size=config.kernel_size,
-        shared=config.shared,
-        shortcut=config.shortcut,
         axis_name=axis_name,
-        remat=config.remat,
-        dtype=jnp.bfloat16 if config.precision == "bf16" else None,
+        dtype=jnp.bfloat16 if config.settings.precision == "bf16" else None,
     )
-
-
-def _attention(name: str) -> str | ModuleDef:
-    """One of ``PAPER_ATTENTIONS``, or the class that MODULE:CLASS names.
-
-    What the module itself raises on import is let through, with its traceback.
-    """
-    if name in PAPER_ATTENTIONS:
-        return name
-    module, _, wanted = name.partition(":")
-    try:
-        found = getattr(importlib.import_module(module), wanted, None)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-            raise
-        raise _unusable(name, str(error)) from error
-    except (TypeError, ValueError) as error:  # no name of a module: ".", "a..b"
-        raise _unusable(name, str(error)) from error
-    if found is None:
-        raise _unusable(name, f"module {module!r} has no attribute {wanted!r}")
-    if not (isinstance(found, type) and issubclass(found, nn.Module)):
-        raise _unusable(name, f"{wanted} in {module} is no class of Flax modules")
-    try:
-        found(conv=Conv3D)
-    except TypeError as error:
-        raise _unusable(name, f"it is made with conv alone, but {error}") from error
-    return found
-
-
-def _unusable(name: str, why: str) -> UserError:
-    return UserError(
-        f"--attentions: {name} is none of {', '.join(PAPER_ATTENTIONS)}, nor a "
-        f"MODULE:CLASS that can be used: {why}."
-    )
-
-
-def check_attentions(config: TrainConfig) -> None:
-    """Traces a network with attentions of one's own once, by shapes alone.
-
-    Raises:
-      UserError: if one cannot be had, or gives another shape than it is given.
-    """
-    if set(config.attentions) <= set(PAPER_ATTENTIONS):
-        return
-    model = make_model(config, num_classes=2)
-    clip_shape = config.frames, config.size, config.size, 3
-    clips = jax.ShapeDtypeStruct((1, *clip_shape), jnp.float32)
-    try:
-        init = functools.partial(model.init, train=False)
-        jax.eval_shape(init, jax.random.key(0), clips)
-    except ValueError as error:
-        names = " ".join(config.attentions)
-        raise UserError(f"--attentions {names}: {error}.") from error
 
 
 def make_optimizer(config: TrainConfig) -> tuple[optax.GradientTransformation, Rate]:
@@ -142,7 +77,7 @@ def make_optimizer(config: TrainConfig) -> tuple[optax.GradientTransformation, R
     ``adam_warmup`` is what the paper's reference [22] (Ma and Yarats) finds as good as
     RAdam: Adam under a linear warm-up of 2 / (1 - beta2) steps, untuned.
     """
-    cosine = optax.cosine_decay_schedule(config.learning_rate, 1)
+    cosine = optax.cosine_decay_schedule(config.settings.learning_rate, 1)
     beta2 = 0.999
 
     def rate(step, total_steps):
@@ -152,7 +87,7 @@ def make_optimizer(config: TrainConfig) -> tuple[optax.GradientTransformation, R
         warmth = jnp.minimum(1.0, (step + 1) * (1 - beta2) / 2)
         return rate(step, total_steps) * warmth
 
-    if config.optimizer == "radam":
+    if config.settings.optimizer == "radam":
         return optax.scale_by_radam(b2=beta2), rate
     return optax.scale_by_adam(b2=beta2), warmed_up
 
@@ -161,17 +96,18 @@ def init_state(
     key: jax.Array,
     total_steps: jax.Array,
     *,
-    model: MERANet,
+    model: nn.Module,
     optimizer: optax.GradientTransformation,
     clip_shape: Sequence[int],
 ) -> TrainState:
     """A state drawn from ``key`` for clips [T, H, W, 3] and so many steps."""
     init_key, flip_key = jax.random.split(key)
     variables = model.init(init_key, jnp.zeros((1, *clip_shape)), train=False)
+    batch_stats = variables.get("batch_stats", {})
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=variables["params"],
-        batch_stats=variables["batch_stats"],
+        batch_stats=batch_stats,
         opt_state=optimizer.init(variables["params"]),
         total_steps=jnp.asarray(total_steps, jnp.int32),
         key=jax.random.key_data(flip_key),
@@ -183,9 +119,10 @@ def train_step(
     state: TrainState,
     batch: dict[str, jax.Array],
     *,
-    model: MERANet,
+    model: nn.Module,
     optimizer: optax.GradientTransformation,
     rate: Rate,
+    network_input: Input,
     flip: bool,
     parts: int = 1,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
@@ -198,6 +135,7 @@ def train_step(
       model: its ``axis_name`` says whether and over which axis to average.
       optimizer: as ``make_optimizer`` made it.
       rate: likewise.
+      network_input: prepares and mirrors the clips.
       flip: whether to mirror clips at random.
       parts: computed one after another, each B / parts of the clips with batch
         statistics of its own; the gradient is the mean over all.
@@ -207,24 +145,26 @@ def train_step(
       ``diverged``, whether the state has.
     """
     axis = model.axis_name
+    keys = _dropout_keys(state, parts, axis)
     coins = _coins(state, len(batch["label"]), parts, axis) if flip else None
 
-    def mean_loss(params, batch_stats, clips, labels):
+    def mean_loss(params, batch_stats, clips, labels, dropout_key):
         logits, updated = model.apply(
             {"params": params, "batch_stats": batch_stats},
             clips,
             train=True,
             mutable=["batch_stats"],
+            rngs={"dropout": dropout_key},
         )
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-        return losses.mean(), (losses.sum(), logits, updated["batch_stats"])
+        return losses.mean(), (losses.sum(), logits, updated.get("batch_stats", {}))
 
-    def part_of(batch_stats, part):
-        clips = loading.normalise(part["clip"])
+    def part_of(batch_stats, part, dropout_key):
+        clips = network_input.prepare(part["clip"])
         if flip:
-            clips = loading.flip(clips, part["coin"])
+            clips = augmentation.flip(clips, part["coin"], network_input.mirror)
         gradient, (loss, logits, batch_stats) = jax.grad(mean_loss, has_aux=True)(
-            state.params, batch_stats, clips, part["label"]
+            state.params, batch_stats, clips, part["label"], dropout_key
         )
         sums = {
             "loss": loss,
@@ -236,21 +176,21 @@ def train_step(
     if flip:
         batch = batch | {"coin": coins}
     if parts == 1:
-        batch_stats, (gradient, sums) = part_of(state.batch_stats, batch)
+        batch_stats, (gradient, sums) = part_of(state.batch_stats, batch, keys[0])
     else:
         divided = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), batch)
         gradient, sums = jax.tree.map(
             lambda x: jnp.zeros(x.shape, x.dtype),
-            jax.eval_shape(part_of, state.batch_stats, _first(divided))[1],
+            jax.eval_shape(part_of, state.batch_stats, _first(divided), keys[0])[1],
         )
 
         def add(carry, part):
             batch_stats, *totals = carry
-            batch_stats, more = part_of(batch_stats, part)
+            batch_stats, more = part_of(batch_stats, *part)
             return (batch_stats, *jax.tree.map(jnp.add, totals, list(more))), None
 
         (batch_stats, gradient, sums), _ = jax.lax.scan(
-            add, (state.batch_stats, gradient, sums), divided
+            add, (state.batch_stats, gradient, sums), (divided, keys)
         )
         gradient = jax.tree.map(lambda x: x / parts, gradient)
     if axis is not None:
@@ -289,6 +229,16 @@ def _coins(state: TrainState, share: int, parts: int, axis: str | None) -> jax.A
     key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
     coins = jax.random.bernoulli(key, shape=(parts, shares, share // parts))
     return coins[:, place].reshape(share)
+
+
+def _dropout_keys(state: TrainState, parts: int, axis: str | None) -> jax.Array:
+    """Keys [parts] for the dropout of each part of a batch on this device.
+
+    Unlike the coins they depend on the number of devices.
+    """
+    place = 0 if axis is None else jax.lax.axis_index(axis)
+    key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
+    return jax.random.split(jax.random.fold_in(key, 1 + place), parts)
 
 
 def _first(tree):

@@ -21,6 +21,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from meranet_jax.config import TrainConfig
 from meranet_jax.data import feed, loading
 from meranet_jax.errors import UserError
+from meranet_jax.inputs import registry as inputs
 from meranet_jax.training import devices, distributed, precision
 from meranet_jax.training.step import (
     TrainState,
@@ -50,9 +51,9 @@ class Trainer:
     """The step and the prediction, compiled once for some devices, and their states.
 
     Attributes:
-      lanes: how many folds it trains at a time: one, or as many as devices.
+      slots: how many folds it trains at a time: one, or as many as devices.
       devices: those of this process, over which its share of a batch is divided, or on
-        which the lanes are.
+        which the slots are.
       together: whether several processes train one fold, each with all that the others
         have but for its share of the batches.
       state_shapes: shapes and types of one fold's state.
@@ -85,14 +86,14 @@ class Trainer:
           UserError: if the batch cannot be divided over the devices of a single fold,
             or into the parts that it is computed in.
         """
-        self.batch_size = config.batch_size
+        self.batch_size = config.settings.batch_size
         self.devices = devices
-        self.lanes = len(devices) if side_by_side else 1
+        self.slots = len(devices) if side_by_side else 1
         self._side_by_side = side_by_side
         self._steps_at_once = steps_at_once
-        self._parts = config.accumulate
-        self.together = not side_by_side and jax.process_count() > 1
-        everywhere = _of_all_processes(len(devices)) if self.together else devices
+        self._parts = config.settings.accumulate
+        self.data_parallel = not side_by_side and jax.process_count() > 1
+        everywhere = _of_all_processes(len(devices)) if self.data_parallel else devices
         self._shares = 1 if side_by_side else len(everywhere)
         if self.batch_size % (self._shares * self._parts):
             raise UserError(
@@ -100,6 +101,7 @@ class Trainer:
                 f"devices in {self._parts} parts. Choose another batch size, "
                 "fewer devices with --devices, or another --accumulate."
             )
+        network_input = inputs.find(config.input)
         make = functools.partial(make_model, config, num_classes=len(clips.classes))
         model = make() if side_by_side else make(axis_name=_AXIS)
         optimizer, self.rate = make_optimizer(config)
@@ -108,7 +110,7 @@ class Trainer:
                 init_state,
                 model=make(),
                 optimizer=optimizer,
-                clip_shape=clips.clips.shape[1:],
+                clip_shape=network_input.shape(*clips.clips.shape[1:3]),
             )
         )
         self.state_shapes = jax.eval_shape(self._init, jax.random.key(0), 1)
@@ -121,7 +123,7 @@ class Trainer:
             jax.pmap, axis_name=axis, devices=everywhere, axis_size=len(everywhere)
         )
         each, every = PartitionSpec(axis), PartitionSpec()
-        self._of_lanes = NamedSharding(mesh, each if side_by_side else every)
+        self._of_slots = NamedSharding(mesh, each if side_by_side else every)
         if streams:
             self._feed = feed.Streamed(clips, NamedSharding(mesh, each))
         else:
@@ -131,8 +133,9 @@ class Trainer:
             model=model,
             optimizer=optimizer,
             rate=self.rate,
-            flip=config.flip,
-            parts=config.accumulate,
+            network_input=network_input,
+            flip=config.settings.flip,
+            parts=config.settings.accumulate,
         )
 
         def one(state, clips, indices, active):
@@ -153,22 +156,22 @@ class Trainer:
 
         @precision.applied(config)
         def logits(weights, clips, indices):
-            clips = loading.normalise(clips["clip"][indices])
+            clips = network_input.prepare(clips["clip"][indices])
             found = model.apply(weights, clips, train=False)
             return found if side_by_side else jax.lax.all_gather(found, axis)
 
         # By device: clips that stream, indices; of folds side by side all else too.
-        of_lane = 0 if side_by_side else None
+        of_slot = 0 if side_by_side else None
         of_clips = 0 if streams else None
         self._steps = pmap(
             steps,
-            in_axes=(of_lane, of_clips, 0, of_lane),
+            in_axes=(of_slot, of_clips, 0, of_slot),
             # Where it is None, unchecked by JAX: right only because all that the step
             # returns is averaged or summed over the axis.
-            out_axes=of_lane,
+            out_axes=of_slot,
             donate_argnums=(0,),
         )
-        self._logits = pmap(logits, in_axes=(of_lane, of_clips, 0), out_axes=of_lane)
+        self._logits = pmap(logits, in_axes=(of_slot, of_clips, 0), out_axes=of_slot)
         self._most = pmap(lambda n: jax.lax.pmax(n, axis), out_axes=None)
 
     def fresh(self, seed: int, total_steps: int) -> TrainState:
@@ -176,69 +179,69 @@ class Trainer:
         return jax.device_get(self._init(jax.random.key(seed), np.int32(total_steps)))
 
     def resume(self, states: Sequence[TrainState]) -> None:
-        """Go on from a state for each lane; lanes beyond them stand still."""
+        """Go on from a state for each slot; slots beyond them stand still."""
         self._states = self._place(states)
 
-    def state(self, lane: int = 0) -> TrainState:
-        """A lane's state, on the host."""
-        return self._fetch(self._states, lane)
+    def state(self, slot: int = 0) -> TrainState:
+        """A slot's state, on the host."""
+        return self._fetch(self._states, slot)
 
-    def weights(self, lane: int = 0) -> Weights:
-        """What a lane's state predicts with, on the host."""
-        return self._fetch(weights_of(self._states), lane)
+    def weights(self, slot: int = 0) -> Weights:
+        """What a slot's state predicts with, on the host."""
+        return self._fetch(weights_of(self._states), slot)
 
     def train(
         self, orders: Sequence[np.ndarray | None]
     ) -> Iterator[dict[str, jax.Array]]:
-        """Updates of each lane, as they are handed to the devices.
+        """Updates of each slot, as they are handed to the devices.
 
         Args:
-          orders: for each lane the indices [steps, B] of its batches, or None to stand
-            still; of no lane any steps is nothing to do.
+          orders: for each slot the indices [steps, B] of its batches, or None to stand
+            still; of no slot any steps is nothing to do.
 
         Yields:
-          Of some steps the sums over each lane's batches, see ``train_step``, still on
-          the devices: [lanes, steps]; zero where a lane has no batch.
+          Of some steps the sums over each slot's batches, see ``train_step``, still on
+          the devices: [slots, steps]; zero where a slot has no batch.
         """
         at_once = self._steps_at_once
         most = max((len(order) for order in orders if order is not None), default=0)
         most = -(-most // at_once) * at_once
-        indices = np.zeros((self.lanes, most, self.batch_size), np.int32)
-        active = np.zeros((self.lanes, most), bool)
-        for lane, order in enumerate(orders):
+        indices = np.zeros((self.slots, most, self.batch_size), np.int32)
+        active = np.zeros((self.slots, most), bool)
+        for slot, order in enumerate(orders):
             if order is not None:
-                indices[lane, : len(order)] = order
-                active[lane, : len(order)] = True
+                indices[slot, : len(order)] = order
+                active[slot, : len(order)] = True
         pieces = [slice(first, first + at_once) for first in range(0, most, at_once)]
         placed = self._feed.place([self._divide(indices[:, piece]) for piece in pieces])
         for piece, (clips, indices_there) in zip(pieces, placed, strict=True):
             now = active[:, piece] if self._side_by_side else active[0, piece]
             self._states, sums = self._steps(self._states, clips, indices_there, now)
             yield {
-                name: n.reshape(self.lanes, at_once)[: len(orders)]
+                name: n.reshape(self.slots, at_once)[: len(orders)]
                 for name, n in sums.items()
             }
 
     def predict(
         self, parts: Sequence[np.ndarray], weights: Sequence[Weights] | None = None
     ) -> list[np.ndarray]:
-        """Logits of some clips by each lane.
+        """Logits of some clips by each slot.
 
         Args:
-          parts: for each lane the indices [N] of any number of clips.
-          weights: each lane's; those that are trained unless given.
+          parts: for each slot the indices [N] of any number of clips.
+          weights: each slot's; those that are trained unless given.
 
         Returns:
-          float32 [N, classes] for each lane.
+          float32 [N, classes] for each slot.
         """
         if weights is None:
             placed = weights_of(self._states)
         else:
             placed = self._place(weights)
         most = -(-max(map(len, parts)) // self.batch_size) * self.batch_size
-        indices = np.zeros((self.lanes, most), np.int32)
-        for lane, part in enumerate(parts):
-            indices[lane, : len(part)] = part
+        indices = np.zeros((self.slots, most), np.int32)
+        for slot, part in enumerate(parts):
+            indices[slot, : len(part)] = part
         batches = np.split(indices, most // self.batch_size, 1)
         if not self._side_by_side:
             batches = [self._own(batch.reshape(self._shares, -1)) for batch in batches]
@@ -247,34 +250,34 @@ class Trainer:
             for clips, there in self._feed.place(batches)
         ]
         logits = [
-            np.asarray(n).reshape(self.lanes, self.batch_size, -1) for n in logits
+            np.asarray(n).reshape(self.slots, self.batch_size, -1) for n in logits
         ]
-        lanes = np.concatenate(logits, 1)
-        return [lane[: len(part)] for lane, part in zip(lanes, parts, strict=False)]
+        slots = np.concatenate(logits, 1)
+        return [slot[: len(part)] for slot, part in zip(slots, parts, strict=False)]
 
-    def any(self, flag: bool) -> bool:
+    def any_process(self, flag: bool) -> bool:
         """Whether it is true in any of the processes that train a fold together."""
-        return bool(self.most(int(flag)))
+        return bool(self.max_over_processes(int(flag)))
 
-    def most(self, number: int) -> int:
+    def max_over_processes(self, number: int) -> int:
         """The largest in the processes that train a fold together.
 
         All of them must ask, since each waits for the others.
         """
-        if not self.together:
+        if not self.data_parallel:
             return number
         return int(self._most(np.full(len(self.devices), number, np.int32)))
 
     def compile(self) -> None:
         """Compile everything, with a state that is thrown away."""
-        self.resume([self.fresh(0, 1)] * self.lanes)
+        self.resume([self.fresh(0, 1)] * self.slots)
         order = np.zeros((1, self.batch_size), np.int32)
-        jax.block_until_ready(list(self.train([order] * self.lanes)))
-        self.predict([order[0]] * self.lanes)
-        self.most(0)
+        jax.block_until_ready(list(self.train([order] * self.slots)))
+        self.predict([order[0]] * self.slots)
+        self.max_over_processes(0)
 
     def _divide(self, indices: np.ndarray) -> np.ndarray:
-        """[lanes, steps, B] -> [devices, steps, clips of a device].
+        """[slots, steps, B] -> [devices, steps, clips of a device].
 
         Each part of a batch is divided over all devices, so that its statistics do not
         hang on how many there are.
@@ -287,26 +290,26 @@ class Trainer:
 
     def _own(self, shares: np.ndarray) -> np.ndarray:
         """Of what all devices get, [shares, ...], what those of this process get."""
-        if not self.together:
+        if not self.data_parallel:
             return shares
         first = jax.process_index() * len(self.devices)
         return shares[first : first + len(self.devices)]
 
     def _place(self, trees: Sequence):
-        """A tree for each lane, on the devices as pmap will want it.
+        """A tree for each slot, on the devices as pmap will want it.
 
         Else it would trace anew for a placement of its own.
         """
         if self._side_by_side:
-            idle = [trees[-1]] * (self.lanes - len(trees))
+            idle = [trees[-1]] * (self.slots - len(trees))
             tree = jax.tree.map(lambda *leaves: np.stack(leaves), *trees, *idle)
         else:
             (tree,) = trees
-        return jax.device_put(tree, self._of_lanes)
+        return jax.device_put(tree, self._of_slots)
 
-    def _fetch(self, tree, lane: int):
-        """A lane's part of a tree on the devices, on the host."""
-        device = self.devices[lane]
+    def _fetch(self, tree, slot: int):
+        """A slot's part of a tree on the devices, on the host."""
+        device = self.devices[slot]
 
         def fetch(leaf):
             (there,) = (s.data for s in leaf.addressable_shards if s.device == device)
@@ -368,7 +371,7 @@ def make_trainer(
         steps_at_once = 1 if used[0].platform == "cpu" else epoch_steps
         pieces = -(-steps_at_once // _CALL_STEPS)
         if streams:
-            batch = config.batch_size * math.prod(clips.clips.shape[1:])
+            batch = config.settings.batch_size * math.prod(clips.clips.shape[1:])
             pieces = max(_PIECES, pieces, -(-steps_at_once * batch // _PIECE_BYTES))
         steps_at_once = -(-steps_at_once // pieces)
     return Trainer(

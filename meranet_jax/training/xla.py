@@ -5,6 +5,8 @@ from pathlib import Path
 
 import jax
 
+from meranet_jax.data import machine
+
 # Bytes of programs that are kept; those that were not used for longest go first.
 _MOST = 4 << 30
 # Seconds: what compiles faster is not worth a file.
@@ -56,7 +58,4 @@ def use_all_cores() -> None:
     """
     flags = os.environ.get("XLA_FLAGS", "")
     if jax.config.jax_num_cpu_devices < 0 and "host_platform_device_count" not in flags:
-        cores = os.cpu_count() or 1
-        if hasattr(os, "sched_getaffinity"):  # not on macOS
-            cores = len(os.sched_getaffinity(0))
-        jax.config.update("jax_num_cpu_devices", cores)
+        jax.config.update("jax_num_cpu_devices", machine.cores())

@@ -26,7 +26,7 @@ def source(folder, name="synthetic", **options):
 def smallest(runs_dir, **changes):
     """The smallest run that trains: four channels, two stages, two epochs."""
     values = {"width": 4, "stage_sizes": (1, 1), "size": 16, "epochs": 2, "devices": 1}
-    return TrainConfig(runs_dir=str(runs_dir), **values | changes)
+    return TrainConfig.from_flags(runs_dir=str(runs_dir), **values | changes)
 
 
 def clips_of(labels, subjects=None, frames=None):

@@ -1,18 +1,20 @@
 """Whole runs, as train.py does them, on the tests' clips."""
 
+import dataclasses
 from pathlib import Path
 
 import jax
 
 from meranet_jax.data import splits
+from meranet_jax.inputs import registry
 from meranet_jax.runs import fold_loop, reader, report, writer
-from meranet_jax.training import trainers
+from meranet_jax.training import fitters
 
 
 def plan(config, clips):
     """The folds of a run that are trained here, and how many there are in all."""
     jobs = splits.jobs(splits.make(config, clips))
-    return fold_loop.here(jobs, config.shard), len(jobs)
+    return fold_loop.folds_of_shard(jobs, config.shard), len(jobs)
 
 
 class Watching(fold_loop.Watcher):
@@ -26,27 +28,20 @@ def run(config, clips, *, watch=None, trainer=None, **options):
     """Trains what lacks and, of a whole run, writes its report; returns its folder.
 
     ``watch`` has functions for the methods of a watcher, by name; ``options`` are the
-    trainer's, unless there is one already. Then there is no report: the training of
+    fitter's. Where there is a trainer there is no report: the training of
     many runs is looked at.
     """
     here, folds = plan(config, clips)
     path = reader.path_of(config)
     split = splits.make(config, clips)
-    told = trainer is None
-    if trainer is None:
-        trainer = trainers.make_trainer(config, clips, folds=folds, **options)
+    fitter = fitters.NetworkFitter(
+        config, clips, folds=folds, trainer=trainer, **options
+    )
     with writer.RunFolder(path, config, clips, split, [Path("/records")]) as folder:
-        folder.log_start(trainer.devices)
+        folder.log_start(fitter.devices)
         missing = [job for job in here if not folder.is_finished(job, clips)]
-        fold_loop.run(
-            folder,
-            trainer,
-            config,
-            clips,
-            missing,
-            Watching(**(watch or {})),
-        )
-    if not told:
+        fold_loop.run(folder, fitter, clips, missing, Watching(**(watch or {})))
+    if trainer is not None:
         return path
     # Every program of every trainer stays mapped into memory, in hundreds of places. A
     # process may have 65530 of these, and is aborted at the next.
@@ -55,3 +50,16 @@ def run(config, clips, *, watch=None, trainer=None, **options):
         read = reader.read(path)
         report.write(read, report.read_predictions(read))
     return path
+
+
+def count_traces(monkeypatch):
+    """Returns a list that gets the shape of the clips whenever a program is traced."""
+    traced, rgb = [], registry.INPUTS["rgb"]
+
+    def prepare(clips):
+        traced.append(clips.shape)
+        return rgb.prepare(clips)
+
+    counted = dataclasses.replace(rgb, prepare=prepare)
+    monkeypatch.setitem(registry.INPUTS, "rgb", counted)
+    return traced

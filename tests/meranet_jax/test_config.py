@@ -31,7 +31,7 @@ def test_of_several_data_sets_each_keeps_its_own():
     assert [one.dataset for one in alone] == ["casme", "cas_me_2", "synthetic"]
     assert [one.window for one in alone] == [32, 16, 32]
     assert [one.min_frames for one in alone] == [16, 1, 1]
-    given = dataclasses.replace(config, window=20, min_frames=2)
+    given = config.change(window=20, min_frames=2)
     assert {(one.window, one.min_frames) for one in given.each_dataset()} == {(20, 2)}
 
 

@@ -19,7 +19,7 @@ from tests.meranet_jax.running import run
 def opened(records, clips, tmp_path_factory):
     """A run of two folds, twice."""
     config = smallest(tmp_path_factory.mktemp("runs"), epochs=1)
-    config = dataclasses.replace(config, protocol="kfold", folds=2, seeds="2")
+    config = config.change(protocol="kfold", folds=2, seeds="2")
     path = run(config, clips)
     jobs = splits.jobs(splits.make(config, clips))
     return Opened(
@@ -75,7 +75,7 @@ def test_what_was_drawn_anew_is_not_what_training_began_with(opened, explain, cl
 
 
 def test_a_run_that_saved_memory_can_be_explained(opened, shown):
-    config = dataclasses.replace(opened.run.config, remat=True)
+    config = opened.run.config.change(remat=True)
     run = dataclasses.replace(opened.run, config=config)
     again = explainer.Explainer(dataclasses.replace(opened, run=run))
     (one,) = again.show_all([(shown[0].job, shown[0].clip_id)])
@@ -123,7 +123,7 @@ def test_the_apex_of_a_clip(opened):
     config = opened.run.config
     known = {"onset": 10, "apex": 40, "offset": 50}
     assert explainer.apex_frame(config, known, 16) == 8
-    even = dataclasses.replace(config, sampling="uniform")
+    even = config.change(sampling="uniform")
     assert explainer.apex_frame(even, known, 9) == 6
     assert explainer.apex_frame(even, known | {"apex": 50}, 9) == 8
 

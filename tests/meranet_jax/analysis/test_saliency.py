@@ -7,8 +7,8 @@ import pytest
 
 from meranet_jax.analysis import saliency
 from meranet_jax.analysis.saliency import Saliency
-from meranet_jax.data import loading
 from meranet_jax.errors import UserError
+from meranet_jax.inputs import rgb
 from meranet_jax.models.meranet import MERANet
 
 SIZE = (8, 16, 16)
@@ -31,11 +31,11 @@ def clips():
 
 @pytest.fixture(scope="module")
 def found(model, weights, clips):
-    return Saliency(model).maps(weights, clips)
+    return Saliency(model, clip_shape=(*SIZE, 3)).maps(weights, clips)
 
 
 def test_maps_lie_over_the_clips(model, found, weights, clips):
-    logits = model.apply(weights, loading.normalise(jnp.asarray(clips)), train=False)
+    logits = model.apply(weights, rgb.normalise(jnp.asarray(clips)), train=False)
     np.testing.assert_allclose(found.logits, logits, rtol=1e-5, atol=1e-6)
     assert found.classes.tolist() == logits.argmax(-1).tolist()
     for maps in (found.grad_cam, found.smooth_grad, *found.attention.values()):
@@ -56,10 +56,12 @@ def test_after_the_last_block_grad_cam_is_the_class_activation_map(
 ):
     """Only its mean and the head follow, so the gradient is the head's kernel."""
     classes = [2, 0]
-    found = Saliency(model, layer="block2_2").maps(weights, clips, classes)
+    found = Saliency(model, clip_shape=(*SIZE, 3), layer="block2_2").maps(
+        weights, clips, classes
+    )
     _, kept = model.apply(
         weights,
-        loading.normalise(jnp.asarray(clips)),
+        rgb.normalise(jnp.asarray(clips)),
         train=False,
         capture_intermediates=lambda module, _: module.name == "block2_2",
     )
@@ -75,7 +77,7 @@ def test_after_the_last_block_grad_cam_is_the_class_activation_map(
 @pytest.mark.parametrize("layer", ["stem", "block1_1", "block2_1"])
 def test_the_gradient_by_a_layer_is_that_of_differences(model, weights, clips, layer):
     """Against a step along the gradient, through all that follows the layer."""
-    x = loading.normalise(jnp.asarray(clips))
+    x = rgb.normalise(jnp.asarray(clips))
     classes = jnp.array([1, 1])
     _, activation, gradient, _, _ = saliency._seen(model, layer, weights, x, classes)
     assert activation.shape == gradient.shape
@@ -98,13 +100,17 @@ def _with_output(model, weights, x, layer, output):
 
 
 def test_smooth_grad_is_drawn_from_the_seed(model, weights, clips, found):
-    again = functools.partial(Saliency(model).maps, weights, clips)
+    again = functools.partial(
+        Saliency(model, clip_shape=(*SIZE, 3)).maps, weights, clips
+    )
     np.testing.assert_array_equal(again().smooth_grad, found.smooth_grad)
     assert (again(seed=1).smooth_grad != found.smooth_grad).any()
 
 
 def test_a_map_does_not_hang_on_the_clips_beside_it(model, weights, clips, found):
-    turned = Saliency(model).maps(weights, clips[::-1], found.classes[::-1])
+    turned = Saliency(model, clip_shape=(*SIZE, 3)).maps(
+        weights, clips[::-1], found.classes[::-1]
+    )
     for name in ("grad_cam", "smooth_grad"):
         np.testing.assert_allclose(
             getattr(turned, name)[::-1], getattr(found, name), rtol=1e-3, atol=1e-5
@@ -114,13 +120,13 @@ def test_a_map_does_not_hang_on_the_clips_beside_it(model, weights, clips, found
 def test_a_network_without_attention_has_no_attention_maps(clips):
     plain = MERANet(num_classes=3, width=4, stage_sizes=(1, 1), attention=False)
     weights = plain.init(jax.random.key(0), jnp.zeros((1, *SIZE, 3)), train=False)
-    found = Saliency(plain).maps(weights, clips)
+    found = Saliency(plain, clip_shape=(*SIZE, 3)).maps(weights, clips)
     assert not found.attention and not found.channels and found.grad_cam.any()
 
 
 def test_an_unknown_layer_is_refused(model):
     with pytest.raises(UserError, match="stem, block1_1, block2_1, block2_2"):
-        Saliency(model, layer="block9_1")
+        Saliency(model, clip_shape=(*SIZE, 3), layer="block9_1")
 
 
 def test_a_map_that_is_the_truth_points_at_it():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from meranet_jax.data import loading, memory
+from meranet_jax.data import loading, machine
 from meranet_jax.errors import UserError
 from tests.meranet_jax.loading import load, source
 
@@ -80,7 +80,7 @@ def test_clips_may_stay_in_their_records(records, clips, monkeypatch):
     np.testing.assert_array_equal(np.stack([*left.clips]), clips.clips)
     assert left.fingerprint() == clips.fingerprint()
     # By themselves they do where memory is short.
-    monkeypatch.setattr(memory, "total_bytes", lambda: 10_000)
+    monkeypatch.setattr(machine, "memory_bytes", lambda: 10_000)
     assert isinstance(load(records).clips, loading.Recorded)
     assert isinstance(load(records, feed="device").clips, np.ndarray)
 
@@ -124,32 +124,3 @@ def test_a_fingerprint_hangs_on_frames_labels_and_names(clips):
     prints = {dataclasses.replace(clips, **c).fingerprint() for c in changed}
     assert len(prints | {clips.fingerprint()}) == 5
     assert dataclasses.replace(clips).fingerprint() == clips.fingerprint()
-
-
-def test_normalise_by_clip_and_channel():
-    rng = np.random.default_rng(0)
-    clips = rng.integers(0, 256, (2, 4, 6, 6, 3)).astype(np.uint8)
-    clips[1, ..., 2] = 77  # a channel without variation
-    normal = np.asarray(loading.normalise(clips))
-    assert normal.mean((1, 2, 3)) == pytest.approx(np.zeros((2, 3)), abs=1e-5)
-    expected = np.ones((2, 3))
-    expected[1, 2] = 0
-    assert normal.std((1, 2, 3)) == pytest.approx(expected, abs=1e-5)
-
-
-def test_flip_mirrors_all_frames_of_a_clip():
-    clips = np.random.default_rng(0).normal(size=(2, 4, 5, 6, 3))
-    flipped = np.asarray(loading.flip(clips, np.array([True, False])))
-    np.testing.assert_array_equal(flipped[0], clips[0, :, :, ::-1].astype("float32"))
-    np.testing.assert_array_equal(flipped[1], clips[1].astype("float32"))
-
-
-def test_an_epoch_takes_each_clip_once_and_every_epoch_another_order():
-    train = np.arange(100, 121)
-    first = loading.epoch_order(train, 4, seed=0, epoch=1)
-    assert first.shape == (5, 4)  # one clip sits out
-    assert len(set(first.ravel())) == 20
-    assert set(first.ravel()) <= set(train)
-    assert np.array_equal(first, loading.epoch_order(train, 4, seed=0, epoch=1))
-    assert not np.array_equal(first, loading.epoch_order(train, 4, seed=0, epoch=2))
-    assert not np.array_equal(first, loading.epoch_order(train, 4, seed=1, epoch=1))

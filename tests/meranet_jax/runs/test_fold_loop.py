@@ -4,20 +4,20 @@ import json
 import numpy as np
 import pytest
 
-from meranet_jax.data import loading, splits
+from meranet_jax.data import splits
 from meranet_jax.errors import UserError
 from meranet_jax.evaluation import predictions
 from meranet_jax.runs import merge, reader
 from meranet_jax.training import trainers
 from meranet_jax.training.checkpoint import read_weights
 from tests.meranet_jax.loading import smallest
-from tests.meranet_jax.running import plan, run
+from tests.meranet_jax.running import count_traces, plan, run
 
 
 @pytest.fixture
 def loso(config):
     """Four folds."""
-    return dataclasses.replace(config, protocol="loso", learning_rate=1e-2)
+    return config.change(protocol="loso", learning_rate=1e-2)
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def whole(some, tmp_path_factory):
 
 
 def named(config, name, **changes):
-    return dataclasses.replace(config, name=name, **changes)
+    return config.change(name=name, **changes)
 
 
 def table(path):
@@ -46,9 +46,9 @@ def lines(path):
 
 
 def test_folds_come_out_alike_however_they_are_spread(loso, some, whole):
-    """Bit by bit, also where the last group does not fill the lanes."""
+    """Bit by bit, also where the last group does not fill the slots."""
     steps = {len(job.fold.train) // 8 for job in plan(loso, some)[0]}
-    assert len(steps) > 1  # so a lane stands still while another trains
+    assert len(steps) > 1  # so a slot stands still while another trains
     three = run(named(loso, "three", devices=3), some)
     assert table(three) == table(whole)
     assert lines(three) == lines(whole)
@@ -57,7 +57,7 @@ def test_folds_come_out_alike_however_they_are_spread(loso, some, whole):
 
 
 def test_a_fold_beside_others_is_the_fold_alone(loso, some, whole):
-    """What stands in other lanes does not matter, nor whether anything does."""
+    """What stands in other slots does not matter, nor whether anything does."""
     job = plan(loso, some)[0][0]
     path = run(named(loso, "beside", devices=4), some)
     assert table(path) == table(whole)
@@ -68,13 +68,7 @@ def test_a_fold_beside_others_is_the_fold_alone(loso, some, whole):
 
 @pytest.mark.parametrize("at_once", [1, 2])  # as on a CPU, as on an accelerator
 def test_one_compilation_serves_all_folds(loso, some, monkeypatch, at_once):
-    traced = []
-    normalise = loading.normalise
-    monkeypatch.setattr(
-        loading,
-        "normalise",
-        lambda clips: traced.append(clips.shape) or normalise(clips),
-    )
+    traced = count_traces(monkeypatch)
     loso = named(loso, "counted", devices=1, seeds="2")
     run(loso, some, steps_at_once=at_once)
     # Once in the step, once in the prediction, for eight folds of two lengths.
@@ -167,7 +161,7 @@ def test_a_pooled_run_has_a_plain_name_beside_its_parts(loso, some):
 
 @pytest.mark.parametrize("select", ["best_val", "last"])
 def test_the_tested_checkpoint_is_the_one_that_was_asked_for(config, some, select):
-    config = dataclasses.replace(config, select=select, epochs=4, seed=2)
+    config = config.change(select=select, epochs=4, seed=2)
     path = run(config, some)
     (fold,) = reader.read_lines(path)
     ranks = [
@@ -224,7 +218,7 @@ def test_no_fold_looks_at_its_test_part_before_the_choice(loso, some, monkeypatc
 def test_a_test_part_is_predicted_once_and_after_all_training(
     config, some, monkeypatch
 ):
-    config = dataclasses.replace(config, epochs=3)
+    config = config.change(epochs=3)
     ((job,), _) = plan(config, some)
     happened = []
     train, predict = trainers.Trainer.train, trainers.Trainer.predict
@@ -252,7 +246,7 @@ def test_an_output_that_is_not_finite_is_told(config, some, monkeypatch):
 
     def spoilt(self, parts, weights=None):
         found = predict(self, parts, weights)
-        return found if weights is None else [lane * np.nan for lane in found]
+        return found if weights is None else [slot * np.nan for slot in found]
 
     monkeypatch.setattr(trainers.Trainer, "predict", spoilt)
     with pytest.raises(UserError, match="output for s0.* is not finite"):

@@ -20,7 +20,7 @@ from meranet_jax.data import class_sets, splits
 from meranet_jax.errors import DataError, UserError
 from meranet_jax.evaluation import predictions
 from meranet_jax.runs import merge, reader, report
-from meranet_jax.training.fold_progress import Course, Learner
+from meranet_jax.training.fold_progress import FoldProgress, FoldTask
 from meranet_jax.video.frames import numbered_frames
 from tests.datasets.casme2_tree import write_tree
 from tests.meranet_jax.loading import load, smallest
@@ -170,15 +170,15 @@ def test_classes():
 
 
 def test_what_a_checkpoint_goes_on_from():
-    learner = Learner("it", 0, *[None] * 6)
+    learner = FoldTask("it", 0, *[None] * 6)
     line = {"epoch": 1, "validation_accuracy": 0.5, "validation_loss": 1.0, "step": 2}
-    course = Course(learner, 2, 3)
+    course = FoldProgress(learner, 2, 3)
     course.add(line)
     course.step, course.seconds = 1, 0.5
     facts = json.loads(json.dumps(course.facts()))
 
     def attempt(value):
-        course = Course(learner, 2, 3)
+        course = FoldProgress(learner, 2, 3)
         course.check(value)
         checked.append(value)
 
@@ -186,7 +186,7 @@ def test_what_a_checkpoint_goes_on_from():
     course.check(facts)
     try_each(changed(facts), attempt, ValueError)
     for value in checked:
-        course = Course(learner, 2, 3)
+        course = FoldProgress(learner, 2, 3)
         course.go_on(value, None)
         assert 0 <= course.done <= 6
 

@@ -24,7 +24,7 @@ def copied(trained, tmp_path):
     """The same where it may be spoilt."""
     config, path = trained
     shutil.copytree(path, tmp_path / path.name)
-    return dataclasses.replace(config, runs_dir=str(tmp_path)), tmp_path / path.name
+    return config.change(runs_dir=str(tmp_path)), tmp_path / path.name
 
 
 def test_names_tell_what_a_run_is(trained):
@@ -34,14 +34,14 @@ def test_names_tell_what_a_run_is(trained):
         ({"protocol": "loso", "seed": 3}, "synthetic-meranet-paper-loso-seed3"),
         ({"seeds": "5", "seed": 2}, "synthetic-meranet-paper-seed2-6"),
         ({"seeds": "7,3"}, "synthetic-meranet-paper-seed7-3"),
-        ({"attention": False, "name": None}, "synthetic-resnet3d-paper-seed0"),
+        ({"model": "resnet3d", "name": None}, "synthetic-resnet3d-paper-seed0"),
         (
             {"dataset": "casme, casme2,synthetic/hard", "preset": "small"},
             "casme+casme2+synthetic-hard-meranet-small-seed0",
         ),
         ({"name": "mine", "seeds": "5"}, "mine"),
     ):
-        changed = dataclasses.replace(config, **changes)
+        changed = config.change(**changes)
         assert reader.path_of(changed).name == name
         part = dataclasses.replace(changed, fold_shard="2/8")
         assert reader.path_of(part).name == f"{name}-shard2of8"
@@ -49,7 +49,7 @@ def test_names_tell_what_a_run_is(trained):
 
 def test_other_settings_are_named(copied, clips):
     config, _ = copied
-    other = dataclasses.replace(config, epochs=3, protocol="loso", name="x")
+    other = config.change(epochs=3, protocol="loso", name="x")
     moved = dataclasses.replace(other, name=config.run_name)
     with pytest.raises(
         UserError, match="protocol holdout, not loso; epochs 1, not 3. Choose another"
@@ -60,7 +60,7 @@ def test_other_settings_are_named(copied, clips):
 def test_settings_on_which_no_result_hangs_may_differ(copied, clips):
     config, path = copied
     before = (path / "report.json").read_bytes()
-    elsewhere = dataclasses.replace(config, devices=2, data_dir="x", manual_dir="y")
+    elsewhere = config.change(devices=2, data_dir="x", manual_dir="y")
     assert run(elsewhere, clips) == path
     assert (path / "report.json").read_bytes() == before
 
@@ -85,7 +85,7 @@ def test_overwriting_leaves_nothing_of_the_run_before(copied, clips):
     config, path = copied
     (path / "folds" / "old").mkdir()
     (path / "old.txt").write_text("")
-    run(dataclasses.replace(config, overwrite=True, epochs=2), clips)
+    run(config.change(overwrite=True, epochs=2), clips)
     assert not (path / "old.txt").exists() and not (path / "folds" / "old").exists()
     assert len(json.loads((path / "config.json").read_text())["starts"]) == 1
 
@@ -96,7 +96,7 @@ def test_what_is_no_run_is_not_touched(trained, tmp_path, clips):
     (tmp_path / "mine" / "thesis.tex").write_text("all of it")
     for overwrite in (False, True):
         with pytest.raises(UserError, match="is not the folder of a run"):
-            run(dataclasses.replace(config, overwrite=overwrite), clips)
+            run(config.change(overwrite=overwrite), clips)
     assert (tmp_path / "mine" / "thesis.tex").read_text() == "all of it"
 
 

@@ -41,7 +41,7 @@ def experiment(seeds=(0,), datasets=("casme2",), **settings):
         "protocol": "loso",
         "seeds": {str(s): [{"name": subject} for subject in whole] for s in seeds},
     }
-    config = TrainConfig(
+    config = TrainConfig.from_flags(
         dataset=",".join(datasets),
         protocol="loso",
         classes="megc3",

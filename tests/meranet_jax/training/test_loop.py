@@ -7,11 +7,12 @@ import numpy as np
 import optax
 import pytest
 
-from meranet_jax.data import loading, protocols
+from meranet_jax.data import protocols
 from meranet_jax.errors import UserError
-from meranet_jax.training import loop, step, trainers
+from meranet_jax.inputs import rgb
+from meranet_jax.training import fold_progress, loop, step, trainers
 from meranet_jax.training.checkpoint import Checkpoints, read_weights, save_weights
-from meranet_jax.training.fold_progress import Learner
+from meranet_jax.training.fold_progress import FoldTask
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def run(config, clips, fold, folder, divergences=None):
     trainer = trainers.make_trainer(config, clips, folds=1)
     lines = []
     with Checkpoints(folder, print) as checkpoints:
-        learner = Learner(
+        learner = FoldTask(
             name="it",
             seed=config.seed,
             train=fold.train,
@@ -68,7 +69,7 @@ def test_several_devices_compute_what_one_computes(config, clips, fold):
     states, losses = [], []
     for devices in (1, 2, 4):
         # At 0.1 ten steps amplify rounding beyond what can be compared.
-        changed = dataclasses.replace(config, devices=devices, learning_rate=1e-3)
+        changed = config.change(devices=devices, learning_rate=1e-3)
         trainer = started(changed, clips)
         rng = np.random.default_rng(0)
         batches = [rng.choice(fold.train, 8, replace=False) for _ in range(10)]
@@ -111,19 +112,21 @@ def test_the_step_without_an_axis_is_the_same_step(config, clips, fold):
 
 def test_the_update_is_that_of_optax(config, clips, fold):
     """RAdam and its cosine, applied apart, are together what Optax has."""
-    config = dataclasses.replace(config, flip=False, learning_rate=1e-3)
+    config = config.change(flip=False, learning_rate=1e-3)
     trainer = started(config, clips, steps=20)
     before = trainer.state()
     index = fold.train[:8]
     model = step.make_model(config, num_classes=3)
-    optimizer = optax.radam(optax.cosine_decay_schedule(config.learning_rate, 20))
+    optimizer = optax.radam(
+        optax.cosine_decay_schedule(config.settings.learning_rate, 20)
+    )
 
     @jax.jit
     def update(params, stats, opt_state):
         def loss(params):
             logits, updated = model.apply(
                 {"params": params, "batch_stats": stats},
-                loading.normalise(clips.clips[index]),
+                rgb.normalise(clips.clips[index]),
                 train=True,
                 mutable=["batch_stats"],
             )
@@ -148,7 +151,7 @@ def test_the_update_is_that_of_optax(config, clips, fold):
 
 
 def test_a_batch_is_learnt_by_heart(config, clips, fold):
-    config = dataclasses.replace(config, learning_rate=0.1, flip=False, epochs=100)
+    config = config.change(learning_rate=0.1, flip=False, epochs=100)
     trainer = started(config, clips, steps=200)
     index = fold.train[:8]
     losses = [sums["loss"] for sums in updated(trainer, *[index] * 60)]
@@ -157,7 +160,7 @@ def test_a_batch_is_learnt_by_heart(config, clips, fold):
 
 def test_flips_change_with_the_step_and_come_again(config, clips, fold):
     def losses(**changes):
-        changed = dataclasses.replace(config, learning_rate=1e-9, **changes)
+        changed = config.change(learning_rate=1e-9, **changes)
         trainer = started(changed, clips)
         index = fold.train[:8]
         return [sums["loss"].item() for sums in updated(trainer, *[index] * 3)]
@@ -173,7 +176,7 @@ def test_rates(config):
     assert radam(0, 1000) == pytest.approx(0.1)
     assert radam(500, 1000) == pytest.approx(0.05)
     assert radam(1000, 1000) == pytest.approx(0, abs=1e-9)
-    warm = dataclasses.replace(config, optimizer="adam_warmup")
+    warm = config.change(optimizer="adam_warmup")
     _, adam = step.make_optimizer(warm)
     # 2 / (1 - 0.999) = 2000 steps of warm-up.
     assert adam(0, 100_000) == pytest.approx(0.1 / 2000)
@@ -182,7 +185,7 @@ def test_rates(config):
 
 
 def test_adam_warmup_applies_its_rate(config, clips, fold):
-    warm = dataclasses.replace(config, optimizer="adam_warmup", flip=False)
+    warm = config.change(optimizer="adam_warmup", flip=False)
     trainer = started(warm, clips, steps=100_000)
     before = leaves(trainer.state().params)
     updated(trainer, fold.train[:8])
@@ -205,18 +208,18 @@ def test_prediction_does_not_hang_on_the_batch(config, clips, fold):
 
 @pytest.mark.parametrize("select", ["best_val", "last"])
 def test_training_gives_what_was_asked_for(config, clips, fold, tmp_path, select):
-    config = dataclasses.replace(config, epochs=4, select=select)
+    config = config.change(epochs=4, select=select)
     trainer, lines, chosen = run(config, clips, fold, tmp_path / "checkpoints")
     assert [line["epoch"] for line in lines] == [1, 2, 3, 4]
     ranks = [(ln["validation_accuracy"], -ln["validation_loss"]) for ln in lines]
     best = 1 + ranks.index(max(ranks))
-    assert chosen.epoch == (best if select == "best_val" else 4)
+    assert chosen.details["epoch"] == (best if select == "best_val" else 4)
     # What was chosen predicts what its line says.
     (logits,) = trainer.predict([fold.validation], [chosen.weights])
     labels = clips.labels[fold.validation]
     accuracy = (logits.argmax(-1) == labels).mean()
     loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
-    line = lines[chosen.epoch - 1]
+    line = lines[chosen.details["epoch"] - 1]
     assert accuracy == line["validation_accuracy"]
     assert loss == pytest.approx(line["validation_loss"], rel=1e-6)
     assert lines[-1]["learning_rate"] < lines[0]["learning_rate"]
@@ -230,14 +233,14 @@ def test_training_does_not_look_at_the_test_part(config, clips, fold, tmp_path):
     blind = dataclasses.replace(clips, clips=spoilt, labels=labels)
     seen = run(config, clips, fold, tmp_path / "a")
     unseen = run(config, blind, fold, tmp_path / "b")
-    assert seen[2].epoch == unseen[2].epoch
+    assert seen[2].details == unseen[2].details
     ours, theirs = (leaves(chosen.weights) for *_, chosen in (seen, unseen))
     for one, other in zip(ours, theirs, strict=True):
         np.testing.assert_array_equal(one, other)
 
 
 def test_weights_of_two_devices_are_read_by_one(config, clips, fold, tmp_path):
-    two = dataclasses.replace(config, devices=2, epochs=1)
+    two = config.change(devices=2, epochs=1)
     trainer, _, chosen = run(two, clips, fold, tmp_path / "checkpoints")
     save_weights(tmp_path / "weights", chosen.weights)
     one = trainers.make_trainer(config, clips, folds=1)
@@ -253,14 +256,14 @@ def test_weights_of_two_devices_are_read_by_one(config, clips, fold, tmp_path):
 
 def test_weights_of_another_network_are_refused(config, clips, tmp_path):
     save_weights(tmp_path / "weights", started(config, clips).weights())
-    wider = dataclasses.replace(config, width=8)
+    wider = config.change(width=8)
     other = trainers.make_trainer(wider, clips, folds=1)
     with pytest.raises(UserError, match="weights is of another network: .* is"):
         read_weights(tmp_path / "weights", trainers.weights_of(other.state_shapes))
 
 
 def test_checkpoints_are_bound_to_no_device(config, clips, fold, tmp_path):
-    config = dataclasses.replace(config, epochs=2, checkpoint_every=0)
+    config = config.change(epochs=2, checkpoint_every=0)
     run(config, clips, fold, tmp_path / "checkpoints")
     # 21 clips make two batches an epoch; the last two are kept.
     assert {p.name for p in tmp_path.glob("checkpoints/*")} == {"3", "4"}
@@ -291,7 +294,7 @@ def test_what_diverges_is_kept_as_it_was_before(
     """The state and the clips, from which the same comes again."""
     make = functools.partial(trainers.make_trainer, steps_at_once=at_once)
     monkeypatch.setattr(trainers, "make_trainer", make)
-    config = dataclasses.replace(config, learning_rate=3e38, epochs=9)
+    config = config.change(learning_rate=3e38, epochs=9)
     told = []
     with pytest.raises(UserError, match="diverged: in update .*--learning_rate"):
         run(config, clips, fold, tmp_path / "checkpoints", told)
@@ -299,7 +302,7 @@ def test_what_diverges_is_kept_as_it_was_before(
     step, epoch = (int(n) for n in re.findall(r"\d+", divergence.where))
     assert divergence.state.step == 2 * (epoch - 1) + step - 1
     assert divergence.state.diverged
-    order = loading.epoch_order(fold.train, 8, config.seed, epoch)
+    order = fold_progress.epoch_order(fold.train, 8, config.seed, epoch)
     np.testing.assert_array_equal(divergence.clips, order[step - 1])
     assert all(np.isfinite(leaf).all() for leaf in leaves(divergence.state))
 
@@ -325,7 +328,7 @@ def test_what_cannot_be_trained_says_why(
     config, clips, fold, tmp_path, changes, message
 ):
     with pytest.raises(UserError, match=message):
-        run(dataclasses.replace(config, **changes), clips, fold, tmp_path)
+        run(config.change(**changes), clips, fold, tmp_path)
 
 
 def test_a_step_is_timed(config, clips, fold):

@@ -20,7 +20,7 @@ from meranet_jax.training.checkpoint import read_weights
 from tests.meranet_jax.loading import smallest
 from tests.meranet_jax.running import plan, run
 
-# Hold-outs on one and two devices, and four folds in three lanes, of two lengths.
+# Hold-outs on one and two devices, and four folds in three slots, of two lengths.
 KINDS = {
     "one": {"epochs": 2, "batch_size": 4},
     "two": {"epochs": 2, "batch_size": 4, "devices": 2},
@@ -100,7 +100,7 @@ def assert_equal(path, other, trainer):
 
 def left(config, clips, trainer, after, how):
     """The settings of a run that was left after so many calls."""
-    config = dataclasses.replace(config, name=f"left{after}", checkpoint_every=0)
+    config = config.change(name=f"left{after}", checkpoint_every=0)
     with pytest.raises((Left, signals.Interrupted)):
         run(config, clips, watch=leaving(after, how), trainer=trainer)
     return config
@@ -116,7 +116,7 @@ def resumed(config, clips, trainer):
 @pytest.mark.parametrize("how", [gone, asked])
 def test_left_after_any_step(kind, some, tmp_path, how):
     config, trainer, whole, calls = kind
-    config = dataclasses.replace(config, runs_dir=str(tmp_path))
+    config = config.change(runs_dir=str(tmp_path))
     every_other = range(how is asked, calls, 2)
     went_on = 0
     for after in every_other:
@@ -130,7 +130,7 @@ def test_left_after_any_step(kind, some, tmp_path, how):
 def test_left_in_an_epoch_that_is_few_calls(holdout, some, tmp_path):
     """As on an accelerator: calls of two steps, epochs of three."""
     config, trainer, single = holdout
-    config = dataclasses.replace(config, runs_dir=str(tmp_path))
+    config = config.change(runs_dir=str(tmp_path))
     trainer = trainers.make_trainer(config, some, folds=1, steps_at_once=2)
     whole = run(config, some, trainer=trainer)
     for name, lines in log(single).items():
@@ -145,7 +145,7 @@ def test_left_in_an_epoch_that_is_few_calls(holdout, some, tmp_path):
 def test_left_again_and_again(holdout, some, tmp_path):
     config, trainer, whole = holdout
     calls = 6
-    config = dataclasses.replace(config, runs_dir=str(tmp_path))
+    config = config.change(runs_dir=str(tmp_path))
     starts, path = 0, None
     while path is None and starts < 2 * calls:
         starts += 1
@@ -163,9 +163,7 @@ def test_other_devices_go_on_with_it(holdout, some, tmp_path):
         holdout[0], runs_dir=str(tmp_path), learning_rate=1e-3, batch_size=4
     )
     one, two = (
-        trainers.make_trainer(
-            dataclasses.replace(config, devices=devices), some, folds=1
-        )
+        trainers.make_trainer(config.change(devices=devices), some, folds=1)
         for devices in (1, 2)
     )
     whole = run(config, some, trainer=one)
@@ -195,14 +193,14 @@ def test_a_damaged_checkpoint_is_set_aside_for_the_one_before(
     holdout, some, tmp_path, damage
 ):
     config, trainer, whole = holdout
-    config = dataclasses.replace(config, runs_dir=str(tmp_path))
+    config = config.change(runs_dir=str(tmp_path))
     path = reader.path_of(left(config, some, trainer, 5, gone))
     files = sorted(f.relative_to(path) for f in newest(path).rglob("*") if f.is_file())
     for index, file in enumerate(files):
         shutil.copytree(path, tmp_path / str(index))
         damage(tmp_path / str(index) / file)
         damaged = newest(tmp_path / str(index)).name
-        config = dataclasses.replace(config, name=str(index))
+        config = config.change(name=str(index))
         ended, told = resumed(config, some, trainer)
         assert_equal(ended, whole, trainer)
         if {"arrays", "facts"} & set(file.parts):  # on the others nothing hangs
@@ -213,7 +211,7 @@ def test_without_any_checkpoint_that_can_be_read_a_fold_starts_anew(
     holdout, some, tmp_path
 ):
     config, trainer, whole = holdout
-    config = dataclasses.replace(config, runs_dir=str(tmp_path))
+    config = config.change(runs_dir=str(tmp_path))
     config = left(config, some, trainer, 5, gone)
     for file in reader.path_of(config).glob("folds/*/checkpoints/*/**/*"):
         if file.is_file():
@@ -225,7 +223,7 @@ def test_without_any_checkpoint_that_can_be_read_a_fold_starts_anew(
 
 def test_a_folder_that_vanishes_stops_the_run(holdout, some, tmp_path):
     config, trainer, _ = holdout
-    config = dataclasses.replace(config, runs_dir=str(tmp_path))
+    config = config.change(runs_dir=str(tmp_path))
     watch = leaving(2, lambda: shutil.rmtree(reader.path_of(config)))
     with pytest.raises(UserError, match="metrics.jsonl has vanished"):
         run(config, some, watch=watch, trainer=trainer)

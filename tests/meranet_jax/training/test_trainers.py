@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from meranet_jax.config import default_config
-from meranet_jax.data import feed, loading
+from meranet_jax.data import feed, loading, machine
 from meranet_jax.errors import UserError
 from meranet_jax.training import devices, precision, trainers
+from tests.meranet_jax.running import count_traces
 
 
 def leaves(tree):
@@ -17,17 +18,17 @@ def leaves(tree):
 
 
 def result(config, clips, orders, *, folds=1, **options):
-    """Each lane's sums, logits of all clips and weights after some epochs of orders."""
+    """Each slot's sums, logits of all clips and weights after some epochs of orders."""
     trainer = trainers.make_trainer(config, clips, folds=folds, **options)
-    trainer.resume([trainer.fresh(lane, 20) for lane in range(trainer.lanes)])
+    trainer.resume([trainer.fresh(slot, 20) for slot in range(trainer.slots)])
     sums = [
         jax.device_get(sums)
         for order in orders
-        for sums in trainer.train([order, order[:1], None][: trainer.lanes])
+        for sums in trainer.train([order, order[:1], None][: trainer.slots])
     ]
     sums = {name: np.concatenate([s[name] for s in sums], 1).sum(1) for name in sums[0]}
-    logits = trainer.predict([np.arange(len(clips))] * trainer.lanes)
-    return sums, logits, [trainer.weights(lane) for lane in range(trainer.lanes)]
+    logits = trainer.predict([np.arange(len(clips))] * trainer.slots)
+    return sums, logits, [trainer.weights(slot) for slot in range(trainer.slots)]
 
 
 def assert_alike(one, other):
@@ -38,7 +39,7 @@ def assert_alike(one, other):
 @pytest.fixture
 def config(config):
     # At 0.1 a few steps amplify rounding beyond what can be compared.
-    return dataclasses.replace(config, learning_rate=1e-3, devices=1)
+    return config.change(learning_rate=1e-3, devices=1)
 
 
 @pytest.fixture(scope="module")
@@ -60,28 +61,28 @@ def recorded(clips):
 def test_many_steps_at_once_of_streamed_clips_on_two_devices(
     config, clips, recorded, orders, accumulate
 ):
-    config = dataclasses.replace(config, accumulate=accumulate)
+    config = config.change(accumulate=accumulate)
     plain = result(config, clips, orders)
     assert plain[0]["clips"] == [56]
-    two = dataclasses.replace(config, devices=2)
+    two = config.change(devices=2)
     # Four steps at once: the second epoch does not fill them.
     assert_alike(plain, result(two, recorded, orders, steps_at_once=4))
 
 
 def test_folds_side_by_side_many_steps_at_once(config, clips, recorded, orders):
-    config = dataclasses.replace(config, devices=3)
+    config = config.change(devices=3)
     plain = result(config, clips, orders, folds=3)
     assert plain[0]["clips"].tolist() == [56, 16, 0]
     at_once = result(config, recorded, orders, folds=3, steps_at_once=3)
     assert_alike(plain, at_once)
-    # And a lane is a fold alone.
-    alone = result(dataclasses.replace(config, devices=1), clips, orders)
+    # And a slot is a fold alone.
+    alone = result(config.change(devices=1), clips, orders)
     assert_alike(plain[1][0], alone[1][0])
 
 
 def test_the_gradient_of_parts_is_their_mean(config, clips, orders):
     """The first update is the gradient, by a rate: those of halves add up."""
-    config = dataclasses.replace(config, accumulate=2, flip=False, learning_rate=10)
+    config = config.change(accumulate=2, flip=False, learning_rate=10)
     (batch,) = orders[0][:1]
 
     def update(config, batch):
@@ -92,7 +93,7 @@ def test_the_gradient_of_parts_is_their_mean(config, clips, orders):
         after = trainer.weights()["params"]
         return sums["loss"].item(), jax.tree.map(np.subtract, after, before)
 
-    half = dataclasses.replace(config, accumulate=1, batch_size=4)
+    half = config.change(accumulate=1, batch_size=4)
     loss, whole = update(config, batch)
     halves = [update(half, part) for part in (batch[:4], batch[4:])]
     assert loss == pytest.approx(sum(loss for loss, _ in halves), rel=1e-5)
@@ -103,25 +104,23 @@ def test_the_gradient_of_parts_is_their_mean(config, clips, orders):
 
 def test_computing_again_what_was_not_kept(config, clips, orders):
     plain = result(config, clips, orders[:1])
-    assert_alike(
-        plain, result(dataclasses.replace(config, remat=True), clips, orders[:1])
-    )
+    assert_alike(plain, result(config.change(remat=True), clips, orders[:1]))
 
 
 def test_bfloat16_computes_about_the_same_and_keeps_float32(config, clips, orders):
     plain = result(config, clips, orders[:1])
-    coarse = result(dataclasses.replace(config, precision="bf16"), clips, orders[:1])
+    coarse = result(config.change(precision="bf16"), clips, orders[:1])
     assert coarse[0]["loss"] == pytest.approx(plain[0]["loss"], rel=0.02)
     assert coarse[0]["loss"] != plain[0]["loss"]
     assert {leaf.dtype for leaf in leaves(coarse[2])} == {np.dtype(np.float32)}
 
 
 def test_the_precision_is_that_of_the_device_unless_given(config):
-    assert precision.resolved(config).precision == "fp32"  # of a CPU
-    coarse = dataclasses.replace(config, precision="bf16")
+    assert precision.resolved(config).settings.precision == "fp32"  # of a CPU
+    coarse = config.change(precision="bf16")
     assert precision.resolved(coarse) == coarse
     with pytest.raises(UserError, match="tf32 is for NVIDIA GPUs since Ampere"):
-        precision.resolved(dataclasses.replace(config, precision="tf32"))
+        precision.resolved(config.change(precision="tf32"))
 
 
 def test_clips_stream_when_asked_or_when_they_do_not_fit(
@@ -136,9 +135,7 @@ def test_clips_stream_when_asked_or_when_they_do_not_fit(
         def memory_stats(self):
             return {"bytes_limit": self._memory}
 
-    records, device = (
-        dataclasses.replace(config, feed=name) for name in ("records", "device")
-    )
+    records, device = (config.change(feed=name) for name in ("records", "device"))
     assert not feed.streams(config, clips, [Accelerator(2.1)])
     assert feed.streams(config, clips, [Accelerator(1.9)])
     assert not feed.streams(device, clips, [Accelerator(1.9)])
@@ -146,13 +143,13 @@ def test_clips_stream_when_asked_or_when_they_do_not_fit(
     assert feed.streams(config, recorded, [Accelerator(2.1)])
     # Cores share their memory, and each has a copy.
     cores = jax.local_devices()
-    monkeypatch.setattr(memory, "total_bytes", lambda: 4.2 * clips.clips.nbytes)
+    monkeypatch.setattr(machine, "memory_bytes", lambda: 4.2 * clips.clips.nbytes)
     assert not feed.streams(config, clips, cores[:2])
     assert feed.streams(config, clips, cores[:3])
 
 
 def test_as_many_cores_train_as_divide_the_batch_or_fit(config, clips, monkeypatch):
-    every = dataclasses.replace(config, devices=None)
+    every = config.change(devices=None)
 
     def used(folds, **changes):
         changed = dataclasses.replace(every, **changes)
@@ -164,7 +161,7 @@ def test_as_many_cores_train_as_divide_the_batch_or_fit(config, clips, monkeypat
     assert used(1, batch_size=5) == 1
     assert used(1, accumulate=4) == 2
     assert used(9) == 4 and used(3) == 3
-    monkeypatch.setattr(memory, "total_bytes", lambda: 10 * clips.clips.nbytes)
+    monkeypatch.setattr(machine, "memory_bytes", lambda: 10 * clips.clips.nbytes)
     assert used(9) < 4
 
 
@@ -190,13 +187,7 @@ def test_what_is_read_ahead_ends_with_its_reader(config, clips):
 
 
 def test_what_was_compiled_ahead_is_not_traced_again(config, clips, monkeypatch):
-    traced = []
-    normalise = loading.normalise
-    monkeypatch.setattr(
-        loading,
-        "normalise",
-        lambda clips: traced.append(clips.shape) or normalise(clips),
-    )
+    traced = count_traces(monkeypatch)
     trainer = trainers.make_trainer(config, clips, folds=1, epoch_steps=4)
     trainer.compile()
     assert len(traced) == 2  # the step and the prediction

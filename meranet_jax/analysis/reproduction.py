@@ -1,0 +1,209 @@
+"""Runs what an experiment of the paper needs, and makes its table and figure."""
+
+import dataclasses
+import shlex
+import typing
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import jax
+import tyro
+from rich.console import Console
+
+from meranet_jax import files, flags, recipes
+from meranet_jax.analysis import artifacts, experiments
+from meranet_jax.analysis.experiments import Experiment, Key
+from meranet_jax.config import TrainConfig
+from meranet_jax.errors import UserError
+from meranet_jax.runs import reader, writer
+from meranet_jax.runs.train_run import Prepare, train_run
+from meranet_jax.training import distributed, fitters, xla
+
+# Flags of train.py that an experiment sets itself.
+_FIXED = ("name", "overwrite", "fold_shard", "compile_ahead", "coordinator")
+_FIXED += ("num_processes", "process_id", "model", "attentions", "split")
+
+# What each experiment varies.
+_VARIED = {"table1": ("protocol",), "figure4": ("shared",)}
+_VARIED |= {"figure5": ("kernel_size",)}
+
+# Settings whose effect is compared when a run resumes, but not when it is finished.
+_CLIPS = ("classes", "data_dir")
+
+# Number of seeds unless the flags say otherwise.
+_SEEDS = "5"
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What is asked for, in addition to train.py's flags."""
+
+    dataset: str = TrainConfig.dataset
+    """Data sets, separated by commas; each is used by itself."""
+    protocols: tuple[str, ...] = ("holdout", "loso")
+    """Protocols of table1: the paper's, and leave-one-subject-out."""
+    loso_seeds: int = 1
+    """Number of seeds of leave-one-subject-out."""
+    results_dir: str = "results"
+    """Where tables and figures are written, in a folder for each experiment."""
+    missing: bool = False
+    """Only print the missing runs, as commands: for a cluster."""
+
+
+def parse(
+    arguments: Sequence[str],
+    *,
+    description: str = "",
+    check_dataset: Callable[[str], object] = lambda name: None,
+) -> tuple[Experiment, Request, dict[Key, TrainConfig], list[TrainConfig]]:
+    """Parses a command line.
+
+    Args:
+      arguments: the experiment's name, then flags.
+      description: the first lines of ``--help``.
+      check_dataset: see ``flags.parse``.
+
+    Returns:
+      The experiment, what is asked of it, the runs that it needs, and the settings for
+      each data set.
+
+    Raises:
+      UserError: if there is no such experiment, or a flag cannot be used.
+    """
+    known = typing.get_args(Experiment)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        tyro.cli(Request, args=["--help"], description=description)
+    experiment, *rest = arguments
+    if experiment not in known:
+        raise UserError(f"{experiment} is none of {', '.join(known)}.")
+    request, others = tyro.cli(
+        Request,
+        args=rest,
+        return_unknown_args=True,
+        use_underscores=True,
+        prog=experiment,
+    )
+    if request.loso_seeds < 1:
+        raise UserError(f"--loso_seeds={request.loso_seeds} must be at least 1.")
+    fixed = (*_FIXED, *_VARIED.get(experiment, ()))
+    bases = []
+    for dataset in request.dataset.split(","):
+        check_dataset(dataset.strip())
+        bases.append(_base(dataset.strip(), others, fixed))
+    if experiment == "parameters" and len(bases) > 1:
+        raise UserError("parameters is about one network: name one --dataset.")
+    bases = _set_each(bases, others)
+    needed = experiments.plan(experiment, bases, request.protocols, request.loso_seeds)
+    return experiment, request, needed, bases
+
+
+def _base(dataset: str, others: list[str], fixed: Sequence[str]) -> TrainConfig:
+    """The settings of a data set's runs.
+
+    Raises:
+      UserError: if a flag of ``fixed`` is given.
+    """
+    base = flags.parse([f"--dataset={dataset}", *others])
+    default = flags.parse([f"--dataset={dataset}"]).flags()
+    for name in fixed:
+        if base.flags().get(name) != default.get(name):
+            raise UserError(f"--{name}: reproduce.py sets it itself. Leave it out.")
+    one_seed = any(flag.partition("=")[0] == "--seed" for flag in others)
+    if base.seeds is None and not one_seed:
+        base = base.change(seeds=_SEEDS)
+    return base
+
+
+def _set_each(bases: list[TrainConfig], others: list[str]) -> list[TrainConfig]:
+    """Sets what NAME=VALUE lists say of each of several data sets.
+
+    Raises:
+      UserError: if a value is given that can hold for one data set only.
+    """
+    first = {base.dataset.partition("/")[0]: base.dataset for base in reversed(bases)}
+    if len(first) == 1:
+        return bases
+    composite = flags.parse([f"--dataset={','.join(first.values())}", *others])
+    alone = dict(zip(first, composite.each_dataset(), strict=True))
+    return [
+        base.change(
+            **{
+                name: getattr(alone[base.dataset.partition("/")[0]], name)
+                for name in recipes.LISTED
+            },
+        )
+        for base in bases
+    ]
+
+
+def main(
+    arguments: Sequence[str],
+    prepare: Prepare,
+    console: Console,
+    *,
+    description: str = "",
+    check_dataset: Callable[[str], object] = lambda name: None,
+) -> None:
+    """Trains the missing runs of an experiment, and writes its table and figure.
+
+    Args:
+      arguments: see ``parse``.
+      prepare: see ``runs.train_run``.
+      console: what is printed to.
+      description: see ``parse``.
+      check_dataset: see ``parse``.
+
+    Raises:
+      UserError: if the experiment cannot be run as asked.
+    """
+    experiment, request, needed, bases = parse(
+        arguments, description=description, check_dataset=check_dataset
+    )
+    if distributed.launched_together():
+        raise UserError(
+            "reproduce.py is one process. Give the commands that it prints with "
+            "--missing to the cluster, and start it again when they are done."
+        )
+    xla.prepare(deterministic=any(base.settings.deterministic for base in bases))
+    missing = {key: config for key, config in needed.items() if not is_finished(config)}
+    if request.missing:
+        for config in missing.values():
+            console.print("python train.py " + shlex.join(flags.to_arguments(config)))
+        return
+    for number, (key, config) in enumerate(missing.items(), 1):
+        console.print(f"\nRun {number} of {len(missing)}: {', '.join(key)}")
+        train_run(config, prepare, console)
+        jax.clear_caches()  # programs of many runs would fill the process's maps
+    folder = Path(request.results_dir).expanduser() / experiment
+    folder.mkdir(parents=True, exist_ok=True)
+    finished = {
+        key: reader.read(reader.path_of(config)) for key, config in needed.items()
+    }
+    text = artifacts.make(experiment, folder, finished, bases)
+    with files.whole(folder / f"{experiment}.md") as part:
+        part.write_text(text)
+    console.print(f"\n{text}\n{folder}")
+
+
+def is_finished(config: TrainConfig) -> bool:
+    """Returns whether a run exists with these settings and a report.
+
+    Raises:
+      UserError: if it has other settings.
+    """
+    path = reader.path_of(config)
+    try:
+        writer.check_free(fitters.resolve(config), path)
+        if not (path / "report.json").exists():
+            return False
+        saved = reader.read(path).config
+        for name in _CLIPS:
+            ours, theirs = getattr(config, name), getattr(saved, name)
+            if ours != theirs:
+                raise UserError(f"The run in {path} has --{name}={theirs}, not {ours}.")
+    except UserError as error:
+        raise UserError(
+            f"{error}\nreproduce.py keeps its runs apart by --runs_dir: choose "
+            "another, or delete that run."
+        ) from error
+    return True

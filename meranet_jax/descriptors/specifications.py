@@ -1,0 +1,48 @@
+"""The specifications of the descriptors, by which the registry knows them."""
+
+import numpy as np
+
+from meranet_jax.descriptors import lbp_top, svm
+from meranet_jax.descriptors.lbp_top import LbpTopSettings
+from meranet_jax.recognisers import Descriptor
+
+
+def _fit(settings, features, labels, groups, *, seed, num_classes):
+    return svm.fit(
+        features,
+        labels,
+        groups,
+        seed,
+        num_classes,
+        c_exponents=settings.svm_c_exponents,
+    )
+
+
+def _weight_shapes(settings, *, num_features, num_classes):
+    shapes = {
+        "mean": (num_features,),
+        "scale": (num_features,),
+        "coefficients": (num_classes, num_features),
+        "intercepts": (num_classes,),
+        "probability_scale": (),
+    }
+    return {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+
+
+LBP_TOP = Descriptor(
+    name="lbp_top",
+    title=lambda settings: "LBP-TOP + SVM",
+    citation="G. Zhao, M. Pietikäinen: Dynamic Texture Recognition Using Local Binary "
+    "Patterns with an Application to Facial Expressions, TPAMI 2007",
+    settings=LbpTopSettings,
+    presets={"small": {"size": 56}},
+    selection=lambda settings: (
+        "an SVM trained on the training and the validation part, "
+        "its constant C selected by cross-validation over their subjects"
+    ),
+    features=lbp_top.features_of_all,
+    feature_length=lambda settings: settings.num_features,
+    fit=_fit,
+    weight_shapes=_weight_shapes,
+    probabilities=svm.probabilities,
+)

@@ -1,0 +1,160 @@
+"""Command-line flags and saved settings -> ``TrainConfig``, and back."""
+
+import dataclasses
+import difflib
+import functools
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import tyro
+
+from meranet_jax import recognisers
+from meranet_jax.config import Preset, TrainConfig, default_config
+from meranet_jax.errors import UserError
+from meranet_jax.validation import has_type
+
+
+@dataclasses.dataclass(frozen=True)
+class _Recipe:
+    """Flags that determine the defaults of the others."""
+
+    dataset: str = TrainConfig.dataset
+    preset: Preset = TrainConfig.preset
+    model: str = TrainConfig.model
+
+
+def parse(
+    arguments: Sequence[str],
+    *,
+    description: str = "",
+    check_dataset: Callable[[str], object] = lambda name: None,
+) -> TrainConfig:
+    """Makes the configuration that a command line asks for.
+
+    Only the flags of the chosen recogniser are accepted and listed by ``--help``.
+
+    Args:
+      arguments: what follows the program's name.
+      description: the first lines of ``--help``.
+      check_dataset: called with the name of each data set; raises if there is none.
+
+    Raises:
+      UserError: if a flag is unknown, or a value cannot be.
+      SystemExit: after ``--help``, or if a value cannot be parsed.
+    """
+    arguments = list(arguments)
+    recipe, _ = tyro.cli(
+        _Recipe, args=arguments, return_unknown_args=True, add_help=False
+    )
+    for dataset in recipe.dataset.split(","):
+        check_dataset(dataset.strip())
+    default = default_config(recipe.dataset, recipe.preset, recipe.model)
+    command_line = _command_line(recipe.model)
+    parsed, unknown = tyro.cli(
+        command_line,
+        args=arguments,
+        default=command_line(**vars(default)),
+        description=description,
+        use_underscores=True,
+        return_unknown_args=True,
+    )
+    if unknown:
+        raise UserError(_describe_unknown(unknown[0], recipe.model))
+    return TrainConfig(**vars(parsed))
+
+
+@functools.cache
+def _command_line(model: str) -> type:
+    """``TrainConfig`` with the type of the recogniser's settings, which tyro needs."""
+    settings = tyro.conf.OmitArgPrefixes[settings_type(model)]
+    return dataclasses.make_dataclass(
+        "CommandLine", [("settings", settings)], bases=(TrainConfig,), frozen=True
+    )
+
+
+def _describe_unknown(argument: str, model: str) -> str:
+    flag = argument.partition("=")[0]
+    name = flag.removeprefix("--").removeprefix("no-").replace("-", "_")
+    if name == "attention":
+        return f"{flag} has been replaced: choose --model=resnet3d, without attention."
+    for other in recognisers.BUILT_IN:
+        own = {f.name for f in dataclasses.fields(recognisers.find(other).settings)}
+        if name in own:
+            return (
+                f"--model={model} has no flag {flag}; it is a flag of --model={other}. "
+                f"--model={model} --help lists those that it has."
+            )
+    valid = [f"--{name}" for name in flag_types(model)]
+    nearest = difflib.get_close_matches(f"--{name}", valid, n=1)
+    hint = f" Did you mean {nearest[0]}?" if nearest else ""
+    return f"Unknown: {flag}.{hint} Valid flags: {', '.join(valid)}."
+
+
+def to_arguments(config: TrainConfig) -> list[str]:
+    """Returns the command line that ``parse`` makes a configuration of."""
+    default = default_config(config.dataset, config.preset, config.model).flags()
+    arguments = [f"--dataset={config.dataset}", f"--preset={config.preset}"]
+    if config.model != TrainConfig.model:
+        arguments.append(f"--model={config.model}")
+    for name, value in config.flags().items():
+        if name in vars(_Recipe()) or value == default[name]:
+            continue
+        if isinstance(value, bool):
+            arguments.append(f"--{'' if value else 'no-'}{name}")
+        elif isinstance(value, tuple):
+            arguments += [f"--{name}", *map(str, value)]
+        else:
+            arguments.append(f"--{name}={value}")
+    return arguments
+
+
+def settings_type(model: str) -> type:
+    """Returns the dataclass of a recogniser's own settings.
+
+    Raises:
+      UserError: if there is no such recogniser, or one of its settings has the name of
+        a flag of every run.
+    """
+    recogniser = recognisers.find(model)
+    common = {field.name for field in dataclasses.fields(TrainConfig)}
+    own = {field.name for field in dataclasses.fields(recogniser.settings)}
+    if both := sorted(common & own):
+        raise UserError(
+            f"--model={model}: its setting {both[0]} has the name of a flag of every "
+            "run. Rename it."
+        )
+    return recogniser.settings
+
+
+@functools.cache
+def flag_types(model: str) -> Mapping[str, Any]:
+    """Returns the type annotation of each flag of a recogniser by name."""
+    hints = typing.get_type_hints(TrainConfig)
+    del hints["settings"]
+    return hints | typing.get_type_hints(settings_type(model))
+
+
+def read_flags(saved: Mapping[str, object]) -> TrainConfig:
+    """Makes a configuration from what JSON holds of ``TrainConfig.flags``.
+
+    Runs of version 0.1 are read too: they have no ``model`` but ``attention``.
+
+    Raises:
+      UserError: if a value cannot be.
+      ValueError: if a value has another type than its flag.
+    """
+    values = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in saved.items()
+    }
+    if "model" not in values:
+        attention = values.pop("attention", True)
+        values["model"] = "meranet" if attention else "resnet3d"
+        if not attention:
+            for name in ("attentions", "reduction", "kernel_size", "shared"):
+                values.pop(name, None)
+    for name, hint in flag_types(values["model"]).items():
+        if name in values and not has_type(values[name], hint):
+            raise ValueError(f"{name} is {values[name]!r}")
+    return TrainConfig.from_flags(**values)

@@ -1,0 +1,129 @@
+"""Settings of the networks. Each field is a flag, and its docstring the flag's help."""
+
+import dataclasses
+from typing import Literal
+
+from meranet_jax.errors import UserError
+from meranet_jax.validation import check_choices, check_minimums
+
+SharedNetwork = Literal["cnn", "mlp"]
+Shortcut = Literal["projection", "zero_pad"]
+Select = Literal["best_val", "last"]
+Precision = Literal["fp32", "tf32", "bf16"]
+Feed = Literal["auto", "device", "records"]
+
+PAPER_ATTENTIONS = ("channel", "spatio_temporal")
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkSettings:
+    """How a network is trained. The defaults are the paper's (section 4.3)."""
+
+    select: Select = "best_val"
+    """Checkpoint that is tested: the best on the validation part, or the last."""
+    flip: bool = True
+    """Mirror training clips with probability 0.5."""
+    epochs: int = 100
+    """Passes over the training part."""
+    batch_size: int = 8
+    """Clips in a step of a fold, over all devices that train it."""
+    accumulate: int = 1
+    """Compute a batch in this many parts, one after another, to save memory. Batch
+    normalisation uses the statistics of each part."""
+    remat: bool = False
+    """Recompute activations in the backward pass: less memory, more time."""
+    precision: Precision | None = None
+    """fp32, tf32 (matrix products on recent NVIDIA GPUs) or bf16; parameters,
+    statistics and loss are always float32. Default: bf16 on a TPU and on NVIDIA GPUs
+    since Ampere, else fp32."""
+    deterministic: bool = False
+    """Give the same bits in every run on the same GPU, at some cost. On a CPU results
+    are always deterministic."""
+    optimizer: Literal["radam", "adam_warmup"] = "radam"
+    """adam_warmup: Adam with a linear warm-up of 2 / (1 - beta2) steps."""
+    learning_rate: float = 0.1
+    """Initial learning rate; it decays to 0 over the run on a cosine."""
+    devices: int | None = None
+    """Number of devices to train on. A single fold is divided over them; of several
+    folds, each device trains one at a time. Default: all that divide a batch, or have a
+    fold. Each core of a CPU is a device, as far as its memory allows."""
+    feed: Feed = "auto"
+    """device: keep all clips on each device. records: read them during training. auto:
+    on the device unless they fill half of its memory."""
+    checkpoint_every: float = 60.0
+    """Seconds between two checkpoints, which is what a killed run can lose. A run that
+    is asked to stop (Ctrl-C, SIGTERM) loses nothing."""
+    compile_ahead: bool = False
+    """Prepare and compile, and stop before training: a later run finds the compiled
+    programs."""
+
+    def __post_init__(self):
+        """Raises UserError for values that no run can have."""
+        check_choices(self)
+        check_minimums(
+            self,
+            {
+                "epochs": 1,
+                "batch_size": 1,
+                "accumulate": 1,
+                "devices": 1,
+                "checkpoint_every": 0,
+            },
+        )
+        if not 0 < self.learning_rate < float("inf"):
+            raise UserError(f"--learning_rate={self.learning_rate} must be above 0.")
+
+
+@dataclasses.dataclass(frozen=True)
+class ResNet3DSettings(NetworkSettings):
+    """The paper's 3D ResNet-18 (section 3.4, Table 2)."""
+
+    width: int = 64
+    """Channels of the first stage."""
+    stage_sizes: tuple[int, ...] = (2, 2, 2, 2)
+    """Blocks in each stage."""
+    shortcut: Shortcut = "projection"
+    """Shortcut where the shape changes."""
+
+    def __post_init__(self):
+        """Raises UserError for values that no network can have."""
+        super().__post_init__()
+        check_minimums(self, {"width": 1})
+        if not self.stage_sizes or min(self.stage_sizes) < 1:
+            raise UserError(
+                f"--stage_sizes {self.stage_sizes}: each stage needs a block."
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class MERANetSettings(ResNet3DSettings):
+    """MERANet: the 3D ResNet with attention in its blocks (sections 3.1 to 3.4)."""
+
+    attentions: tuple[str, ...] = PAPER_ATTENTIONS
+    """Attention modules of each block, in order: channel, spatio_temporal, or your own,
+    MODULE:CLASS."""
+    reduction: int = 16
+    """Reduction ratio r of the channel attention."""
+    kernel_size: Literal[3, 5, 7] = 5
+    """Extent of the spatio-temporal attention's convolution."""
+    shared: SharedNetwork = "cnn"
+    """Shared network of the channel attention."""
+
+    def __post_init__(self):
+        """Raises UserError for values that no network can have."""
+        super().__post_init__()
+        check_minimums(self, {"reduction": 1})
+        valid = (
+            attention in PAPER_ATTENTIONS or all(attention.partition(":"))
+            for attention in self.attentions
+        )
+        if not self.attentions:
+            raise UserError(
+                "--attentions is empty. For the network without attention choose "
+                "--model=resnet3d."
+            )
+        if len(set(self.attentions)) < len(self.attentions) or not all(valid):
+            raise UserError(
+                f"--attentions {' '.join(self.attentions)}: name, each once, "
+                f"{', '.join(PAPER_ATTENTIONS)} or your own, MODULE:CLASS."
+            )

@@ -1,0 +1,157 @@
+"""The specifications of the networks, by which the registry knows them."""
+
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from meranet_jax.errors import UserError
+from meranet_jax.models.conv import Conv3D
+from meranet_jax.models.meranet import MERANet, ModuleDef
+from meranet_jax.models.settings import (
+    PAPER_ATTENTIONS,
+    MERANetSettings,
+    NetworkSettings,
+    ResNet3DSettings,
+)
+from meranet_jax.recognisers import Network, load
+
+_PAPER = (
+    "V. R. Gajjala, S. P. T. Reddy, S. Mukherjee, S. R. Dubey: MERANet: Facial "
+    "Micro-Expression Recognition using 3D Residual Attention Network"
+)
+
+_SELECTIONS = {
+    "best_val": "the checkpoint of the highest accuracy on the fold's validation part, "
+    "of equal ones the one of the lowest loss",
+    "last": "the checkpoint of the last epoch",
+}
+
+# A narrower, shallower network: minutes on two cores. With so few steps it needs a
+# smaller learning rate.
+_SMALL = {
+    "width": 16,
+    "stage_sizes": (1, 1, 1, 1),
+    "size": 56,
+    "epochs": 18,
+    "learning_rate": 0.003,
+}
+
+
+def selection(settings: NetworkSettings) -> str:
+    """Returns in words which checkpoint is tested."""
+    return _SELECTIONS[settings.select]
+
+
+def make_resnet3d(settings: ResNet3DSettings, **arguments) -> MERANet:
+    """Makes the 3D ResNet of the settings; for ``arguments`` see ``MERANet``."""
+    return MERANet(
+        attention=False,
+        width=settings.width,
+        stage_sizes=settings.stage_sizes,
+        shortcut=settings.shortcut,
+        remat=settings.remat,
+        **arguments,
+    )
+
+
+def make_meranet(settings: MERANetSettings, **arguments) -> MERANet:
+    """Makes the MERANet of the settings; for ``arguments`` see ``MERANet``.
+
+    Raises:
+      UserError: if an attention module cannot be loaded or used.
+    """
+    return MERANet(
+        attentions=tuple(map(_attention, settings.attentions)),
+        width=settings.width,
+        stage_sizes=settings.stage_sizes,
+        shortcut=settings.shortcut,
+        reduction=settings.reduction,
+        kernel_size=settings.kernel_size,
+        shared=settings.shared,
+        remat=settings.remat,
+        **arguments,
+    )
+
+
+def _attention(name: str) -> str | ModuleDef:
+    """Returns one of ``PAPER_ATTENTIONS``, or the class that MODULE:CLASS names."""
+    if name in PAPER_ATTENTIONS:
+        return name
+    found = load(name, "--attentions", PAPER_ATTENTIONS)
+    reason = None
+    if not (isinstance(found, type) and issubclass(found, nn.Module)):
+        reason = "it is not a class of Flax modules"
+    else:
+        try:
+            found(conv=Conv3D)
+        except TypeError as error:
+            reason = f"it must be made with conv alone, but {error}"
+    if reason:
+        raise UserError(f"--attentions: {name} cannot be used: {reason}.")
+    return found
+
+
+def check_shapes(network: Network, settings: NetworkSettings, clip_shape) -> None:
+    """Traces the network on one clip by shapes alone.
+
+    It finds in seconds what would otherwise fail after the clips have been prepared.
+
+    Args:
+      network: the specification.
+      settings: of the network.
+      clip_shape: of the input, [T, H, W, C].
+
+    Raises:
+      UserError: if the network cannot be made or does not accept such clips.
+    """
+    model = network.make(settings, num_classes=2, axis_name=None, dtype=None)
+    clips = jax.ShapeDtypeStruct((1, *clip_shape), jnp.float32)
+    try:
+        outputs, _ = jax.eval_shape(
+            functools.partial(model.init_with_output, train=False),
+            jax.random.key(0),
+            clips,
+        )
+    except ValueError as error:
+        raise UserError(f"{network.title(settings)}: {error}.") from error
+    if getattr(outputs, "shape", None) != (1, 2):
+        raise UserError(
+            f"{network.title(settings)} returns {outputs} for one clip and two "
+            "classes. Expected logits of the shape (1, 2)."
+        )
+
+
+def _variant(settings: MERANetSettings) -> str:
+    if settings.attentions == PAPER_ATTENTIONS:
+        return ""
+    return "-" + "+".join(name.rpartition(":")[2] for name in settings.attentions)
+
+
+def _title(settings: MERANetSettings) -> str:
+    if settings.attentions == PAPER_ATTENTIONS:
+        return "MERANet"
+    return f"3D ResNet with {', '.join(settings.attentions)} attention"
+
+
+MERANET = Network(
+    name="meranet",
+    title=_title,
+    citation=_PAPER,
+    settings=MERANetSettings,
+    presets={"small": _SMALL},
+    selection=selection,
+    variant=_variant,
+    make=make_meranet,
+)
+
+RESNET3D = Network(
+    name="resnet3d",
+    title=lambda settings: "3D ResNet",
+    citation=_PAPER,
+    settings=ResNet3DSettings,
+    presets={"small": _SMALL},
+    selection=selection,
+    make=make_resnet3d,
+)

@@ -1,0 +1,151 @@
+"""What a recogniser is, and the registry that ``--model`` names them in.
+
+A recogniser turns clips into class probabilities. There are two kinds: a ``Network`` is
+trained step by step on the devices; a ``Descriptor`` computes hand-crafted features
+once and fits a classifier to them. This module imports neither JAX nor scikit-learn;
+the registry imports a recogniser's own module when it is asked for.
+"""
+
+import dataclasses
+import difflib
+import functools
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from meranet_jax.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Recogniser:
+    """The specification of a recogniser.
+
+    Attributes:
+      name: its name in run folders.
+      title: maps its settings to its name in reports and tables.
+      citation: the publication that describes it.
+      settings: a frozen dataclass of its own settings, with a default for each. They
+        are its flags; no name may be one of ``TrainConfig``'s.
+      inputs: names of the inputs that it accepts; the first is the default.
+      defaults: flags of ``TrainConfig`` whose defaults differ for this recogniser.
+      presets: for each preset the flags that it changes, of ``TrainConfig`` or of its
+        own settings.
+      selection: maps its settings to a sentence fragment for reports: how what is
+        tested was selected.
+      variant: maps its settings to a suffix of the run's name; empty for the default.
+    """
+
+    name: str
+    title: Callable[[Any], str]
+    citation: str
+    settings: type
+    inputs: tuple[str, ...] = ("rgb",)
+    defaults: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    presets: Mapping[str, Mapping[str, object]] = dataclasses.field(
+        default_factory=dict
+    )
+    selection: Callable[[Any], str]
+    variant: Callable[[Any], str] = lambda settings: ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Network(Recogniser):
+    """A recogniser that is a Flax module.
+
+    Attributes:
+      make: makes the module from its settings. It takes the settings and, by keyword,
+        ``num_classes``; ``axis_name``, the pmapped axis over which batch statistics
+        are averaged, or None; and ``dtype``, of the computation, or None for float32.
+        The module is called with clips [B, T, H, W, C] and ``train``, and returns
+        logits [B, num_classes]. ``settings`` derives from
+        ``models.settings.NetworkSettings``.
+    """
+
+    make: Callable[..., Any]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Descriptor(Recogniser):
+    """A recogniser of hand-crafted features with a classifier.
+
+    Attributes:
+      features: maps clips, uint8 [T, H, W, 3] each, the settings and ``workers``, the
+        number of threads, to float32 [N, F].
+      feature_length: maps settings to F.
+      fit: fits the classifier to a fold. It takes the settings, features [N, F], labels
+        [N], groups [N] (the subjects) and, by keyword, ``seed`` and ``num_classes``,
+        and returns its weights, a dictionary of arrays, and what it selected, which
+        JSON can hold.
+      weight_shapes: maps settings and, by keyword, ``num_features`` and
+        ``num_classes`` to arrays of the shapes and types of the weights.
+      probabilities: maps weights and features [N, F] to float32 [N, num_classes].
+    """
+
+    features: Callable[..., Any]
+    feature_length: Callable[[Any], int]
+    fit: Callable[..., tuple[dict[str, Any], dict[str, Any]]]
+    weight_shapes: Callable[..., dict[str, Any]]
+    probabilities: Callable[..., Any]
+
+
+# Where the specification of each built-in recogniser is.
+BUILT_IN = {
+    "meranet": "meranet_jax.models.specifications:MERANET",
+    "resnet3d": "meranet_jax.models.specifications:RESNET3D",
+    "lbp_top": "meranet_jax.descriptors.specifications:LBP_TOP",
+}
+
+
+@functools.cache
+def find(name: str) -> Recogniser:
+    """Returns the recogniser that ``--model`` names.
+
+    Args:
+      name: one of ``BUILT_IN``, or ``MODULE:NAME`` of one's own.
+
+    Raises:
+      UserError: if there is none. Exceptions that the module itself raises are let
+        through, with their traceback.
+    """
+    if name not in BUILT_IN and not all(name.partition(":")):
+        nearest = difflib.get_close_matches(name, BUILT_IN, n=1)
+        hint = f" Did you mean {nearest[0]}?" if nearest else ""
+        raise UserError(
+            f"--model={name} is no recogniser.{hint} Choose {', '.join(BUILT_IN)}, or "
+            "your own, MODULE:NAME."
+        )
+    found = load(BUILT_IN.get(name, name), "--model")
+    if not isinstance(found, Network | Descriptor):
+        raise UserError(
+            f"--model={name}: {name.partition(':')[2]} is a {type(found).__name__}. "
+            "Expected a meranet_jax.recognisers.Network or Descriptor."
+        )
+    return found
+
+
+def load(name: str, flag: str, valid: Sequence[str] = ()) -> Any:
+    """Imports the object that MODULE:NAME names.
+
+    Args:
+      name: of the module, a colon, and the name in it.
+      flag: that it was given with, for messages.
+      valid: names that the flag takes as well, for messages.
+
+    Raises:
+      UserError: if there is no such module or name. Exceptions that the module itself
+        raises are let through, with their traceback.
+    """
+    module, _, wanted = name.partition(":")
+    expected = f"one of {', '.join(valid)}, or MODULE:NAME" if valid else "MODULE:NAME"
+    try:
+        return getattr(importlib.import_module(module), wanted)
+    except ModuleNotFoundError as error:
+        # One that this module imports and that is missing is the module's own error.
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise
+        reason = str(error)
+    except AttributeError:
+        reason = f"module {module!r} has no attribute {wanted!r}"
+    except (TypeError, ValueError) as error:  # ".", "a..b"
+        reason = str(error)
+    raise UserError(f"{flag}: cannot load {name}: {reason}. Expected {expected}.")

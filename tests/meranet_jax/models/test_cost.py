@@ -1,0 +1,75 @@
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import pytest
+from jax import lax
+
+from meranet_jax.models import cost
+from meranet_jax.models.layers import layer_groups, layers, map_layers
+from meranet_jax.models.meranet import MERANet
+
+
+def convolve(x, kernel, padding="VALID"):
+    return lax.conv_general_dilated(
+        x, kernel, (1, 1, 1), padding, dimension_numbers=("NDHWC", "DHWIO", "NDHWC")
+    )
+
+
+def test_a_convolution_is_counted_as_xla_counts_it():
+    # Without padding XLA counts the same: [4, 8, 8, 6] of 3 x 3 x 3 voxels, 5 channels
+    x, kernel = jnp.zeros((1, 6, 10, 10, 5)), jnp.zeros((3, 3, 3, 5, 6))
+    counted = cost.count(convolve, x, kernel)
+    assert counted.operations == 2 * 4 * 8 * 8 * 6 * 27 * 5
+    assert counted.outputs == 4 * 8 * 8 * 6
+    compiled = jax.jit(convolve).lower(x, kernel)
+    assert compiled.cost_analysis()["flops"] == pytest.approx(counted.operations)
+
+
+def test_loops_calls_and_products_are_counted():
+    matrix = jnp.zeros((4, 4))
+
+    @jax.jit
+    def product(x):
+        return matrix @ x
+
+    def looped(x):
+        return lax.scan(lambda x, _: (jax.checkpoint(product)(x), None), x, length=3)
+
+    counted = cost.count(looped, jnp.zeros((4, 2)))
+    assert counted.operations == 3 * 2 * 4 * 4 * 2
+    assert counted.outputs == 3 * 4 * 2
+
+
+class Other(nn.Module):
+    """A network that is not ours: a dense layer on frames, then on their mean."""
+
+    num_classes: int = 2
+
+    @nn.compact
+    def __call__(self, x, *, train):
+        x = nn.Conv(4, (3, 3, 3), name="features")(x)
+        x = nn.LayerNorm(name="norm")(x)
+        return nn.Dense(self.num_classes, name="head")(x.mean((1, 2, 3)))
+
+
+def test_any_network_is_counted_and_listed():
+    shape = (2, 4, 4, 3)
+    counted = cost.forward(Other(), shape)
+    # 27 taps of 3 channels for each of 32 voxels and 4 features; then 4 x 2
+    assert counted.operations == 2 * (32 * 4 * 27 * 3 + 4 * 2)
+    assert cost.parameters(Other(), shape) == 27 * 3 * 4 + 4 + 8 + 4 * 2 + 2
+    assert [layer.name for layer in layers(Other(), shape)] == [
+        "features",
+        "norm",
+        "head",
+    ]
+    assert map_layers(Other(), shape) == ["features"]
+    assert layer_groups(Other(), shape) == [["features", "norm"], ["head"]]
+
+
+def test_the_layers_of_meranet_are_in_order():
+    model = MERANet(num_classes=3, width=4, stage_sizes=(1, 2), remat=True)
+    blocks = ["block1_1", "block2_1", "block2_2"]
+    assert map_layers(model, (8, 16, 16, 3)) == ["stem", *blocks]
+    groups = [["stem", "stem_norm"], *([block] for block in blocks), ["head"]]
+    assert layer_groups(model, (8, 16, 16, 3)) == groups
