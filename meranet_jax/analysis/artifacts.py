@@ -124,7 +124,7 @@ def _parameters(folder: Path, finished: dict[Key, Run], bases) -> str:
 
 
 def _write_rows(path: Path, rows: list[dict]) -> None:
-    with files.whole(path) as part, part.open("w", newline="") as file:
+    with files.atomic_write(path) as part, part.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)

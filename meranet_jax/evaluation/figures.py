@@ -42,7 +42,7 @@ def save(figure: Figure, path: Path) -> None:
     kinds = {"png": {"dpi": 150}, "svg": {"metadata": {"Date": None}}}
     for kind, options in kinds.items():
         with (
-            files.whole(path.with_suffix(f".{kind}")) as part,
+            files.atomic_write(path.with_suffix(f".{kind}")) as part,
             matplotlib.rc_context(settings),
         ):
             figure.savefig(part, format=kind, **options)

@@ -57,7 +57,7 @@ def _by_fold(run: Run, tested: Predictions) -> list[dict]:
 def write(run: Run, tested: Predictions) -> dict:
     """Write the report of a run whose folds are all finished; returns it."""
     report = make(run, tested)
-    with files.whole(run.path / "predictions.csv") as part:
+    with files.atomic_write(run.path / "predictions.csv") as part:
         predictions.write(tested, part)
     pooled = report["pooled"]
     seeds = len(report["seeds"])
@@ -75,7 +75,7 @@ def write(run: Run, tested: Predictions) -> dict:
     }
     for name, figure in pictures.items():
         figures.save(figure, run.path / f"{name}.png")
-    with files.whole(run.path / "report.md") as part:
+    with files.atomic_write(run.path / "report.md") as part:
         part.write_text(report_text.to_markdown(run, report))
     # The last to be written: it says that the run is finished.
     files.write_json(run.path / "report.json", report)

@@ -33,7 +33,7 @@ def check_report(run: Run) -> dict:
       UserError: if it is not.
     """
     saved = reader.read_report(run.path)
-    made = files.through_json(report.make(run, tested(run)))
+    made = files.json_round_trip(report.make(run, tested(run)))
     differing = [name for name in made if made[name] != saved.get(name)]
     if differing:
         raise UserError(

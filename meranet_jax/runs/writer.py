@@ -22,7 +22,7 @@ from meranet_jax.data import splits
 from meranet_jax.data.loading import Clips
 from meranet_jax.data.splits import Job, Split
 from meranet_jax.errors import UserError
-from meranet_jax.files import through_json, whole, write_json
+from meranet_jax.files import atomic_write, json_round_trip, write_json
 from meranet_jax.runs import fold_writer, provenance
 from meranet_jax.runs.fold_writer import Elsewhere, FoldFolder
 from meranet_jax.runs.reader import ELSEWHERE, read_fold
@@ -135,7 +135,7 @@ class RunFolder:
         }
         text = splits.to_json(split, clips, config.protocol)
         self._saved["starts"] = self._starts(text)
-        with whole(path / "split.json") as part:
+        with atomic_write(path / "split.json") as part:
             part.write_text(text)
         write_json(path / "config.json", self._saved)
 
@@ -156,7 +156,7 @@ class RunFolder:
         if not (self.path / "config.json").exists():
             return []
         saved = json.loads((self.path / "config.json").read_text())
-        before, now = saved.get("data", {}), through_json(self._saved["data"])
+        before, now = saved.get("data", {}), json_round_trip(self._saved["data"])
         if before.get("classes") != now["classes"]:
             what = "its classes were others"
         elif before != now:
@@ -232,9 +232,9 @@ def _settings(config: TrainConfig) -> dict:
 
 def _differing(saved: dict, asked: dict) -> list[str]:
     """The settings on which results hang and that differ, in words."""
-    asked = through_json(asked)
+    asked = json_round_trip(asked)
     # What older versions did not know was as these have it now.
-    saved = through_json(dataclasses.asdict(TrainConfig(precision="fp32"))) | saved
+    saved = json_round_trip(dataclasses.asdict(TrainConfig(precision="fp32"))) | saved
     return [
         f"{name} {saved[name]}, not {value}"
         for name, value in asked.items()
