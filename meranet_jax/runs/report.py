@@ -29,7 +29,7 @@ def make(run: Run, tested: Predictions) -> dict:
     }
     if len(run.config.datasets) > 1:
         report["by_dataset"] = {
-            name: summary.summarise(tested.where(tested.datasets == name))
+            name: summary.summarise(tested.select(tested.datasets == name))
             for name in dict.fromkeys(tested.datasets.tolist())
         }
     return report
@@ -38,7 +38,7 @@ def make(run: Run, tested: Predictions) -> dict:
 def _by_fold(run: Run, tested: Predictions) -> list[dict]:
     rows = []
     for seed, _, name in run.folds:
-        right = tested.right[(tested.seeds == seed) & (tested.folds == name)]
+        right = tested.correct[(tested.seeds == seed) & (tested.folds == name)]
         if len(right):
             rows.append(
                 {
@@ -65,13 +65,13 @@ def write(run: Run, tested: Predictions) -> dict:
     if seeds > 1:
         title = f"{len(tested)} predictions of {title}, {seeds} seeds"
     pictures = {
-        "confusion": figures.confusion(
+        "confusion": figures.confusion_matrix(
             np.array(pooled["confusion"]), tested.classes, title
         ),
-        "spread": figures.spread(report),
-        "subjects": figures.subjects(tested),
-        "reliability": figures.reliability(report["calibration"]),
-        "curves": figures.curves(reader.read_lines(run.path)),
+        "spread": figures.seeds_and_folds(report),
+        "subjects": figures.accuracy_by_subject(tested),
+        "reliability": figures.reliability_diagram(report["calibration"]),
+        "curves": figures.learning_curves(reader.read_lines(run.path)),
     }
     for name, figure in pictures.items():
         figures.save(figure, run.path / f"{name}.png")

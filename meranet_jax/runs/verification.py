@@ -128,7 +128,7 @@ def check_predictions(run: Run, data_dir: str | None) -> float:
         weights = opened.weights(job, shapes)
         (anew,) = fold_loop.predict(trainer, clips, [job], [weights])
         of_fold = (kept.seeds == job.seed) & (kept.folds == job.fold.name)
-        saved = kept.where(of_fold)
+        saved = kept.select(of_fold)
         if not np.array_equal(saved.clips, anew.clips):
             raise UserError(
                 f"{run.path / 'predictions.csv'} is not of the test part of {job.name}."
