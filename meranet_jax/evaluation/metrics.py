@@ -242,9 +242,9 @@ def t_interval(differences: np.ndarray) -> list[float] | None:
     """Computes the 95 % Student's t interval of the mean difference over seeds.
 
     It estimates how the difference would vary with other seeds. A seed determines the
-    initial parameters, the order of clips, augmentation and, unless the protocol is
-    LOSO or a split file is given, the split. All seeds share the same clips, so the
-    interval tends to be too narrow.
+    initial parameters, the order of clips, augmentation and, unless a split file is
+    given, the split. All seeds share the same clips, so the interval tends to be too
+    narrow.
 
     Args:
       differences: float [S], the paired difference of each seed.
