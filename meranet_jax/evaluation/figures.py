@@ -255,8 +255,8 @@ def seeds_and_folds(report: dict) -> Figure:
     """Plots how the metrics vary between seeds and the accuracy between folds.
 
     Args:
-      report: a report of a run, of which ``metrics``, ``seeds`` and ``by_fold`` are
-        used. The panel of the folds is omitted if there is only one.
+      report: the report of a run with ``metrics``, ``seeds`` and ``by_fold``. The
+        panel of the folds is omitted if there is only one.
     """
     seeds, points = report["seeds"], report["by_fold"]
     folds = list(dict.fromkeys(point["fold"] for point in points))
