@@ -1,15 +1,15 @@
-"""The two exceptions that a user's flags, files or data can cause.
+"""Exceptions for errors in a user's flags, files or data.
 
-Programs print their text and end with a non-zero code, without a traceback.
+The programs print the message without a traceback and exit with a non-zero status.
 """
 
 
 class UserError(Exception):
     """A flag, a file or a run that cannot be used.
 
-    Its text says what was found, what was expected and what to do.
+    The message says what was found, what was expected and what to do.
     """
 
 
 class DataError(UserError):
-    """A data set on disk, or a flag about it, that cannot be used."""
+    """A data set on disk, or a flag that describes it, that cannot be used."""

@@ -1,26 +1,40 @@
-"""Small files, written whole."""
+"""Atomic writing of small files, and JSON."""
 
 import contextlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 
 @contextlib.contextmanager
-def whole(path: Path):
-    """A path to write to that becomes ``path`` when all is written, or nothing."""
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Replaces a file atomically.
+
+    The body of the ``with`` statement writes to the temporary path that it receives,
+    in the folder of ``path``. If the body raises, ``path`` stays as it was.
+
+    Args:
+      path: the file to replace or create.
+
+    Yields:
+      The temporary path, which is renamed to ``path`` at the end.
+    """
     part = path.with_name(f".{path.name}.part")
     try:
         yield part
-        _to_disk(part)  # else a file of this name may be empty after a loss of power
+        # Without this, the file may be empty after a power failure.
+        _fsync(part)
         os.replace(part, path)
-        with contextlib.suppress(OSError):  # which not every file system can
-            _to_disk(path.parent)
+        # Not every file system can synchronise a folder.
+        with contextlib.suppress(OSError):
+            _fsync(path.parent)
     finally:
         part.unlink(missing_ok=True)
 
 
-def _to_disk(path: Path) -> None:
+def _fsync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -28,12 +42,15 @@ def _to_disk(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_json(path: Path, value) -> None:
-    """Write it whole."""
-    with whole(path) as part:
+def write_json(path: Path, value: Any) -> None:
+    """Writes a value to a JSON file atomically."""
+    with atomic_write(path) as part:
         part.write_text(json.dumps(value, indent=2) + "\n")
 
 
-def through_json(value):
-    """The value as it comes back from a file."""
+def json_round_trip(value: Any) -> Any:
+    """Returns a value as it is read back from a JSON file.
+
+    Tuples become lists, and the keys of dictionaries become strings.
+    """
     return json.loads(json.dumps(value))

@@ -243,7 +243,7 @@ def test_damaged_records_are_named(folder, flags, tmp_path):
         (["--batch_size=6", "--devices=4"], "cannot be divided over 4 devices"),
         (["--batch_size=0"], "--batch_size=0 must be at least 1"),
         (["--classes=disgust,sadness"], "sadness has 1 clips"),
-        (["--classes=disgust,joy"], "no clip is joy; they are disgust, fear"),
+        (["--classes=disgust,joy"], "no clip is labelled joy; the labels are disgust"),
         (["--classes=disgust"], "name at least two different"),
         (["--dataset=casme2,casme2"], "names one twice"),
         (["--dataset=casme2,casme3"], "Did you mean casme?"),

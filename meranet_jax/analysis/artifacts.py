@@ -48,14 +48,14 @@ def make(
 def _table1(folder: Path, finished: dict[Key, Run], bases) -> str:
     rows, text = experiments.table1(finished)
     _write_rows(folder / "table1.csv", rows)
-    figures.save(figures.accuracies(rows), folder / "table1.png")
+    figures.save(figures.paper_comparison(rows), folder / "table1.png")
     return text
 
 
 def _losses(folder: Path, finished: dict[Key, Run], bases, *, title, claim) -> str:
     found = experiments.losses(finished)
     _write_rows(folder / f"{folder.name}.csv", experiments.loss_rows(found))
-    figures.save(figures.losses(found), folder / f"{folder.name}.png")
+    figures.save(figures.validation_losses(found), folder / f"{folder.name}.png")
     return experiments.describe_losses(title, claim, found)
 
 
@@ -119,12 +119,12 @@ def _parameters(folder: Path, finished: dict[Key, Run], bases) -> str:
     config = precision.resolved(base)
     rows, text = complexity.parameters(config, 3, complexity.take_turns)
     _write_rows(folder / "parameters.csv", rows)
-    figures.save(figures.parameters(rows[:-1]), folder / "parameters.png")
+    figures.save(figures.parameter_counts(rows[:-1]), folder / "parameters.png")
     return text
 
 
 def _write_rows(path: Path, rows: list[dict]) -> None:
-    with files.whole(path) as part, part.open("w", newline="") as file:
+    with files.atomic_write(path) as part, part.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)

@@ -208,7 +208,7 @@ def _differences(first: Run, second: Run) -> list[list[str]]:
             "-" if bounds is None else "{:+.3f} to {:+.3f}".format(*bounds)
             for bounds in (row["interval"], row["seeds_interval"])
         ]
-        verdict = verdicts[comparison.better(row)]
+        verdict = verdicts[comparison.significant_winner(row)]
         cells.append(
             [comparison.NAMES[name], f"{row['difference']:+.3f}", *intervals, verdict]
         )
@@ -290,7 +290,7 @@ def describe_losses(
 
 def _paired(differences: np.ndarray) -> str:
     mean = float(differences.mean())
-    interval = metrics.seeds_interval(differences)
+    interval = metrics.t_interval(differences)
     if interval is None:
         return f"{mean:+.3f} (one seed tells of no spread)"
     low, high = interval

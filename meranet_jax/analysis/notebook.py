@@ -51,7 +51,7 @@ def train(folder: Path, *flags: str) -> None:
     """
 
     def curves():
-        return figures.curves(reader.read_lines(folder))
+        return figures.learning_curves(reader.read_lines(folder))
 
     shown = display.display(curves(), display_id=True)
     place = f"--runs_dir={folder.parent}", f"--name={folder.name}"

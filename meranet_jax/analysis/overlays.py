@@ -149,5 +149,5 @@ def file_name(shown: Shown) -> str:
 
 def save_animation(pictures: np.ndarray, path: Path) -> None:
     """Write a GIF that goes round, whole or not at all."""
-    with files.whole(path) as part:
+    with files.atomic_write(path) as part:
         imageio.imwrite(part, pictures, extension=".gif", duration=_FRAME, loop=0)

@@ -180,7 +180,7 @@ def main(
         key: reader.read(reader.path_of(config)) for key, config in needed.items()
     }
     text = artifacts.make(experiment, folder, finished, bases)
-    with files.whole(folder / f"{experiment}.md") as part:
+    with files.atomic_write(folder / f"{experiment}.md") as part:
         part.write_text(text)
     console.print(f"\n{text}\n{folder}")
 

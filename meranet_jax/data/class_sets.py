@@ -1,4 +1,4 @@
-"""Which emotions are told apart, and which of them count as one class."""
+"""Class sets: the classes of a run and the emotions that belong to each."""
 
 import json
 from collections.abc import Collection, Mapping
@@ -6,36 +6,40 @@ from pathlib import Path
 
 from meranet_jax.errors import UserError
 
-# A class and the emotions that belong to it.
+# Class name -> emotions that belong to the class.
 ClassSet = dict[str, tuple[str, ...]]
 
-# MEGC 2019: happiness is positive, surprise is its own, others are left out and all
-# else is negative. Some labels of CAS(ME)^2 are called so already.
+# MEGC 2019 (See et al.): happiness is positive, surprise is a class of its own,
+# "others" is excluded and all remaining emotions are negative. CAS(ME)^2 already has
+# labels named positive and negative.
 _POSITIVE = ("happiness", "positive")
-_LEFT_OUT = ("others", "other")
+_EXCLUDED = ("others", "other")
 
 
 def resolve(
     emotions: Collection[str], *, text: str, paper: tuple[str, ...] | None
 ) -> ClassSet:
-    """The classes that ``--classes`` asks for.
+    """Returns the class set that the value of ``--classes`` describes.
 
     Args:
-      emotions: all that the data sets have.
-      text: ``paper``; ``all``; ``megc3`` (negative, positive, surprise); emotions with
-        commas between; or the path of a JSON file, ``{"class": ["emotion", ...]}``.
-      paper: the paper's classes; None where it has none, or several.
+      emotions: all emotions of the data sets.
+      text: the value of ``--classes``: ``paper``; ``all``; ``megc3`` (negative,
+        positive, surprise); emotions separated by commas; or the path of a JSON file
+        with ``{"class": ["emotion", ...]}``.
+      paper: the classes that the paper uses for these data sets; None if it uses none,
+        or different ones for each.
 
     Returns:
-      Emotions by class, at least two classes that share none.
+      At least two classes. No emotion belongs to more than one.
 
     Raises:
-      UserError: if they are none, or an emotion asked for does not exist.
+      UserError: if ``text`` does not describe a class set, or no clip belongs to one of
+        the classes.
     """
     if text == "paper":
         if paper is None:
             raise UserError(
-                "--classes=paper: the paper has no classes that these data sets share. "
+                "--classes=paper: the paper defines no classes for these data sets. "
                 "Choose --classes=megc3, all, a list of emotions or a mapping file."
             )
         classes = {name: (name,) for name in paper}
@@ -49,21 +53,22 @@ def resolve(
         classes = {name.strip(): (name.strip(),) for name in text.split(",")}
         if len(classes) < len(text.split(",")) or len(classes) < 2:
             raise UserError(
-                f"--classes={text}: name at least two different emotions with commas "
-                "between, or one of paper, all, megc3, or a mapping file (.json)."
+                f"--classes={text}: name at least two different emotions, separated by "
+                "commas, or choose paper, all, megc3 or a mapping file (.json)."
             )
     for name, members in classes.items():
         if not any(member in emotions for member in members):
             raise UserError(
-                f"--classes={text}: no clip is {' or '.join(members) or name}; they "
-                f"are {', '.join(sorted(emotions))}."
+                f"--classes={text}: no clip is labelled "
+                f"{' or '.join(members) or name}; the labels are "
+                f"{', '.join(sorted(emotions))}."
             )
     return classes
 
 
 def _megc3(emotions: Collection[str]) -> ClassSet:
     positive = tuple(e for e in _POSITIVE if e in emotions)
-    negative = sorted(set(emotions) - {*_POSITIVE, *_LEFT_OUT, "surprise"})
+    negative = sorted(set(emotions) - {*_POSITIVE, *_EXCLUDED, "surprise"})
     return {
         "negative": tuple(negative),
         "positive": positive or _POSITIVE,
@@ -72,10 +77,10 @@ def _megc3(emotions: Collection[str]) -> ClassSet:
 
 
 def _read(path: Path) -> ClassSet:
-    """The mapping in a JSON file.
+    """Reads a class set from a JSON file.
 
     Raises:
-      UserError: if it cannot be read or is none.
+      UserError: if the file cannot be read or does not contain a class set.
     """
     try:
         mapping = json.loads(path.read_text())
@@ -84,25 +89,31 @@ def _read(path: Path) -> ClassSet:
     return parse(mapping, str(path))
 
 
-def parse(mapping: object, where: str) -> ClassSet:
-    """A class set from what JSON holds.
+def parse(mapping: object, source: str) -> ClassSet:
+    """Converts the content of a JSON file to a class set.
+
+    Args:
+      mapping: the parsed JSON.
+      source: where it is from, for error messages.
 
     Raises:
-      UserError: if it is none; ``where`` names it.
+      UserError: if ``mapping`` is not a class set.
     """
-    form = 'Expected {"class": ["emotion", ...], ...}, each emotion once.'
+    form = 'Expected {"class": ["emotion", ...], ...} with each emotion in one class.'
     if not isinstance(mapping, Mapping) or len(mapping) < 2:
-        raise UserError(f"{where} does not name two classes. {form}")
+        raise UserError(f"{source} does not map at least two classes. {form}")
     classes, owner = {}, {}
     for name, members in mapping.items():
         if not isinstance(members, list) or not members or not name:
-            raise UserError(f"{where}: {name!r} is {members!r}. {form}")
+            raise UserError(f"{source}: class {name!r} has {members!r}. {form}")
         for member in members:
             if not isinstance(member, str):
-                raise UserError(f"{where}: {member!r} in {name!r}. {form}")
+                raise UserError(f"{source}: class {name!r} has {member!r}. {form}")
             if member in owner:
-                of = f" and in {owner[member]!r}"
-                raise UserError(f"{where}: {member!r} in {name!r}{of}. {form}")
+                raise UserError(
+                    f"{source}: {member!r} is in {owner[member]!r} and in {name!r}. "
+                    f"{form}"
+                )
             owner[member] = name
         classes[name] = tuple(members)
     return classes

@@ -1,4 +1,4 @@
-"""Which clips train, which choose the checkpoint, which are the test."""
+"""Evaluation protocols: divide clips into training, validation and test parts."""
 
 import dataclasses
 
@@ -8,20 +8,20 @@ from meranet_jax.config import Protocol
 from meranet_jax.data.loading import Clips
 from meranet_jax.errors import UserError
 
-# Orders in which subjects are offered to a part; the one that comes closest to the
-# share of each class that is wanted is taken.
-_ORDERS = 16
+# Number of random orders of subjects that are tried. The one whose parts are closest to
+# the target number of clips of each class is used.
+_NUM_ORDERS = 16
 
 
 @dataclasses.dataclass(frozen=True)
 class Fold:
-    """Indices of clips; the three parts share none.
+    """One division of clips into three disjoint parts, given as indices.
 
     Attributes:
-      name: the subject under LOSO, a number under k-fold.
-      train: the clips that train.
-      validation: those that choose the checkpoint.
-      test: those that are read once, after that.
+      name: the test subject under LOSO, a number under k-fold, otherwise ``holdout``.
+      train: int [N], the clips that the model is trained on.
+      validation: int [N], the clips that select the checkpoint.
+      test: int [N], the clips that are predicted once, after that.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Fold:
 
 
 def is_subject_disjoint(protocol: Protocol) -> bool:
-    """Whether a subject's clips all stand in the same part."""
+    """Returns whether the parts of a fold share no subjects."""
     return protocol != "holdout"
 
 
@@ -49,16 +49,18 @@ def draw(
     validation_fraction: float,
     seed: int,
 ) -> list[Fold]:
-    """The folds of a protocol.
+    """Draws the folds of a protocol at random.
+
+    Equal arguments give equal folds.
 
     Args:
-      protocol: ``holdout``, the paper's; ``holdout_subject``, one of whole subjects;
-        ``kfold``; ``loso``.
-      clips: what to divide.
-      folds: of ``kfold``.
-      test_fraction: of the clips, for the two hold-outs.
-      validation_fraction: of the rest.
-      seed: draws them.
+      protocol: ``holdout``, the paper's protocol; ``holdout_subject``, a hold-out with
+        disjoint subjects; ``kfold``; or ``loso``, leave one subject out.
+      clips: the clips to divide.
+      folds: the number of folds of ``kfold``.
+      test_fraction: the fraction of clips in the test part of a hold-out.
+      validation_fraction: the fraction of the other clips in the validation part.
+      seed: the random seed.
 
     Raises:
       UserError: if there are too few clips or subjects.
@@ -72,33 +74,33 @@ def draw(
         )
         return [fold]
     subjects = sorted(set(clips.subjects))
-    least = 3 if protocol != "kfold" else max(3, folds)
-    if len(subjects) < least:
+    min_subjects = 3 if protocol != "kfold" else max(3, folds)
+    if len(subjects) < min_subjects:
         raise UserError(
-            f"--protocol={protocol} needs {least} subjects; these clips are of "
-            f"{len(subjects)}."
+            f"--protocol={protocol} needs {min_subjects} subjects or more; these clips "
+            f"have {len(subjects)}. Choose another --protocol or fewer --folds."
         )
     rng = np.random.default_rng(seed)
-    everyone = np.arange(len(clips))
+    all_clips = np.arange(len(clips))
     if protocol == "holdout_subject":
         names = ["holdout"]
-        tests = [_take_subjects(clips, everyone, test_fraction, rng, left=2)]
+        tests = [_sample_subjects(clips, all_clips, test_fraction, rng, min_rest=2)]
     elif protocol == "kfold":
         names = [str(number + 1) for number in range(folds)]
-        tests = _deal_subjects(clips, folds, rng)
+        tests = _partition_subjects(clips, folds, rng)
     else:
         names = subjects
-        whose = np.array(clips.subjects)
-        tests = [np.flatnonzero(whose == subject) for subject in subjects]
+        subject_of_clip = np.array(clips.subjects)
+        tests = [np.flatnonzero(subject_of_clip == subject) for subject in subjects]
     drawn = []
     for name, test in zip(names, tests, strict=True):
-        rest = np.setdiff1d(everyone, test)
+        rest = np.setdiff1d(all_clips, test)
         if len({clips.subjects[index] for index in rest}) < 2:
             raise UserError(
-                f"Fold {name} leaves one subject, who cannot both train and choose the "
-                "checkpoint. Choose more --folds."
+                f"Fold {name} leaves one subject for training and validation, which "
+                "need at least one each. Choose more --folds."
             )
-        validation = _take_subjects(clips, rest, validation_fraction, rng)
+        validation = _sample_subjects(clips, rest, validation_fraction, rng)
         drawn.append(Fold(name, np.setdiff1d(rest, validation), validation, test))
     return drawn
 
@@ -106,19 +108,20 @@ def draw(
 def holdout(
     clips: Clips, *, test_fraction: float, validation_fraction: float, seed: int
 ) -> Fold:
-    """The paper's hold-out (section 4.3), stratified by class.
+    """Draws the paper's hold-out split (section 4.3), stratified by class.
 
-    It is not subject-disjoint: a subject may stand on both sides. That is the paper's
-    way, and flatters a model that learns faces.
+    The split is not subject-disjoint: clips of one subject may be in several parts. Its
+    accuracy overestimates that on new subjects if the model learns identities.
 
     Args:
-      clips: what to divide.
-      test_fraction: share of each class that is held out for the test.
-      validation_fraction: share of the rest that chooses the checkpoint.
-      seed: draws the split.
+      clips: the clips to divide.
+      test_fraction: the fraction of each class in the test part.
+      validation_fraction: the fraction of the other clips of each class in the
+        validation part.
+      seed: the random seed.
 
     Raises:
-      UserError: if a class has too few clips for each part to get one.
+      UserError: if a class has fewer than three clips.
     """
     rng = np.random.default_rng(seed)
     parts = {"train": [], "validation": [], "test": []}
@@ -126,8 +129,8 @@ def holdout(
         members = rng.permutation(np.flatnonzero(clips.labels == label))
         if len(members) < 3:
             raise UserError(
-                f"{name} has {len(members)} clips; training, validation and test need "
-                "at least one each. Leave the class out with --classes."
+                f"Class {name} has {len(members)} clips; training, validation and test "
+                "need at least one each. Leave the class out with --classes."
             )
         test = min(max(round(len(members) * test_fraction), 1), len(members) - 2)
         rest = len(members) - test
@@ -139,83 +142,101 @@ def holdout(
     return Fold("holdout", **parts)
 
 
-def _take_subjects(
+def _sample_subjects(
     clips: Clips,
-    among: np.ndarray,
-    share: float,
+    indices: np.ndarray,
+    fraction: float,
     rng: np.random.Generator,
-    left: int = 1,
+    min_rest: int = 1,
 ) -> np.ndarray:
-    """Clips of whole subjects that come near ``share`` of each class of ``among``.
+    """Samples subjects with about ``fraction`` of the clips of each class.
 
-    At least one subject is taken, and at least ``left`` are not; the last one that has
-    a class is not as long as another can be.
+    Args:
+      clips: all clips.
+      indices: int [N], the clips to sample from.
+      fraction: the target fraction of each class.
+      rng: the source of random orders of subjects.
+      min_rest: the minimum number of subjects that are left over.
+
+    Returns:
+      int [M], all clips among ``indices`` of the sampled subjects. At least one subject
+      is sampled, and if possible every class keeps a subject that is not.
     """
-    subjects, counts = _count(clips, among)
-    wanted = share * counts.sum(0)
+    subjects, counts = _count_clips(clips, indices)
+    target = fraction * counts.sum(0)
     best = None
-    for _ in range(_ORDERS):
+    for _ in range(_NUM_ORDERS):
         order = rng.permutation(len(subjects))
-        taken: list[int] = []
-        have = np.zeros_like(wanted)
+        chosen: list[int] = []
+        current = np.zeros_like(target)
         for index in order:
-            if len(taken) == len(subjects) - left:
+            if len(chosen) == len(subjects) - min_rest:
                 break
-            nearer = _miss(have + counts[index], wanted) < _miss(have, wanted)
-            if nearer and (counts.sum(0) - have - counts[index] > 0).all():
-                taken.append(index)
-                have = have + counts[index]
-        if not taken:  # one that costs the rest no class, if there is one
-            costs = [((counts.sum(0) - counts[i]) == 0).sum() for i in order]
-            taken = [order[int(np.argmin(costs))]]
-            have = counts[taken[0]]
-        if best is None or _miss(have, wanted) < best[0]:
-            best = _miss(have, wanted), taken
+            closer = _distance(current + counts[index], target) < _distance(
+                current, target
+            )
+            if closer and (counts.sum(0) - current - counts[index] > 0).all():
+                chosen.append(index)
+                current = current + counts[index]
+        if not chosen:  # the subject whose removal leaves the fewest classes empty
+            emptied = [((counts.sum(0) - counts[i]) == 0).sum() for i in order]
+            chosen = [order[int(np.argmin(emptied))]]
+            current = counts[chosen[0]]
+        if best is None or _distance(current, target) < best[0]:
+            best = _distance(current, target), chosen
     names = [subjects[index] for index in best[1]]
-    return among[np.isin(np.array(clips.subjects)[among], names)]
+    return indices[np.isin(np.array(clips.subjects)[indices], names)]
 
 
-def _deal_subjects(
+def _partition_subjects(
     clips: Clips, folds: int, rng: np.random.Generator
 ) -> list[np.ndarray]:
-    """All clips in ``folds`` parts of whole subjects, alike in their classes."""
-    everyone = np.arange(len(clips))
-    subjects, counts = _count(clips, everyone)
-    wanted = counts.sum(0) / folds
+    """Divides all clips into parts with disjoint subjects and similar class counts.
+
+    Returns:
+      For each fold the indices of its clips, int [N].
+    """
+    subjects, counts = _count_clips(clips, np.arange(len(clips)))
+    target = counts.sum(0) / folds
     best = None
-    for _ in range(_ORDERS):
-        # The largest first, while there is room to make up for them; equal ones in any
-        # order. An empty part gains most, so none stays empty.
+    for _ in range(_NUM_ORDERS):
+        # Subjects with the most clips first, since later ones can compensate for them;
+        # equal ones in random order. An empty part gains most, so no part stays empty.
         order = rng.permutation(len(subjects))
         order = order[np.argsort(-counts[order].sum(-1), kind="stable")]
         owner = np.zeros(len(subjects), int)
-        have = np.zeros((folds, counts.shape[1]))
+        current = np.zeros((folds, counts.shape[1]))
         for index in order:
-            gain = _miss(have, wanted) - _miss(have + counts[index], wanted)
+            gain = _distance(current, target) - _distance(
+                current + counts[index], target
+            )
             owner[index] = gain.argmax()
-            have[owner[index]] += counts[index]
-        if best is None or _miss(have, wanted).sum() < best[0]:
-            best = _miss(have, wanted).sum(), owner
+            current[owner[index]] += counts[index]
+        if best is None or _distance(current, target).sum() < best[0]:
+            best = _distance(current, target).sum(), owner
     owner_of = dict(zip(subjects, best[1], strict=True))
     part = np.array([owner_of[subject] for subject in clips.subjects])
     return [np.flatnonzero(part == number) for number in range(folds)]
 
 
-def _count(clips: Clips, among: np.ndarray) -> tuple[list[str], np.ndarray]:
-    """The subjects of some clips, and int [S, C + 1], their clips by class and in all.
+def _count_clips(clips: Clips, indices: np.ndarray) -> tuple[list[str], np.ndarray]:
+    """Counts the clips of each subject by class.
 
-    The last column makes parts alike in size too.
+    Returns:
+      The sorted subjects, and int [S, C + 1]: the number of clips of each class and, in
+      the last column, of all classes, so that parts also have similar sizes. Classes
+      without clips have no column.
     """
-    whose = np.array(clips.subjects)[among]
-    subjects = sorted(set(whose))
+    subject_of_clip = np.array(clips.subjects)[indices]
+    subjects = sorted(set(subject_of_clip))
     counts = np.zeros((len(subjects), len(clips.classes) + 1), int)
     for row, subject in enumerate(subjects):
-        labels = clips.labels[among[whose == subject]]
+        labels = clips.labels[indices[subject_of_clip == subject]]
         counts[row, :-1] = np.bincount(labels, minlength=len(clips.classes))
         counts[row, -1] = len(labels)
     return subjects, counts[:, counts.sum(0) > 0]
 
 
-def _miss(have: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """How far parts [..., C] are from what is wanted [C], in shares of it."""
-    return (((have - wanted) / wanted) ** 2).sum(-1)
+def _distance(counts: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """The sum of squared relative deviations from a target; [..., C], [C] -> [...]."""
+    return (((counts - target) / target) ** 2).sum(-1)

@@ -1,1 +1,1 @@
-"""Predictions -> metrics, comparisons and figures. It knows no network."""
+"""Evaluation of predictions: metrics, comparisons and figures, for any recogniser."""

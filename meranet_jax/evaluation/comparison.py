@@ -1,4 +1,4 @@
-"""Two runs on the same clips: is one better?"""
+"""Paired comparison of two runs on the same test clips."""
 
 import numpy as np
 
@@ -6,47 +6,52 @@ from meranet_jax.errors import UserError
 from meranet_jax.evaluation import metrics, summary
 from meranet_jax.evaluation.predictions import Predictions
 
-# What is compared, by the names that people read.
+# Keys of the compared metrics and the names that users see.
 NAMES = {"accuracy": "accuracy", "uf1": "UF1", "uar": "UAR"}
 
 
 def compare(first: Predictions, second: Predictions) -> dict:
-    """How much better the first is.
+    """Compares two runs by the differences of their metrics, first - second.
 
     Args:
-      first: predictions of a run.
-      second: predictions of another run on the same clips.
+      first: the predictions of one run.
+      second: the predictions of another run on the same clips and seeds. Two runs of
+        one seed each may have different seeds.
 
     Returns:
-      ``metrics``: for each the value of both, averaged over seeds, their difference,
-      that of each seed, and 95 % intervals: from a bootstrap over subjects and, of
-      several seeds, over these; ``mcnemar``: for each pair of seeds how many clips
-      only one of both has right, and the p-value.
+      ``clips`` and ``subjects``: their numbers.
+      ``metrics``: for each metric in ``NAMES`` the values ``first`` and ``second``,
+      averaged over seeds, their ``difference``, the differences ``by_seed``, and 95 %
+      confidence intervals of the difference: ``interval`` from a bootstrap over
+      subjects (None for one subject) and ``seeds_interval``, Student's t over seeds
+      (None for one seed).
+      ``mcnemar``: for each seed the numbers of clips that only one run has correct,
+      ``only_first`` and ``only_second``, and the ``p`` of McNemar's exact test.
 
     Raises:
-      UserError: if clips, their classes or their number of seeds differ.
+      UserError: if the runs differ in classes, seeds, clips, labels or subjects.
     """
     first, second = _align(first, second)
-    counts = [summary.confusions(each) for each in (first, second)]
+    confusions = [summary.confusion_matrices(each) for each in (first, second)]
     compared = {}
     for name, statistic in metrics.STATISTICS.items():
         if name in NAMES:
-            by_seed = [statistic(c.sum(0)).reshape(-1) for c in counts]
+            by_seed = [statistic(c.sum(0)).reshape(-1) for c in confusions]
             values = [float(seeds.mean()) for seeds in by_seed]
             differences = by_seed[0] - by_seed[1]
             compared[name] = {
                 "first": values[0],
                 "second": values[1],
                 "difference": values[0] - values[1],
-                "interval": metrics.bootstrap_difference(*counts, statistic),
+                "interval": metrics.bootstrap_difference(*confusions, statistic),
                 "by_seed": differences.tolist(),
-                "seeds_interval": metrics.seeds_interval(differences),
+                "seeds_interval": metrics.t_interval(differences),
             }
     tests = []
     for seed in np.unique(first.seeds):
-        here = first.seeds == seed
-        only_first = int((first.right & ~second.right)[here].sum())
-        only_second = int((second.right & ~first.right)[here].sum())
+        of_seed = first.seeds == seed
+        only_first = int((first.correct & ~second.correct)[of_seed].sum())
+        only_second = int((second.correct & ~first.correct)[of_seed].sum())
         tests.append(
             {
                 "seed": int(seed),
@@ -63,14 +68,18 @@ def compare(first: Predictions, second: Predictions) -> dict:
     }
 
 
-def better(row: dict) -> int:
-    """Which of two runs is better by a metric: 1 the first, -1 the second, 0 neither.
+def significant_winner(row: dict) -> int:
+    """Returns which of two runs is significantly better by one metric.
 
-    Neither, unless both intervals, over subjects and over seeds, lie on one side of 0:
-    one seed tells nothing of what another would give.
+    A difference is significant if both 95 % confidence intervals, over subjects and
+    over seeds, exclude 0. It never is for a single seed, since one seed gives no
+    estimate of the variation between seeds.
 
     Args:
-      row: of ``compare``'s ``metrics``.
+      row: the entry of one metric in the ``metrics`` of ``compare``.
+
+    Returns:
+      1 for the first run, -1 for the second, 0 if the difference is not significant.
     """
     intervals = row["interval"], row["seeds_interval"]
     if None in intervals:
@@ -80,80 +89,92 @@ def better(row: dict) -> int:
 
 
 def describe(compared: dict, first: str, second: str) -> str:
-    """The comparison in words."""
+    """Formats a comparison as text for a terminal.
+
+    Args:
+      compared: the result of ``compare``.
+      first: the title of the first run, A.
+      second: the title of the second run, B.
+    """
     lines = [
         f"A: {first}",
         f"B: {second}",
         f"The same {compared['clips']} test clips of {compared['subjects']} subjects, "
-        f"{len(compared['mcnemar'])} seed(s). A - B, 95 % intervals:",
+        f"{len(compared['mcnemar'])} seed(s). A - B with 95 % confidence intervals:",
     ]
-    verdicts = {1: "A is better", -1: "B is better", 0: "which is better is not told"}
+    verdicts = {1: "A is better", -1: "B is better", 0: "no significant difference"}
     for name, row in compared["metrics"].items():
-        intervals = "no interval of a single subject"
+        intervals = "no interval over subjects: too few"
         if row["interval"] is not None:
             intervals = "over subjects {:+.3f} to {:+.3f}".format(*row["interval"])
         if row["seeds_interval"] is None:
-            intervals += ", no interval of a single seed"
+            intervals += ", no interval over seeds: only one"
         else:
             low, high = row["seeds_interval"]
             intervals += f", over seeds {low:+.3f} to {high:+.3f}"
+        verdict = verdicts[significant_winner(row)]
+        if None in (row["interval"], row["seeds_interval"]):
+            verdict = "significance unknown"
         lines.append(
             f"  {NAMES[name]:8}  A {row['first']:.3f}  B {row['second']:.3f}  "
-            f"{row['difference']:+.3f}  ({intervals}): {verdicts[better(row)]}"
+            f"{row['difference']:+.3f}  ({intervals}): {verdict}"
         )
-    lines.append("McNemar's exact test, two-sided; it takes clips for independent:")
+    lines.append("McNemar's exact test, two-sided, assumes that clips are independent:")
     for row in compared["mcnemar"]:
         lines.append(
-            f"  seed {row['seed']}: only A right {row['only_first']}, only B right "
+            f"  seed {row['seed']}: only A correct {row['only_first']}, only B correct "
             f"{row['only_second']}, p = {row['p']:.3g}"
         )
     return "\n".join(lines)
 
 
 def _align(first: Predictions, second: Predictions) -> tuple[Predictions, Predictions]:
-    """Both in the same order, with the same numbers for classes.
+    """Returns both with clips and classes in the same order.
 
     Raises:
-      UserError: if they cannot be.
+      UserError: if they differ in classes, seeds, clips, labels or subjects.
     """
     if set(first.classes) != set(second.classes):
         raise UserError(
-            "The runs tell other classes apart: A "
-            f"{', '.join(first.classes)}; B {', '.join(second.classes)}."
+            f"The runs have different classes: A {', '.join(first.classes)}; B "
+            f"{', '.join(second.classes)}. Compare runs with the same --classes."
         )
     seeds = [sorted(set(each.seeds.tolist())) for each in (first, second)]
-    # Single runs can be compared whatever their seeds; of several each has its own.
-    paired = len(seeds[0]) == len(seeds[1]) == 1
-    if not paired and seeds[0] != seeds[1]:
+    # Two runs of one seed each are compared even if the seeds differ.
+    single = len(seeds[0]) == len(seeds[1]) == 1
+    if not single and seeds[0] != seeds[1]:
         raise UserError(
-            f"The runs have other seeds: A {', '.join(map(str, seeds[0]))}; B "
-            f"{', '.join(map(str, seeds[1]))}."
+            f"The runs have different seeds: A {', '.join(map(str, seeds[0]))}; B "
+            f"{', '.join(map(str, seeds[1]))}. Compare runs with the same --seeds."
         )
     second = second.with_classes(first.classes)
     keys = []
     for each in (first, second):
-        of = [0] * len(each) if paired else each.seeds.tolist()
-        keys.append(list(zip(of, each.clips.tolist(), strict=True)))
+        of_clip = [0] * len(each) if single else each.seeds.tolist()
+        keys.append(list(zip(of_clip, each.clips.tolist(), strict=True)))
     only = [sorted(set(keys[i]) - set(keys[1 - i])) for i in (0, 1)]
     if any(only):
-        said = [
-            f"only {name} has {len(clips)} test clips that the other has not, "
-            f"{clips[0][1]} first"
+        counts = [
+            f"{len(clips)} are only in {name} (first: {clips[0][1]})"
             for name, clips in zip("AB", only, strict=True)
             if clips
         ]
         raise UserError(
-            f"The runs were tested on other clips: {'; '.join(said)}. Give the second "
-            "the split of the first: --split=RUN/split.json."
+            f"The runs have different test clips: {'; '.join(counts)}. Train the "
+            "second run on the split of the first: --split=RUN/split.json."
         )
     orders = [sorted(range(len(k)), key=k.__getitem__) for k in keys]
-    first, second = first.where(orders[0]), second.where(orders[1])
+    first, second = first.select(orders[0]), second.select(orders[1])
     if (differing := first.truth != second.truth).any():
         clip = first.clips[differing][0]
         raise UserError(
-            f"The runs have other labels for {differing.sum()} clips, {clip} first."
+            f"The runs have different labels for {differing.sum()} clips (first: "
+            f"{clip}). Compare runs with the same --label and --classes."
         )
     if (differing := first.subjects != second.subjects).any():
         clip = first.clips[differing][0]
-        raise UserError(f"The runs have other subjects for {clip}.")
+        raise UserError(
+            f"The runs have different subjects for {differing.sum()} clips (first: "
+            f"{clip}). Compare runs on the same records."
+        )
     return first, second

@@ -1,7 +1,8 @@
-"""From predictions to the numbers that the field reports, each with its uncertainty.
+"""Metrics of micro-expression recognition, their confidence intervals and tests.
 
-Every number comes from counts over all clips, divided once; none is an average of
-averages.
+Every metric is computed from counts over all clips and divided once; none is an average
+of averages. Confusion matrices have the true class in rows and the predicted class in
+columns.
 """
 
 from collections.abc import Callable
@@ -9,65 +10,84 @@ from collections.abc import Callable
 import numpy as np
 from scipy import stats
 
-# Replicates of the bootstrap; its two ends then move by a few thousandths from draw to
-# draw, less than a clip is worth in any data set of this field.
+# With so many replicates the bounds of an interval vary by a few thousandths between
+# random draws, which is less than one clip contributes in any data set of this field.
 _REPLICATES = 5000
-# Those of which percentiles still say something.
-_LEAST = 200
+# Percentiles of fewer valid replicates are not reported.
+_MIN_VALID_REPLICATES = 200
 
 
 def confusion_matrix(
     truth: np.ndarray, prediction: np.ndarray, num_classes: int
 ) -> np.ndarray:
-    """int64 [num_classes, num_classes]: rows are the truth, columns the prediction."""
+    """Computes the confusion matrix of integer labels.
+
+    Args:
+      truth: int [N], the true classes.
+      prediction: int [N], the predicted classes.
+      num_classes: the number of classes, C.
+
+    Returns:
+      int64 [C, C]: rows are true classes, columns predicted classes.
+    """
     matrix = np.zeros((num_classes, num_classes), np.int64)
     np.add.at(matrix, (truth, prediction), 1)
     return matrix
 
 
 def accuracy(confusion: np.ndarray) -> np.ndarray:
-    """The share of clips that are right; [..., C, C] -> [...]."""
-    return _hits(confusion).sum(-1) / confusion.sum((-2, -1))
+    """Computes the fraction of correctly classified clips; [..., C, C] -> [...]."""
+    return _true_positives(confusion).sum(-1) / confusion.sum((-2, -1))
 
 
 def uf1(confusion: np.ndarray) -> np.ndarray:
-    """Unweighted F1 of MEGC 2019; [..., C, C] -> [...].
+    """Computes the unweighted F1 score (UF1); [..., C, C] -> [...].
 
-    F1_c = 2 TP_c / (2 TP_c + FP_c + FN_c), averaged over the classes that have a clip.
+    F1_c = 2 TP_c / (2 TP_c + FP_c + FN_c), averaged over the classes that have at least
+    one clip (See et al., MEGC 2019).
     """
-    return _mean(f1(confusion), confusion.sum(-1) > 0)
+    return _masked_mean(f1(confusion), confusion.sum(-1) > 0)
 
 
 def uar(confusion: np.ndarray) -> np.ndarray:
-    """Unweighted average recall (balanced accuracy); [..., C, C] -> [...].
+    """Computes the unweighted average recall (UAR); [..., C, C] -> [...].
 
-    TP_c / N_c, averaged over the classes that have a clip.
+    TP_c / N_c, averaged over the classes that have at least one clip (See et al., MEGC
+    2019). It is also called balanced accuracy.
     """
     clips = confusion.sum(-1)
-    return _mean(_hits(confusion) / np.maximum(clips, 1), clips > 0)
+    recall = _true_positives(confusion) / np.maximum(clips, 1)
+    return _masked_mean(recall, clips > 0)
 
 
 def f1(confusion: np.ndarray) -> np.ndarray:
-    """F1 of each class, 0 where it has neither clip nor prediction; -> [..., C]."""
+    """Computes the F1 score of each class; [..., C, C] -> [..., C].
+
+    It is 0 for a class that has neither clips nor predictions.
+    """
     both = confusion.sum(-1) + confusion.sum(-2)
-    return 2 * _hits(confusion) / np.maximum(both, 1)
+    return 2 * _true_positives(confusion) / np.maximum(both, 1)
 
 
 def macro_f1(confusion: np.ndarray) -> np.ndarray:
-    """F1 averaged over the classes that have a clip or a prediction; -> [...].
+    """Computes the macro F1 score as scikit-learn does; [..., C, C] -> [...].
 
-    scikit-learn's. It is UF1 unless a class without a clip is predicted.
+    F1 is averaged over the classes that have a clip or a prediction. The result differs
+    from UF1 only if a class without clips is predicted.
     """
-    return _mean(f1(confusion), confusion.sum(-1) + confusion.sum(-2) > 0)
+    return _masked_mean(f1(confusion), confusion.sum(-1) + confusion.sum(-2) > 0)
 
 
 def weighted_f1(confusion: np.ndarray) -> np.ndarray:
-    """F1 averaged over the classes by their clips; [..., C, C] -> [...]."""
+    """Computes the F1 score averaged over clips; [..., C, C] -> [...].
+
+    Each class is weighted by its number of clips.
+    """
     clips = confusion.sum(-1)
     return (f1(confusion) * clips).sum(-1) / clips.sum(-1)
 
 
-# What is reported of a confusion matrix, by the name it has in a report.
+# The reported metrics of a confusion matrix, by their keys in a report.
 STATISTICS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "accuracy": accuracy,
     "uf1": uf1,
@@ -78,18 +98,19 @@ STATISTICS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def scores(confusion: np.ndarray, classes: tuple[str, ...]) -> dict:
-    """All statistics of a confusion matrix, and how many clips stand behind them.
+    """Computes all metrics of a confusion matrix and the counts behind them.
 
     Args:
-      confusion: [C, C], rows are the truth.
-      classes: C names.
+      confusion: int [C, C].
+      classes: the C class names.
 
     Returns:
-      A dictionary that JSON can hold: ``clips``, ``correct``, those of ``STATISTICS``,
-      ``accuracy_interval`` (Wilson's), ``by_class`` and ``confusion``.
+      A dictionary that can be written as JSON: ``clips``, ``correct``, the metrics in
+      ``STATISTICS``, ``accuracy_interval`` (Wilson score interval), ``by_class`` and
+      ``confusion``.
 
     Raises:
-      ValueError: if there is no clip.
+      ValueError: if the matrix has no clips.
     """
     total, correct = int(confusion.sum()), int(np.trace(confusion))
     if total == 0:
@@ -114,7 +135,25 @@ def scores(confusion: np.ndarray, classes: tuple[str, ...]) -> dict:
 
 
 def wilson_interval(correct: int, total: int) -> list[float]:
-    """95 % interval of a share: [low, high]. Wilson's, which holds for few clips."""
+    """Computes the 95 % Wilson score interval of a proportion.
+
+    It remains valid for few clips and for proportions near 0 and 1, but assumes that
+    clips are independent (Wilson 1927).
+
+    Args:
+      correct: the number of correctly classified clips.
+      total: the number of clips.
+
+    Returns:
+      [low, high].
+
+    Raises:
+      ValueError: if ``total`` is not positive or ``correct`` is not in [0, total].
+    """
+    if total < 1:
+        raise ValueError(f"no clips: total is {total}, expected at least 1")
+    if not 0 <= correct <= total:
+        raise ValueError(f"correct is {correct}, expected 0 to {total} (total)")
     interval = stats.binomtest(correct, total).proportion_ci(method="wilson")
     return [float(interval.low), float(interval.high)]
 
@@ -122,25 +161,26 @@ def wilson_interval(correct: int, total: int) -> list[float]:
 def bootstrap_interval(
     confusions: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray]
 ) -> list[float] | None:
-    """95 % interval of a statistic: percentiles of a bootstrap over subjects.
+    """Computes the 95 % percentile interval of a bootstrap over subjects.
 
-    Clips of one subject are alike, so subjects are drawn with replacement and not
-    clips; all of a subject's clips come with it. The draws are the same each time.
+    Clips of one subject are not independent, so subjects are resampled with
+    replacement, each with all its clips (cluster bootstrap). The random seed is fixed,
+    so equal inputs give equal intervals.
 
     Args:
-      confusions: int [S, ..., C, C], one matrix for each subject (and each seed, run or
-        the like that is drawn with it).
-      statistic: of matrices [..., C, C] summed over subjects -> [...]; it is averaged
-        over what is left of the middle axes.
+      confusions: int [S, ..., C, C], the confusion matrix of each subject. Middle axes,
+        such as seeds, are resampled together with their subject.
+      statistic: maps confusion matrices summed over subjects, [..., C, C], to [...].
+        The value of a replicate is its mean over the remaining axes.
 
     Returns:
-      [low, high]; None if there is but one subject, of whom nothing can be drawn, or
-      if nearly every draw lacks a class.
+      [low, high]. None if there is only one subject, or if fewer than 200 replicates
+      contain all classes.
 
     Raises:
-      ValueError: if there is no clip.
+      ValueError: if there are no clips.
     """
-    return _percentiles(confusions, statistic)
+    return _bootstrap_percentiles(confusions, statistic)
 
 
 def bootstrap_difference(
@@ -148,62 +188,69 @@ def bootstrap_difference(
     second: np.ndarray,
     statistic: Callable[[np.ndarray], np.ndarray],
 ) -> list[float] | None:
-    """95 % interval of how much a statistic of ``first`` is above that of ``second``.
+    """Computes the 95 % bootstrap interval of a paired difference, first - second.
 
-    As ``bootstrap_interval``, with the same subjects drawn for both.
+    Each replicate resamples the same subjects for both; see ``bootstrap_interval``.
 
     Args:
-      first: int [S, ..., C, C], as there.
-      second: likewise, of the same clips.
-      statistic: as there.
+      first: int [S, ..., C, C], the confusion matrix of each subject.
+      second: int [S, ..., C, C], those of another model on the same clips.
+      statistic: maps confusion matrices [..., C, C] to [...].
+
+    Returns:
+      [low, high] or None, as ``bootstrap_interval``.
+
+    Raises:
+      ValueError: if there are no clips.
     """
     both = np.stack([first, second], -3)
 
     def difference(sums):
         return statistic(sums[..., 0, :, :]) - statistic(sums[..., 1, :, :])
 
-    return _percentiles(both, difference)
+    return _bootstrap_percentiles(both, difference)
 
 
-def _percentiles(
+def _bootstrap_percentiles(
     confusions: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray]
 ) -> list[float] | None:
-    """Of a statistic [draws, seeds, ..., C, C] -> [draws, seeds], over the draws."""
+    """Resamples subjects; the statistic maps [R, seeds, ..., C, C] to [R, seeds]."""
     if not np.any(confusions):
-        raise ValueError("no clips to draw from")
+        raise ValueError("no clips to resample")
     subjects = len(confusions)
     if subjects < 2:
         return None
     rng = np.random.default_rng(0)
     drawn = rng.multinomial(subjects, [1 / subjects] * subjects, size=_REPLICATES)
     sums = np.einsum("rs,s...->r...", drawn, confusions, optimize=True)
-    # A class that few subjects show may be missing from a draw, whose UF1 and UAR would
-    # be averages over fewer classes: another statistic. Such draws do not count.
+    # A replicate may miss a class that only few subjects show. Its UF1 and UAR would be
+    # averages over fewer classes, which is another statistic, so it is discarded.
     classes = confusions.sum(0).any(-1)  # [..., C]
-    there = (sums.any(-1) == classes).all(-1) & classes.any(-1)
-    values = statistic(np.where(there[..., None, None], sums, 1))
-    there = there.reshape(*values.shape, -1).all(-1)
-    values = np.where(there, values, 0).reshape(_REPLICATES, -1).sum(-1)
-    count = there.reshape(_REPLICATES, -1).sum(-1)
-    if (count > 0).sum() < _LEAST:
+    valid = (sums.any(-1) == classes).all(-1) & classes.any(-1)
+    values = statistic(np.where(valid[..., None, None], sums, 1))
+    valid = valid.reshape(*values.shape, -1).all(-1)
+    values = np.where(valid, values, 0).reshape(_REPLICATES, -1).sum(-1)
+    count = valid.reshape(_REPLICATES, -1).sum(-1)
+    if (count > 0).sum() < _MIN_VALID_REPLICATES:
         return None
     values = values[count > 0] / count[count > 0]
     low, high = np.percentile(values, [2.5, 97.5])
     return [float(low), float(high)]
 
 
-def seeds_interval(differences: np.ndarray) -> list[float] | None:
-    """95 % interval of a difference between paired seeds: Student's t.
+def t_interval(differences: np.ndarray) -> list[float] | None:
+    """Computes the 95 % Student's t interval of the mean difference over seeds.
 
-    It tells what other seeds would give. A seed draws the parameters, the order and,
-    unless folds are single subjects or a split is given, the split, too. Seeds draw
-    from the same clips, so that it is rather too narrow than too wide.
+    It estimates how the difference would vary with other seeds. A seed determines the
+    initial parameters, the order of clips, augmentation and, unless a split file is
+    given, the split. All seeds share the same clips, so the interval tends to be too
+    narrow.
 
     Args:
-      differences: [S], one for each seed.
+      differences: float [S], the paired difference of each seed.
 
     Returns:
-      Low and high; None of a single seed.
+      [low, high]; None for fewer than two seeds.
     """
     if len(differences) < 2:
         return None
@@ -213,29 +260,30 @@ def seeds_interval(differences: np.ndarray) -> list[float] | None:
 
 
 def calibration(probabilities: np.ndarray, truth: np.ndarray, bins: int = 15) -> dict:
-    """How far confidence is from accuracy: expected calibration error.
+    """Computes the expected calibration error (ECE) and its bins.
 
-    Clips are sorted into bins of equal width by the probability of their prediction;
-    the error is the mean distance between a bin's accuracy and its mean confidence,
-    weighted by its clips (Naeini et al. 2015; 15 bins after Guo et al. 2017).
+    Clips are grouped into bins of equal width by their confidence, the probability of
+    the predicted class. ECE is the mean absolute difference between the accuracy and
+    the mean confidence of a bin, weighted by its number of clips (Naeini et al. 2015;
+    15 bins as in Guo et al. 2017).
 
     Args:
-      probabilities: [N, C].
-      truth: int [N].
-      bins: how many.
+      probabilities: float [N, C].
+      truth: int [N], the true classes.
+      bins: the number of bins.
 
     Returns:
-      ``ece`` and ``bins``: for each that has a clip, its ``clips``, their mean
-      ``confidence`` and their ``accuracy``.
+      ``ece``, and ``bins``: a list with ``clips``, mean ``confidence`` and ``accuracy``
+      of each bin that is not empty.
 
     Raises:
-      ValueError: if there is no clip.
+      ValueError: if there are no clips.
     """
     if len(truth) == 0:
         raise ValueError("no clips to calibrate on")
     confidence = probabilities.max(-1).astype(np.float64)
-    right = probabilities.argmax(-1) == truth
-    # (low, high], so that a confidence of 1 is in the last.
+    correct = probabilities.argmax(-1) == truth
+    # Bins are (low, high], so a confidence of 1 belongs to the last one.
     number = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     rows, error = [], 0.0
     for index in np.unique(number):
@@ -243,7 +291,7 @@ def calibration(probabilities: np.ndarray, truth: np.ndarray, bins: int = 15) ->
         row = {
             "clips": int(inside.sum()),
             "confidence": float(confidence[inside].mean()),
-            "accuracy": float(right[inside].mean()),
+            "accuracy": float(correct[inside].mean()),
         }
         error += row["clips"] / len(truth) * abs(row["accuracy"] - row["confidence"])
         rows.append(row)
@@ -251,20 +299,24 @@ def calibration(probabilities: np.ndarray, truth: np.ndarray, bins: int = 15) ->
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
-    """The p-value of McNemar's exact test, two-sided.
+    """Computes the two-sided p-value of McNemar's exact test.
 
     Args:
-      only_first: clips that the first of two classifiers alone has right.
-      only_second: those that the second alone has right.
+      only_first: the number of clips that only the first classifier has correct.
+      only_second: the number of clips that only the second classifier has correct.
+
+    Returns:
+      The p-value; 1 if both counts are 0.
     """
     differing = only_first + only_second
     return float(stats.binomtest(only_first, differing).pvalue) if differing else 1.0
 
 
-def _hits(confusion: np.ndarray) -> np.ndarray:
+def _true_positives(confusion: np.ndarray) -> np.ndarray:
+    """The diagonal; [..., C, C] -> [..., C]."""
     return np.diagonal(confusion, axis1=-2, axis2=-1)
 
 
-def _mean(values: np.ndarray, counted: np.ndarray) -> np.ndarray:
-    """Over the last axis, of those counted."""
-    return (values * counted).sum(-1) / np.maximum(counted.sum(-1), 1)
+def _masked_mean(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The mean over the last axis where ``mask`` is true."""
+    return (values * mask).sum(-1) / np.maximum(mask.sum(-1), 1)

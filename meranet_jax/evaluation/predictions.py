@@ -1,6 +1,6 @@
-"""What was predicted of each test clip, and the file that keeps it.
+"""Predicted class probabilities of test clips, and their file, ``predictions.csv``.
 
-``predictions.csv`` is what every reported number is computed from.
+All reported metrics are computed from this file.
 """
 
 import csv
@@ -14,22 +14,23 @@ import numpy as np
 from meranet_jax.errors import UserError
 
 _COLUMNS = ("clip", "dataset", "subject", "seed", "fold", "truth", "prediction")
+# Prefix of the probability column of each class.
 _PROBABILITY = "p_"
 
 
 @dataclasses.dataclass(frozen=True)
 class Predictions:
-    """N predictions; a clip has one for each seed whose test parts it stands in.
+    """N predictions of C classes, one for each test clip and seed.
 
     Attributes:
-      classes: C names.
-      clips: N clip ids.
-      datasets: N names, the data set of each clip.
-      subjects: N names.
-      seeds: int [N].
-      folds: N names.
-      truth: int [N], indices into ``classes``.
-      probabilities: float32 [N, C].
+      classes: the C class names.
+      clips: str [N], clip ids.
+      datasets: str [N], the data set of each clip.
+      subjects: str [N], the subject of each clip.
+      seeds: int [N], the seed of each prediction.
+      folds: str [N], the name of the fold in which the clip was tested.
+      truth: int [N], the true classes as indices into ``classes``.
+      probabilities: float32 [N, C], the predicted class probabilities.
     """
 
     classes: tuple[str, ...]
@@ -46,21 +47,29 @@ class Predictions:
 
     @property
     def predicted(self) -> np.ndarray:
-        """int [N], the likeliest class."""
+        """The most probable class of each prediction, int [N]."""
         return self.probabilities.argmax(-1)
 
     @property
-    def right(self) -> np.ndarray:
-        """bool [N]."""
+    def correct(self) -> np.ndarray:
+        """Whether each prediction equals the true class, bool [N]."""
         return self.predicted == self.truth
 
-    def where(self, chosen: np.ndarray) -> "Predictions":
-        """Those that ``chosen``, a mask or indices, names."""
+    def select(self, index: np.ndarray) -> "Predictions":
+        """Returns a subset of the predictions.
+
+        Args:
+          index: a mask, bool [N], or indices, int [M].
+        """
         arrays = vars(self).items()
-        return Predictions(**{k: v if k == "classes" else v[chosen] for k, v in arrays})
+        return Predictions(**{k: v if k == "classes" else v[index] for k, v in arrays})
 
     def with_classes(self, classes: tuple[str, ...]) -> "Predictions":
-        """The same with the same classes in another order."""
+        """Returns the same predictions with the classes in another order.
+
+        Args:
+          classes: a permutation of ``self.classes``.
+        """
         order = [self.classes.index(name) for name in classes]
         number = np.argsort(order)
         return dataclasses.replace(
@@ -72,7 +81,7 @@ class Predictions:
 
 
 def concatenate(parts: Iterable[Predictions]) -> Predictions:
-    """All of some, which have the same classes."""
+    """Concatenates predictions that have the same classes in the same order."""
     parts = list(parts)
     columns = {
         name: np.concatenate([vars(part)[name] for part in parts])
@@ -83,7 +92,7 @@ def concatenate(parts: Iterable[Predictions]) -> Predictions:
 
 
 def write(predictions: Predictions, path: Path) -> None:
-    """Write them as a table; probabilities come back with every bit."""
+    """Writes predictions as CSV; ``read`` restores every bit of the probabilities."""
     classes = predictions.classes
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
@@ -104,37 +113,37 @@ def write(predictions: Predictions, path: Path) -> None:
 
 
 def read(path: Path) -> Predictions:
-    """What ``write`` wrote.
+    """Reads a file that ``write`` wrote.
 
     Raises:
-      UserError: if there is no such file, or it is not one that ``write`` writes.
+      UserError: if the file is missing, damaged, or was not written by ``write``.
     """
     try:
         with path.open(encoding="utf-8", newline="") as file:
             text = file.read()
         reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-        names = tuple(reader.fieldnames or ())
+        columns = tuple(reader.fieldnames or ())
         rows = list(reader)
         classes = tuple(
             name.removeprefix(_PROBABILITY)
-            for name in names[len(_COLUMNS) :]
+            for name in columns[len(_COLUMNS) :]
             if name.startswith(_PROBABILITY)
         )
-        if names != (*_COLUMNS, *(_PROBABILITY + name for name in classes)):
-            raise ValueError(f"its columns are {', '.join(names) or 'none'}")
+        if columns != (*_COLUMNS, *(_PROBABILITY + name for name in classes)):
+            raise ValueError(f"its columns are {', '.join(columns) or 'none'}")
         if not rows or not classes:
-            raise ValueError("it holds no prediction")
+            raise ValueError("it has no predictions")
         if any(None in row or None in row.values() for row in rows):
             raise ValueError("a line has too few or too many values")
         if not text.endswith("\n"):
-            raise ValueError("its last line is cut off")
-        strangers = {row["truth"] for row in rows} - set(classes)
-        if strangers:
-            raise ValueError(f"{min(strangers)!r} is none of {', '.join(classes)}")
+            raise ValueError("its last line is truncated")
+        unknown = {row["truth"] for row in rows} - set(classes)
+        if unknown:
+            raise ValueError(f"{min(unknown)!r} is not one of {', '.join(classes)}")
         probabilities = np.array(
             [[float(row[_PROBABILITY + name]) for name in classes] for row in rows]
         )
-        # A mean of ones may be a rounding above one; NaN fails both comparisons.
+        # Rounding may put a mean slightly above 1. NaN fails both comparisons.
         if not ((probabilities >= 0) & (probabilities < 1.001)).all():
             raise ValueError("a probability is not between 0 and 1")
         predictions = Predictions(
@@ -145,9 +154,9 @@ def read(path: Path) -> Predictions:
             np.array([classes.index(row["truth"]) for row in rows]),
             probabilities.astype(np.float32),
         )
-        said = [row["prediction"] for row in rows]
-        if said != [classes[index] for index in predictions.predicted]:
-            raise ValueError("a prediction is not the likeliest class")
+        names = [row["prediction"] for row in rows]
+        if names != [classes[index] for index in predictions.predicted]:
+            raise ValueError("a prediction is not the most probable class")
     except (OSError, ValueError, OverflowError, csv.Error) as error:
         raise UserError(f"{path} cannot be read: {error}.") from error
     return predictions

@@ -1,11 +1,11 @@
-"""All numbers of some predictions, pooled over folds, with intervals."""
+"""Metrics of the predictions of a run, pooled over folds, with confidence intervals."""
 
 import numpy as np
 
 from meranet_jax.evaluation import metrics
 from meranet_jax.evaluation.predictions import Predictions
 
-# The statistics of a report, by the names that people read.
+# Keys of the reported metrics and the names that users see.
 NAMES = {
     "accuracy": "accuracy",
     "uf1": "UF1",
@@ -16,24 +16,33 @@ NAMES = {
 }
 
 
-def summarise(tested: Predictions) -> dict:
-    """All numbers of some predictions.
+def summarise(predictions: Predictions) -> dict:
+    """Computes all metrics of predictions, for each seed and averaged over seeds.
 
-    Confusion matrices are pooled over the folds of a seed, and every statistic is taken
-    of such a pooled matrix; ``mean``, ``sd`` and ``values`` are over the seeds.
-    Intervals are at 95 %: of the accuracy of a single seed Wilson's, else from a
-    bootstrap over subjects.
+    The folds of a seed are pooled into one confusion matrix, from which every metric of
+    that seed is computed. Confidence intervals are at 95 %: the Wilson score interval
+    for the accuracy of a single seed, otherwise from a bootstrap over subjects.
+
+    Returns:
+      A dictionary that can be written as JSON. ``metrics`` has for each metric the
+      ``mean`` and standard deviation ``sd`` over seeds, the ``values`` of the seeds and
+      the ``interval``. ``by_class``, ``pooled`` (all seeds in one confusion matrix),
+      ``calibration`` and ``by_seed`` have the details; ``clips`` and ``subjects`` are
+      counts.
+
+    Raises:
+      ValueError: if there are no predictions.
     """
-    seeds = sorted(set(tested.seeds.tolist()))
+    seeds = sorted(set(predictions.seeds.tolist()))
     by_seed = []
     for seed in seeds:
-        one = tested.where(tested.seeds == seed)
+        part = predictions.select(predictions.seeds == seed)
         by_seed.append(
             {"seed": seed}
-            | metrics.scores(_confusion(one), tested.classes)
-            | {"ece": metrics.calibration(one.probabilities, one.truth)["ece"]}
+            | metrics.scores(_pooled(part), part.classes)
+            | {"ece": metrics.calibration(part.probabilities, part.truth)["ece"]}
         )
-    counts = confusions(tested)
+    confusions = confusion_matrices(predictions)
     summary = {}
     for name in NAMES:
         values = [row[name] for row in by_seed]
@@ -41,7 +50,7 @@ def summarise(tested: Predictions) -> dict:
         if name == "accuracy" and len(seeds) == 1:
             interval = by_seed[0]["accuracy_interval"]
         elif name in metrics.STATISTICS:
-            interval = metrics.bootstrap_interval(counts, metrics.STATISTICS[name])
+            interval = metrics.bootstrap_interval(confusions, metrics.STATISTICS[name])
         summary[name] = {
             "mean": float(np.mean(values)),
             "sd": float(np.std(values, ddof=1)) if len(values) > 1 else None,
@@ -49,35 +58,46 @@ def summarise(tested: Predictions) -> dict:
             "interval": interval,
         }
     return {
-        "clips": len(set(tested.clips.tolist())),
-        "subjects": len(set(tested.subjects.tolist())),
+        "clips": len(set(predictions.clips.tolist())),
+        "subjects": len(set(predictions.subjects.tolist())),
         "metrics": summary,
-        "by_class": {name: _of_class(by_seed, name) for name in tested.classes},
-        "pooled": metrics.scores(_confusion(tested), tested.classes),
-        "calibration": metrics.calibration(tested.probabilities, tested.truth),
+        "by_class": {
+            name: _class_summary(by_seed, name) for name in predictions.classes
+        },
+        "pooled": metrics.scores(_pooled(predictions), predictions.classes),
+        "calibration": metrics.calibration(
+            predictions.probabilities, predictions.truth
+        ),
         "by_seed": by_seed,
     }
 
 
-def _of_class(by_seed: list[dict], name: str) -> dict:
-    """A class's tested clips over all seeds, and the means of its recall and F1."""
+def _class_summary(by_seed: list[dict], name: str) -> dict:
+    """The number of test clips of a class over all seeds, its mean recall and F1."""
     rows = [seed["by_class"][name] for seed in by_seed]
     means = {}
-    for number in ("recall", "f1"):
-        known = [row[number] for row in rows if row[number] is not None]
-        means[number] = float(np.mean(known)) if known else None
+    for metric in ("recall", "f1"):
+        known = [row[metric] for row in rows if row[metric] is not None]
+        means[metric] = float(np.mean(known)) if known else None
     return {"clips": sum(row["clips"] for row in rows)} | means
 
 
-def confusions(tested: Predictions) -> np.ndarray:
-    """int [subjects, seeds, C, C]: the confusion matrix of each."""
-    subjects, subject = np.unique(tested.subjects, return_inverse=True)
-    seeds, seed = np.unique(tested.seeds, return_inverse=True)
-    num = len(tested.classes)
-    counts = np.zeros((len(subjects), len(seeds), num, num), np.int64)
-    np.add.at(counts, (subject, seed, tested.truth, tested.predicted), 1)
-    return counts
+def confusion_matrices(predictions: Predictions) -> np.ndarray:
+    """Computes a confusion matrix for each subject and seed.
+
+    Returns:
+      int64 [subjects, seeds, C, C], both in sorted order; rows are true classes.
+    """
+    subjects, subject = np.unique(predictions.subjects, return_inverse=True)
+    seeds, seed = np.unique(predictions.seeds, return_inverse=True)
+    num = len(predictions.classes)
+    confusions = np.zeros((len(subjects), len(seeds), num, num), np.int64)
+    np.add.at(confusions, (subject, seed, predictions.truth, predictions.predicted), 1)
+    return confusions
 
 
-def _confusion(tested: Predictions) -> np.ndarray:
-    return metrics.confusion_matrix(tested.truth, tested.predicted, len(tested.classes))
+def _pooled(predictions: Predictions) -> np.ndarray:
+    """The confusion matrix of all predictions, int64 [C, C]."""
+    return metrics.confusion_matrix(
+        predictions.truth, predictions.predicted, len(predictions.classes)
+    )

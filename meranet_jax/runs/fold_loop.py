@@ -225,6 +225,8 @@ class _Curves:
         start = time.monotonic()
         if distributed.is_first() and start > self._due:
             lines = reader.read_lines(self._folder.path)
-            figures.save(figures.curves(lines), self._folder.path / "curves.png")
+            figures.save(
+                figures.learning_curves(lines), self._folder.path / "curves.png"
+            )
             took = time.monotonic() - start
             self._due = start + max(_REDRAW, took / _DRAWING)

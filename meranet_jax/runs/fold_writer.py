@@ -13,7 +13,7 @@ from meranet_jax.data.splits import Job
 from meranet_jax.errors import UserError
 from meranet_jax.evaluation import predictions
 from meranet_jax.evaluation.predictions import Predictions
-from meranet_jax.files import whole, write_json
+from meranet_jax.files import atomic_write, write_json
 from meranet_jax.runs import provenance
 from meranet_jax.training import checkpoint
 from meranet_jax.training.trainers import Weights
@@ -78,7 +78,7 @@ class FoldFolder:
 
         A start that was killed may have told more, or half of a line.
         """
-        with whole(self._log) as part:
+        with atomic_write(self._log) as part:
             part.write_text("".join(map(_as_line, lines)))
         events = self.path / "events"
         shutil.rmtree(events, ignore_errors=True)
@@ -151,7 +151,7 @@ class FoldFolder:
             },
         )
         # It says that the fold is finished.
-        with whole(self.path / "predictions.csv") as part:
+        with atomic_write(self.path / "predictions.csv") as part:
             predictions.write(tested, part)
         tidy(self.path)
 

@@ -30,7 +30,7 @@ def make(run: Run, tested: Predictions) -> dict:
     }
     if len(run.config.datasets) > 1:
         report["by_dataset"] = {
-            name: summary.summarise(tested.where(tested.datasets == name))
+            name: summary.summarise(tested.select(tested.datasets == name))
             for name in dict.fromkeys(tested.datasets.tolist())
         }
     return report
@@ -39,7 +39,7 @@ def make(run: Run, tested: Predictions) -> dict:
 def _by_fold(run: Run, tested: Predictions) -> list[dict]:
     rows = []
     for seed, _, name in run.folds:
-        right = tested.right[(tested.seeds == seed) & (tested.folds == name)]
+        right = tested.correct[(tested.seeds == seed) & (tested.folds == name)]
         if len(right):
             rows.append(
                 {
@@ -58,7 +58,7 @@ def _by_fold(run: Run, tested: Predictions) -> list[dict]:
 def write(run: Run, tested: Predictions) -> dict:
     """Write the report of a run whose folds are all finished; returns it."""
     report = make(run, tested)
-    with files.whole(run.path / "predictions.csv") as part:
+    with files.atomic_write(run.path / "predictions.csv") as part:
         predictions.write(tested, part)
     pooled = report["pooled"]
     seeds = len(report["seeds"])
@@ -66,17 +66,17 @@ def write(run: Run, tested: Predictions) -> dict:
     if seeds > 1:
         title = f"{len(tested)} predictions of {title}, {seeds} seeds"
     pictures = {
-        "confusion": figures.confusion(
+        "confusion": figures.confusion_matrix(
             np.array(pooled["confusion"]), tested.classes, title
         ),
-        "spread": figures.spread(report),
-        "subjects": figures.subjects(tested),
-        "reliability": figures.reliability(report["calibration"]),
-        "curves": figures.curves(reader.read_lines(run.path)),
+        "spread": figures.seeds_and_folds(report),
+        "subjects": figures.accuracy_by_subject(tested),
+        "reliability": figures.reliability_diagram(report["calibration"]),
+        "curves": figures.learning_curves(reader.read_lines(run.path)),
     }
     for name, figure in pictures.items():
         figures.save(figure, run.path / f"{name}.png")
-    with files.whole(run.path / "report.md") as part:
+    with files.atomic_write(run.path / "report.md") as part:
         part.write_text(report_text.to_markdown(run, report))
     # The last to be written: it says that the run is finished.
     files.write_json(run.path / "report.json", report)

@@ -33,7 +33,7 @@ def check_report(run: Run) -> dict:
       UserError: if it is not.
     """
     saved = reader.read_report(run.path)
-    made = files.through_json(report.make(run, tested(run)))
+    made = files.json_round_trip(report.make(run, tested(run)))
     # Version 0.1 did not write the selection.
     saved = {"selection": made["selection"]} | saved
     differing = [name for name in made if made[name] != saved.get(name)]
@@ -132,7 +132,7 @@ def check_predictions(run: Run, data_dir: str | None) -> float:
         weights = opened.weights(job, shapes)
         (anew,) = fold_loop.predict(fitter, clips, [job], [weights])
         of_fold = (kept.seeds == job.seed) & (kept.folds == job.fold.name)
-        saved = kept.where(of_fold)
+        saved = kept.select(of_fold)
         if not np.array_equal(saved.clips, anew.clips):
             raise UserError(
                 f"{run.path / 'predictions.csv'} is not of the test part of {job.name}."

@@ -21,7 +21,7 @@ from meranet_jax.data import splits
 from meranet_jax.data.loading import Clips
 from meranet_jax.data.splits import Job, Split
 from meranet_jax.errors import UserError
-from meranet_jax.files import through_json, whole, write_json
+from meranet_jax.files import atomic_write, json_round_trip, write_json
 from meranet_jax.flags import read_flags
 from meranet_jax.runs import fold_writer, provenance
 from meranet_jax.runs.fold_writer import Elsewhere, FoldFolder
@@ -135,7 +135,7 @@ class RunFolder:
         }
         text = splits.to_json(split, clips, config.protocol)
         self._saved["starts"] = self._starts(text)
-        with whole(path / "split.json") as part:
+        with atomic_write(path / "split.json") as part:
             part.write_text(text)
         write_json(path / "config.json", self._saved)
 
@@ -156,7 +156,7 @@ class RunFolder:
         if not (self.path / "config.json").exists():
             return []
         saved = json.loads((self.path / "config.json").read_text())
-        before, now = saved.get("data", {}), through_json(self._saved["data"])
+        before, now = saved.get("data", {}), json_round_trip(self._saved["data"])
         if before.get("classes") != now["classes"]:
             what = "its classes were others"
         elif before != now:
@@ -232,8 +232,8 @@ def _settings(config: TrainConfig) -> dict:
 
 def _differing(saved: dict, asked: dict) -> list[str]:
     """Describes the settings that determine results and differ."""
-    asked = through_json(asked)
-    saved = through_json(_settings_of_saved(saved))
+    asked = json_round_trip(asked)
+    saved = json_round_trip(_settings_of_saved(saved))
     return [
         f"{name} {saved.get(name)}, not {asked.get(name)}"
         for name in {**asked, **saved}
@@ -250,6 +250,6 @@ def _settings_of_saved(saved: dict) -> dict:
     if "model" in saved and "precision" in saved:
         return saved
     try:
-        return saved | read_flags({"precision": "fp32"} | saved).flags()
+        return read_flags({"precision": "fp32"} | saved).flags()
     except (TypeError, ValueError, UserError):
         return saved

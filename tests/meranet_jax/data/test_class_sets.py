@@ -5,7 +5,7 @@ import pytest
 from meranet_jax.data import class_sets
 from meranet_jax.errors import UserError
 
-# Those of CASME II's table.
+# The emotions in the table of CASME II.
 EMOTIONS = {
     "disgust",
     "fear",
@@ -21,7 +21,7 @@ def resolve(text, paper=("disgust", "happiness", "surprise"), emotions=EMOTIONS)
     return class_sets.resolve(emotions, text=text, paper=paper)
 
 
-def test_the_papers_classes():
+def test_paper_gives_the_classes_of_the_paper():
     assert resolve("paper") == {
         "disgust": ("disgust",),
         "happiness": ("happiness",),
@@ -29,11 +29,11 @@ def test_the_papers_classes():
     }
 
 
-def test_all_are_told_apart():
+def test_all_makes_a_class_of_each_emotion():
     assert list(resolve("all")) == sorted(EMOTIONS)
 
 
-def test_megc3_leaves_others_out():
+def test_megc3_excludes_others():
     assert resolve("megc3") == {
         "negative": ("disgust", "fear", "repression", "sadness"),
         "positive": ("happiness",),
@@ -41,17 +41,17 @@ def test_megc3_leaves_others_out():
     }
 
 
-def test_megc3_of_labels_that_are_called_so_already():
+def test_megc3_accepts_labels_with_its_class_names():
     estimated = {"negative", "positive", "surprise", "others"}
     found = resolve("megc3", emotions=estimated)
     assert found == {c: (c,) for c in ("negative", "positive", "surprise")}
 
 
-def test_a_list_keeps_its_order():
+def test_list_keeps_its_order():
     assert list(resolve("surprise,disgust")) == ["surprise", "disgust"]
 
 
-def test_a_mapping_file(tmp_path):
+def test_mapping_file(tmp_path):
     path = tmp_path / "mine.json"
     mapping = {"low": ["disgust", "sadness", "contempt"], "high": ["happiness"]}
     path.write_text(json.dumps(mapping))
@@ -63,23 +63,28 @@ def test_a_mapping_file(tmp_path):
     [
         ("disgust", "at least two different"),
         ("disgust,disgust", "at least two different"),
-        ("disgust,,fear", "no clip is "),
-        ("disgust,joy", "no clip is joy; they are disgust, fear, happiness"),
+        ("disgust,,fear", "no clip is labelled "),
+        (
+            "disgust,joy",
+            "no clip is labelled joy; the labels are disgust, fear, happiness",
+        ),
         ("nowhere.json", "--classes=nowhere.json cannot be read"),
     ],
 )
-def test_classes_that_are_none_say_what_there_is(text, message):
+def test_invalid_classes_raise(text, message):
     with pytest.raises(UserError, match=message):
         resolve(text)
 
 
-def test_classes_that_the_paper_does_not_have():
-    with pytest.raises(UserError, match="share. Choose --classes=megc3"):
+def test_paper_without_common_classes_raises():
+    with pytest.raises(UserError, match="no classes for these.*--classes=megc3"):
         resolve("paper", paper=None)
 
 
-def test_megc3_without_surprise_says_so():
-    with pytest.raises(UserError, match="no clip is surprise; they are anger, happ"):
+def test_megc3_without_surprise_raises():
+    with pytest.raises(
+        UserError, match="labelled surprise; the labels are anger, happ"
+    ):
         resolve("megc3", emotions={"anger", "happiness"})
 
 
@@ -98,7 +103,7 @@ def test_megc3_without_surprise_says_so():
         "\udcff",
     ],
 )
-def test_a_mapping_that_is_none_is_refused(tmp_path, text):
+def test_invalid_mapping_file_raises(tmp_path, text):
     path = tmp_path / "mine.json"
     path.write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(UserError, match=r"mine\.json"):

@@ -19,7 +19,7 @@ def draw(protocol, clips, **changes):
 
 
 def casme2_like(seed=0):
-    """26 subjects of very different sizes and classes, 123 clips in three classes."""
+    """123 clips of 26 subjects, who differ widely in number of clips and classes."""
     rng = np.random.default_rng(seed)
     chances = rng.dirichlet([0.5] * 26)
     subjects = [f"sub{n + 1:02d}" for n in range(26)]
@@ -32,17 +32,17 @@ def counts(clips, part):
     return np.bincount(clips.labels[part], minlength=len(clips.classes)).tolist()
 
 
-def test_the_papers_parts_are_stratified_disjoint_and_whole():
+def test_holdout_is_stratified_disjoint_and_complete():
     clips = clips_of(np.repeat([0, 1, 2], [63, 32, 28]))  # CASME II
     fold = holdout(clips)
     assert sorted(np.concatenate(list(fold.parts.values()))) == list(range(123))
-    # a: 63 -> 16 test, 47 left -> 9 validation. b: 8, 24 -> 5. c: 7, 21 -> 4.
+    # a: 63 -> 16 test, 47 other -> 9 validation. b: 8, 24 -> 5. c: 7, 21 -> 4.
     assert counts(clips, fold.train) == [38, 19, 17]
     assert counts(clips, fold.validation) == [9, 5, 4]
     assert counts(clips, fold.test) == [16, 8, 7]
 
 
-def test_the_papers_split_is_that_of_the_protocol():
+def test_draw_of_holdout_equals_holdout():
     clips = clips_of(np.repeat([0, 1], [20, 20]))
     (fold,) = draw("holdout", clips)
     assert np.array_equal(fold.test, holdout(clips).test)
@@ -50,7 +50,7 @@ def test_the_papers_split_is_that_of_the_protocol():
 
 
 @pytest.mark.parametrize("protocol", ["holdout", "holdout_subject", "kfold", "loso"])
-def test_a_split_hangs_on_its_seed_alone(protocol):
+def test_folds_depend_on_the_seed_only(protocol):
     clips = casme2_like()
     first, again, other = (draw(protocol, clips, seed=s) for s in (0, 0, 1))
     for one, two in zip(first, again, strict=True):
@@ -64,15 +64,15 @@ def test_a_split_hangs_on_its_seed_alone(protocol):
 
 
 @pytest.mark.parametrize("fraction", [0.01, 0.99])
-def test_each_part_of_the_paper_gets_a_clip_of_each_class(fraction):
+def test_each_part_of_holdout_has_each_class(fraction):
     clips = clips_of([0] * 3 + [1] * 5)
     fold = holdout(clips, test_fraction=fraction, validation_fraction=fraction)
     for part in fold.parts.values():
         assert set(clips.labels[part]) == {0, 1}
 
 
-def test_a_class_too_small_to_split_is_named():
-    with pytest.raises(UserError, match="b has 2 clips.*--classes"):
+def test_class_with_too_few_clips_raises():
+    with pytest.raises(UserError, match="Class b has 2 clips.*--classes"):
         holdout(clips_of([0] * 10 + [1] * 2))
 
 
@@ -85,10 +85,10 @@ def test_a_class_too_small_to_split_is_named():
     st.floats(0.01, 0.99),
     st.integers(0, 5),
 )
-def test_parts_are_of_whole_subjects_whatever_the_clips(
+def test_parts_are_subject_disjoint_for_any_clips(
     rows, protocol, folds, test_fraction, validation_fraction, seed
 ):
-    rows = rows + [(subject, 0) for subject in range(7)]  # seven subjects at least
+    rows = rows + [(subject, 0) for subject in range(7)]  # at least seven subjects
     clips = clips_of([label for _, label in rows], [f"s{s}" for s, _ in rows])
     drawn = draw(
         protocol,
@@ -98,25 +98,25 @@ def test_parts_are_of_whole_subjects_whatever_the_clips(
         validation_fraction=validation_fraction,
         seed=seed,
     )
-    whose = np.array(clips.subjects)
+    subject_of_clip = np.array(clips.subjects)
     for fold in drawn:
         parts = list(fold.parts.values())
         assert all(len(part) for part in parts)
         assert sorted(np.concatenate(parts)) == list(range(len(clips)))
-        subjects = [set(whose[part]) for part in parts]
+        subjects = [set(subject_of_clip[part]) for part in parts]
         assert not any(subjects[i] & subjects[j] for i, j in [(0, 1), (0, 2), (1, 2)])
     if protocol != "holdout_subject":  # each clip is tested once
         tested = np.concatenate([fold.test for fold in drawn])
         assert sorted(tested) == list(range(len(clips)))
 
 
-def test_two_folds_of_which_one_is_a_single_subject_are_refused():
+def test_fold_that_leaves_one_subject_raises():
     clips = clips_of([0, 1] * 13, ["s0"] * 20 + [f"s{n}" for n in range(1, 7)])
     with pytest.raises(UserError, match="leaves one subject.*more --folds"):
         draw("kfold", clips, folds=2)
 
 
-def test_loso_has_a_fold_for_each_subject_named_after_it():
+def test_loso_has_one_fold_per_subject():
     clips = casme2_like()
     drawn = draw("loso", clips)
     assert [fold.name for fold in drawn] == [f"sub{n + 1:02d}" for n in range(26)]
@@ -125,20 +125,20 @@ def test_loso_has_a_fold_for_each_subject_named_after_it():
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_parts_of_whole_subjects_are_as_stratified_as_they_can_be(seed):
+def test_subject_disjoint_parts_are_approximately_stratified(seed):
     clips = casme2_like(seed)
-    whole = np.array(counts(clips, np.arange(123)))
+    total = np.array(counts(clips, np.arange(123)))
     (fold,) = draw("holdout_subject", clips, seed=seed)
-    np.testing.assert_allclose(counts(clips, fold.test) / whole, 0.25, atol=0.12)
+    np.testing.assert_allclose(counts(clips, fold.test) / total, 0.25, atol=0.12)
     for fold in draw("kfold", clips, seed=seed, folds=3):
-        np.testing.assert_allclose(counts(clips, fold.test) / whole, 1 / 3, atol=0.2)
+        np.testing.assert_allclose(counts(clips, fold.test) / total, 1 / 3, atol=0.2)
     for fold in draw("loso", clips, seed=seed):
         share = len(fold.validation) / (123 - len(fold.test))
         assert share == pytest.approx(0.2, abs=0.06)
 
 
-def test_a_class_of_one_subject_stays_in_the_training_part():
-    """Else nothing could learn it."""
+def test_class_of_one_subject_stays_in_the_training_part():
+    """Otherwise no model could learn it."""
     labels = [0] * 40 + [1] * 4
     subjects = [f"s{n % 8}" for n in range(40)] + ["s3"] * 4
     clips = clips_of(labels, subjects)
@@ -151,7 +151,7 @@ def test_a_class_of_one_subject_stays_in_the_training_part():
     ("protocol", "subjects", "needs"),
     [("loso", 2, 3), ("holdout_subject", 2, 3), ("kfold", 4, 5)],
 )
-def test_too_few_subjects_are_told(protocol, subjects, needs):
+def test_too_few_subjects_raise(protocol, subjects, needs):
     clips = clips_of([0, 1] * 10, [f"s{n % subjects}" for n in range(20)])
-    with pytest.raises(UserError, match=f"needs {needs} subjects.*of {subjects}"):
+    with pytest.raises(UserError, match=f"needs {needs} subjects.*have {subjects}"):
         draw(protocol, clips)

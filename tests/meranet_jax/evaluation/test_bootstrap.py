@@ -1,4 +1,4 @@
-"""Intervals over subjects against slow loops, SciPy and by hand."""
+"""Bootstrap intervals over subjects against loops, SciPy and values by hand."""
 
 import random
 
@@ -10,7 +10,7 @@ from meranet_jax.evaluation import metrics
 
 
 def per_subject(subjects, seeds, skill=0.7, seed=0):
-    """int [subjects, seeds, 3, 3]; subjects differ in their clips and in difficulty."""
+    """int [subjects, seeds, 3, 3]; subjects differ in clips and difficulty."""
     rng = np.random.default_rng(seed)
     found = np.zeros((subjects, seeds, 3, 3), int)
     for of_subject in found:
@@ -23,7 +23,7 @@ def per_subject(subjects, seeds, skill=0.7, seed=0):
 
 
 def slow_bootstrap(confusions, statistic, replicates=2000, seed=1):
-    """What bootstrap_interval does, subject by subject with another generator."""
+    """bootstrap_interval as a loop over subjects, with another random generator."""
     rng, values = random.Random(seed), []
     for _ in range(replicates):
         chosen = [rng.randrange(len(confusions)) for _ in confusions]
@@ -31,7 +31,7 @@ def slow_bootstrap(confusions, statistic, replicates=2000, seed=1):
         for run in range(confusions.shape[1]):
             total = sum(confusions[subject, run] for subject in chosen)
             classes = confusions[:, run].sum(0).any(-1)
-            if (total.any(-1) == classes).all():  # else it is another statistic
+            if (total.any(-1) == classes).all():  # otherwise another statistic
                 of_seeds.append(float(statistic(total)))
         if of_seeds:
             values.append(sum(of_seeds) / len(of_seeds))
@@ -40,17 +40,19 @@ def slow_bootstrap(confusions, statistic, replicates=2000, seed=1):
 
 @pytest.mark.parametrize("name", metrics.STATISTICS)
 @pytest.mark.parametrize("seeds", [1, 3])
-def test_bootstrap_is_a_slow_loop_over_subjects(name, seeds):
+def test_bootstrap_equals_a_loop_over_subjects(name, seeds):
     confusions, statistic = per_subject(12, seeds), metrics.STATISTICS[name]
     found = metrics.bootstrap_interval(confusions, statistic)
-    theirs = slow_bootstrap(confusions, statistic)
-    assert theirs[1] - theirs[0] > 0.1
-    np.testing.assert_allclose(found, theirs, atol=0.02)
+    expected = slow_bootstrap(confusions, statistic)
+    assert expected[1] - expected[0] > 0.1
+    np.testing.assert_allclose(found, expected, atol=0.02)
 
 
-def test_bootstrap_of_seeds_with_their_own_subjects_is_a_slow_loop():
+def test_bootstrap_of_seeds_with_different_subjects_equals_a_loop():
     confusions = per_subject(8, 4)
-    for subject in range(8):  # Two subjects a seed; a tenth of the draws have neither.
+    for subject in range(
+        8
+    ):  # Two subjects per seed; a tenth of the replicates have neither.
         confusions[subject, np.arange(4) != subject // 2] = 0
     found = metrics.bootstrap_interval(confusions, metrics.uf1)
     np.testing.assert_allclose(
@@ -58,33 +60,33 @@ def test_bootstrap_of_seeds_with_their_own_subjects_is_a_slow_loop():
     )
 
 
-def test_bootstrap_of_equal_subjects_is_scipys():
+def test_bootstrap_of_subjects_of_equal_size_equals_scipy():
     rng = np.random.default_rng(0)
-    right = rng.binomial(8, rng.beta(3, 2, 15))  # of 8 clips of each of 15 subjects
-    confusions = np.stack([np.array([[r, 8 - r], [0, 0]]) for r in right])
-    theirs = stats.bootstrap(
-        (right / 8,), np.mean, method="percentile", n_resamples=5000, rng=1
+    correct = rng.binomial(8, rng.beta(3, 2, 15))  # 15 subjects with 8 clips each
+    confusions = np.stack([np.array([[c, 8 - c], [0, 0]]) for c in correct])
+    expected = stats.bootstrap(
+        (correct / 8,), np.mean, method="percentile", n_resamples=5000, rng=1
     ).confidence_interval
     found = metrics.bootstrap_interval(confusions, metrics.accuracy)
-    np.testing.assert_allclose(found, theirs, atol=0.015)
+    np.testing.assert_allclose(found, expected, atol=0.015)
 
 
-def test_bootstrap_draws_subjects_and_not_clips():
-    # Of two subjects each is drawn twice in a quarter of the draws.
+def test_bootstrap_resamples_subjects_and_not_clips():
+    # Each of the two subjects is drawn twice in a quarter of the replicates.
     confusions = np.array([[[50, 0], [0, 50]], [[0, 50], [50, 0]]])
     found = metrics.bootstrap_interval(confusions, metrics.accuracy)
     assert found == [0, 1]
 
 
-def test_bootstrap_leaves_out_a_seed_without_clips():
-    # Each subject is in one seed's test part alone.
+def test_bootstrap_ignores_seeds_without_clips():
+    # Each subject is in the test part of one seed only.
     confusions = np.zeros((2, 2, 2, 2), int)
     confusions[0, 0], confusions[1, 1] = [[3, 0], [0, 3]], [[0, 3], [3, 0]]
     found = metrics.bootstrap_interval(confusions, metrics.accuracy)
     assert found == [0, 1]
 
 
-def test_bootstrap_leaves_out_a_draw_without_clips():
+def test_bootstrap_ignores_replicates_without_clips():
     confusions = np.zeros((3, 2, 2), int)
     confusions[0] = [[3, 1], [0, 4]]
     found = metrics.bootstrap_interval(confusions, metrics.accuracy)
@@ -96,7 +98,7 @@ def test_bootstrap_of_identical_subjects_has_no_width(name):
     confusion = np.array([[8, 2, 0], [0, 3, 1], [1, 2, 1]])
     statistic = metrics.STATISTICS[name]
     low, high = metrics.bootstrap_interval(np.stack([confusion] * 6), statistic)
-    # The sums are the same; their last bit is not always.
+    # Results may differ in the last bit.
     assert [low, high] == pytest.approx([statistic(confusion)] * 2, abs=1e-12)
 
 
@@ -107,20 +109,20 @@ def test_bootstrap_averages_over_all_middle_axes():
     assert metrics.bootstrap_interval(folded, metrics.uar) == found
 
 
-def test_bootstrap_is_the_same_each_time():
+def test_bootstrap_is_deterministic():
     confusions = per_subject(6, 2)
     first = metrics.bootstrap_interval(confusions, metrics.uf1)
     assert metrics.bootstrap_interval(confusions, metrics.uf1) == first
 
 
-def test_one_subject_has_no_bootstrap():
+def test_one_subject_has_no_interval():
     assert metrics.bootstrap_interval(per_subject(1, 2), metrics.uf1) is None
 
 
-def test_a_class_that_few_subjects_show_does_not_change_the_statistic():
-    """Twenty subjects; the third class is of two of them, and never right.
+def test_bootstrap_ignores_replicates_without_a_rare_class():
+    """Two of twenty subjects show the third class, which is never predicted.
 
-    A draw without it would be a UF1 of two classes, which is higher by half.
+    Without it, UF1 would be over two classes, which is higher by half.
     """
     confusions = np.zeros((20, 3, 3), int)
     confusions[:, 0, 0] = confusions[:, 1, 1] = 5
@@ -130,17 +132,17 @@ def test_a_class_that_few_subjects_show_does_not_change_the_statistic():
     assert metrics.bootstrap_interval(confusions, metrics.uf1)[1] < 2 / 3
 
 
-def test_where_nearly_every_draw_lacks_a_class_there_is_no_interval():
-    """Eight classes, each of one of eight subjects: all are drawn once in 400 times."""
+def test_no_interval_if_nearly_all_replicates_miss_a_class():
+    """Each of eight subjects shows another class; 1 in 400 replicates has all."""
     confusions = np.zeros((8, 8, 8), int)
     confusions[range(8), range(8), range(8)] = 3
     assert metrics.bootstrap_interval(confusions, metrics.uf1) is None
 
 
 @pytest.mark.parametrize("name", metrics.STATISTICS)
-def test_a_difference_is_drawn_with_the_same_subjects(name):
+def test_difference_resamples_the_same_subjects(name):
     first = per_subject(12, 2)
-    second = first.copy()  # of the same clips, half of the subjects otherwise
+    second = first.copy()  # other predictions for half of the subjects
     second[::2] = np.roll(second[::2], 1, axis=-1)
     statistic = metrics.STATISTICS[name]
     found = metrics.bootstrap_difference(first, second, statistic)
@@ -150,5 +152,5 @@ def test_a_difference_is_drawn_with_the_same_subjects(name):
         sums = [each[chosen].sum(0) for each in (first, second)]
         values.append(float((statistic(sums[0]) - statistic(sums[1])).mean()))
     np.testing.assert_allclose(found, np.percentile(values, [2.5, 97.5]), atol=0.03)
-    turned = metrics.bootstrap_difference(second, first, statistic)
-    assert turned == pytest.approx([-found[1], -found[0]])
+    swapped = metrics.bootstrap_difference(second, first, statistic)
+    assert swapped == pytest.approx([-found[1], -found[0]])

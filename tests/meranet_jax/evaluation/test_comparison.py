@@ -10,7 +10,7 @@ from meranet_jax.evaluation.predictions import Predictions
 
 
 def predictions(predicted, truth, subjects, *, seeds=None, classes=("a", "b", "c")):
-    """Certain predictions; clips of each seed are the same."""
+    """Predictions with probability 1, of the same clips for each seed."""
     predicted, truth = np.array(predicted), np.array(truth)
     seeds = np.zeros(len(truth), int) if seeds is None else np.array(seeds)
     first = seeds == seeds[0]
@@ -38,7 +38,7 @@ def runs():
     return predictions(good, truth, subjects), predictions(bad, truth, subjects)
 
 
-def test_a_better_run_is_better_by_what_the_metrics_say(runs):
+def test_differences_are_those_of_the_metrics(runs):
     good, bad = runs
     found = comparison.compare(good, bad)
     assert found["clips"] == 60 and found["subjects"] == 10
@@ -50,37 +50,38 @@ def test_a_better_run_is_better_by_what_the_metrics_say(runs):
         low, high = row["interval"]
         assert 0 < low < row["difference"] < high
     (test,) = found["mcnemar"]
-    assert test["only_first"] == (good.right & ~bad.right).sum()
-    assert test["only_second"] == (bad.right & ~good.right).sum()
+    assert test["only_first"] == (good.correct & ~bad.correct).sum()
+    assert test["only_second"] == (bad.correct & ~good.correct).sum()
     assert test["p"] == metrics.mcnemar(test["only_first"], test["only_second"]) < 0.01
 
 
-def test_turned_around_the_sign_turns(runs):
+def test_swapping_the_runs_changes_the_sign(runs):
     there, back = comparison.compare(*runs), comparison.compare(*runs[::-1])
     for name, row in there["metrics"].items():
         low, high = back["metrics"][name]["interval"]
         assert row["interval"] == pytest.approx([-high, -low])
 
 
-def test_a_run_is_as_good_as_itself(runs):
+def test_a_run_does_not_differ_from_itself(runs):
     found = comparison.compare(runs[0], runs[0])
     assert all(row["interval"] == [0, 0] for row in found["metrics"].values())
     assert found["mcnemar"] == [{"seed": 0, "only_first": 0, "only_second": 0, "p": 1}]
-    assert "which is better is not told" in comparison.describe(found, "one", "two")
+    assert not any(map(comparison.significant_winner, found["metrics"].values()))
+    assert "is better" not in comparison.describe(found, "one", "two")
 
 
-def test_order_of_clips_and_of_classes_does_not_matter(runs):
+def test_order_of_clips_and_classes_does_not_matter(runs):
     good, bad = runs
     expected = comparison.compare(good, bad)
-    shuffled = bad.where(np.random.default_rng(1).permutation(60))
+    shuffled = bad.select(np.random.default_rng(1).permutation(60))
     assert comparison.compare(good, shuffled) == expected
     renamed = bad.with_classes(("c", "a", "b"))
     assert renamed.probabilities[0, 0] == bad.probabilities[0, 2]
     assert comparison.compare(good, renamed) == expected
 
 
-def test_the_interval_is_narrower_than_that_of_unpaired_runs():
-    """What both have wrong alike tells nothing about their difference."""
+def test_paired_interval_is_narrower_than_unpaired():
+    """Clips that both runs have wrong do not contribute to the difference."""
     rng = np.random.default_rng(0)
     truth = rng.integers(0, 3, 200)
     hard = rng.random(200) < 0.5
@@ -109,13 +110,13 @@ def test_seeds_are_paired():
     accuracy = found["metrics"]["accuracy"]
     assert accuracy["first"] == pytest.approx((1 + 0.75) / 2)
     assert accuracy["second"] == pytest.approx((0.75 + 0.5) / 2)
-    with pytest.raises(UserError, match="other seeds: A 0, 1; B 0, 5"):
+    with pytest.raises(UserError, match="different seeds: A 0, 1; B 0, 5"):
         comparison.compare(
             first, dataclasses.replace(second, seeds=np.array([0] * 4 + [5] * 4))
         )
 
 
-def test_single_runs_are_compared_whatever_their_seeds(runs):
+def test_runs_of_one_seed_may_have_different_seeds(runs):
     other = dataclasses.replace(runs[1], seeds=np.full(60, 7))
     expected = comparison.compare(*runs)["metrics"]
     assert comparison.compare(runs[0], other)["metrics"] == expected
@@ -124,41 +125,42 @@ def test_single_runs_are_compared_whatever_their_seeds(runs):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda r: r.where(np.arange(58)), "only A has 2 test clips.*clip58 first"),
+        (lambda r: r.select(np.arange(58)), r"2 are only in A \(first: clip58\)"),
         (
             lambda r: dataclasses.replace(r, clips=np.char.add(r.clips, "x")),
-            "only A has 60.*only B has 60 test clips",
+            "60 are only in A.*60 are only in B",
         ),
         (
             lambda r: dataclasses.replace(r, classes=("a", "b", "d")),
-            "other classes apart: A a, b, c; B a, b, d",
+            "different classes: A a, b, c; B a, b, d",
         ),
         (
             lambda r: dataclasses.replace(
                 r, truth=(r.truth + (r.clips == "clip07")) % 3
             ),
-            "other labels for 1 clips, clip07",
+            r"different labels for 1 clips \(first: clip07\)",
         ),
         (
             lambda r: dataclasses.replace(r, subjects=r.subjects[::-1]),
-            "other subjects for clip00",
+            r"different subjects for 60 clips \(first: clip00\)",
         ),
     ],
 )
-def test_runs_that_cannot_be_compared_say_how_they_differ(runs, change, message):
+def test_runs_that_cannot_be_compared_raise(runs, change, message):
     with pytest.raises(UserError, match=message):
         comparison.compare(runs[0], change(runs[1]))
 
 
-def test_of_a_single_subject_there_is_no_interval(runs):
+def test_one_subject_has_no_interval(runs):
     alone = [dataclasses.replace(r, subjects=np.full(60, "s1")) for r in runs]
     found = comparison.compare(*alone)
     assert found["metrics"]["uf1"]["interval"] is None
-    assert "no interval of a single subject" in comparison.describe(found, "one", "two")
+    described = comparison.describe(found, "one", "two")
+    assert "no interval over subjects: too few" in described
 
 
-def test_seeds_that_disagree_leave_it_open(runs):
-    """Each seed's difference counts, not only their mean over many subjects."""
+def test_seeds_that_disagree_give_no_significant_difference(runs):
+    """The difference of each seed counts, not only the mean over subjects."""
     good, bad = runs
     several = [
         predictions(
@@ -170,16 +172,18 @@ def test_seeds_that_disagree_leave_it_open(runs):
         for each in ((good, good, bad), (bad, bad, good))
     ]
     row = comparison.compare(*several)["metrics"]["accuracy"]
-    gain = (good.right.sum() - bad.right.sum()) / 60
+    gain = (good.correct.sum() - bad.correct.sum()) / 60
     assert row["by_seed"] == pytest.approx([gain, gain, -gain])
     assert row["difference"] == pytest.approx(gain / 3)
     assert row["interval"][0] > 0 > row["seeds_interval"][0]
     expected = stats.ttest_1samp(row["by_seed"], 0).confidence_interval()
     assert row["seeds_interval"] == pytest.approx(list(expected))
-    assert comparison.better(row) == 0
+    assert comparison.significant_winner(row) == 0
+    described = comparison.describe(comparison.compare(*several), "one", "other")
+    assert "no significant difference" in described
 
 
-def test_better_is_what_both_intervals_say(runs):
+def test_winner_is_significant_in_both_intervals(runs):
     there, back = (
         comparison.compare(
             *(
@@ -194,16 +198,16 @@ def test_better_is_what_both_intervals_say(runs):
         )
         for each in (runs, runs[::-1])
     )
-    assert comparison.better(there["metrics"]["accuracy"]) == 1
-    assert comparison.better(back["metrics"]["accuracy"]) == -1
+    assert comparison.significant_winner(there["metrics"]["accuracy"]) == 1
+    assert comparison.significant_winner(back["metrics"]["accuracy"]) == -1
     assert "A is better" in comparison.describe(there, "one", "other")
     assert "B is better" in comparison.describe(back, "one", "other")
 
 
-def test_of_one_seed_it_is_not_told_which_is_better(runs):
+def test_one_seed_has_no_significant_difference(runs):
     found = comparison.compare(*runs)
     row = found["metrics"]["accuracy"]
     assert row["interval"][0] > 0 and row["seeds_interval"] is None
-    assert comparison.better(row) == 0
+    assert comparison.significant_winner(row) == 0
     described = comparison.describe(found, "one", "other")
-    assert "no interval of a single seed): which is better is not told" in described
+    assert "no interval over seeds: only one): significance unknown" in described

@@ -1,4 +1,4 @@
-"""The numbers against scikit-learn, statsmodels, SciPy, torchmetrics and by hand."""
+"""Metrics against scikit-learn, statsmodels, torchmetrics and values by hand."""
 
 import json
 
@@ -21,18 +21,18 @@ SETTINGS = hypothesis.settings(
 DEGENERATE = {
     "a class absent in truth": ([0, 0, 1, 1], [0, 2, 1, 2], 3),
     "a class absent in both": ([0, 0, 2, 2], [0, 2, 0, 2], 3),
-    "one clip, right": ([1], [1], 3),
+    "one clip, correct": ([1], [1], 3),
     "one clip, wrong": ([1], [0], 3),
-    "all predictions alike": ([0, 1, 2, 2], [1, 1, 1, 1], 3),
+    "all predictions equal": ([0, 1, 2, 2], [1, 1, 1, 1], 3),
     "all predictions a class absent in truth": ([0, 0, 1], [2, 2, 2], 3),
-    "all right": ([0, 1, 2, 2], [0, 1, 2, 2], 3),
+    "all correct": ([0, 1, 2, 2], [0, 1, 2, 2], 3),
     "all wrong": ([0, 1, 2, 2], [1, 2, 0, 1], 3),
 }
 
 
 @st.composite
 def labels(draw):
-    """Truth, prediction and number of classes."""
+    """Draws truth, prediction and number of classes."""
     classes = draw(st.integers(2, 6))
     pair = st.tuples(st.integers(0, classes - 1), st.integers(0, classes - 1))
     pairs = draw(st.lists(pair, min_size=1, max_size=60))
@@ -40,7 +40,7 @@ def labels(draw):
 
 
 def on_labels(test):
-    """Run a test of (truth, prediction, classes) on drawn and on degenerate labels."""
+    """Runs a test of (truth, prediction, classes) on random and degenerate labels."""
 
     def given(case):
         test(*case)
@@ -55,27 +55,27 @@ def matrix_of(truth, prediction, classes):
     return metrics.confusion_matrix(np.array(truth), np.array(prediction), classes)
 
 
-# Counts
+# Confusion matrix
 
 
-def test_confusion_matrix_has_truth_in_rows():
+def test_confusion_matrix_has_true_classes_in_rows():
     matrix = matrix_of([0, 0, 1, 2], [0, 1, 1, 1], 3)
     assert matrix.tolist() == [[1, 1, 0], [0, 1, 0], [0, 1, 0]]
 
 
 @on_labels
-def test_confusion_matrix_is_scikit_learns(truth, prediction, classes):
-    theirs = sk.confusion_matrix(truth, prediction, labels=range(classes))
+def test_confusion_matrix_equals_scikit_learn(truth, prediction, classes):
+    expected = sk.confusion_matrix(truth, prediction, labels=range(classes))
     ours = matrix_of(truth, prediction, classes)
     assert ours.dtype == np.int64
-    np.testing.assert_array_equal(ours, theirs)
+    np.testing.assert_array_equal(ours, expected)
 
 
-# Statistics
+# Metrics
 
 
 @on_labels
-def test_accuracy_is_scikit_learns(truth, prediction, classes):
+def test_accuracy_equals_scikit_learn(truth, prediction, classes):
     found = metrics.accuracy(matrix_of(truth, prediction, classes))
     assert found == pytest.approx(sk.accuracy_score(truth, prediction))
 
@@ -85,48 +85,50 @@ def test_accuracy_is_scikit_learns(truth, prediction, classes):
     "ignore:A single label was found in 'y_true' and 'y_pred':UserWarning",
 )
 @on_labels
-def test_uar_is_scikit_learns_balanced_accuracy(truth, prediction, classes):
+def test_uar_equals_balanced_accuracy_of_scikit_learn(truth, prediction, classes):
     found = metrics.uar(matrix_of(truth, prediction, classes))
     assert found == pytest.approx(sk.balanced_accuracy_score(truth, prediction))
 
 
 @on_labels
-def test_uar_is_scikit_learns_recall_of_the_classes_with_a_clip(
+def test_uar_equals_scikit_learn_recall_of_classes_with_clips(
     truth, prediction, classes
 ):
-    theirs = sk.recall_score(
+    expected = sk.recall_score(
         truth, prediction, labels=sorted(set(truth)), average="macro"
     )
-    assert metrics.uar(matrix_of(truth, prediction, classes)) == pytest.approx(theirs)
+    assert metrics.uar(matrix_of(truth, prediction, classes)) == pytest.approx(expected)
 
 
 @on_labels
-def test_uf1_is_scikit_learns_f1_of_the_classes_with_a_clip(truth, prediction, classes):
-    theirs = sk.f1_score(truth, prediction, labels=sorted(set(truth)), average="macro")
-    assert metrics.uf1(matrix_of(truth, prediction, classes)) == pytest.approx(theirs)
+def test_uf1_equals_scikit_learn_f1_of_classes_with_clips(truth, prediction, classes):
+    expected = sk.f1_score(
+        truth, prediction, labels=sorted(set(truth)), average="macro"
+    )
+    assert metrics.uf1(matrix_of(truth, prediction, classes)) == pytest.approx(expected)
 
 
 @on_labels
-def test_macro_f1_is_scikit_learns(truth, prediction, classes):
+def test_macro_f1_equals_scikit_learn(truth, prediction, classes):
     found = metrics.macro_f1(matrix_of(truth, prediction, classes))
-    theirs = sk.f1_score(truth, prediction, average="macro")
-    assert found == pytest.approx(theirs)
+    expected = sk.f1_score(truth, prediction, average="macro")
+    assert found == pytest.approx(expected)
 
 
 @on_labels
-def test_weighted_f1_is_scikit_learns(truth, prediction, classes):
+def test_weighted_f1_equals_scikit_learn(truth, prediction, classes):
     found = metrics.weighted_f1(matrix_of(truth, prediction, classes))
-    theirs = sk.f1_score(truth, prediction, average="weighted")
-    assert found == pytest.approx(theirs)
+    expected = sk.f1_score(truth, prediction, average="weighted")
+    assert found == pytest.approx(expected)
 
 
 @on_labels
-def test_f1_of_each_class_is_scikit_learns(truth, prediction, classes):
+def test_f1_of_each_class_equals_scikit_learn(truth, prediction, classes):
     found = metrics.f1(matrix_of(truth, prediction, classes))
-    theirs = sk.f1_score(
+    expected = sk.f1_score(
         truth, prediction, labels=range(classes), average=None, zero_division=0
     )
-    np.testing.assert_allclose(found, theirs, atol=1e-12)
+    np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", metrics.STATISTICS)
@@ -136,7 +138,7 @@ def test_f1_of_each_class_is_scikit_learns(truth, prediction, classes):
         lambda stack: stack.sum((-2, -1)).all()
     )
 )
-def test_statistics_go_over_leading_axes(name, stack):
+def test_metrics_accept_leading_axes(name, stack):
     statistic = metrics.STATISTICS[name]
     found = statistic(stack)
     assert found.shape == (2, 3)
@@ -144,7 +146,7 @@ def test_statistics_go_over_leading_axes(name, stack):
         assert found[index] == pytest.approx(statistic(stack[index]), abs=1e-12)
 
 
-def test_f1_goes_over_leading_axes():
+def test_f1_accepts_leading_axes():
     stack = np.random.default_rng(0).integers(0, 4, (2, 3, 4, 4))
     found = metrics.f1(stack)
     assert found.shape == (2, 3, 4)
@@ -171,7 +173,7 @@ def test_scores_by_hand():
     )
 
 
-def test_a_class_without_clips_is_not_averaged_in():
+def test_class_without_clips_is_not_averaged():
     result = metrics.scores(np.array([[2, 0, 1], [0, 1, 0], [0, 0, 0]]), CLASSES)
     assert result["by_class"]["c"] == {"clips": 0, "recall": None, "f1": 0.0}
     assert result["uar"] == pytest.approx((2 / 3 + 1) / 2)
@@ -179,29 +181,31 @@ def test_a_class_without_clips_is_not_averaged_in():
     assert result["macro_f1"] == pytest.approx((4 / 5 + 1 + 0) / 3)
 
 
-def test_a_class_without_clips_and_predictions_has_no_f1():
+def test_class_without_clips_and_predictions_has_no_f1():
     result = metrics.scores(np.array([[2, 1, 0], [0, 1, 0], [0, 0, 0]]), CLASSES)
     assert result["by_class"]["c"] == {"clips": 0, "recall": None, "f1": None}
     assert result["uf1"] == result["macro_f1"] == pytest.approx((4 / 5 + 2 / 3) / 2)
 
 
 @on_labels
-def test_scores_by_class_are_scikit_learns(truth, prediction, classes):
+def test_scores_by_class_equal_scikit_learn(truth, prediction, classes):
     names = tuple("abcdef"[:classes])
     result = metrics.scores(matrix_of(truth, prediction, classes), names)
     options = {"labels": range(classes), "average": None, "zero_division": np.nan}
     assert tuple(result["by_class"]) == names
-    for key, theirs in (
+    for key, expected in (
         ("recall", sk.recall_score(truth, prediction, **options)),
         ("f1", sk.f1_score(truth, prediction, **options)),
     ):
         found = [row[key] for row in result["by_class"].values()]
-        assert [value is None for value in found] == np.isnan(theirs).tolist()
-        np.testing.assert_allclose(np.array(found, float), theirs, atol=1e-12)
+        assert [value is None for value in found] == np.isnan(expected).tolist()
+        np.testing.assert_allclose(np.array(found, float), expected, atol=1e-12)
 
 
 @on_labels
-def test_scores_hold_the_statistics_and_json_can_hold_them(truth, prediction, classes):
+def test_scores_contain_all_metrics_and_can_be_written_as_json(
+    truth, prediction, classes
+):
     confusion = matrix_of(truth, prediction, classes)
     result = metrics.scores(confusion, tuple("abcdef"[:classes]))
     assert result["clips"] == len(truth)
@@ -213,8 +217,8 @@ def test_scores_hold_the_statistics_and_json_can_hold_them(truth, prediction, cl
 
 
 @pytest.mark.parametrize("name", metrics.STATISTICS)
-def test_all_right_is_one_and_all_wrong_is_zero(name):
-    for case, value in (("all right", 1), ("all wrong", 0)):
+def test_all_correct_is_one_and_all_wrong_is_zero(name):
+    for case, value in (("all correct", 1), ("all wrong", 0)):
         assert metrics.STATISTICS[name](matrix_of(*DEGENERATE[case])) == value
 
 
@@ -226,7 +230,7 @@ def test_all_right_is_one_and_all_wrong_is_zero(name):
     # R: binom::binom.wilson
     [(11, 12, 0.6461, 0.9851), (12, 12, 0.7575, 1.0), (0, 5, 0.0, 0.4345)],
 )
-def test_wilson_interval(correct, total, low, high):
+def test_wilson_interval_equals_r(correct, total, low, high):
     found = metrics.wilson_interval(correct, total)
     assert found == pytest.approx([low, high], abs=1e-3)
 
@@ -239,9 +243,9 @@ def test_wilson_interval(correct, total, low, high):
 )
 @hypothesis.example(counts=(0, 1))
 @hypothesis.example(counts=(1, 1))
-def test_wilson_interval_is_statsmodels(counts):
-    theirs = proportion.proportion_confint(*counts, method="wilson")
-    assert metrics.wilson_interval(*counts) == pytest.approx(theirs, abs=1e-12)
+def test_wilson_interval_equals_statsmodels(counts):
+    expected = proportion.proportion_confint(*counts, method="wilson")
+    assert metrics.wilson_interval(*counts) == pytest.approx(expected, abs=1e-12)
 
 
 def test_mcnemar_by_hand():
@@ -254,18 +258,18 @@ def test_mcnemar_by_hand():
 @hypothesis.given(first=st.integers(0, 300), second=st.integers(0, 300))
 @hypothesis.example(first=0, second=0)
 @hypothesis.example(first=0, second=1)
-def test_mcnemar_is_statsmodels(first, second):
-    # The clips that both have right, or wrong, do not matter.
-    theirs = contingency_tables.mcnemar([[7, first], [second, 2]], exact=True).pvalue
+def test_mcnemar_equals_statsmodels(first, second):
+    # Clips that both have correct, or both wrong, do not matter.
+    expected = contingency_tables.mcnemar([[7, first], [second, 2]], exact=True).pvalue
     found = metrics.mcnemar(first, second)
-    assert found == pytest.approx(float(theirs), rel=1e-9)
+    assert found == pytest.approx(float(expected), rel=1e-9)
 
 
 # Calibration
 
 
 def test_calibration_by_hand():
-    # Four bins: (0.25, 0.5] holds two, (0.75, 1] three; 0.5 and 1 are in the lower.
+    # Four bins: (0.25, 0.5] contains two clips, (0.75, 1] three.
     confidence = np.array([0.5, 0.375, 0.875, 1.0, 0.875])
     truth = np.array([0, 1, 0, 0, 1])
     found = metrics.calibration(np.stack([confidence, 0 * confidence], -1), truth, 4)
@@ -291,18 +295,18 @@ EDGES = [index / 15 for index in range(16)]
 @hypothesis.example(clips=[(edge, False) for edge in np.float32(EDGES)])
 @hypothesis.example(clips=[(1.0, True), (0.95, False)])
 @hypothesis.example(clips=[(0.0, True)])
-def test_calibration_is_scikit_learns_curve(clips):
-    confidence, right = (np.array(column) for column in zip(*clips, strict=True))
+def test_calibration_equals_scikit_learn_curve(clips):
+    confidence, correct = (np.array(column) for column in zip(*clips, strict=True))
     confidence = confidence.astype(np.float64)
     accuracies, confidences = sk_calibration.calibration_curve(
-        right.astype(int), confidence, n_bins=15, pos_label=1
+        correct.astype(int), confidence, n_bins=15, pos_label=1
     )
-    # As the curve sorts: an edge is in the bin below.
+    # As in calibration_curve, an edge belongs to the bin below it.
     number = np.searchsorted(np.linspace(0, 1, 16)[1:-1], confidence)
     counts = np.unique(number, return_counts=True)[1]
-    # The first of two classes is predicted throughout.
+    # The first of two classes is always predicted.
     found = metrics.calibration(
-        np.stack([confidence, 0 * confidence], -1), np.where(right, 0, 1)
+        np.stack([confidence, 0 * confidence], -1), np.where(correct, 0, 1)
     )
     rows = {key: [row[key] for row in found["bins"]] for key in found["bins"][0]}
     assert rows["clips"] == counts.tolist()
@@ -314,7 +318,7 @@ def test_calibration_is_scikit_learns_curve(clips):
 
 @pytest.mark.parametrize("classes", [2, 3, 5, 7])
 @pytest.mark.parametrize("sharpness", [0.2, 1.0, 2.0])
-def test_calibration_error_is_torchmetrics(classes, sharpness):
+def test_calibration_error_equals_torchmetrics(classes, sharpness):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     classification = pytest.importorskip(
         "torchmetrics.classification", reason="torchmetrics is not installed"
@@ -324,17 +328,17 @@ def test_calibration_error_is_torchmetrics(classes, sharpness):
         logits = sharpness * rng.normal(size=(clips, classes))
         probabilities = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
         probabilities = probabilities.astype(np.float32)
-        # Theirs puts a confidence of 1 in a bin of its own.
+        # torchmetrics puts a confidence of 1 in a separate bin.
         assert probabilities.max() < 1
         truth = rng.integers(0, classes, clips)
-        theirs = classification.MulticlassCalibrationError(
+        expected = classification.MulticlassCalibrationError(
             classes, n_bins=15, norm="l1"
         )(torch.from_numpy(probabilities), torch.from_numpy(truth))
         found = metrics.calibration(probabilities, truth)
-        assert found["ece"] == pytest.approx(theirs.item(), abs=1e-5)
+        assert found["ece"] == pytest.approx(expected.item(), abs=1e-5)
 
 
-def test_calibration_counts_every_clip_once():
+def test_calibration_bins_count_every_clip_once():
     rng = np.random.default_rng(0)
     probabilities, truth = rng.dirichlet([1, 1, 1], 200), rng.integers(0, 3, 200)
     found = metrics.calibration(probabilities, truth)
@@ -343,9 +347,9 @@ def test_calibration_counts_every_clip_once():
 
 
 @pytest.mark.parametrize(
-    ("truth", "error"), [([0, 0], 0), ([1, 1], 1)], ids=["all right", "all wrong"]
+    ("truth", "error"), [([0, 0], 0), ([1, 1], 1)], ids=["all correct", "all wrong"]
 )
-def test_calibration_of_the_certain(truth, error):
+def test_calibration_of_certain_predictions(truth, error):
     probabilities = np.array([[1, 0], [1, 0]], np.float32)
     assert metrics.calibration(probabilities, np.array(truth))["ece"] == error
 
@@ -359,14 +363,23 @@ def test_calibration_of_the_certain(truth, error):
         lambda: metrics.scores(np.zeros((3, 3), int), CLASSES),
         lambda: metrics.bootstrap_interval(np.zeros((4, 2, 3, 3), int), metrics.uf1),
         lambda: metrics.calibration(np.zeros((0, 3)), np.zeros(0, int)),
+        lambda: metrics.wilson_interval(0, 0),
     ],
-    ids=["scores", "bootstrap", "calibration"],
+    ids=["scores", "bootstrap", "calibration", "wilson"],
 )
-def test_no_clips_are_an_error(function):
+def test_no_clips_raise(function):
     with pytest.raises(ValueError, match="no clips"):
         function()
 
 
-def test_no_clips_have_no_wilson_interval():
-    with pytest.raises(ValueError):
-        metrics.wilson_interval(0, 0)
+@pytest.mark.parametrize(
+    ("correct", "total", "message"),
+    [
+        (0, -1, "total is -1, expected at least 1"),
+        (-1, 4, r"correct is -1, expected 0 to 4 \(total\)"),
+        (5, 4, r"correct is 5, expected 0 to 4 \(total\)"),
+    ],
+)
+def test_wilson_interval_rejects_impossible_counts(correct, total, message):
+    with pytest.raises(ValueError, match=message):
+        metrics.wilson_interval(correct, total)

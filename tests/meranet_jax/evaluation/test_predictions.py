@@ -1,4 +1,4 @@
-"""Predictions come back from their file as they were, or not at all."""
+"""Predictions and their file: round trips, subsets and damaged files."""
 
 import dataclasses
 import locale
@@ -16,7 +16,7 @@ from meranet_jax.evaluation.predictions import Predictions
 SETTINGS = hypothesis.settings(
     deadline=None, derandomize=True, database=None, max_examples=100
 )
-# NumPy drops a NUL from a string's end; UTF-8 has no surrogates.
+# NumPy strips trailing NULs from strings; UTF-8 cannot encode surrogates.
 NAMES = st.sampled_from(
     [
         "a,b",
@@ -46,7 +46,7 @@ FEW = Predictions(
 
 @st.composite
 def drawn(draw):
-    """Predictions of one to four classes and one to six clips."""
+    """Draws predictions of one to four classes and one to six clips."""
     classes = tuple(draw(st.lists(NAMES, min_size=1, max_size=4, unique=True)))
     clips = draw(st.integers(1, 6))
     names = st.lists(NAMES, min_size=clips, max_size=clips).map(np.array)
@@ -81,35 +81,35 @@ def path(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def text(path):
-    """The file of a few predictions."""
+    """The content of a file with three predictions."""
     predictions.write(FEW, path)
     return path.read_bytes().decode()
 
 
-# The file
+# File format
 
 
 @SETTINGS
 @hypothesis.given(wanted=drawn())
-def test_every_bit_comes_back(path, wanted):
+def test_file_restores_every_bit(path, wanted):
     predictions.write(wanted, path)
     assert_same(predictions.read(path), wanted)
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0, 1e-45, 1.17549435e-38, 1 / 3, 0.99999994])
-def test_a_probability_keeps_its_bits(path, value):
+def test_file_restores_every_bit_of_extreme_probabilities(path, value):
     wanted = dataclasses.replace(FEW, probabilities=np.full((3, 2), value, np.float32))
     predictions.write(wanted, path)
     assert_same(predictions.read(path), wanted)
 
 
-def test_the_first_of_the_likeliest_is_predicted(path):
+def test_ties_predict_the_first_class(path):
     tied = dataclasses.replace(FEW, probabilities=np.full((3, 2), 0.5, np.float32))
     predictions.write(tied, path)
     assert predictions.read(path).predicted.tolist() == [0, 0, 0]
 
 
-def test_the_file_by_hand(text):
+def test_file_content(text):
     lines = text.split("\r\n")
     assert lines[0] == (
         'clip,dataset,subject,seed,fold,truth,prediction,p_joy,"p_fear, awe"'
@@ -118,7 +118,7 @@ def test_the_file_by_hand(text):
     assert lines[2].startswith('c2,d,s1,1,g,"fear, awe",joy,')
 
 
-def test_the_file_is_utf_8_in_every_locale(path):
+def test_file_is_utf_8_in_every_locale(path):
     named = dataclasses.replace(FEW, clips=np.array(["é", "微表情", "🙂"]))
     before = locale.setlocale(locale.LC_CTYPE)
     locale.setlocale(locale.LC_CTYPE, "C")
@@ -130,35 +130,35 @@ def test_the_file_is_utf_8_in_every_locale(path):
     assert "微表情" in path.read_bytes().decode("utf-8")
 
 
-# What is made of them
+# Properties and subsets
 
 
-def test_predicted_and_right():
+def test_predicted_and_correct():
     assert len(FEW) == 3
     assert FEW.predicted.tolist() == [0, 0, 1]
-    assert FEW.right.tolist() == [True, False, True]
+    assert FEW.correct.tolist() == [True, False, True]
 
 
-def test_where_takes_a_mask_or_indices():
-    masked = FEW.where(FEW.seeds == 1)
+def test_select_takes_a_mask_or_indices():
+    masked = FEW.select(FEW.seeds == 1)
     assert masked.clips.tolist() == ["c2", "c3\nc3"]
     assert masked.classes == FEW.classes
-    assert_same(masked, FEW.where(np.array([1, 2])))
-    assert FEW.where(np.array([2, 0])).subjects.tolist() == ["s2", "s1"]
+    assert_same(masked, FEW.select(np.array([1, 2])))
+    assert FEW.select(np.array([2, 0])).subjects.tolist() == ["s2", "s1"]
 
 
-def test_where_nothing_is_chosen_nothing_is_left():
-    nothing = FEW.where(np.zeros(3, bool))
-    assert len(nothing) == 0
-    assert nothing.probabilities.shape == (0, 2)
+def test_select_of_nothing_is_empty():
+    empty = FEW.select(np.zeros(3, bool))
+    assert len(empty) == 0
+    assert empty.probabilities.shape == (0, 2)
 
 
 @SETTINGS
-@hypothesis.given(whole=drawn(), cut=st.integers(0, 6))
-def test_concatenate_puts_parts_together_again(whole, cut):
-    places = np.arange(len(whole))
-    parts = (whole.where(places < cut), whole.where(places >= cut))
-    assert_same(predictions.concatenate(iter(parts)), whole)
+@hypothesis.given(original=drawn(), cut=st.integers(0, 6))
+def test_concatenate_restores_what_select_divided(original, cut):
+    places = np.arange(len(original))
+    parts = (original.select(places < cut), original.select(places >= cut))
+    assert_same(predictions.concatenate(iter(parts)), original)
 
 
 def test_concatenate_keeps_names_of_any_length():
@@ -168,7 +168,7 @@ def test_concatenate_keeps_names_of_any_length():
     assert both.probabilities.shape == (6, 2)
 
 
-# Damage
+# Damaged files
 
 
 DAMAGE = {
@@ -181,39 +181,48 @@ DAMAGE = {
         "no prediction",
     ),
     "a missing value": (lambda text: text.replace("c1,", ""), "too few or too many"),
-    "a value too many": (lambda text: text.replace("c1,", "c1,c1,"), "too few or too"),
+    "an extra value": (lambda text: text.replace("c1,", "c1,c1,"), "too few or too"),
     "a truncated line": (lambda text: text[:-25], "too few or too many"),
-    "a truncated number": (lambda text: text[:-6], "last line is cut off"),
-    "an open quotation": (lambda text: text + '"', "unexpected end"),
+    "a truncated number": (lambda text: text[:-6], "last line is truncated"),
+    "an unclosed quotation mark": (lambda text: text + '"', "unexpected end"),
     "an unknown class": (
         lambda text: text.replace("f,joy", "f,rage"),
-        "'rage' is none",
+        "'rage' is not one of",
     ),
     "a wrong prediction": (
         lambda text: text.replace("joy,joy", 'joy,"fear, awe"'),
-        "not the likeliest",
+        "not the most probable",
     ),
     "an unknown prediction": (
         lambda text: text.replace("joy,joy", "joy,rage"),
-        "not the likeliest",
+        "not the most probable",
     ),
-    "a seed that is no number": (lambda text: text.replace("s1,0", "s1,x"), "'x'"),
+    "a seed that is not a number": (lambda text: text.replace("s1,0", "s1,x"), "'x'"),
     "a seed beyond 64 bits": (
         lambda text: text.replace("s1,0", "s1," + "9" * 30),
         "too large",
     ),
-    "a word for a probability": (lambda text: text.replace("0.8999", "x"), "to float"),
-    "no probability": (lambda text: text.replace("0.8999999761581421", ""), "to float"),
-    "not a number": (
+    "a probability that is not a number": (
+        lambda text: text.replace("0.8999", "x"),
+        "to float",
+    ),
+    "an empty probability": (
+        lambda text: text.replace("0.8999999761581421", ""),
+        "to float",
+    ),
+    "NaN": (
         lambda text: text.replace("0.8999999761581421", "nan"),
         "not between 0 and 1",
     ),
     "infinity": (lambda text: text.replace("0.8999", "1e400"), "to float|not between"),
-    "more than float32 holds": (
+    "a probability beyond float32": (
         lambda text: text.replace("0.8999999761581421", "1e40"),
         "not between 0 and 1",
     ),
-    "a lost exponent": (lambda text: text.replace("e-06", ""), "not between 0 and 1"),
+    "a missing exponent": (
+        lambda text: text.replace("e-06", ""),
+        "not between 0 and 1",
+    ),
     "a negative probability": (
         lambda text: text.replace("0.10000", "-0.1"),
         "not between 0 and 1",
@@ -222,7 +231,9 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize(("damage", "reason"), DAMAGE.values(), ids=DAMAGE.keys())
-def test_a_damaged_file_is_named_with_the_reason(tmp_path, text, damage, reason):
+def test_damaged_file_raises_with_its_path_and_the_reason(
+    tmp_path, text, damage, reason
+):
     path = tmp_path / "predictions.csv"
     damaged = damage(text)
     assert damaged != text
@@ -232,11 +243,11 @@ def test_a_damaged_file_is_named_with_the_reason(tmp_path, text, damage, reason)
     assert str(path) in str(error.value)
 
 
-def test_a_file_cut_anywhere_in_a_line_is_an_error(path, text):
-    whole = text.encode()
-    ends = [text.index(clip) for clip in ("c2", '"c3')]  # Whole lines, fewer of them.
-    for length in range(len(whole)):
-        path.write_bytes(whole[:length])
+def test_file_truncated_within_a_line_raises(path, text):
+    complete = text.encode()
+    ends = [text.index(clip) for clip in ("c2", '"c3')]  # Complete lines, but fewer.
+    for length in range(len(complete)):
+        path.write_bytes(complete[:length])
         if length in ends:
             assert len(predictions.read(path)) == ends.index(length) + 1
             continue
@@ -245,19 +256,19 @@ def test_a_file_cut_anywhere_in_a_line_is_an_error(path, text):
 
 
 @SETTINGS
-@hypothesis.given(junk=st.binary(max_size=200))
-@hypothesis.example(junk=b"\x89PNG\r\n\x1a\n\x00\x00")
-@hypothesis.example(junk=b"\xff\xfe")
-@hypothesis.example(junk=b"\0" * 100)
-def test_binary_junk_is_an_error(path, junk):
-    path.write_bytes(junk)
+@hypothesis.given(content=st.binary(max_size=200))
+@hypothesis.example(content=b"\x89PNG\r\n\x1a\n\x00\x00")
+@hypothesis.example(content=b"\xff\xfe")
+@hypothesis.example(content=b"\0" * 100)
+def test_binary_file_raises(path, content):
+    path.write_bytes(content)
     with pytest.raises(UserError, match=path.name):
         predictions.read(path)
 
 
 @SETTINGS
 @hypothesis.given(data=st.data())
-def test_a_flipped_byte_is_read_or_an_error_of_the_user(path, text, data):
+def test_changed_byte_is_read_or_raises_user_error(path, text, data):
     damaged = bytearray(text.encode())
     damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(
         st.integers(0, 255)
@@ -269,7 +280,7 @@ def test_a_flipped_byte_is_read_or_an_error_of_the_user(path, text, data):
         assert str(path) in str(error)
 
 
-def test_no_file_and_a_folder_are_errors(tmp_path):
+def test_missing_file_and_folder_raise(tmp_path):
     for path in (tmp_path / "none.csv", tmp_path):
         with pytest.raises(UserError, match=path.name):
             predictions.read(path)

@@ -84,7 +84,7 @@ def test_a_single_seed_is_scored_from_its_pooled_matrix():
         assert found["sd"] is None
         low, high = found["interval"]
         assert low < found["mean"] < high
-    right = int(tested.right.sum())
+    right = int(tested.correct.sum())
     assert made["metrics"]["accuracy"]["interval"] == metrics.wilson_interval(right, 30)
     assert made["pooled"]["confusion"] == matrix.tolist()
     assert [row["clips"] for row in made["by_fold"]] == [5] * 6
@@ -97,7 +97,7 @@ def test_pooled_is_not_the_mean_of_the_folds():
     run, tested = experiment()
     folds = [
         metrics.confusion_matrix(part.truth, part.predicted, 3)
-        for part in (tested.where(tested.folds == f) for f in set(tested.folds))
+        for part in (tested.select(tested.folds == f) for f in set(tested.folds))
     ]
     mean = np.mean([metrics.uf1(matrix) for matrix in folds])
     assert report.make(run, tested)["metrics"]["uf1"]["mean"] != pytest.approx(mean)
@@ -111,14 +111,14 @@ def test_several_seeds_have_mean_deviation_and_all_values():
     for name, statistic in metrics.STATISTICS.items():
         values = [
             statistic(metrics.confusion_matrix(part.truth, part.predicted, 3))
-            for part in (tested.where(tested.seeds == s) for s in (3, 5, 8))
+            for part in (tested.select(tested.seeds == s) for s in (3, 5, 8))
         ]
         found = made["metrics"][name]
         assert found["values"] == values
         assert found["mean"] == pytest.approx(np.mean(values))
         assert found["sd"] == pytest.approx(np.std(values, ddof=1))
     # Not Wilson's of 90 clips, which are 30 clips three times.
-    right = int(tested.right.sum())
+    right = int(tested.correct.sum())
     wilson = metrics.wilson_interval(right, 90)
     assert made["metrics"]["accuracy"]["interval"] != wilson
     text = report_text.to_markdown(run, made)
@@ -131,7 +131,7 @@ def test_over_several_holdouts_it_is_said_how_many_clips_a_number_is_of():
     """Each seed has a test part of its own."""
     run, tested = experiment(seeds=(0, 1))
     apart = (tested.subjects < "casme2/s3") == (tested.seeds == 0)
-    made = report.make(run, tested.where(apart))
+    made = report.make(run, tested.select(apart))
     assert [row["clips"] for row in made["by_seed"]] == [15, 15]
     assert "15 test clips under each seed, 30 in all, of 6 subj" in report_text.how(
         made
@@ -158,7 +158,7 @@ def test_a_given_split_is_told():
 
 def test_one_clip_in_one_fold_is_reported():
     run, tested = experiment()
-    made = report.make(run, tested.where(np.array([3])))
+    made = report.make(run, tested.select(np.array([3])))
     assert made["clips"] == 1 and made["metrics"]["uf1"]["interval"] is None
     assert "1 test clips of 1 subjects" in report_text.to_markdown(run, made)
 
@@ -182,7 +182,7 @@ def test_a_composite_is_scored_over_all_and_for_each():
     }
     pooled = sum(np.array(part["pooled"]["confusion"]) for part in parts.values())
     assert pooled.tolist() == made["pooled"]["confusion"]
-    alone = summary.summarise(tested.where(tested.datasets == "casme"))
+    alone = summary.summarise(tested.select(tested.datasets == "casme"))
     assert parts["casme"] == alone
     assert "| casme2 | 30 | 6 |" in report_text.to_markdown(run, made)
 
@@ -191,7 +191,7 @@ def test_calibration_is_of_each_seed():
     run, tested = experiment(seeds=(0, 1))
     found = report.make(run, tested)["metrics"]["ece"]
     for seed in (0, 1):
-        part = tested.where(tested.seeds == seed)
+        part = tested.select(tested.seeds == seed)
         expected = metrics.calibration(part.probabilities, part.truth)["ece"]
         assert found["values"][seed] == expected
     assert found["interval"] is None
