@@ -1,8 +1,8 @@
 """Hooks of mkdocs: Markdown files outside ``docs/`` become pages of the site.
 
 The README is the first page. In the checkout, a link is relative to the file that
-contains it, so that it works on a forge. Here it is rewritten to a link between pages of
-the site. A link to a file that has no page is reported, which fails a strict build.
+contains it, so that it works on a forge. Here it is rewritten to a link between pages.
+A link to a file that has no page is reported, which fails a strict build.
 """
 
 import posixpath
