@@ -2,7 +2,8 @@
 
 The README is the first page. In the checkout, a link is relative to the file that
 contains it, so that it works on a forge. Here it is rewritten to a link between pages.
-A link to a file that has no page is reported, which fails a strict build.
+A link to another file of the checkout becomes plain text. A link to a file that does
+not exist is reported, which fails a strict build.
 """
 
 import posixpath
@@ -26,7 +27,7 @@ _PAGES = {
 _FILES = {file: page for page, (file, _) in _PAGES.items()}
 
 # [text](target#anchor) and ![text](target), but no link with a scheme.
-_LINK = re.compile(r"(\]\()(?![a-z]+:|#)([^)\s#]+)(#[^)\s]*)?(\))")
+_LINK = re.compile(r"(!?)\[([^][]*)\]\((?![a-z]+:|#)([^)\s#]+)(#[^)\s]*)?\)")
 
 
 def on_files(files, config):
@@ -45,17 +46,18 @@ def on_page_markdown(markdown, page, config, files):
     source = _PAGES[uri][0] if uri in _PAGES else f"docs/{uri}"
 
     def rewrite(match):
-        before, target, anchor, after = match.groups()
+        image, text, target, anchor = match.groups()
         file = posixpath.normpath(posixpath.join(posixpath.dirname(source), target))
         if file in _FILES:
             found = _FILES[file]
         elif file.startswith("docs/") and (_ROOT / file).exists():
             found = file.removeprefix("docs/")
+        elif (_ROOT / file).exists():
+            return text
         else:
-            what = "has no page" if (_ROOT / file).exists() else "does not exist"
-            _log.warning(f"{source}: {target} {what}; it is linked.")
+            _log.warning(f"{source} links to {target}, which does not exist.")
             return match[0]
         link = posixpath.relpath(found, posixpath.dirname(uri) or ".")
-        return f"{before}{link}{anchor or ''}{after}"
+        return f"{image}[{text}]({link}{anchor or ''})"
 
     return _LINK.sub(rewrite, markdown)
