@@ -1,7 +1,8 @@
 """Measure everything, one process after another: ``python -m benchmarks``.
 
 On a CPU within a quarter of an hour; on a GPU also the paper's network in bfloat16, a
-leave-one-subject-out run and how a step grows. Then the README's table is written anew.
+leave-one-subject-out run and how a step grows. Then the tables in docs/benchmarks.md
+are updated.
 """
 
 import subprocess

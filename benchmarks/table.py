@@ -1,7 +1,7 @@
-"""The README's table and its picture: ``python -m benchmarks.table``.
+"""Tables and figure of docs/benchmarks.md: ``python -m benchmarks.table``.
 
-Of the rows in ``benchmarks/results`` and of nothing else. The newest row counts; a cell
-for which there is none stays empty.
+They are made from the rows in ``benchmarks/results`` alone. Each cell shows the newest
+row that was measured for it; a cell without a row stays empty.
 """
 
 import itertools
@@ -17,107 +17,123 @@ from rich.console import Console
 from benchmarks import rows
 
 _ROOT = Path(__file__).parents[1]
-README = _ROOT / "README.md"
+PAGE = _ROOT / "docs" / "benchmarks.md"
 _PLOT = _ROOT / "docs" / "benchmarks.png"
 _BEGIN, _END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
 
 Row = dict[str, str]
 
 
-class Line(NamedTuple):
-    """A line of the table: what it tells, and where that stands.
+class Comparison(NamedTuple):
+    """A line of a table, and the row of measurements that fills it.
 
     Attributes:
-      text: its first cell.
-      name: the file's.
-      where: cells that the row must have.
-      cells: ours, the other, and the ratio, of a row.
-      heading: what is compared.
+      label: its first cell.
+      file: name of the file of rows, without its suffix.
+      where: cells that a row must have to belong to this line.
+      cells: maps a row to the cells for ours, for the other, and for the ratio.
+      heading: the quantity that is compared, which is the table's heading.
     """
 
-    text: str
-    name: str
+    label: str
+    file: str
     where: Row
     cells: Callable[[Row], tuple[str, str, str]]
     heading: str
 
 
 def main(check: bool = False) -> None:
-    """Write the table into the README, draw the picture, print the ratios.
+    """Write the tables into the page, draw the figure and print the ratios.
 
     Args:
-      check: write nothing, and fail if the README has another table.
+      check: write nothing, and fail unless the page has the current tables.
+
+    Raises:
+      SystemExit: if the page has no markers, or with ``check`` other tables.
     """
-    text = README.read_text()
+    text = PAGE.read_text()
     before, _, rest = text.partition(_BEGIN)
     _, found, after = rest.partition(_END)
     if not found:
-        raise SystemExit(f"error: {README} lacks {_BEGIN} or {_END}.")
+        raise SystemExit(
+            f"error: {PAGE} does not contain {_BEGIN} followed by {_END}. Add both "
+            "lines where the tables belong."
+        )
     block = f"{before}{_BEGIN}\n{markdown()}{_END}{after}"
     if check:
         if block != text:
             raise SystemExit(
-                "error: README.md's table is not that of benchmarks/results. Write it "
-                "with python -m benchmarks.table."
+                f"error: the tables in {PAGE} differ from benchmarks/results. Update "
+                "them with python -m benchmarks.table."
             )
         return
-    README.write_text(block)
+    PAGE.write_text(block)
     draw(_PLOT)
-    table = rich.table.Table("", "ours", "the other", "ratio", title="CPU")
-    other = rich.table.Table("", "ours", "the other", "ratio", title="GPU")
-    for line in LINES:
-        for one, backend in ((table, "cpu"), (other, "gpu")):
+    for backend in ("cpu", "gpu"):
+        table = rich.table.Table("", "ours", "other", "ratio", title=backend.upper())
+        for line in LINES:
             if row := newest(line, backend):
-                one.add_row(f"{line.heading}: {line.text}", *line.cells(row))
-    for one in (table, other):
-        if one.row_count:
-            Console().print(one)
+                table.add_row(f"{line.heading}: {line.label}", *line.cells(row))
+        if table.row_count:
+            Console().print(table)
 
 
-def newest(line: Line, backend: str, folder: Path = rows.RESULTS) -> Row | None:
-    """The last row that a line tells of, if there is any."""
+def newest(line: Comparison, backend: str, folder: Path = rows.RESULTS) -> Row | None:
+    """Returns the last row that was measured for a line, or None.
+
+    Args:
+      line: of a table.
+      backend: ``cpu`` or ``gpu``.
+      folder: of the files of rows.
+    """
     wanted = line.where | {"backend": backend}
-    for row in reversed(rows.read(line.name, folder)):
+    for row in reversed(rows.read(line.file, folder)):
         if all(row[name] == value for name, value in wanted.items()):
             return row
     return None
 
 
 def markdown(folder: Path = rows.RESULTS) -> str:
-    """The README's block."""
+    """Returns what stands between the page's markers."""
     text = "".join(_section(heading, folder) for heading in _HEADINGS)
-    told = [
+    machines = [
         f"{'CPU' if backend == 'cpu' else 'GPU'}: {_machine(row)}."
         for backend in ("cpu", "gpu")
         if (row := _last(backend, folder))
     ]
-    if not told:
-        return "\nNothing is measured yet: `make bench`.\n"
+    if not machines:
+        return "\nNothing has been measured yet; `make bench` fills the tables.\n"
     text += (
-        f"\n{' '.join(told)} What is empty is not measured; `make bench` fills it.\n"
+        f"\n{' '.join(machines)} Empty cells have not been measured; `make bench` "
+        "fills them.\n"
     )
     if any(_points(backend, folder) for backend in ("cpu", "gpu")):
-        text += "\n![Seconds of ours over those of PyTorch, with the spread]"
-        text += "(docs/benchmarks.png)\n"
+        text += "\n![Time of ours divided by the time of PyTorch, with the spread]"
+        text += "(benchmarks.png)\n"
     return text
 
 
 def draw(path: Path, folder: Path = rows.RESULTS) -> None:
-    """The ratios of ours to PyTorch, with their spread."""
+    """Draws the ratios of ours to PyTorch with their spread.
+
+    Args:
+      path: of the figure. It is not written if there are no rows.
+      folder: of the files of rows.
+    """
     import matplotlib.pyplot as plt
 
     found = {backend: _points(backend, folder) for backend in ("cpu", "gpu")}
     drawn = [line for points in found.values() for line, _ in points]
-    labels = [f"{line.heading}, {line.text}" for line in LINES if line in drawn]
+    labels = [f"{line.heading}, {line.label}" for line in LINES if line in drawn]
     if not labels:
         return
     figure, axes = plt.subplots(figsize=(8, 1.3 + 0.36 * len(labels)))
-    looks = {"cpu": ("#0072b2", "o", "CPU", 7), "gpu": ("#d55e00", "s", "GPU", -15)}
+    styles = {"cpu": ("#0072b2", "o", "CPU", 7), "gpu": ("#d55e00", "s", "GPU", -15)}
     for backend, points in found.items():
         if not points:
             continue
-        colour, marker, label, beside = looks[backend]
-        places = [labels.index(f"{line.heading}, {line.text}") for line, _ in points]
+        colour, marker, label, offset = styles[backend]
+        heights = [labels.index(f"{line.heading}, {line.label}") for line, _ in points]
         ratios = [
             [float(row[f"ratio{end}"]) for end in ("", "_least", "_most")]
             for _, row in points
@@ -129,18 +145,18 @@ def draw(path: Path, folder: Path = rows.RESULTS) -> None:
         )
         axes.errorbar(
             middle,
-            places,
+            heights,
             xerr=errors,
             fmt=marker,
             color=colour,
             capsize=3,
             label=label,
         )
-        for x, y in zip(middle, places, strict=True):
+        for x, y in zip(middle, heights, strict=True):
             axes.annotate(
                 f"{x:.2f}",
                 (x, y),
-                (0, beside),
+                (0, offset),
                 textcoords="offset points",
                 ha="center",
                 color=colour,
@@ -175,12 +191,12 @@ def _section(heading: str, folder: Path) -> str:
     text += f"| GPU: {ours} | {other} | {ratio} |\n|---|---|---|---|---|---|---|\n"
     for line, found in measured:
         cells = [line.cells(row) if row else ("", "", "") for row in found]
-        text += f"| {line.text} | {' | '.join(itertools.chain(*cells))} |\n"
+        text += f"| {line.label} | {' | '.join(itertools.chain(*cells))} |\n"
     return text
 
 
-def _points(backend: str, folder: Path) -> list[tuple[Line, Row]]:
-    """Lines that compare times of ours and PyTorch, with their rows."""
+def _points(backend: str, folder: Path) -> list[tuple[Comparison, Row]]:
+    """Returns the lines that compare times with PyTorch's, with their rows."""
     return [
         (line, row)
         for line in LINES
@@ -189,7 +205,7 @@ def _points(backend: str, folder: Path) -> list[tuple[Line, Row]]:
 
 
 def _last(backend: str, folder: Path) -> Row | None:
-    """The newest row of a step on a CPU or a GPU."""
+    """Returns the newest row of a step on a CPU or a GPU."""
     found = [row for row in rows.read("step", folder) if row["backend"] == backend]
     return found[-1] if found else None
 
@@ -245,8 +261,8 @@ def _short(number: str) -> str:
     return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
 
 
-def _lines() -> list[Line]:
-    """All lines, those for a GPU too."""
+def _lines() -> list[Comparison]:
+    """Returns the lines of all tables, including those for a GPU."""
     lines = []
     for heading, what, cells in (
         ("training step", "step", _times),
@@ -257,26 +273,26 @@ def _lines() -> list[Line]:
         for network, *case in _CASES if heading in _TIMES else _MAIN_CASES:
             where = dict(zip(("preset", "batch_size", "precision"), case, strict=True))
             where |= {"network": network, "what": what}
-            text = f"{network}, {case[0]}, {case[1]} clips, {case[2]}"
-            lines.append(Line(text, "step", where, cells, heading))
+            label = f"{network}, {case[0]}, {case[1]} clips, {case[2]}"
+            lines.append(Comparison(label, "step", where, cells, heading))
     for preset, batch, precision in (("small", "8", "fp32"), ("paper", "32", "bf16")):
         for side in ("ours", "torch"):
             where = {"preset": preset, "batch_size": batch, "precision": precision}
             where |= {"side": side, "what": "step"}
             name = "meranet_jax" if side == "ours" else "PyTorch"
-            text = f"{name}, {preset}, {batch} clips, {precision}"
-            lines.append(Line(text, "attention", where, _attention, _COST))
-    for preset, epochs, flags, text in (
+            label = f"{name}, {preset}, {batch} clips, {precision}"
+            lines.append(Comparison(label, "attention", where, _attention, _COST))
+    for preset, epochs, flags, label in (
         ("small", "1", "", "small, 1 epoch"),
         ("paper", "5", "--protocol=loso", "paper, 5 epochs, LOSO of 24 subjects"),
     ):
         where = {"preset": preset, "epochs": epochs, "flags": flags}
-        lines.append(Line(text, "run", where, _run, _RUN))
+        lines.append(Comparison(label, "run", where, _run, _RUN))
     return lines
 
 
 _COST = "step with attention"
-_RUN = "whole run of train.py"
+_RUN = "complete run of train.py"
 _HEADINGS = {
     name: ("ours", "PyTorch", "ours / PyTorch")
     for name in ("training step", "forward pass", "peak memory of a step")

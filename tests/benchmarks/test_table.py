@@ -20,7 +20,7 @@ def _measured(folder):
         table_.append({key: numbers[key] for key in columns})
 
 
-def test_the_readme_has_what_the_rows_say():
+def test_the_page_has_the_tables_of_the_rows():
     table.main(check=True)
 
 
@@ -29,7 +29,7 @@ def test_the_newest_row_fills_its_cells_and_no_others(tmp_path):
     text = table.markdown(tmp_path)
     cells = "123 ms | 2 ms | 2.00 (1.50 to 2.50)"
     assert f"| MERANet, small, 8 clips, fp32 | {cells} |  |  |  |\n" in text
-    assert "paper, 32 clips" not in text  # of which there is no row
+    assert "paper, 32 clips" not in text  # there is no row for it
     assert "\nCPU: " in text and "\nGPU: " not in text
 
 
