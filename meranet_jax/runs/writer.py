@@ -134,7 +134,7 @@ class RunFolder:
             "data": _facts(clips, split),
         }
         text = splits.to_json(split, clips, config.protocol)
-        self._saved["starts"] = self._starts(text)
+        self._saved["starts"] = self._starts(text, clips)
         with whole(path / "split.json") as part:
             part.write_text(text)
         write_json(path / "config.json", self._saved)
@@ -147,7 +147,7 @@ class RunFolder:
         self._saved["starts"].append(provenance.start(devices))
         write_json(self.path / "config.json", self._saved)
 
-    def _starts(self, split: str) -> list[dict]:
+    def _starts(self, split: str, clips: Clips) -> list[dict]:
         """The starts before this one.
 
         Raises:
@@ -157,6 +157,9 @@ class RunFolder:
             return []
         saved = json.loads((self.path / "config.json").read_text())
         before, now = saved.get("data", {}), through_json(self._saved["data"])
+        if clips.has_fingerprint(before.get("fingerprint")):
+            # An older version may have saved one of another form.
+            before = before | {"fingerprint": now["fingerprint"]}
         if before.get("classes") != now["classes"]:
             what = "its classes were others"
         elif before != now:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from meranet_jax.config import default_config
-from meranet_jax.data import feed, loading
+from meranet_jax.data import feed, loading, memory
 from meranet_jax.errors import UserError
 from meranet_jax.training import devices, precision, trainers
 
