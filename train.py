@@ -154,7 +154,7 @@ def main(config: TrainConfig, console: Console) -> None:
         if not distributed.is_first():
             return
         run = reader.read(path)
-        results = report.write(run, report.read_predictions(run))
+        results = report.write(run, report.read_predictions(run, folder.finished))
     console.print(report_text.describe(results))
     console.print(f"\nReport: {path / 'report.md'}")
 

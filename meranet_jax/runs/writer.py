@@ -22,6 +22,7 @@ from meranet_jax.data import splits
 from meranet_jax.data.loading import Clips
 from meranet_jax.data.splits import Job, Split
 from meranet_jax.errors import UserError
+from meranet_jax.evaluation.predictions import Predictions
 from meranet_jax.files import through_json, whole, write_json
 from meranet_jax.runs import fold_writer, provenance
 from meranet_jax.runs.fold_writer import Elsewhere, FoldFolder
@@ -67,6 +68,11 @@ class RunFolder:
 
     Only one run at a time writes to it. Of several processes that train it together the
     first makes it, and each writes the folders of its folds.
+
+    Attributes:
+      path: of the folder.
+      finished: the predictions of folds that ``is_finished`` has read, by the fold's
+        folder.
     """
 
     def __init__(
@@ -91,6 +97,7 @@ class RunFolder:
             process writes to it; or the first process made it elsewhere.
         """
         self.path = path
+        self.finished: dict[Path, Predictions] = {}
         self._lock = None
         if not distributed.is_first():
             if not _appears(path / "config.json"):
@@ -181,10 +188,16 @@ class RunFolder:
             self._lock.release()
 
     def is_finished(self, job: Job, clips: Clips) -> bool:
-        """Whether a fold is trained and tested."""
+        """Returns whether a fold is trained and tested.
+
+        The predictions of a finished fold are read once.
+        """
         path = self.path / "folds" / job.folder
-        ids = [clips.clip_ids[index] for index in job.fold.test]
-        return read_fold(path, ids) is not None
+        if path not in self.finished:
+            ids = [clips.clip_ids[index] for index in job.fold.test]
+            if (tested := read_fold(path, ids)) is not None:
+                self.finished[path] = tested
+        return path in self.finished
 
     def fold(self, job: Job, *, written: bool = True) -> "FoldFolder":
         """A fold's folder, with what a start before this one left of it.
