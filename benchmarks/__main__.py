@@ -18,6 +18,7 @@ _CPU = (
     "run --repetitions 1",
     "input --repetitions 3",
     "preparation --number 60 --repetitions 3",
+    "startup",
 )
 _GPU = (
     "step --repetitions 30",
@@ -35,6 +36,7 @@ _GPU = (
     "input --preset paper",
     "scale --preset paper --precision bf16",
     "preparation --repetitions 3",
+    "startup",
 )
 
 
