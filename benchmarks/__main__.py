@@ -19,6 +19,7 @@ _CPU = (
     "run --repetitions 1",
     "input --repetitions 3",
     "preparation --number 60 --repetitions 3",
+    "startup",
 )
 _GPU = (
     "step --repetitions 30",
@@ -36,6 +37,7 @@ _GPU = (
     "input --preset paper",
     "scale --preset paper --precision bf16",
     "preparation --repetitions 3",
+    "startup",
 )
 
 

@@ -1,16 +1,20 @@
 """Reads records into arrays: the clips of an experiment."""
 
+import concurrent.futures
 import dataclasses
+import functools
 import hashlib
 import json
 import math
-from collections.abc import Callable, Collection, Sequence
+import os
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from meranet_jax.data import machine
 from meranet_jax.data.class_sets import ClassSet
+from meranet_jax.data.digests import ClipDigest, digest_of
 from meranet_jax.data.records import damage_told, open_records
 from meranet_jax.errors import UserError
 
@@ -19,6 +23,13 @@ _NEEDED = {"clip", "clip_id", "subject", "onset", "offset"}
 
 # The share of this machine's memory that clips may fill.
 _SHARE = 0.5
+
+# Records that a thread reads in one task.
+_TASK = 32
+
+# The version of fingerprints, which they begin with. Those of the first version have no
+# such prefix.
+_VERSION = "2:"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,11 +59,34 @@ class Clips:
     def __len__(self) -> int:
         return len(self.clip_ids)
 
+    @functools.cached_property
+    def digests(self) -> tuple[ClipDigest, ...]:
+        """The digests of each clip.
+
+        ``load`` computes them while it reads the records. They are computed from the
+        pixels for clips that were made in another way, ``dataclasses.replace`` among
+        them, since it copies fields only.
+        """
+        return tuple(map(digest_of, self.clips))
+
     def fingerprint(self) -> str:
-        """A digest of all that an experiment's result can hang on."""
+        """Returns a digest of everything in the clips that results depend on."""
+        pixels = (digest.clip for digest in self.digests)
+        return _VERSION + self._fingerprint(pixels)
+
+    def has_fingerprint(self, saved: object) -> bool:
+        """Returns whether a fingerprint that a run has saved is that of these clips.
+
+        Fingerprints of the first version can only be compared by reading all pixels.
+        """
+        if isinstance(saved, str) and ":" not in saved:
+            return saved == self._fingerprint(clip.tobytes() for clip in self.clips)
+        return saved == self.fingerprint()
+
+    def _fingerprint(self, pixels: Iterable[bytes]) -> str:
         digest = hashlib.blake2b(digest_size=16)
-        for clip in self.clips:
-            digest.update(clip.tobytes())
+        for of_clip in pixels:
+            digest.update(of_clip)
         said = (self.labels.tolist(), self.clip_ids, self.subjects, self.clips.shape)
         digest.update(json.dumps(said).encode())
         return digest.hexdigest()
@@ -99,14 +133,27 @@ class Recorded:
 
 @dataclasses.dataclass(frozen=True)
 class _Record:
-    """A record without its clip."""
+    """A record without its clip.
 
+    Attributes:
+      number: its place among the records of all sources.
+      source: the number of its source.
+      index: its place in that source.
+      clip_id: with the data set's name in front if there are several.
+      subject: likewise.
+      emotion: the value of the label.
+      length: frames of the expression, onset to offset.
+      digest: of its clip; None if it is left out for its length or by its id.
+    """
+
+    number: int
     source: int
     index: int
     clip_id: str
     subject: str
     emotion: str
     length: int
+    digest: ClipDigest | None
 
 
 def load(
@@ -117,9 +164,12 @@ def load(
     leave_out: Collection[str] = (),
     feed: str = "auto",
 ) -> Clips:
-    """Read the records of one or several prepared data sets.
+    """Reads the records of one or several prepared data sets, each record once.
 
     Subjects of several data sets are kept apart by their data set's name.
+
+    Clips that are kept in memory are held there once: the array has room for every
+    record at first, and is put in order and shortened in place.
 
     Args:
       sources: the data sets.
@@ -127,21 +177,21 @@ def load(
       size: H and W of the result; clips are averaged down by a whole number.
       leave_out: clips to leave out, by id.
       feed: ``"records"``: leave the clips in their records. ``"auto"``: so if they
-        would fill half of this machine's memory.
+        would fill half of this machine's memory, with the clips that are left out
+        counted, which are not known before the records are read.
 
     Raises:
       UserError: if records cannot be read, they have no such label, a class has no
-        clip, a clip to leave out is not there, or the size does not divide that of the
-        records.
+        clip, a clip to leave out is not there, the size does not divide that of the
+        records, or the clips of two data sets differ in shape.
     """
     opened = [_open(source, size) for source in sources]
-    records = [
-        record
-        for number, (source, (info, rows)) in enumerate(
-            zip(sources, opened, strict=True)
-        )
-        for record in _describe(number, source, info, rows, several=len(sources) > 1)
-    ]
+    shape = _common_shape(sources, opened, size)
+    slots = None
+    most = (sum(len(rows) for _, rows in opened), *shape)
+    if feed == "device" or (feed == "auto" and _fit_in_memory(most)):
+        slots = np.empty(most, np.uint8)
+    records = _read_once(sources, opened, size, leave_out, slots)
     classes = choose({record.emotion for record in records})
     class_of = {e: index for index, es in enumerate(classes.values()) for e in es}
     if absent := set(leave_out) - {record.clip_id for record in records}:
@@ -177,21 +227,14 @@ def load(
                 + (f" (left out: {left_out})." if left_out else ".")
             )
 
-    shape = _common_shape(sources, opened, kept, size)
-
-    def read(index: int) -> np.ndarray:
-        record = kept[index]
-        _, rows = opened[record.source]
-        with damage_told(sources[record.source].folder):
-            clip = rows[record.index]["clip"]
-        return _average_down(clip, clip.shape[1] // size)
-
-    clips = Recorded(read, (len(kept), *shape))
-    if feed == "device" or (feed == "auto" and _fit_in_memory(clips.shape)):
-        recorded, clips = clips, np.empty(clips.shape, np.uint8)
-        for index in range(len(kept)):
-            clips[index] = recorded[index]
-    return Clips(
+    if slots is None:
+        clips = Recorded(
+            lambda index: _clip_of(sources, opened, kept[index], size),
+            (len(kept), *shape),
+        )
+    else:
+        clips = _take(slots, [record.number for record in kept])
+    loaded = Clips(
         clips,
         np.array(labels, np.int32),
         tuple(record.clip_id for record in kept),
@@ -201,26 +244,124 @@ def load(
         classes,
         left_out,
     )
+    # Where the cached property keeps them.
+    vars(loaded)["digests"] = tuple(record.digest for record in kept)
+    return loaded
 
 
-def _common_shape(sources, opened, kept, size: int) -> tuple[int, ...]:
-    """[T, H, W, 3] of all clips, averaged down.
+def _read_once(
+    sources, opened, size: int, leave_out: Collection[str], slots: np.ndarray | None
+) -> list[_Record]:
+    """Reads every record once, on several threads.
+
+    Args:
+      sources: the data sets.
+      opened: what ``_open`` returned for each.
+      size: H and W of the clips.
+      leave_out: clips to leave out, by id.
+      slots: uint8 [N, T, H, W, 3], filled with the clip of each record, except those
+        without a digest; None if no clip is kept.
+
+    Returns:
+      N records, source by source in their order there.
+
+    Raises:
+      UserError: if a record cannot be read, or there is no such label.
+    """
+    names = [
+        _label_names(info, source.label)
+        for source, (info, _) in zip(sources, opened, strict=True)
+    ]
+    places = [
+        (number, index)
+        for number, (_, rows) in enumerate(opened)
+        for index in range(len(rows))
+    ]
+
+    def read(number: int) -> _Record:
+        of, index = places[number]
+        source, (_, rows) = sources[of], opened[of]
+        before = f"{_short(source)}/" if len(sources) > 1 else ""
+        with damage_told(source.folder):
+            row = rows[index]
+            label = row[source.label]
+            record = _Record(
+                number,
+                of,
+                index,
+                before + row["clip_id"].decode(),
+                before + row["subject"].decode(),
+                names[of][label] if names[of] else label.decode(),
+                int(row["offset"] - row["onset"] + 1),
+                None,
+            )
+        if record.length < source.min_frames or record.clip_id in leave_out:
+            return record
+        clip = _to_size(row["clip"], size)
+        if slots is not None:
+            slots[number] = clip
+        return dataclasses.replace(record, digest=digest_of(clip))
+
+    def read_some(first: int) -> list[_Record]:
+        return [read(n) for n in range(first, min(first + _TASK, len(places)))]
+
+    threads = min(8, os.cpu_count() or 1)
+    with concurrent.futures.ThreadPoolExecutor(threads) as readers:
+        # In order, so that of several damaged records the first is reported.
+        tasks = readers.map(read_some, range(0, len(places), _TASK))
+        return [record for task in tasks for record in task]
+
+
+def _clip_of(sources, opened, record: _Record, size: int) -> np.ndarray:
+    """Reads the clip of a record again, uint8 [T, H, W, 3]."""
+    _, rows = opened[record.source]
+    with damage_told(sources[record.source].folder):
+        clip = rows[record.index]["clip"]
+    return _to_size(clip, size)
+
+
+def _take(clips: np.ndarray, order: Sequence[int]) -> np.ndarray:
+    """Returns ``clips[order]`` in the memory of ``clips``, and frees the rest of it.
+
+    Args:
+      clips: [N, ...], which owns its memory; is overwritten.
+      order: different indices.
+    """
+    chosen = np.sort(order)
+    for place, origin in enumerate(chosen.tolist()):  # place <= origin
+        if place != origin:
+            clips[place] = clips[origin]
+    clips.resize((len(chosen), *clips.shape[1:]), refcheck=False)
+    # Follow each cycle of the permutation; one clip at a time is held outside.
+    origins = np.searchsorted(chosen, order).tolist()
+    for start in range(len(origins)):
+        if origins[start] == start:
+            continue
+        place, held = start, clips[start].copy()
+        while (origin := origins[place]) != start:
+            clips[place] = clips[origin]
+            origins[place] = place
+            place = origin
+        clips[place] = held
+        origins[place] = place
+    return clips
+
+
+def _common_shape(sources, opened, size: int) -> tuple[int, ...]:
+    """Returns [T, H, W, 3] of all clips, averaged down.
 
     Raises:
       UserError: if it differs between data sets.
     """
-    first = kept[0].source
-    shapes = {}
-    for number in {record.source for record in kept}:
-        frames, *_ = opened[number][0].features["clip"].shape
-        shapes[number] = (frames, size, size, 3)
-        if shapes[number] != shapes.setdefault(first, shapes[number]):
+    shapes = [(info.features["clip"].shape[0], size, size, 3) for info, _ in opened]
+    for source, shape in zip(sources, shapes, strict=True):
+        if shape != shapes[0]:
             raise UserError(
-                f"The clips in {sources[number].folder} are {shapes[number]}, those in "
-                f"{sources[first].folder} {shapes[first]}. Prepare them with the same "
+                f"The clips in {source.folder} are {shape}, those in "
+                f"{sources[0].folder} {shapes[0]}. Prepare them with the same "
                 "--frames and --size."
             )
-    return shapes[first]
+    return shapes[0]
 
 
 def _fit_in_memory(shape: Sequence[int]) -> bool:
@@ -273,24 +414,6 @@ def _open(source: Source, size: int):
     return info, rows
 
 
-def _describe(number: int, source: Source, info, rows, *, several: bool):
-    names = _label_names(info, source.label)
-    before = f"{_short(source)}/" if several else ""
-    for index in range(len(rows)):
-        with damage_told(source.folder):
-            row = rows[index]
-            label = row[source.label]
-            record = _Record(
-                number,
-                index,
-                before + row["clip_id"].decode(),
-                before + row["subject"].decode(),
-                names[label] if names else label.decode(),
-                int(row["offset"] - row["onset"] + 1),
-            )
-        yield record
-
-
 def _short(source: Source) -> str:
     return source.dataset.partition("/")[0]
 
@@ -315,8 +438,9 @@ def _label_names(info, label: str) -> list[str]:
     return list(getattr(info.features[label], "names", []))
 
 
-def _average_down(clip: np.ndarray, factor: int) -> np.ndarray:
-    """[T, H, W, 3] -> [T, H / factor, W / factor, 3], each pixel a block's mean."""
+def _to_size(clip: np.ndarray, size: int) -> np.ndarray:
+    """[T, n * size, n * size, 3] -> [T, size, size, 3], each pixel a block's mean."""
+    factor = clip.shape[1] // size
     if factor == 1:
         return clip
     # Sums of every n-th pixel: NumPy's mean over two axes takes several times as long.

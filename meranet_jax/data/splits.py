@@ -2,7 +2,6 @@
 
 import collections
 import dataclasses
-import hashlib
 import itertools
 import json
 from collections.abc import Sequence
@@ -252,10 +251,7 @@ def duplicates(clips: Clips) -> list[tuple[int, int, int, int]]:
     Returns:
       Two indices, how many distinct frames are shared, and of how many.
     """
-    frames = [
-        {hashlib.blake2b(frame.tobytes(), digest_size=16).digest() for frame in clip}
-        for clip in clips.clips
-    ]
+    frames = [digest.frames for digest in clips.digests]
     having = collections.defaultdict(list)
     for index, digests in enumerate(frames):
         for digest in digests:

@@ -116,7 +116,14 @@ def _check_alike(one: Run, other: Run) -> None:
         for name in ours
         if name not in _APART and ours[name] != theirs.get(name)
     ]
-    if one.facts["fingerprint"] != other.facts["fingerprint"]:
+    prints = [run.facts["fingerprint"] for run in (one, other)]
+    if len({":" in str(found) for found in prints}) > 1:
+        raise UserError(
+            f"The clips of {one.path} and {other.path} cannot be compared: an older "
+            "version saved the fingerprint of one of them. Start the train.py commands "
+            "of both runs again, which renews it and trains no finished fold."
+        )
+    if prints[0] != prints[1]:
         differing.append("the clips themselves")
     if one.classes != other.classes:
         differing.append("the classes")

@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from meranet_jax.config import TrainConfig
@@ -97,13 +97,21 @@ class Run:
             for number, fold in enumerate(folds)
         ]
 
-    def finished(self) -> dict[tuple[int, int], tuple[Path, Predictions]]:
-        """The folders of the folds that are finished, and what they predicted."""
-        found = {}
+    def finished(
+        self, known: Mapping[Path, Predictions] | None = None
+    ) -> dict[tuple[int, int], tuple[Path, Predictions]]:
+        """Returns the folder and the predictions of each finished fold.
+
+        Args:
+          known: predictions that were read before, by the fold's folder; they are not
+            read again.
+        """
+        found, known = {}, known or {}
         for seed, number, _ in self.folds:
             ids = self.divided["seeds"][str(seed)][number]["test"]
             for path in self.path.glob(f"folds/seed{seed}-{number:03d}-*"):
-                if (tested := read_fold(path, ids)) is not None:
+                tested = known[path] if path in known else read_fold(path, ids)
+                if tested is not None:
                     found[seed, number] = path, tested
         return found
 

@@ -1,5 +1,8 @@
 """What came of a run: its predictions, pooled, as numbers and in pictures."""
 
+from collections.abc import Mapping
+from pathlib import Path
+
 import numpy as np
 
 from meranet_jax import files
@@ -83,13 +86,19 @@ def write(run: Run, tested: Predictions) -> dict:
     return report
 
 
-def read_predictions(run: Run) -> Predictions:
-    """Those of all folds of a run, which are finished.
+def read_predictions(
+    run: Run, known: Mapping[Path, Predictions] | None = None
+) -> Predictions:
+    """Returns the predictions of all folds of a run, which must be finished.
+
+    Args:
+      run: the run.
+      known: see ``Run.finished``.
 
     Raises:
       UserError: if one is not.
     """
-    finished = run.finished()
+    finished = run.finished(known)
     for seed, number, name in run.folds:
         if (seed, number) not in finished:
             raise UserError(f"Fold {name} of seed {seed} in {run.path} is not whole.")

@@ -99,7 +99,7 @@ def train_run(config: TrainConfig, prepare: Prepare, console: Console) -> None:
         if not distributed.is_first():
             return
         run = reader.read(path)
-        results = report.write(run, report.read_predictions(run))
+        results = report.write(run, report.read_predictions(run, folder.finished))
     console.print(report_text.describe(results))
     console.print(f"\nReport: {path / 'report.md'}")
 

@@ -96,7 +96,7 @@ def reopen(run: Run, data_dir: str | None) -> Opened:
         leave_out=run.config.left_out,
         feed=run.config.feed,
     )
-    if clips.fingerprint() != run.facts["fingerprint"]:
+    if not clips.has_fingerprint(run.facts["fingerprint"]):
         raise UserError(
             f"The records in {', '.join(map(str, folders))} are not those that "
             f"{run.path} was trained on."

@@ -21,6 +21,7 @@ from meranet_jax.data import splits
 from meranet_jax.data.loading import Clips
 from meranet_jax.data.splits import Job, Split
 from meranet_jax.errors import UserError
+from meranet_jax.evaluation.predictions import Predictions
 from meranet_jax.files import atomic_write, json_round_trip, write_json
 from meranet_jax.flags import read_flags
 from meranet_jax.runs import fold_writer, provenance
@@ -67,6 +68,11 @@ class RunFolder:
 
     Only one run at a time writes to it. Of several processes that train it together the
     first makes it, and each writes the folders of its folds.
+
+    Attributes:
+      path: of the folder.
+      finished: the predictions of folds that ``is_finished`` has read, by the fold's
+        folder.
     """
 
     def __init__(
@@ -91,6 +97,7 @@ class RunFolder:
             process writes to it; or the first process made it elsewhere.
         """
         self.path = path
+        self.finished: dict[Path, Predictions] = {}
         self._lock = None
         if not distributed.is_first():
             if not _appears(path / "config.json"):
@@ -134,7 +141,7 @@ class RunFolder:
             "data": _facts(clips, split),
         }
         text = splits.to_json(split, clips, config.protocol)
-        self._saved["starts"] = self._starts(text)
+        self._saved["starts"] = self._starts(text, clips)
         with atomic_write(path / "split.json") as part:
             part.write_text(text)
         write_json(path / "config.json", self._saved)
@@ -147,7 +154,7 @@ class RunFolder:
         self._saved["starts"].append(provenance.start(devices))
         write_json(self.path / "config.json", self._saved)
 
-    def _starts(self, split: str) -> list[dict]:
+    def _starts(self, split: str, clips: Clips) -> list[dict]:
         """The starts before this one.
 
         Raises:
@@ -157,6 +164,9 @@ class RunFolder:
             return []
         saved = json.loads((self.path / "config.json").read_text())
         before, now = saved.get("data", {}), json_round_trip(self._saved["data"])
+        if clips.has_fingerprint(before.get("fingerprint")):
+            # An older version may have saved one of another form.
+            before = before | {"fingerprint": now["fingerprint"]}
         if before.get("classes") != now["classes"]:
             what = "its classes were others"
         elif before != now:
@@ -178,10 +188,16 @@ class RunFolder:
             self._lock.release()
 
     def is_finished(self, job: Job, clips: Clips) -> bool:
-        """Whether a fold is trained and tested."""
+        """Returns whether a fold is trained and tested.
+
+        The predictions of a finished fold are read once.
+        """
         path = self.path / "folds" / job.folder
-        ids = [clips.clip_ids[index] for index in job.fold.test]
-        return read_fold(path, ids) is not None
+        if path not in self.finished:
+            ids = [clips.clip_ids[index] for index in job.fold.test]
+            if (tested := read_fold(path, ids)) is not None:
+                self.finished[path] = tested
+        return path in self.finished
 
     def fold(self, job: Job, *, written: bool = True) -> "FoldFolder":
         """A fold's folder, with what a start before this one left of it.

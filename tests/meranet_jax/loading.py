@@ -1,5 +1,8 @@
 """Records as the tests load them."""
 
+import hashlib
+import json
+
 import numpy as np
 
 from meranet_jax.config import TrainConfig
@@ -27,6 +30,16 @@ def smallest(runs_dir, **changes):
     """The smallest run that trains: four channels, two stages, two epochs."""
     values = {"width": 4, "stage_sizes": (1, 1), "size": 16, "epochs": 2, "devices": 1}
     return TrainConfig.from_flags(runs_dir=str(runs_dir), **values | changes)
+
+
+def first_fingerprint(clips):
+    """A fingerprint as the first version computed it."""
+    digest = hashlib.blake2b(digest_size=16)
+    for clip in clips.clips:
+        digest.update(clip.tobytes())
+    said = (clips.labels.tolist(), clips.clip_ids, clips.subjects, clips.clips.shape)
+    digest.update(json.dumps(said).encode())
+    return digest.hexdigest()
 
 
 def clips_of(labels, subjects=None, frames=None):

@@ -2,13 +2,24 @@ import dataclasses
 import datetime
 import json
 import shutil
+from pathlib import Path
 
 import filelock
+import numpy as np
 import pytest
 
+from meranet_jax.data import loading, splits
 from meranet_jax.errors import UserError
-from meranet_jax.runs import fold_writer, reader, writer
-from tests.meranet_jax.loading import smallest
+from meranet_jax.evaluation import predictions
+from meranet_jax.runs import (
+    fold_writer,
+    merge,
+    reader,
+    report,
+    verification,
+    writer,
+)
+from tests.meranet_jax.loading import first_fingerprint, smallest
 from tests.meranet_jax.running import run
 
 
@@ -175,3 +186,76 @@ def test_facts_of_the_clips_are_kept(trained, clips):
     assert read.folds == [(0, 0, "holdout")]
     date = datetime.datetime.fromisoformat(read.starts[0]["date"])
     assert abs(datetime.datetime.now(datetime.UTC) - date).days == 0
+
+
+@pytest.fixture
+def of_first_version(copied, clips):
+    """A run whose fingerprint is one of the first version; its settings and folder."""
+    config, path = copied
+    saved = json.loads((path / "config.json").read_text())
+    saved["data"]["fingerprint"] = first_fingerprint(clips)
+    (path / "config.json").write_text(json.dumps(saved))
+    return config, path
+
+
+def test_a_run_of_an_older_version_goes_on_with_its_clips(of_first_version, clips):
+    config, path = of_first_version
+    recorded = loading.Recorded(lambda index: clips.clips[index], clips.clips.shape)
+    assert run(config, dataclasses.replace(clips, clips=recorded)) == path
+    assert reader.read(path).facts["fingerprint"] == clips.fingerprint()
+    report = json.loads((path / "report.json").read_text())
+    assert report["data"]["fingerprint"] == clips.fingerprint()
+
+
+def test_a_run_of_an_older_version_does_not_go_on_with_others(of_first_version, clips):
+    config, path = of_first_version
+    other = dataclasses.replace(clips, subjects=("s02", *clips.subjects[1:]))
+    with pytest.raises(UserError, match="cannot go on: its records were others"):
+        run(config, other)
+    assert reader.read(path).facts["fingerprint"] == first_fingerprint(clips)
+
+
+def test_a_run_of_an_older_version_is_reopened(of_first_version, clips, records):
+    _, path = of_first_version
+    read = dataclasses.replace(reader.read(path), records=[records])
+    opened = verification.reopen(read, None)
+    np.testing.assert_array_equal(opened.clips.clips, clips.clips)
+    read.facts["fingerprint"] = read.facts["fingerprint"][::-1]
+    with pytest.raises(UserError, match="are not those that .* was trained on"):
+        verification.reopen(read, None)
+
+
+def test_fingerprints_of_two_versions_are_not_merged(trained, of_first_version):
+    parts = [reader.read(trained[1]), reader.read(of_first_version[1])]
+    with pytest.raises(UserError, match="an older version saved the fingerprint of"):
+        merge.merge(parts, of_first_version[1].parent / "merged")
+
+
+def test_predictions_of_a_finished_fold_are_read_once(copied, clips, monkeypatch):
+    config, path = copied
+    read_file, reads = predictions.read, []
+    monkeypatch.setattr(
+        predictions, "read", lambda path: reads.append(path) or read_file(path)
+    )
+    split = splits.make(config, clips)
+    (job,) = splits.jobs(split)
+    with writer.RunFolder(path, config, clips, split, [Path("/records")]) as folder:
+        assert folder.is_finished(job, clips) and folder.is_finished(job, clips)
+        read = reader.read(path)
+        tested = report.read_predictions(read, folder.finished)
+    assert reads == [path / "folds" / job.folder / "predictions.csv"]
+    for name, again in vars(report.read_predictions(read)).items():
+        np.testing.assert_array_equal(getattr(tested, name), again)
+
+
+def test_predictions_are_read_again_until_their_fold_is_finished(copied, clips):
+    config, path = copied
+    split = splits.make(config, clips)
+    (job,) = splits.jobs(split)
+    file = path / "folds" / job.folder / "predictions.csv"
+    kept = file.read_bytes()
+    file.unlink()
+    with writer.RunFolder(path, config, clips, split, [Path("/records")]) as folder:
+        assert not folder.is_finished(job, clips) and not folder.finished
+        file.write_bytes(kept)  # as another process does
+        assert folder.is_finished(job, clips)
