@@ -39,9 +39,10 @@ class Options:
     """How clips are made; None selects the default of the data set."""
 
     sampling: Sampling | None = None
-    """How frames are selected. apex: evenly spaced in a window around the apex.
-    uniform: evenly spaced from onset to offset. tim: interpolated from onset to offset
-    (temporal interpolation model)."""
+    """How frames are selected.
+    apex: evenly spaced in a window around the apex, as in the paper.
+    uniform: evenly spaced from onset to offset.
+    tim: interpolated from onset to offset (temporal interpolation model)."""
     frames: int | None = None
     """Number of frames in a clip."""
     window: int | None = None
@@ -49,9 +50,11 @@ class Options:
     size: int | None = None
     """Height and width of a clip in pixels."""
     crop: Crop | None = None
-    """Source of the face crops. provided: the data set's own cropped release. detect:
-    detect faces in a raw release. none: keep full frames. auto: provided if the copy
-    has a cropped release, otherwise detect."""
+    """Source of the face crops.
+    provided: the data set's own cropped release.
+    detect: faces are detected in a raw release.
+    none: full frames.
+    auto: provided if the copy has a cropped release, otherwise detect."""
     margin: float | None = None
     """Margin on each side of a detected face, relative to its longer side."""
     release: str | None = None
