@@ -130,7 +130,7 @@ def _astronaut(detector, copies) -> tuple[int, int, int, list[float]]:
         right = [
             (found, eyes)
             for found, eyes in detections
-            if _holds(box, found) and faces.overlap(found, box) > 0.3
+            if _holds(box, found) and faces.intersection_over_union(found, box) > 0.3
         ]
         hits += bool(right)
         others += len(detections) - bool(right)
@@ -217,7 +217,7 @@ def _centerface(net, image: np.ndarray, least: float = 0.5) -> Detections:
         found.append((float(heat[0, 0, y, x]), box, eyes * scale))
     kept: Detections = []
     for _, box, eyes in sorted(found, key=lambda entry: -entry[0]):
-        if all(faces.overlap(box, other) < 0.3 for other, _ in kept):
+        if all(faces.intersection_over_union(box, other) < 0.3 for other, _ in kept):
             kept.append((box, eyes[np.argsort(eyes[:, 0])]))
     return kept
 

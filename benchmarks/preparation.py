@@ -137,7 +137,7 @@ def _write_copy(folder: Path, number: int) -> list[Path]:
 
 
 def _plain(folders: list[Path]) -> None:
-    numbers = sampling.window_numbers(
+    numbers = sampling.window_frame_numbers(
         _APEX, 1, _LENGTH, window=_CONFIG.window, frames=_CONFIG.frames
     )
     size = (_CONFIG.size, _CONFIG.size)

@@ -1,7 +1,7 @@
-"""TFDS builders that turn a data set on disk into sharded records.
+"""TFDS builders that write data sets as sharded records.
 
-``meranet_jax`` reads the records that these builders write and imports nothing from
-here. This package imports ``meranet_jax.video`` and ``meranet_jax.errors`` only.
+``meranet_jax`` reads these records and does not import this package. This package
+imports only ``meranet_jax.video`` and ``meranet_jax.errors``.
 """
 
 from meranet_jax.errors import DataError

@@ -1,4 +1,4 @@
-"""The TFDS builder that those of all licensed data sets are."""
+"""Base class of the TFDS builders of all licensed data sets."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -10,52 +10,59 @@ from rich.console import Console
 from rich.progress import track
 
 from datasets import clip_record, shards
-from datasets.source.annotations import where
+from datasets.source.annotations import row_label
 from datasets.source.examples import examples
-from datasets.source.local_copy import Copy, nothing_left, open_copy
-from datasets.source.specification import CopyConfig, Facts
+from datasets.source.local_copy import LocalCopy, no_records_message, open_local_copy
+from datasets.source.specification import LocalCopyConfig, Specification
 from meranet_jax.errors import DataError
 
 
-class CopyBuilder(shards.StreamedBuilder, skip_registration=True):
-    """Records of a licensed copy; a data set's ``Builder`` gives its ``FACTS``."""
+class LocalCopyBuilder(shards.StreamingBuilder, skip_registration=True):
+    """Writes the records of a licensed data set from the user's local copy.
 
-    FACTS: Facts
-    builder_config: CopyConfig
+    A data set's ``Builder`` derives from this class and defines ``SPECIFICATION``.
+    """
 
-    # Threads that read clips; None takes one a core. No part of the configuration,
-    # since the records do not hang on it.
+    SPECIFICATION: Specification
+    builder_config: LocalCopyConfig
+
+    # Number of threads that read clips; None uses one per core. It is not part of the
+    # configuration, since it does not affect the records.
     workers: int | None = None
 
-    # One that is open already, which spares opening it again.
-    copy: Copy | None = None
+    # A copy that is already open, so that it need not be opened again.
+    local_copy: LocalCopy | None = None
 
-    def features(self) -> dict:
-        """What a record has beside the common features of all licensed data sets."""
+    def extra_features(self) -> dict:
+        """Returns the TFDS features of a record in addition to the common ones."""
         return {}
 
-    def open(self, manual_dir: Path) -> Copy:
-        """Opens a copy as this builder would read it."""
-        return open_copy(self.FACTS, self.builder_config, manual_dir)
+    def open_local_copy(self, manual_dir: Path) -> LocalCopy:
+        """Opens a copy with this builder's specification and configuration.
+
+        Raises:
+          DataError: if the copy cannot be read.
+        """
+        return open_local_copy(self.SPECIFICATION, self.builder_config, manual_dir)
 
     def _info(self) -> tfds.core.DatasetInfo:
         return self.dataset_info_from_configs(
-            homepage=self.FACTS.homepage,
+            homepage=self.SPECIFICATION.homepage,
             features=clip_record.record_features(
                 self.builder_config,
-                self.FACTS.emotions,
+                self.SPECIFICATION.emotions,
                 offset_estimated=tfds.features.Scalar(np.bool_),
                 action_units=tfds.features.Text(),
-                # Centre x and y and side in pixels of the frame, and angle in degrees,
-                # of the square that was cut out; zeros if none was.
+                # The face crop: x and y of its centre and its side in pixels of the
+                # frame, and its angle in degrees; zeros if frames were not cropped.
                 face=tfds.features.Tensor(shape=(4,), dtype=np.float32),
-                **self.features(),
+                **self.extra_features(),
             ),
             metadata=tfds.core.MetadataDict(),
         )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager):
-        copy = self.copy or self.open(Path(dl_manager.manual_dir))
+        copy = self.local_copy or self.open_local_copy(Path(dl_manager.manual_dir))
         self.info.metadata.update(
             **copy.describe(),
             fingerprint=copy.fingerprint(),
@@ -63,7 +70,7 @@ class CopyBuilder(shards.StreamedBuilder, skip_registration=True):
         )
         return {"train": self._generate_examples(copy)}
 
-    def _generate_examples(self, copy: Copy) -> Iterator[tuple[str, dict]]:
+    def _generate_examples(self, copy: LocalCopy) -> Iterator[tuple[str, dict]]:
         left_out, written = list(copy.left_out), 0
         for example in track(
             examples(copy, self.builder_config, self.workers),
@@ -75,13 +82,15 @@ class CopyBuilder(shards.StreamedBuilder, skip_registration=True):
                 left_out.append(example.left_out())
                 continue
             written += 1
+            label = f"{row_label(example.row, copy.tables)} ({example.clip_id})"
             self.info.metadata["notes"] += [
-                f"{where(example.row, copy.tables)} ({example.clip_id}): {note.text}"
-                for note in example.notes
+                f"{label}: {note.text}" for note in example.notes
             ]
             yield example.clip_id, example.record
-        # By row; frames without one, already sorted, at the end.
+        # By row number; frames without a row, which are already sorted, come last.
         left_out.sort(key=lambda entry: (entry.row is None, entry.table, entry.row))
         if not written:
-            raise DataError(nothing_left(self.FACTS, copy.tables, left_out))
+            raise DataError(
+                no_records_message(self.SPECIFICATION, copy.tables, left_out)
+            )
         self.info.metadata["left_out"] = [dataclasses.asdict(e) for e in left_out]

@@ -1,7 +1,7 @@
-"""What a licensed copy holds: ``python -m datasets.check NAME --manual_dir=DIR``.
+"""Checks a licensed copy: ``python -m datasets.check NAME --manual_dir=DIR``.
 
-Every expression is read as ``datasets.prepare`` would read it, and beyond that every
-frame from onset to offset; nothing is written.
+It reads every expression as ``datasets.prepare`` would and, in addition, every frame
+from onset to offset. It writes nothing.
 """
 
 import collections
@@ -17,48 +17,62 @@ from rich.console import Console
 from rich.progress import track
 
 from datasets import prepare
-from datasets.contact_sheet import Sheet, check_path, tiles
-from datasets.parallel import in_parallel
-from datasets.source.annotations import Annotation, where
+from datasets.contact_sheet import ContactSheet, check_path, key_frames
+from datasets.parallel import parallel_map
+from datasets.source.annotations import Annotation, row_label
 from datasets.source.examples import Example, make_example
-from datasets.source.local_copy import Copy, open_copy
-from datasets.source.specification import CopyConfig
+from datasets.source.local_copy import LocalCopy, open_local_copy
+from datasets.source.specification import LocalCopyConfig
 from meranet_jax.errors import DataError
 
-# Expressions of fewer frames are left out by the paper's recipe for CASME and CASME II.
+# The paper's recipe excludes expressions of CASME and CASME II with fewer frames.
 _SHORT = 16
 
-# Of each kind of note so many are printed; all are in the JSON.
-_SHOWN = 5
+# Number of notes of each kind that are printed; the JSON report has all.
+_MAX_NOTES = 5
+
+# Keys of the JSON report that differ from the attributes of Report. Programs may read
+# them, so they must not change.
+_JSON_KEYS = {
+    "notes": "choice",
+    "missing_tables": "lacking",
+    "not_selected": "not_asked_for",
+    "rows_without_record": "no_record",
+    "frames_without_row": "no_row",
+    "notes_by_kind": "noted",
+    "published_counts": "published",
+    "paper_counts": "paper",
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """What was found in a copy; ``--json`` prints it.
+    """The findings of a check; ``--json`` prints them.
 
     Attributes:
-      data_set: name of the data set and of the configuration that it was read with.
-      manual_dir: where the copy lies.
+      data_set: name of the data set and its configuration.
+      manual_dir: folder of the copy.
       table: the tables that were read, as text.
-      release: the release that was read.
-      crop: where the faces come from: ``provided``, ``detect`` or ``none``.
-      choice: what a user should know of what was chosen.
-      lacking: parts of the table that were not found.
-      rows: expressions in the tables, but for those that were not asked for.
-      records: how many of them can become a record.
-      not_asked_for: expressions that the configuration leaves out.
-      emotions: by emotion the number of rows and of records.
-      subjects: by subject the number of records.
-      lengths: frames from onset to offset: the least, the median, the most, and how
-        many records have fewer than 16. None if there is no record.
-      frames_read: how many images were decoded.
-      no_record: rows that cannot become a record, and why.
-      unreadable: images and videos that cannot be read, and why, by path.
-      no_row: frames that no row names.
-      noted: what was unusual about records, by kind.
-      published: name of the published counts that the rows come nearest to, and these.
-      paper: the paper's counts.
-      differences: a sentence on each difference from these.
+      release: the release that was read, as text.
+      crop: source of the face crops: ``provided``, ``detect`` or ``none``.
+      notes: notes for the user on the choice of table and release.
+      missing_tables: names of parts of the table that were not found.
+      rows: number of selected expressions in the tables.
+      records: number of these that can become a record.
+      not_selected: number of expressions that the configuration does not select.
+      emotions: number of rows and of records by emotion.
+      subjects: number of records by subject.
+      lengths: number of frames from onset to offset: ``least``, ``median``, ``most``;
+        and ``short``, the number of records with fewer than 16. None if there is no
+        record.
+      frames_read: number of images that were decoded.
+      rows_without_record: rows that cannot become a record, with the reason.
+      unreadable: reasons why images and videos cannot be read, by path.
+      frames_without_row: folders and videos without a row in the table.
+      notes_by_kind: notes on unusual records, by kind.
+      published_counts: the published counts nearest to the rows, by name and emotion.
+      paper_counts: the paper's counts by emotion.
+      differences: a sentence on each difference from these counts.
     """
 
     data_set: str
@@ -66,27 +80,33 @@ class Report:
     table: str
     release: str
     crop: str
-    choice: list[str]
-    lacking: list[str]
+    notes: list[str]
+    missing_tables: list[str]
     rows: int
     records: int
-    not_asked_for: int
+    not_selected: int
     emotions: dict[str, dict[str, int]]
     subjects: dict[str, int]
     lengths: dict[str, float] | None
     frames_read: int
-    no_record: list[dict]
+    rows_without_record: list[dict]
     unreadable: dict[str, str]
-    no_row: list[dict]
-    noted: dict[str, list[str]]
-    published: dict[str, dict[str, int]]
-    paper: dict[str, int]
+    frames_without_row: list[dict]
+    notes_by_kind: dict[str, list[str]]
+    published_counts: dict[str, dict[str, int]]
+    paper_counts: dict[str, int]
     differences: list[str]
 
     @property
-    def whole(self) -> bool:
-        """Whether all of the table is there and every row and image can be read."""
-        return not (self.no_record or self.unreadable or self.lacking)
+    def complete(self) -> bool:
+        """Whether no table is missing and all rows and images can be read."""
+        return not (self.rows_without_record or self.unreadable or self.missing_tables)
+
+    def to_json(self) -> str:
+        """Returns the report as JSON."""
+        fields = dataclasses.asdict(self).items()
+        report = {_JSON_KEYS.get(name, name): value for name, value in fields}
+        return json.dumps({"whole": self.complete} | report, indent=2)
 
 
 def check(
@@ -94,42 +114,44 @@ def check(
     manual_dir: Path,
     *,
     options: prepare.Options = prepare.Options(),  # noqa: B008 (it is frozen)
-    sheet: Sheet | None = None,
+    sheet: ContactSheet | None = None,
     workers: int | None = None,
 ) -> Report:
-    """Reads a licensed copy and says what is in it.
+    """Reads a licensed copy and reports its contents.
 
     Args:
-      name: a licensed data set.
-      manual_dir: where the copy lies.
-      options: how it would be prepared.
-      sheet: takes onset, apex and offset of some clips of each emotion.
-      workers: threads that read; one a core unless given.
+      name: name of a licensed data set, or ``name/config``.
+      manual_dir: folder of the copy.
+      options: how the clips would be made.
+      sheet: contact sheet to which key frames of some clips are added.
+      workers: number of threads that read; None uses one per core.
 
     Raises:
-      DataError: if it is no licensed data set, or there is no table or no frames.
+      DataError: if the data set is not a licensed one, or the table or the frames are
+        missing.
     """
     config = prepare.configuration(name, options)
-    if not isinstance(config, CopyConfig):
+    if not isinstance(config, LocalCopyConfig):
         raise DataError(f"{name} is generated: there is no copy of it to check.")
     prepare.check_manual_dir(name, manual_dir)
-    copy = open_copy(prepare.builder_class(name).FACTS, config, manual_dir)
+    specification = prepare.builder_class(name).SPECIFICATION
+    copy = open_local_copy(specification, config, manual_dir)
     examples, unreadable, frames_read = [], {}, 0
 
     def examine(item: tuple[str, Annotation]):
         example = make_example(copy, config, *item)
         wanted = sheet is not None and sheet.wants(example)
-        shown = tiles(example, config.size) if wanted else None
-        return example, shown, *_read_all(copy, example)
+        tiles = key_frames(example, config.size) if wanted else None
+        return example, tiles, *_read_all(copy, example)
 
-    for example, shown, read, damaged in track(
-        in_parallel(examine, copy.rows, workers),
+    for example, tiles, read, damaged in track(
+        parallel_map(examine, copy.rows, workers),
         description="Reading clips",
         total=len(copy.rows),
         console=Console(stderr=True),
     ):
-        if shown is not None:
-            sheet.add(example, shown)
+        if tiles is not None:
+            sheet.add(example, tiles)
         # Memory must not grow with the data set.
         if example.record is not None:
             del example.record["clip"]
@@ -139,21 +161,26 @@ def check(
     return _report(name, copy, config, examples, unreadable, frames_read)
 
 
-def _read_all(copy: Copy, example: Example) -> tuple[int, dict[str, str]]:
-    """Decodes every frame from onset to offset: how many, and which are damaged."""
+def _read_all(copy: LocalCopy, example: Example) -> tuple[int, dict[str, str]]:
+    """Decodes all frames from onset to offset.
+
+    Returns:
+      The number of frames that were read, and the reasons why others cannot be read, by
+      path.
+    """
     expression = example.expression
-    if expression is None:  # its reason says why
+    if expression is None:  # the example's reason explains it
         return 0, {}
     run = expression.run
-    numbers = [n for n in run.places if expression.onset <= n <= expression.offset]
+    numbers = [n for n in run.locations if expression.onset <= n <= expression.offset]
     read, damaged = 0, {}
-    # A video is decoded from its start, so all at once.
-    for part in [numbers] if run.source.is_file() else [[n] for n in numbers]:
+    # A video is decoded from its start, so all of its frames are read in one pass.
+    for batch in [numbers] if run.source.is_file() else [[n] for n in numbers]:
         try:
-            read += sum(1 for _ in run.frames(part))
+            read += sum(1 for _ in run.read(batch))
         except DataError as error:
-            path = run.source if run.source.is_file() else run.places[part[0]]
-            # The error begins with the file's name, which the path ends with.
+            path = run.source if run.source.is_file() else run.locations[batch[0]]
+            # The message begins with the file's name, which is part of the path.
             reason = str(error).removeprefix(f"{path.name} ")
             damaged[str(path.relative_to(copy.manual_dir))] = reason
     return read, damaged
@@ -161,38 +188,40 @@ def _read_all(copy: Copy, example: Example) -> tuple[int, dict[str, str]]:
 
 def _report(
     name: str,
-    copy: Copy,
-    config: CopyConfig,
+    copy: LocalCopy,
+    config: LocalCopyConfig,
     examples: Sequence[Example],
     unreadable: Mapping[str, str],
     frames_read: int,
 ) -> Report:
     records = [example for example in examples if example.record is not None]
     unread = [entry for entry in copy.left_out if entry.row is not None]
-    no_record = [*unread, *(e.left_out() for e in examples if e.record is None)]
-    no_record.sort(key=lambda entry: (entry.table, entry.row))
+    rejected = [*unread, *(e.left_out() for e in examples if e.record is None)]
+    rejected.sort(key=lambda entry: (entry.table, entry.row))
     in_table = collections.Counter(example.row.emotion for example in examples)
     recorded = collections.Counter(example.row.emotion for example in records)
     lengths = [e.record["offset"] - e.record["onset"] + 1 for e in records]
-    noted = collections.defaultdict(list)
+    notes_by_kind = collections.defaultdict(list)
     for example in records:
         for note in example.notes:
-            noted[note.kind].append(
-                f"{where(example.row, copy.tables)}, {example.clip_id}: {note.text}"
+            notes_by_kind[note.kind].append(
+                f"{row_label(example.row, copy.tables)}, {example.clip_id}: {note.text}"
             )
-    published, differences = _compare(copy, config, in_table, recorded, len(unread))
+    published_counts, differences = _compare(
+        copy, config, in_table, recorded, len(unread)
+    )
     return Report(
         data_set=f"{name}/{config.name}",
         manual_dir=str(copy.manual_dir),
         **copy.describe(),
-        choice=list(copy.notes),
-        lacking=list(copy.lacking),
+        notes=list(copy.notes),
+        missing_tables=list(copy.missing_tables),
         rows=len(examples) + len(unread),
         records=len(records),
-        not_asked_for=copy.others,
+        not_selected=copy.not_selected,
         emotions={
             emotion: {"rows": in_table[emotion], "records": recorded[emotion]}
-            for emotion in copy.facts.emotions
+            for emotion in copy.specification.emotions
         },
         subjects=dict(
             sorted(collections.Counter(e.row.subject for e in records).items())
@@ -206,90 +235,94 @@ def _report(
         if lengths
         else None,
         frames_read=frames_read,
-        no_record=[dataclasses.asdict(entry) for entry in no_record],
+        rows_without_record=[dataclasses.asdict(entry) for entry in rejected],
         unreadable=dict(sorted(unreadable.items())),
-        no_row=[dataclasses.asdict(e) for e in copy.left_out if e.row is None],
-        noted=dict(sorted(noted.items())),
-        published=published,
-        paper=dict(copy.facts.paper),
+        frames_without_row=[
+            dataclasses.asdict(e) for e in copy.left_out if e.row is None
+        ],
+        notes_by_kind=dict(sorted(notes_by_kind.items())),
+        published_counts=published_counts,
+        paper_counts=dict(copy.specification.paper_counts),
         differences=differences,
     )
 
 
 def _compare(
-    copy: Copy,
-    config: CopyConfig,
+    copy: LocalCopy,
+    config: LocalCopyConfig,
     in_table: Mapping[str, int],
     recorded: Mapping[str, int],
     unread: int,
 ) -> tuple[dict[str, dict[str, int]], list[str]]:
-    """The nearest published counts, and a sentence on each difference."""
-    facts = copy.facts
-    if not facts.published or not facts.comparable(config):
-        return {}, ["Neither the paper nor we have counts of what was asked for."]
+    """Returns the nearest published counts, and a sentence on each difference."""
+    specification = copy.specification
+    if not specification.published_counts or not specification.counts_apply(config):
+        return {}, ["There are no published counts for this configuration."]
     name = min(
-        facts.published,
+        specification.published_counts,
         key=lambda name: sum(
-            abs(in_table[e] - facts.published[name].get(e, 0)) for e in facts.emotions
+            abs(in_table[e] - specification.published_counts[name].get(e, 0))
+            for e in specification.emotions
         ),
     )
     sentences = []
-    if others := [
+    if differing := [
         f"{emotion} {in_table[emotion]} instead of {count}"
-        for emotion in facts.emotions
-        if in_table[emotion] != (count := facts.published[name].get(emotion, 0))
+        for emotion in specification.emotions
+        if in_table[emotion]
+        != (count := specification.published_counts[name].get(emotion, 0))
     ]:
-        why = [f"{part} was not found" for part in copy.lacking]
+        why = [f"{part} was not found" for part in copy.missing_tables]
         why += [f"{unread} rows cannot be read"] if unread else []
         sentences.append(
-            f"Rows against {name}: {', '.join(others)}; "
-            + (", ".join(why) or "so the table was changed or is another one")
+            f"Rows against {name}: {', '.join(differing)}; "
+            + (", ".join(why) or "the table was edited or is a different one")
             + "."
         )
     # Emotions that differ for the same reason share a sentence.
     reasons = collections.defaultdict(list)
-    for emotion, count in facts.paper.items():
+    for emotion, count in specification.paper_counts.items():
         if recorded[emotion] == count:
             continue
-        why, expected = [], facts.published[name].get(emotion, 0)
+        why, expected = [], specification.published_counts[name].get(emotion, 0)
         if expected != count:
-            remarks = facts.remarks.get(name, {})
+            remarks = specification.count_remarks.get(name, {})
             why.append(remarks.get(emotion, f"{name} has {expected}"))
         if in_table[emotion] != expected:
-            why.append(f"{in_table[emotion]} rows of it can be read")
+            why.append(f"{in_table[emotion]} of its rows can be read")
         if lost := in_table[emotion] - recorded[emotion]:
-            why.append(f"of its rows {lost} cannot become a record")
+            why.append(f"{lost} of its rows cannot become a record")
         reasons["; ".join(why)].append(
             f"{emotion} has {recorded[emotion]} records, {count} in the paper"
         )
     sentences += [f"{', '.join(counts)}: {why}." for why, counts in reasons.items()]
-    return {name: dict(facts.published[name])}, sentences
+    return {name: dict(specification.published_counts[name])}, sentences
 
 
 def describe(report: Report) -> str:
-    """The report as text."""
-    (published, counts), *_ = [*report.published.items(), ("none", {})]
+    """Returns the report as text."""
+    (published, counts), *_ = [*report.published_counts.items(), ("none", {})]
     lines = [
         f"{report.data_set} in {report.manual_dir}",
         f"table    {report.table}",
         f"release  {report.release}",
         f"crop     {report.crop}",
-        *(f"note     {note}" for note in report.choice),
+        *(f"note     {note}" for note in report.notes),
         "",
-        f"{report.rows} expressions, of which {report.records} can become a record; "
+        f"{report.records} of {report.rows} expressions can become a record; "
         f"{report.frames_read} frames were read.",
     ]
-    if report.not_asked_for:
-        lines.append(f"{report.not_asked_for} more were not asked for.")
+    if report.not_selected:
+        lines.append(f"{report.not_selected} other expressions were not selected.")
     lines += [
         "",
         f"{'emotion':12}{'rows':>8}{'records':>9}{'published':>11}{'paper':>7}",
     ]
     for emotion, found in report.emotions.items():
-        there = counts.get(emotion, "") if counts else ""
-        paper = report.paper.get(emotion, "")
+        count = counts.get(emotion, "") if counts else ""
+        paper = report.paper_counts.get(emotion, "")
         lines.append(
-            f"{emotion:12}{found['rows']:8}{found['records']:9}{there:>11}{paper:>7}"
+            f"{emotion:12}{found['rows']:8}{found['records']:9}{count:>11}{paper:>7}"
         )
     if counts:
         lines.append(f"(published: {published})")
@@ -303,45 +336,46 @@ def describe(report: Report) -> str:
             f"{found['median']:g}; {found['short']} have fewer than {_SHORT}"
         )
     for title, entries in (
-        ("cannot become a record", [_line(e) for e in report.no_record]),
+        ("cannot become a record", [_line(e) for e in report.rows_without_record]),
         ("images that cannot be read", _by_folder(report.unreadable)),
-        ("frames without a row", [_line(e) for e in report.no_row]),
+        ("frames without a row", [_line(e) for e in report.frames_without_row]),
     ):
         number = len(report.unreadable) if "images" in title else len(entries)
         lines += ["", f"{title}: {number or 'none'}"]
         lines += [f"  {entry}" for entry in entries]
-    for kind, entries in report.noted.items():
+    for kind, entries in report.notes_by_kind.items():
         lines += ["", f"{kind}: {len(entries)}"]
-        lines += [f"  {entry}" for entry in entries[:_SHOWN]]
-        if len(entries) > _SHOWN:
-            lines.append(f"  and {len(entries) - _SHOWN} more; --json lists all")
+        lines += [f"  {entry}" for entry in entries[:_MAX_NOTES]]
+        if len(entries) > _MAX_NOTES:
+            lines.append(f"  and {len(entries) - _MAX_NOTES} more; --json lists all")
     verdict = "Every row can become a record and every image can be read."
-    if not report.whole:
+    if not report.complete:
+        missing = ", ".join(report.missing_tables)
         verdict = (
-            f"Not whole: {len(report.no_record)} rows cannot become a record, "
-            f"{len(report.unreadable)} images cannot be read"
-            + f", {', '.join(report.lacking)} not found" * bool(report.lacking)
+            f"Incomplete: {len(report.rows_without_record)} rows cannot become a "
+            f"record, {len(report.unreadable)} images cannot be read"
+            + f", {missing} not found" * bool(missing)
             + "."
         )
     return "\n".join([*lines, "", verdict])
 
 
 def _line(entry: Mapping) -> str:
-    """An entry of ``no_record`` or ``no_row`` for people."""
-    place = f"{entry['subject']}/{entry['clip']}: {entry['reason']}"
+    """Formats an entry of ``rows_without_record`` or ``frames_without_row``."""
+    entry_text = f"{entry['subject']}/{entry['clip']}: {entry['reason']}"
     if entry["row"] is None:
-        return place
-    return f"row {entry['row']} of {entry['table']}, {place}"
+        return entry_text
+    return f"row {entry['row']} of {entry['table']}, {entry_text}"
 
 
 def _by_folder(unreadable: Mapping[str, str]) -> list[str]:
-    """The images of each folder as one line; a damaged clip may have a hundred."""
+    """Formats one line for each folder, since a damaged clip may have 100 images."""
     folders = collections.defaultdict(list)
     for path, reason in unreadable.items():
         folders[Path(path).parent].append((Path(path).name, reason))
     return [
         f"{folder / files[0][0]}: {files[0][1]}"
-        + f"; and {len(files) - 1} more of this folder" * (len(files) > 1)
+        + f"; and {len(files) - 1} more in this folder" * (len(files) > 1)
         for folder, files in folders.items()
     ]
 
@@ -355,36 +389,38 @@ def main(
     workers: int | None = None,
     clip: tyro.conf.OmitArgPrefixes[prepare.Options] = prepare.Options(),  # noqa: B008
 ) -> int:
-    """Read a licensed copy, write nothing, and report what is in it.
+    """Check a licensed copy and report its contents, without writing records.
 
-    Ends with code 0 only if every row can become a record.
+    The exit code is 0 only if no table is missing, every row can become a record and
+    every image can be read.
 
     Args:
-      name: casme, casme2, cas_me_2 or your own of such a layout.
+      name: casme, casme2, cas_me_2 or your own licensed data set.
       manual_dir: folder of your licensed copy.
-      json: print the report for programs.
-      sheet: draw onset, apex and offset of some clips of each emotion into this file.
-      workers: threads that read (default: one a core).
-      clip: how it would be prepared; each is the data set's own unless given.
+      json: print the report as JSON.
+      sheet: image file in which to draw onset, apex and offset of some clips of each
+        emotion.
+      workers: number of threads that read your copy (default: one per core).
+      clip: how clips would be made; the defaults are those of the data set.
     """
     if sheet is not None:
         check_path(sheet)
-    shown = None if sheet is None else Sheet()
+    contact_sheet = None if sheet is None else ContactSheet()
     report = check(
-        name, manual_dir.expanduser(), options=clip, sheet=shown, workers=workers
+        name,
+        manual_dir.expanduser(),
+        options=clip,
+        sheet=contact_sheet,
+        workers=workers,
     )
-    print(_as_json(report) if json else describe(report), flush=True)
-    if shown is not None:
-        picture = shown.draw()
+    print(report.to_json() if json else describe(report), flush=True)
+    if contact_sheet is not None:
+        picture = contact_sheet.draw()
         if picture is None:
             print("There is no clip to show; no sheet was drawn.", file=sys.stderr)
         else:
             picture.save(sheet)
-    return 0 if report.whole else 1
-
-
-def _as_json(report: Report) -> str:
-    return json.dumps({"whole": report.whole} | dataclasses.asdict(report), indent=2)
+    return 0 if report.complete else 1
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How an expression becomes a clip of fixed size, and the record that holds it."""
+"""Configuration of clips, and the features of the records that contain them."""
 
 import dataclasses
 
@@ -11,17 +11,20 @@ from meranet_jax.video.sampling import Sampling
 
 @dataclasses.dataclass(kw_only=True)
 class ClipConfig(tfds.core.BuilderConfig):
-    """How a recording becomes a clip of fixed size (section 4.2 of the paper).
+    """How an expression is converted to a clip of fixed size (section 4.2).
 
     Attributes:
-      sampling: which frames make a clip. ``apex``: evenly spaced over a window around
-        the apex, the paper's. ``uniform``: the nearest to evenly spaced instants
-        between onset and offset. ``tim``: as many, interpolated between all frames
-        from onset to offset by the temporal interpolation model.
-      frames: frames in a clip, T.
-      window: consecutive frames around the apex that the kept ones are drawn from.
-        32 is the paper's temporal depth for CASME and CASME II.
+      sampling: how frames are selected. ``apex`` selects evenly spaced frames of a
+        window around the apex, as in the paper; ``uniform`` selects the frames nearest
+        to evenly spaced instants between onset and offset; ``tim`` interpolates at
+        these instants with the temporal interpolation model.
+      frames: number of frames in a clip, T.
+      window: length in frames of the window around the apex; used by ``apex`` only. 32
+        is the paper's temporal depth for CASME and CASME II.
       size: height and width of a clip in pixels, H = W.
+
+    Raises:
+      DataError: if a value is out of range.
     """
 
     sampling: Sampling = "apex"
@@ -30,10 +33,9 @@ class ClipConfig(tfds.core.BuilderConfig):
     size: int = 112
 
     def __post_init__(self):
-        """Raises DataError for values that no clip can have."""
         if self.sampling not in ("apex", "uniform", "tim"):
             raise DataError(
-                f"--sampling={self.sampling} is none of apex, uniform, tim."
+                f"--sampling={self.sampling} must be one of apex, uniform, tim."
             )
         for field, least, most in (("frames", 1, 512), ("size", 16, 1024)):
             if not least <= (value := getattr(self, field)) <= most:
@@ -41,28 +43,31 @@ class ClipConfig(tfds.core.BuilderConfig):
         if self.sampling == "apex" and not self.frames <= self.window <= 4096:
             raise DataError(
                 f"--window={self.window}: {self.frames} frames cannot be drawn from "
-                f"it; choose one from {self.frames} to 4096."
+                f"it; choose --window from {self.frames} to 4096."
             )
 
     def shape_name(self) -> str:
-        """The clip's form in a few letters, ``apex32-16x112``."""
+        """Returns a short name of the sampling and the shape, ``apex32-16x112``."""
         window = self.window if self.sampling == "apex" else ""
         return f"{self.sampling}{window}-{self.frames}x{self.size}"
 
     def full_name(self) -> str:
-        """A name that tells this configuration from every other of its data set."""
+        """Returns a name that is unique among the data set's configurations."""
         return self.shape_name()
 
 
 def record_features(
-    config: ClipConfig, emotions: tuple[str, ...], **beside
+    config: ClipConfig, emotions: tuple[str, ...], **extra_features
 ) -> tfds.features.FeaturesDict:
-    """The features of a record, protocol-neutral: every emotion of the data set.
+    """Returns the TFDS features of a data set's records.
+
+    Records include all emotions of the data set, whichever classes a protocol uses.
+    ``clip`` is uint8 [T, H, W, 3].
 
     Args:
-      config: gives the clip's shape.
-      emotions: the data set's own emotions, as its table names them.
-      **beside: what the data set has beyond the common features.
+      config: configuration that determines the clip's shape.
+      emotions: emotions of the data set, as in its table.
+      **extra_features: features in addition to the common ones, by name.
     """
     clip_shape = (config.frames, config.size, config.size, 3)  # [T, H, W, C]
     return tfds.features.FeaturesDict(
@@ -77,6 +82,6 @@ def record_features(
             "apex": tfds.features.Scalar(np.int32),
             "offset": tfds.features.Scalar(np.int32),
             "apex_estimated": tfds.features.Scalar(np.bool_),
-            **beside,
+            **extra_features,
         }
     )

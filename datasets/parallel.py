@@ -1,4 +1,4 @@
-"""Work on all cores, in order."""
+"""A parallel map over threads that preserves order."""
 
 import collections
 import concurrent.futures
@@ -11,37 +11,46 @@ from meranet_jax.errors import DataError
 _In, _Out = TypeVar("_In"), TypeVar("_Out")
 
 
-def in_parallel(
+def parallel_map(
     function: Callable[[_In], _Out], items: Iterable[_In], workers: int | None
 ) -> Iterator[_Out]:
-    """``map`` by several threads, in order, with no more under way than need be.
+    """Applies a function to items in several threads and yields the results in order.
 
-    Threads and not processes: decoders let go of the interpreter while they work, and
-    nothing has to be copied between processes or imported in each.
+    At most two items per thread are read ahead, which bounds memory. Threads are used
+    instead of processes since decoders release the interpreter lock, and nothing has to
+    be copied between processes or imported in each.
+
+    Args:
+      function: applied to each item; an exception that it raises is raised here.
+      items: read lazily.
+      workers: number of threads; None uses one per core.
+
+    Raises:
+      DataError: if ``workers`` is less than 1.
     """
     check_workers(workers)
     workers = workers or _cores()
-    waiting: collections.deque = collections.deque()
+    pending: collections.deque = collections.deque()
     pool = concurrent.futures.ThreadPoolExecutor(workers)
     try:
         for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) > 2 * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:  # also when the one who asked is interrupted
+            pending.append(pool.submit(function, item))
+            if len(pending) > 2 * workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:  # also if the caller is interrupted
         pool.shutdown(wait=True, cancel_futures=True)
 
 
 def check_workers(workers: int | None) -> None:
-    """Raises DataError for a number of threads with which nothing can be done."""
+    """Raises DataError if the number of threads is less than 1."""
     if workers is not None and workers < 1:
         raise DataError(f"--workers={workers} must be at least 1.")
 
 
 def _cores() -> int:
-    """Those that this process may use, where the system tells."""
+    """Returns the number of cores that this process may use, where the system knows."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

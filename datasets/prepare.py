@@ -1,8 +1,7 @@
-"""Write a data set's records: ``python -m datasets.prepare NAME [--manual_dir=DIR]``.
+"""Prepares the records of a data set: ``python -m datasets.prepare NAME``.
 
-The work is TFDS's: shards are written to a folder beside the final one and moved
-there when all is written, so that an interrupted run leaves nothing that a later one
-takes for whole.
+TFDS writes to a temporary folder and renames it once all records are written, so that
+an interrupted run never leaves records that look complete.
 """
 
 import contextlib
@@ -19,13 +18,13 @@ import tensorflow_datasets as tfds
 import tyro
 from absl import logging
 
-from datasets.builder import CopyBuilder
+from datasets.builder import LocalCopyBuilder
 from datasets.clip_record import ClipConfig, Sampling
 from datasets.parallel import check_workers
 from datasets.source.specification import Crop
 from meranet_jax.errors import DataError
 
-# Those that have a builder where TFDS expects it: NAME/NAME_dataset_builder.py.
+# Data sets with a builder where TFDS expects it: NAME/NAME_dataset_builder.py.
 NAMES = tuple(
     sorted(
         path.parent.name
@@ -37,31 +36,36 @@ NAMES = tuple(
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What a clip is; each is the data set's own unless given."""
+    """How clips are made; None selects the default of the data set."""
 
     sampling: Sampling | None = None
-    """apex: a window around the apex. uniform: evenly from onset to offset. tim: as
-    many, interpolated (temporal interpolation model)."""
+    """How frames are selected.
+    apex: evenly spaced in a window around the apex, as in the paper.
+    uniform: evenly spaced from onset to offset.
+    tim: interpolated from onset to offset (temporal interpolation model)."""
     frames: int | None = None
-    """Frames of a clip."""
+    """Number of frames in a clip."""
     window: int | None = None
-    """Frames around the apex that they are drawn from."""
+    """Length in frames of the window around the apex (for --sampling=apex)."""
     size: int | None = None
     """Height and width of a clip in pixels."""
     crop: Crop | None = None
-    """provided: the data set's own cropped release. detect: find faces in a raw one.
-    none: whole frames. auto: provided if the copy allows it, else detect."""
+    """Source of the face crops.
+    provided: the data set's own cropped release.
+    detect: faces are detected in a raw release.
+    none: full frames.
+    auto: provided if the copy has a cropped release, otherwise detect."""
     margin: float | None = None
-    """Added around a detected face on each side, as a share of it."""
+    """Margin on each side of a detected face, relative to its longer side."""
     release: str | None = None
-    """The release to read, as datasets/NAME/README.md names it."""
+    """Name of the release to read; datasets/NAME/README.md lists them."""
     table: str | None = None
-    """File name of the table to read."""
+    """File name of the annotation table to read."""
     expressions: str | None = None
-    """cas_me_2 alone: micro, macro or both."""
+    """Expressions to include, for cas_me_2 only: micro, macro or both."""
 
-    def given(self) -> dict[str, object]:
-        """Those that are not left to the data set."""
+    def overrides(self) -> dict[str, object]:
+        """Returns the options that are not None."""
         fields = dataclasses.asdict(self)
         return {name: value for name, value in fields.items() if value is not None}
 
@@ -71,17 +75,20 @@ def builder(
     data_dir: str | os.PathLike | None = None,
     options: Options = Options(),  # noqa: B008 (it is frozen)
 ) -> tfds.core.DatasetBuilder:
-    """The builder of ``name`` or ``name/config``, as ``options`` change it.
+    """Returns the TFDS builder of a data set.
 
-    A changed configuration has its own name and with it its own folder, so that no
-    records replace others.
+    Args:
+      name: name of a data set, or ``name/config``.
+      data_dir: folder of the records; TFDS's default is ``~/tensorflow_datasets``.
+      options: changes to the configuration. A changed configuration has its own name
+        and therefore its own folder, so records never replace others.
 
     Raises:
-      DataError: if there is no such data set, configuration or option, or its value is
-        none.
+      DataError: if the data set or the configuration does not exist, or an option does
+        not exist for it or is out of range.
     """
     verbosity = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)  # else it warns of each configuration changed
+    logging.set_verbosity(logging.ERROR)  # TFDS warns of each changed configuration
     try:
         return builder_class(name)(
             config=configuration(name, options),
@@ -93,10 +100,10 @@ def builder(
 
 
 def builder_class(name: str) -> type[tfds.core.DatasetBuilder]:
-    """The class of ``name`` or ``name/config``.
+    """Returns the builder class of ``name`` or ``name/config``.
 
     Raises:
-      DataError: if there is no such data set.
+      DataError: if the data set does not exist.
     """
     dataset = name.partition("/")[0]
     if dataset not in NAMES:
@@ -106,35 +113,35 @@ def builder_class(name: str) -> type[tfds.core.DatasetBuilder]:
 
 
 def configuration(name: str, options: Options) -> ClipConfig:
-    """The configuration of ``name`` or ``name/config``, as ``options`` change it.
+    """Returns the configuration of ``name`` or ``name/config``, changed by ``options``.
 
     Raises:
-      DataError: if there is no such data set, configuration or option, or its value is
-        none.
+      DataError: if the data set or the configuration does not exist, or an option does
+        not exist for it or is out of range.
     """
     configs = builder_class(name).builder_configs
     dataset, _, config = name.partition("/")
     if not all(isinstance(one, ClipConfig) for one in configs.values()) or not configs:
         raise DataError(
-            f"The builder of {dataset} needs BUILDER_CONFIGS of "
-            "datasets.clip_record.ClipConfig: they say what a clip of its records is."
+            f"The BUILDER_CONFIGS of {dataset} must be non-empty and of type "
+            "datasets.clip_record.ClipConfig."
         )
     if config and config not in configs:
         raise DataError(_unknown(f"configuration of {dataset}", config, configs))
-    chosen = configs[config or next(iter(configs))]
-    fields = {field.name for field in dataclasses.fields(chosen)}
-    given = options.given()
-    for option in given:
+    base = configs[config or next(iter(configs))]
+    fields = {field.name for field in dataclasses.fields(base)}
+    overrides = options.overrides()
+    for option in overrides:
         if option not in fields:
             valid = [f.name for f in dataclasses.fields(Options) if f.name in fields]
             raise DataError(
                 f"{dataset} has no --{option}; it has --{', --'.join(valid)}."
             )
-    if all(getattr(chosen, option) == value for option, value in given.items()):
-        return chosen
-    changed = dataclasses.replace(chosen, **given)
+    if all(getattr(base, option) == value for option, value in overrides.items()):
+        return base
+    changed = dataclasses.replace(base, **overrides)
     changed.name = changed.full_name()
-    changed.description = f"{chosen.name}, changed: {given}"
+    changed.description = f"{base.name}, changed: {overrides}"
     return changed
 
 
@@ -146,20 +153,20 @@ def prepare(
     options: Options = Options(),  # noqa: B008
     workers: int | None = None,
 ) -> Path:
-    """Write the records of ``name`` unless they are there, and say what was found.
+    """Writes the records of a data set unless they exist, and prints a summary.
 
     Args:
-      name: a data set, with its configuration after a slash if not the default one.
-      manual_dir: where the user's licensed copy lies; needed to write, not to read.
-      data_dir: where records go; TFDS's default is ``~/tensorflow_datasets``.
-      options: what a clip is, where not as the configuration says.
-      workers: threads that read a licensed copy; one a core unless given.
+      name: name of a data set, or ``name/config``.
+      manual_dir: folder of the user's licensed copy; not needed if the records exist.
+      data_dir: folder of the records; TFDS's default is ``~/tensorflow_datasets``.
+      options: changes to the configuration.
+      workers: number of threads that read a licensed copy; None uses one per core.
 
     Returns:
       The folder of the records.
 
     Raises:
-      DataError: if the name is unknown or the copy cannot be read.
+      DataError: if the name or an option is invalid, or the copy cannot be read.
       OSError: if the records cannot be written.
     """
     check_workers(workers)
@@ -167,20 +174,20 @@ def prepare(
     folder = Path(dataset.data_dir)
     if is_prepared(folder):
         if manual_dir is not None:
-            _say_whether_the_same(dataset, folder, Path(manual_dir).expanduser())
+            _warn_of_other_copy(dataset, folder, Path(manual_dir).expanduser())
         return folder
     if dataset.MANUAL_DOWNLOAD_INSTRUCTIONS:
         check_manual_dir(name, manual_dir)
-    if isinstance(dataset, CopyBuilder):
+    if isinstance(dataset, LocalCopyBuilder):
         dataset.workers = workers
-        # Before anything is made: what cannot be read leaves nothing behind.
-        dataset.copy = dataset.open(Path(manual_dir).expanduser())
+        # Before any folder is created: an unreadable copy must leave nothing behind.
+        dataset.local_copy = dataset.open_local_copy(Path(manual_dir).expanduser())
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(folder):
-        if is_prepared(folder):  # by the one that was waited for
+    with _lock(folder):
+        if is_prepared(folder):  # by the process that held the lock
             return folder
-        for left in folder.parent.glob(f"incomplete.*_{folder.name}"):
-            shutil.rmtree(left)  # by one that was killed
+        for leftover in folder.parent.glob(f"incomplete.*_{folder.name}"):
+            shutil.rmtree(leftover)  # of a process that was killed
         _write(dataset, manual_dir)
     print(describe(dataset.info), file=sys.stderr)
     return folder
@@ -209,19 +216,23 @@ def records_of(config) -> Path:
 
 
 def is_prepared(folder: Path) -> bool:
-    """Whether there are whole records; TFDS moves them there when they are."""
+    """Returns whether a folder contains complete records.
+
+    TFDS moves records to their final folder only when they are complete.
+    """
     return (folder / "dataset_info.json").is_file()
 
 
 @contextlib.contextmanager
-def _alone(folder: Path):
-    """Only one process at a time prepares the same records; others wait for it."""
-    # <data_dir>/<name>/<configuration>/<version>; beside the configuration's.
+def _lock(folder: Path):
+    """Lets one process at a time prepare the same records; others wait for it."""
+    # The folder is <data_dir>/<name>/<configuration>/<version>; the lock file is next
+    # to the folder of the configuration.
     lock = filelock.FileLock(folder.parent.with_name(f".{folder.parent.name}.lock"))
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
-        print(f"Another process prepares {folder}; waiting for it.", file=sys.stderr)
+        print(f"Another process is preparing {folder}; waiting.", file=sys.stderr)
         lock.acquire()
     try:
         yield
@@ -230,43 +241,43 @@ def _alone(folder: Path):
 
 
 def _write(dataset: tfds.core.DatasetBuilder, manual_dir) -> None:
-    tfds.disable_progress_bar()  # builders show their own, with the time left
+    tfds.disable_progress_bar()  # builders show their own, with the remaining time
     download_config = tfds.download.DownloadConfig(
         manual_dir=manual_dir and os.path.expanduser(manual_dir),
     )
     try:
-        with contextlib.redirect_stdout(None):  # TFDS's sizes, which it does not know
+        with contextlib.redirect_stdout(None):  # TFDS prints sizes that it cannot know
             dataset.download_and_prepare(
                 file_format="array_record", download_config=download_config
             )
     except RuntimeError as error:
-        # So array_record reports a full disk.
+        # array_record reports a full disk with this message.
         if "write()" not in str(error):
             raise
         raise DataError(
-            f"The records cannot be written: {error}.\nNothing of them was kept. Free "
-            "some space, or choose another place with --data_dir=DIR."
+            f"The records cannot be written: {error}.\nNo records were kept. Free some "
+            "space, or choose another folder with --data_dir=DIR."
         ) from error
 
 
-def _say_whether_the_same(
+def _warn_of_other_copy(
     dataset: tfds.core.DatasetBuilder, folder: Path, manual_dir: Path
 ) -> None:
-    """A notice if the records are not of this copy."""
-    if not isinstance(dataset, CopyBuilder):
+    """Prints a warning if the records were not prepared from this copy."""
+    if not isinstance(dataset, LocalCopyBuilder):
         return
     try:
-        found = dataset.open(manual_dir).fingerprint()
+        fingerprint = dataset.open_local_copy(manual_dir).fingerprint()
     except (DataError, OSError) as error:
-        why = f"the copy there cannot be read ({str(error).splitlines()[0]})"
+        why = f"that copy cannot be read ({str(error).splitlines()[0]})"
     else:
-        written = tfds.builder_from_directory(folder).info.metadata
-        if found == written.get("fingerprint"):
+        recorded = tfds.builder_from_directory(folder).info.metadata
+        if fingerprint == recorded.get("fingerprint"):
             return
-        why = "its table, its clips or their frames are others"
+        why = "its table, clips or frames differ"
     print(
-        f"The records in {folder} are not of {manual_dir}: {why}. They are used as "
-        "they are; to prepare them anew, delete that folder first.",
+        f"The records in {folder} do not match the copy in {manual_dir}: {why}. The "
+        "existing records are used; to prepare them again, delete that folder first.",
         file=sys.stderr,
     )
 
@@ -278,31 +289,35 @@ def _unknown(kind: str, given: str, valid) -> str:
 
 
 def check_manual_dir(name: str, manual_dir: str | os.PathLike | None) -> None:
-    """Raises DataError, with how to get the data set, unless there is a folder."""
+    """Checks that the folder of a licensed copy exists and is not empty.
+
+    Raises:
+      DataError: if it does not; the message explains how to obtain the data set.
+    """
     if manual_dir is None:
-        found = f"{name} is read from your own copy: give it with --manual_dir=DIR."
+        problem = f"{name} is read from your own copy: give it with --manual_dir=DIR."
     elif not Path(manual_dir).expanduser().is_dir():
-        found = f"--manual_dir={manual_dir} is not a folder."
+        problem = f"--manual_dir={manual_dir} is not a folder."
     elif not any(Path(manual_dir).expanduser().iterdir()):
-        found = f"--manual_dir={manual_dir} is empty."
+        problem = f"--manual_dir={manual_dir} is empty."
     else:
         return
     instructions = builder_class(name).MANUAL_DOWNLOAD_INSTRUCTIONS
-    raise DataError(f"{found}\n{instructions.strip()}")
+    raise DataError(f"{problem}\n{instructions.strip()}")
 
 
 def describe(info: tfds.core.DatasetInfo) -> str:
-    """What was found in a licensed copy, what was left out, what was written."""
+    """Returns a summary of the records: source, notes, rows left out, clips written."""
     metadata = info.metadata
     found = [key for key in ("table", "release", "crop") if key in metadata]
     lines = [f"{key}: {metadata[key]}" for key in found]
     lines += [f"note: {note}" for note in metadata.get("notes", [])]
     for entry in metadata.get("left_out", []):
-        where = f"row {entry['row']} of {entry['table']}"
+        source = f"row {entry['row']} of {entry['table']}"
         if entry["row"] is None:
-            where = "a folder"
+            source = "a folder"
         clip = f"{entry['subject']}/{entry['clip']}"
-        lines.append(f"left out: {where}, {clip}: {entry['reason']}")
+        lines.append(f"left out: {source}, {clip}: {entry['reason']}")
     clips = info.splits["train"].num_examples
     lines.append(f"{info.full_name}: {clips} clips in {info.data_dir}")
     return "\n".join(lines)
@@ -316,17 +331,17 @@ def main(
     workers: int | None = None,
     clip: tyro.conf.OmitArgPrefixes[Options] = Options(),  # noqa: B008
 ) -> None:
-    """Write the records of a data set.
+    """Write the records of a data set, and print what was found and left out.
 
     Args:
-      name: synthetic, casme, casme2, cas_me_2 or your own, with a configuration after
-        a slash: synthetic/hard.
+      name: synthetic, casme, casme2, cas_me_2 or your own data set, optionally with a
+        configuration: synthetic/hard.
       manual_dir: folder of your licensed copy.
-      data_dir: where records are kept (default: ~/tensorflow_datasets).
-      workers: threads that read your copy (default: one a core).
-      clip: what a clip is; each is the data set's own unless given.
+      data_dir: folder of the records (default: ~/tensorflow_datasets).
+      workers: number of threads that read your copy (default: one per core).
+      clip: how clips are made; the defaults are those of the data set.
     """
-    there = is_prepared(Path(builder(name, data_dir, clip).data_dir))
+    existing = is_prepared(Path(builder(name, data_dir, clip).data_dir))
     folder = prepare(
         name,
         manual_dir=manual_dir,
@@ -334,7 +349,7 @@ def main(
         options=clip,
         workers=workers,
     )
-    if there:  # else it was said when they were written
+    if existing:  # otherwise prepare() has printed the summary
         print(describe(tfds.builder_from_directory(folder).info), file=sys.stderr)
 
 

@@ -1,9 +1,9 @@
-"""Records, written as they are made.
+"""A TFDS builder that writes each record as soon as it is generated.
 
-TFDS puts a data set's records into an order of its own before it writes them. For that
-it holds up to a gibibyte of them in memory, and beyond that it needs TensorFlow
-(measured at 4.9.10). Here they go to disk in the order in which they come, which the
-builders keep the same from run to run, so that memory does not grow with the data set.
+TFDS itself shuffles a data set's records before it writes them. It keeps up to a
+gibibyte of them in memory for that, and requires TensorFlow for more (measured with
+4.9.10). Here records are written in the order in which they are generated, which is
+deterministic, so that memory does not grow with the data set.
 """
 
 import os
@@ -13,20 +13,20 @@ import tensorflow_datasets as tfds
 from array_record.python import array_record_module
 from tensorflow_datasets.core import example_serializer, splits
 
-# array_record reads any clip at once, whatever the shard; small shards let several
-# processes read and copy them side by side.
+# array_record has random access to the clips of a shard of any size; small shards can
+# be read and copied in parallel.
 _SHARD_BYTES = 64 << 20
 
-# Compression takes off a tenth of film, whose last bits are noise, and costs more time
-# than to decode a frame and resize it.
+# Compression would save a tenth, since the last bits of video frames are noise, and
+# takes longer than decoding and resizing a frame.
 _OPTIONS = "group_size:1,uncompressed"
 
 
-class StreamedBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """A builder whose examples are on disk as soon as they are made."""
+class StreamingBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    """Writes each example to disk as soon as it is generated."""
 
     def _generate_splits(self, dl_manager, download_config):
-        del download_config  # its settings are for the way that this one replaces
+        del download_config  # its settings concern the TFDS writer, which is not used
         return [
             self._write(split, examples)
             for split, examples in self._split_generators(dl_manager).items()
@@ -36,10 +36,10 @@ class StreamedBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         serializer = example_serializer.ExampleSerializer(
             self.info.features.get_serialized_info()
         )
-        # TFDS has set data_dir to a folder beside the final one, which it becomes when
-        # all is written.
+        # TFDS has set data_dir to a temporary folder next to the final one and renames
+        # it once everything is written.
         template = self._get_filename_template(split_name=split)
-        shards = _Shards(Path(self.data_dir))
+        shards = _ShardWriter(Path(self.data_dir))
         try:
             for _, example in examples:
                 encoded = self.info.features.encode_example(example)
@@ -49,7 +49,7 @@ class StreamedBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         if not shards.lengths:
             raise ValueError(f"no example of {self.name} was generated")
         for index, path in enumerate(shards.paths):
-            # A shard's name says how many there are.
+            # A shard's name includes the number of shards.
             os.rename(
                 path,
                 template.sharded_filepath(
@@ -64,8 +64,8 @@ class StreamedBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         )
 
 
-class _Shards:
-    """Files of records, each begun when the one before is full."""
+class _ShardWriter:
+    """Writes records to numbered files and starts a new one when a file is full."""
 
     def __init__(self, folder: Path):
         self.paths: list[Path] = []
@@ -73,10 +73,10 @@ class _Shards:
         self.bytes = 0
         self._folder = folder
         self._writer = None
-        self._room = 0
+        self._bytes_left = 0
 
     def write(self, record: bytes) -> None:
-        if self._writer is not None and self._room < len(record):
+        if self._writer is not None and self._bytes_left < len(record):
             self.close()
         if self._writer is None:
             self.paths.append(self._folder / f"shard{len(self.paths)}.tmp")
@@ -84,9 +84,9 @@ class _Shards:
             self._writer = array_record_module.ArrayRecordWriter(
                 str(self.paths[-1]), _OPTIONS
             )
-            self._room = _SHARD_BYTES
+            self._bytes_left = _SHARD_BYTES
         self._writer.write(record)
-        self._room -= len(record)
+        self._bytes_left -= len(record)
         self.lengths[-1] += 1
         self.bytes += len(record)
 

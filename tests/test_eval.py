@@ -238,7 +238,7 @@ def test_loso_is_killed_and_goes_on_and_its_parts_are_pooled(folder):
 
 def test_several_data_sets_are_one(tmp_path):
     casme2_tree.write_tree(tmp_path / "two", rows=casme2_tree.SOME)
-    casme_tree.write_tree(tmp_path / "one", layout="cropped")
+    casme_tree.write_tree(tmp_path / "one", release="cropped")
     trained = program(
         "train.py",
         "--dataset=casme,casme2,synthetic",

@@ -187,7 +187,7 @@ def test_what_is_compiled_ahead_is_kept_for_the_user(flags, tmp_path):
 def test_the_other_data_sets_train_by_their_recipes(
     tmp_path, capsys, dataset, tree, layout, clips, classes
 ):
-    tree.write_tree(tmp_path / "copy", layout=layout)
+    tree.write_tree(tmp_path / "copy", release=layout)
     flags = [
         f"--dataset={dataset}",
         f"--data_dir={tmp_path / 'data'}",

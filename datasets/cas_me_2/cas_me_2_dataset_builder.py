@@ -1,4 +1,4 @@
-"""CAS(ME)^2: where a copy of it keeps what, and what its table names."""
+"""TFDS builder of CAS(ME)^2."""
 
 import dataclasses
 import re
@@ -7,16 +7,16 @@ from typing import Literal
 
 import tensorflow_datasets as tfds
 
-from datasets.builder import CopyBuilder
+from datasets.builder import LocalCopyBuilder
 from datasets.source.annotations import Annotation, Columns, canonical_subject
 from datasets.source.releases import Release
-from datasets.source.specification import CopyConfig, Facts
+from datasets.source.specification import LocalCopyConfig, Specification
 from meranet_jax.errors import DataError
 
 Expressions = Literal["micro", "macro", "both"]
 
-_EXPECTED = """\
-The folder is expected to hold, up to three folders deep:
+_EXPECTED_LAYOUT = """\
+The folder is expected to contain, up to three folders deep:
 
   CAS(ME)^2code_final.xlsx         the table
   cropped/                         or selectedpic/
@@ -27,10 +27,11 @@ The folder is expected to hold, up to three folders deep:
 or, for the long recordings, rawpic/s15/15_0101disgustingteeth/img<number>.jpg or
 rawvideo/s15/15_0101disgustingteeth.avi."""
 
-# The table counts its participants from 1; the folders have these numbers.
+# Subject numbers of the folders, in the order of the participants, which the table
+# numbers from 1.
 _SUBJECTS = (15, 16, *range(19, 28), *range(29, 39), 40)
 
-# By the number that a recording's name holds, the stimulus that was shown.
+# Number of each stimulus in the names of the recordings.
 _STIMULI = {
     "disgust1": "0101",
     "disgust2": "0102",
@@ -47,15 +48,16 @@ _EMOTIONS = {"anger": "anger", "disgust": "disgust", "happy": "happiness"}
 _CLIP = re.compile(r"((anger|disgust|happy)[0-9]+)(?:_[0-9]+)?.*", re.IGNORECASE)
 _RECORDING = re.compile(r"([0-9]+)[\s_-]+([0-9]{4}).*")
 
-ESTIMATED = ("negative", "others", "positive", "surprise")
+ESTIMATED_EMOTIONS = ("negative", "others", "positive", "surprise")
 
 
 @dataclasses.dataclass(kw_only=True)
-class Config(CopyConfig):
-    """What becomes of a copy of CAS(ME)^2.
+class Config(LocalCopyConfig):
+    """How clips are made from a local copy of CAS(ME)^2.
 
     Attributes:
-      expressions: which of them; the paper's are the micro-expressions.
+      expressions: expressions to include: ``micro``, as in the paper, ``macro`` or
+        ``both``.
     """
 
     window: int = 16
@@ -65,7 +67,7 @@ class Config(CopyConfig):
         super().__post_init__()
         if self.expressions not in ("micro", "macro", "both"):
             raise DataError(
-                f"--expressions={self.expressions} is none of micro, macro, both."
+                f"--expressions={self.expressions} must be one of micro, macro, both."
             )
 
     def full_name(self) -> str:
@@ -73,15 +75,17 @@ class Config(CopyConfig):
         return name if self.expressions == "micro" else f"{name}-{self.expressions}"
 
 
-def _subjects(cells: Sequence[object]) -> Callable[[object], str | None]:
-    """``sub15`` for participant 1, which the table writes, and for s15 itself.
+def _subject_parser(cells: Sequence[object]) -> Callable[[object], str | None]:
+    """Returns a parser of the table's subjects.
 
-    Some users write the folders' numbers instead. Below 15, 17 and 18 are participants
-    only, above 22 are folders only; the more frequent of these tell for all plain
-    numbers of a table, and what does not fit is an odd cell, reported as its own row.
+    The table numbers participants from 1, but some users replace these numbers with
+    those of the folders. Numbers below 15, 17 and 18 can only be participants; numbers
+    above 22 can only be folders. The more frequent kind decides for all plain numbers
+    of the table; a number that does not fit is reported with its row. A number with an
+    s (s15) is always that of a folder.
 
     Raises:
-      DataError: if it cannot be told which are meant.
+      DataError: if the numbers are ambiguous.
     """
     plain = [canonical_subject(cell) for cell in cells if _is_plain(cell)]
     numbers = [int(subject.removeprefix("sub")) for subject in plain if subject]
@@ -91,18 +95,18 @@ def _subjects(cells: Sequence[object]) -> Callable[[object], str | None]:
     odd = min(as_participants, as_folders)
     if numbers and (10 * odd > len(numbers) or not as_participants + as_folders):
         raise DataError(
-            f"The table's subjects may be participants, counted from 1 to "
-            f"{len(_SUBJECTS)}, or the folders' numbers, {_SUBJECTS[0]} to "
-            f"{_SUBJECTS[-1]}: {as_participants} can only be the first, {as_folders} "
-            "only the second. Write the folders' numbers with an s: s15."
+            f"The table's subjects are ambiguous: they may be participants, 1 to "
+            f"{len(_SUBJECTS)}, or folders, {_SUBJECTS[0]} to {_SUBJECTS[-1]}. "
+            f"{as_participants} rows can only be participants, {as_folders} only "
+            "folders. Write the numbers of the folders with an s: s15."
         )
 
     def subject(cell: object) -> str | None:
         name = canonical_subject(cell)
         number = int(name.removeprefix("sub")) if name else 0
         if as_participants > as_folders and _is_plain(cell):
-            there = number in participants
-            return f"sub{_SUBJECTS[number - 1]}" if there else None
+            valid = number in participants
+            return f"sub{_SUBJECTS[number - 1]}" if valid else None
         return name if number in _SUBJECTS else None
 
     return subject
@@ -118,39 +122,43 @@ def _recording_of_clip(clip: str) -> str:
 
 
 def _recording_of_folder(subject: str, name: str) -> tuple[str | None, str]:
-    """Subject and stimulus of ``15_0101disgustingteeth``.
+    """Returns subject and stimulus of ``15_0101disgustingteeth``.
 
-    The subject is the name's own: s19 holds a recording of s23.
+    The subject comes from this name and not from the subject's folder, since the folder
+    s19 contains a recording of s23.
     """
     match = _RECORDING.fullmatch(name)
     return (canonical_subject(match[1]), match[2]) if match else (None, name)
 
 
 def _interpret(row: Annotation) -> Annotation:
-    """The row with its emotion, which is that of the stimulus (the paper's label)."""
+    """Sets the emotion of the stimulus, the paper's label, and checks other fields."""
     match = _CLIP.fullmatch(row.clip)
     if not match:
-        raise DataError(f"the clip {row.clip!r} names no stimulus, as anger1_1 does")
-    expression = row.beside["expression"].lower()
+        raise DataError(f"the clip name {row.clip!r} has no stimulus, such as anger1_1")
+    expression = row.extra_fields["expression"].lower()
     kind = next((k for k in ("micro", "macro") if expression.startswith(k)), None)
     if kind is None:
         raise DataError(
-            f"{row.beside['expression']!r} is neither a micro- nor a macro-expression"
+            f"{row.extra_fields['expression']!r} is neither a micro- nor a "
+            "macro-expression"
         )
-    estimated = row.beside["estimated_emotion"].lower()
-    if estimated not in ESTIMATED:
+    estimated = row.extra_fields["estimated_emotion"].lower()
+    if estimated not in ESTIMATED_EMOTIONS:
         raise DataError(
-            f"estimated emotion {estimated!r} is none of {', '.join(ESTIMATED)}"
+            f"estimated emotion {estimated!r} must be one of "
+            f"{', '.join(ESTIMATED_EMOTIONS)}"
         )
-    beside = {
+    fields = {
         "expression": kind,
         "estimated_emotion": estimated,
-        "self_reported_emotion": row.beside["self_reported_emotion"].lower(),
+        "self_reported_emotion": row.extra_fields["self_reported_emotion"].lower(),
     }
-    return dataclasses.replace(row, emotion=_EMOTIONS[match[2].lower()], beside=beside)
+    emotion = _EMOTIONS[match[2].lower()]
+    return dataclasses.replace(row, emotion=emotion, extra_fields=fields)
 
 
-FACTS = Facts(
+SPECIFICATION = Specification(
     name="cas_me_2",
     title="CAS(ME)^2",
     homepage="http://casme.psych.ac.cn/casme/e3",
@@ -179,7 +187,7 @@ FACTS = Facts(
             "self_reported_emotion",
         ),
         zero_is_missing=True,
-        subjects=_subjects,
+        subject_parser=_subject_parser,
     ),
     tables=tuple(
         (
@@ -196,28 +204,28 @@ FACTS = Facts(
         Release(
             "rawpic",
             (("rawpic",),),
-            whole=True,
-            of_folder=_recording_of_folder,
-            of_clip=_recording_of_clip,
+            full_recording=True,
+            parse_folder_names=_recording_of_folder,
+            parse_clip_name=_recording_of_clip,
         ),
         Release(
             "rawvideo",
             (("rawvideo",),),
-            whole=True,
-            of_folder=_recording_of_folder,
-            of_clip=_recording_of_clip,
+            full_recording=True,
+            parse_folder_names=_recording_of_folder,
+            parse_clip_name=_recording_of_clip,
         ),
     ),
-    expected=_EXPECTED,
-    published={
+    expected_layout=_EXPECTED_LAYOUT,
+    published_counts={
         "the published table's micro-expressions": {
             "happiness": 22,
             "disgust": 18,
             "anger": 17,
         }
     },
-    paper={"anger": 22, "disgust": 17, "happiness": 18},
-    remarks={
+    paper_counts={"anger": 22, "disgust": 17, "happiness": 18},
+    count_remarks={
         "the published table's micro-expressions": {
             emotion: "the paper's three numbers are the published ones with the names "
             "of the emotions permuted"
@@ -225,30 +233,34 @@ FACTS = Facts(
         }
     },
     interpret=_interpret,
-    chosen=lambda row, config: config.expressions in ("both", row.beside["expression"]),
-    beside=lambda row: dict(row.beside),
-    comparable=lambda config: config.expressions == "micro",
+    selects=lambda row, config: (
+        config.expressions in ("both", row.extra_fields["expression"])
+    ),
+    extra_features=lambda row: dict(row.extra_fields),
+    counts_apply=lambda config: config.expressions == "micro",
 )
 
 
-class Builder(CopyBuilder):
-    """Records of CAS(ME)^2, a clip for each row of its table that is asked for."""
+class Builder(LocalCopyBuilder):
+    """Writes the records of CAS(ME)^2, one for each selected row of its table."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First release."}
-    FACTS = FACTS
+    SPECIFICATION = SPECIFICATION
     BUILDER_CONFIGS = [
         Config(
             name="apex16-16x112",
             description="The 16 frames around the apex, 112x112 RGB.",
         )
     ]
-    MANUAL_DOWNLOAD_INSTRUCTIONS = FACTS.instructions
+    MANUAL_DOWNLOAD_INSTRUCTIONS = SPECIFICATION.instructions
 
-    def features(self) -> dict:
-        # ``emotion`` is the stimulus's; these are the table's other two labels.
+    def extra_features(self) -> dict:
+        # ``emotion`` is that of the stimulus; these are the other labels of the table.
         return {
             "expression": tfds.features.ClassLabel(names=["micro", "macro"]),
-            "estimated_emotion": tfds.features.ClassLabel(names=list(ESTIMATED)),
+            "estimated_emotion": tfds.features.ClassLabel(
+                names=list(ESTIMATED_EMOTIONS)
+            ),
             "self_reported_emotion": tfds.features.Text(),
         }

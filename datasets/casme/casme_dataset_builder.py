@@ -1,4 +1,4 @@
-"""CASME: where a copy of it keeps what, and what its tables name."""
+"""TFDS builder of CASME."""
 
 import dataclasses
 import re
@@ -6,16 +6,16 @@ import re
 import numpy as np
 import tensorflow_datasets as tfds
 
-from datasets.builder import CopyBuilder
-from datasets.source.annotations import Annotation, Columns, frame_number
+from datasets.builder import LocalCopyBuilder
+from datasets.source.annotations import Annotation, Columns, parse_frame_number
 from datasets.source.releases import Release
-from datasets.source.specification import CopyConfig, Facts
+from datasets.source.specification import LocalCopyConfig, Specification
 from meranet_jax.errors import DataError
 
-_EXPECTED = """\
-The folder is expected to hold, up to three folders deep:
+_EXPECTED_LAYOUT = """\
+The folder is expected to contain, up to three folders deep:
 
-  Section A.xls, Section B.xls     the tables, or one of both: casme.xlsx, CASME.csv
+  Section A.xls, Section B.xls     the tables, or a single one: casme.xlsx, CASME.csv
   Cropped/                         or CASME_raw_selected/
     sub01/
       EP03_2/
@@ -28,25 +28,25 @@ a folder of frames or a video for each clip."""
 _SECTIONS = "the tables of sections A and B"
 _CROPPED = "the table of the cropped release"
 
-# As the tables spell it.
+# Misspelt emotions in the tables, with the correct spelling.
 _SPELLINGS = {"comtempt": "contempt"}
 
 
 def _interpret(row: Annotation) -> Annotation:
-    """The row with its emotion spelt right and its second apex checked."""
+    """Corrects the spelling of the emotion and checks the second apex."""
     try:
-        frame_number(row.beside.get("second_apex", ""))
+        parse_frame_number(row.extra_fields.get("second_apex", ""))
     except ValueError as error:
         raise DataError(f"the second apex {error}") from None
     return dataclasses.replace(row, emotion=_SPELLINGS.get(row.emotion, row.emotion))
 
 
-def _beside(row: Annotation) -> dict:
-    second = frame_number(row.beside.get("second_apex", ""))
+def _extra_features(row: Annotation) -> dict:
+    second = parse_frame_number(row.extra_fields.get("second_apex", ""))
     return {"second_apex": -1 if second is None else second}
 
 
-FACTS = Facts(
+SPECIFICATION = Specification(
     name="casme",
     title="CASME",
     homepage="http://casme.psych.ac.cn/casme/e1",
@@ -73,7 +73,7 @@ FACTS = Facts(
         },
         optional=frozenset({"second_apex"}),
     ),
-    # A table that a user keeps under the data set's name is of one piece.
+    # A table with the data set's name contains both sections.
     tables=(
         (
             (
@@ -98,11 +98,11 @@ FACTS = Facts(
         Release(
             "raw",
             (("Section A", "CASME_A"), ("Section B", "CASME_B")),
-            whole=True,
+            full_recording=True,
         ),
     ),
-    expected=_EXPECTED,
-    published={
+    expected_layout=_EXPECTED_LAYOUT,
+    published_counts={
         _SECTIONS: {
             "tense": 71,
             "disgust": 46,
@@ -124,8 +124,8 @@ FACTS = Facts(
             "contempt": 1,
         },
     },
-    paper={"disgust": 34, "repression": 36, "tense": 45},
-    remarks={
+    paper_counts={"disgust": 34, "repression": 36, "tense": 45},
+    count_remarks={
         generation: {
             emotion: "the paper does not say which clips of CASME it left out; no "
             "published table gives its counts"
@@ -134,24 +134,24 @@ FACTS = Facts(
         for generation in (_SECTIONS, _CROPPED)
     },
     interpret=_interpret,
-    beside=_beside,
+    extra_features=_extra_features,
 )
 
 
-class Builder(CopyBuilder):
-    """Records of CASME, a clip for each row of its tables."""
+class Builder(LocalCopyBuilder):
+    """Writes the records of CASME, one for each row of its tables."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First release."}
-    FACTS = FACTS
+    SPECIFICATION = SPECIFICATION
     BUILDER_CONFIGS = [
-        CopyConfig(
+        LocalCopyConfig(
             name="apex32-16x112",
             description="Every second frame of the 32 around the apex, 112x112 RGB.",
         )
     ]
-    MANUAL_DOWNLOAD_INSTRUCTIONS = FACTS.instructions
+    MANUAL_DOWNLOAD_INSTRUCTIONS = SPECIFICATION.instructions
 
-    def features(self) -> dict:
-        # Number of the second apex frame that some rows name, else -1.
+    def extra_features(self) -> dict:
+        # Frame number of the second apex, which some rows give; otherwise -1.
         return {"second_apex": tfds.features.Scalar(np.int32)}

@@ -1,16 +1,16 @@
-"""CASME II: where a copy of it keeps what, and what its tables name."""
+"""TFDS builder of CASME II."""
 
 import re
 
 import tensorflow_datasets as tfds
 
-from datasets.builder import CopyBuilder
+from datasets.builder import LocalCopyBuilder
 from datasets.source.annotations import Columns
 from datasets.source.releases import Release
-from datasets.source.specification import CopyConfig, Facts
+from datasets.source.specification import LocalCopyConfig, Specification
 
-_EXPECTED = """\
-The folder is expected to hold, up to three folders deep:
+_EXPECTED_LAYOUT = """\
+The folder is expected to contain, up to three folders deep:
 
   CASME2-coding-20190701.xlsx      the table
   Cropped/                         or CASME2_RAW_selected/ or CASME2-RAW/
@@ -18,7 +18,7 @@ The folder is expected to hold, up to three folders deep:
       EP01_1/
         reg_img<number>.jpg        or img<number>.jpg"""
 
-FACTS = Facts(
+SPECIFICATION = Specification(
     name="casme2",
     title="CASME II",
     homepage="http://casme.psych.ac.cn/casme/e2",
@@ -42,8 +42,7 @@ FACTS = Facts(
             "emotion": ("Estimated Emotion",),
         }
     ),
-    # The table of 2019 first, since its surprise and sadness are those that the paper
-    # counts.
+    # The table of 2019 first, since its counts of surprise and sadness are the paper's.
     tables=tuple(
         (
             (
@@ -56,15 +55,15 @@ FACTS = Facts(
     releases=(
         Release("Cropped", (("Cropped", "Cropped-updated"),), cropped=True),
         Release("CASME2_RAW_selected", (("CASME2_RAW_selected",),)),
-        Release("CASME2-RAW", (("CASME2-RAW",),), whole=True),
+        Release("CASME2-RAW", (("CASME2-RAW",),), full_recording=True),
         Release(
             "CASME2_Compressed",
             (("CASME2_Compressed video", "CASME2_compressed"),),
-            whole=True,
+            full_recording=True,
         ),
     ),
-    expected=_EXPECTED,
-    published={
+    expected_layout=_EXPECTED_LAYOUT,
+    published_counts={
         "the table dated 20190701": {
             "others": 99,
             "disgust": 63,
@@ -84,29 +83,29 @@ FACTS = Facts(
             "fear": 2,
         },
     },
-    paper={"disgust": 63, "happiness": 32, "surprise": 28},
-    remarks={
+    paper_counts={"disgust": 63, "happiness": 32, "surprise": 28},
+    count_remarks={
         "the table dated 20140508": {
-            "surprise": "this table calls three of the paper's 28 sadness; take "
+            "surprise": "this table labels three of the paper's 28 as sadness; use "
             "CASME2-coding-20190701.xlsx"
         }
     },
 )
 
 
-class Builder(CopyBuilder):
-    """Records of CASME II, a clip for each row of its table."""
+class Builder(LocalCopyBuilder):
+    """Writes the records of CASME II, one for each row of its table."""
 
     VERSION = tfds.core.Version("2.0.0")
     RELEASE_NOTES = {
         "2.0.0": "Exact area averaging; faces found in raw frames; offset_estimated.",
         "1.0.0": "First release.",
     }
-    FACTS = FACTS
+    SPECIFICATION = SPECIFICATION
     BUILDER_CONFIGS = [
-        CopyConfig(
+        LocalCopyConfig(
             name="apex32-16x112",
             description="Every second frame of the 32 around the apex, 112x112 RGB.",
         )
     ]
-    MANUAL_DOWNLOAD_INSTRUCTIONS = FACTS.instructions
+    MANUAL_DOWNLOAD_INSTRUCTIONS = SPECIFICATION.instructions

@@ -1,1 +1,1 @@
-"""A licensed copy on disk: its tables, its releases and its expressions."""
+"""Reading of a licensed data set from the user's local copy."""

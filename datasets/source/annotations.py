@@ -1,8 +1,12 @@
-"""Annotation tables: whatever the spreadsheet, rows of one shape come out.
+"""Reading of annotation tables into rows of a common form.
 
-A table names for each expression its subject, clip, onset, apex, offset and emotion.
-Copies differ in file type, headers, blank columns and in how they write a subject, a
-number or a missing value; nothing after this module knows of that.
+A table gives the subject, clip, onset, apex, offset and emotion of each expression.
+Copies differ in file type, headers, blank columns, and the spelling of subjects,
+numbers and missing values. Only this module deals with these differences.
+
+Fingerprints of existing records include the reasons that are raised here for rows that
+cannot be read (see ``local_copy.LocalCopy.fingerprint``), so their wording must not
+change.
 """
 
 import csv
@@ -15,34 +19,34 @@ import python_calamine
 
 from meranet_jax.errors import DataError
 
-# What stands in a cell of a number that nobody could give.
+# Cells, in lower case, that mark a number as missing.
 _MISSING = frozenset({"", "/", "\\", "null", "nan", "none", "remake", "-1"})
 
-# A header may stand below a title or notes, but not below this many rows.
-_HEADER_WITHIN = 30
+# A header may follow a title or notes, but must be among this many first rows.
+_MAX_HEADER_ROWS = 30
 
 _SUBJECT = re.compile(
     r"(?:(?:subject|sub|s)[\s_-]*)?([0-9]{1,6})(?:\.0+)?", re.IGNORECASE
 )
-# So many rows tell whether a sheet is one without a header.
-_SEEN = 10
+# Number of rows that decide whether a sheet without a header contains expressions.
+_ROWS_TO_INSPECT = 10
 
 
 @dataclasses.dataclass(frozen=True)
 class Annotation:
-    """One expression, as one row of the table describes it.
+    """One row of the annotation table, which describes one expression.
 
     Attributes:
       table: name of the table's file.
-      number: the table's row, counted as a spreadsheet program counts it.
-      subject: canonical, ``sub01``.
-      clip: name of the clip, as the table writes it.
-      onset: number of the expression's first frame.
-      apex: number of its strongest frame, None where the table gives none.
-      offset: number of its last frame, None where the table gives none.
-      emotion: lower case, otherwise as the table writes it.
-      action_units: as the table writes them, ``4+L10``.
-      beside: what the data set has beyond these, as text by field.
+      number: row number in the table, from 1 as in a spreadsheet program.
+      subject: canonical name of the subject, ``sub01``.
+      clip: name of the clip as in the table.
+      onset: frame number of the onset.
+      apex: frame number of the apex, None if the table does not give it.
+      offset: frame number of the offset, None if the table does not give it.
+      emotion: emotion as in the table, in lower case.
+      action_units: action units as in the table, ``4+L10``.
+      extra_fields: text of the data set's additional fields, by field.
     """
 
     table: str
@@ -54,19 +58,19 @@ class Annotation:
     offset: int | None
     emotion: str
     action_units: str
-    beside: Mapping[str, str]
+    extra_fields: Mapping[str, str]
 
 
 @dataclasses.dataclass(frozen=True)
 class LeftOut:
-    """What does not become a record, and why.
+    """A row of the table, or frames without a row, that do not become a record.
 
     Attributes:
-      table: name of the table's file; None for frames that no row names.
-      row: the table's row; None for frames that no row names.
-      subject: canonical where it can be read, else as it is written.
+      table: name of the table's file; None for frames without a row.
+      row: row number in the table; None for frames without a row.
+      subject: canonical name of the subject, or the text of the cell if it is invalid.
       clip: name of the clip.
-      reason: a sentence for the user.
+      reason: why it is left out, for the user.
     """
 
     table: str | None
@@ -78,7 +82,7 @@ class LeftOut:
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """A table that was read: every row of it is in ``rows`` or in ``left_out``."""
+    """The contents of a table: each row is either in ``rows`` or in ``left_out``."""
 
     path: Path
     sheet: str
@@ -87,56 +91,60 @@ class Table:
 
 
 def canonical_subject(value: object) -> str | None:
-    """``sub01`` for 1, 1.0, '01', 'sub01' or 's1'; None if it names no subject."""
+    """Returns ``sub01`` for 1, 1.0, '01', 'sub01' or 's1'; None for other values."""
     match = _SUBJECT.fullmatch(str(value).strip())
     return f"sub{int(match[1]):02d}" if match else None
 
 
 @dataclasses.dataclass(frozen=True)
 class Columns:
-    """Where a data set's tables keep what.
+    """The columns of a data set's annotation tables.
 
     Attributes:
-      headers: for each field its column's headers, any of which will do; compared
-        without regard to case, blanks and underscores. Fields that ``Annotation`` has
-        not go to ``beside``.
-      optional: fields that a table may lack.
-      order: the fields by position, for sheets without a header; empty if the data set
-        has none such. None stands for a column that is not read.
-      zero_is_missing: whether 0 in a cell of a frame's number says that there is none.
-      subjects: from all cells of the subjects' column, what makes one of them a
-        canonical subject.
+      headers: the accepted headers of each field's column; case, blanks and underscores
+        are ignored. Fields other than those of ``Annotation`` become its
+        ``extra_fields``.
+      optional: fields whose column may be absent.
+      order: fields by position, for sheets without a header; None for a column that is
+        not read. Empty if the data set has no such sheets.
+      zero_is_missing: whether 0 marks a frame number as missing.
+      subject_parser: takes all cells of the subject column and returns a function that
+        maps a cell to the canonical subject, or to None if the cell is invalid.
     """
 
     headers: Mapping[str, Sequence[str]]
     optional: frozenset[str] = frozenset()
     order: tuple[str | None, ...] = ()
     zero_is_missing: bool = False
-    subjects: Callable[[Sequence[object]], Callable[[object], str | None]] = (
+    subject_parser: Callable[[Sequence[object]], Callable[[object], str | None]] = (
         lambda cells: canonical_subject
     )
 
 
 def read_table(path: Path, columns: Columns) -> Table:
-    """Reads the first sheet of ``path`` that has the columns.
+    """Reads the first sheet of a table that has the required columns.
+
+    Args:
+      path: an .xlsx, .xls or .csv file.
+      columns: the columns of the data set's tables.
 
     Raises:
-      DataError: if the file cannot be read or no sheet of it has the columns.
+      DataError: if the file cannot be read or no sheet has the columns.
     """
     found = []
     for sheet, cells in _sheets(path):
-        for index, header in enumerate(cells[:_HEADER_WITHIN]):
-            places = _places(header, columns)
-            if places is not None:
-                return _table(path, sheet, cells, index + 1, places, columns)
+        for index, header in enumerate(cells[:_MAX_HEADER_ROWS]):
+            positions = _column_positions(header, columns)
+            if positions is not None:
+                return _parse_rows(path, sheet, cells, index + 1, positions, columns)
         start = _headerless_start(cells, columns)
         if start is not None:
-            places = {
-                field: place
-                for place, field in enumerate(columns.order)
+            positions = {
+                field: position
+                for position, field in enumerate(columns.order)
                 if field is not None
             }
-            return _table(path, sheet, cells, start, places, columns)
+            return _parse_rows(path, sheet, cells, start, positions, columns)
         found.append(f"{sheet!r}: {_columns_found(cells)}")
     needed = [
         " or ".join(names)
@@ -144,35 +152,37 @@ def read_table(path: Path, columns: Columns) -> Table:
         if field not in columns.optional
     ]
     raise DataError(
-        f"The table {path} lacks columns that are needed.\n"
+        f"Required columns are missing in the table {path}.\n"
         f"Found in its sheets: {'; '.join(found) or 'no sheet'}.\n"
         f"Expected in one sheet: {', '.join(needed)}"
         + (f", or {len(columns.order)} columns without a header" * bool(columns.order))
-        + ".\nGive the columns these names, or take the table that came with the data "
-        "set."
+        + ".\nRename the columns, or use the table that came with the data set."
     )
 
 
-def _places(header: Sequence[object], columns: Columns) -> dict[str, int] | None:
-    """The column of each field, None if this row is no header."""
-    names = [_normal(cell) for cell in header]
-    places = {}
+def _column_positions(
+    header: Sequence[object], columns: Columns
+) -> dict[str, int] | None:
+    """Returns the position of each field's column; None if the row is not a header."""
+    names = [_normalise(cell) for cell in header]
+    positions = {}
     for field, spellings in columns.headers.items():
-        there = [names.index(s) for s in map(_normal, spellings) if s in names]
-        if there:
-            places[field] = there[0]
+        matches = [names.index(s) for s in map(_normalise, spellings) if s in names]
+        if matches:
+            positions[field] = matches[0]
         elif field not in columns.optional:
             return None
-    return places
+    return positions
 
 
 def _headerless_start(
     cells: Sequence[Sequence[object]], columns: Columns
 ) -> int | None:
-    """Where the expressions of a sheet without a header begin; None if it is no such.
+    """Returns the index of the first expression of a sheet without a header.
 
-    Its first rows tell, most of which begin with a subject and hold numbers where
-    frames' numbers belong; one of them may be odd, and is then reported like any other.
+    None if the sheet does not contain expressions: most of its first rows must start
+    with a subject and have numbers in the columns of the onset and the offset. Other
+    rows are reported like any row that cannot be read.
     """
     if not columns.order:
         return None
@@ -180,43 +190,46 @@ def _headerless_start(
 
     def is_expression(row: Sequence[object]) -> bool:
         try:
-            frame_number(_text(row[onset])), frame_number(_text(row[offset]))
+            parse_frame_number(_text(row[onset]))
+            parse_frame_number(_text(row[offset]))
         except (ValueError, IndexError):
             return False
         return canonical_subject(_text(row[0])) is not None
 
-    # A title has fewer cells than an expression needs, and no subject.
+    # A title has fewer cells than an expression and does not start with a subject.
     rows = [
         index
         for index, row in enumerate(cells)
         if sum(map(bool, map(_text, row))) >= 4
         or (row and canonical_subject(_text(row[0])) is not None)
-    ][:_SEEN]
+    ][:_ROWS_TO_INSPECT]
     if rows and 2 * sum(is_expression(cells[index]) for index in rows) > len(rows):
         return rows[0]
     return None
 
 
-def _table(
+def _parse_rows(
     path: Path,
     sheet: str,
     cells: Sequence[Sequence[object]],
     start: int,
-    places: Mapping[str, int],
+    positions: Mapping[str, int],
     columns: Columns,
 ) -> Table:
     rows, left_out = [], []
-    place = places["subject"]
-    subject_of = columns.subjects([r[place] for r in cells[start:] if place < len(r)])
+    column = positions["subject"]
+    parse_subject = columns.subject_parser(
+        [row[column] for row in cells[start:] if column < len(row)]
+    )
     for number, row in enumerate(cells[start:], start=start + 1):
         if not any(_text(cell) for cell in row):
             continue
         fields = {
-            field: row[place] if place < len(row) else ""
-            for field, place in places.items()
+            field: row[position] if position < len(row) else ""
+            for field, position in positions.items()
         }
         try:
-            subject = subject_of(fields["subject"])
+            subject = parse_subject(fields["subject"])
             rows.append(_annotation(path.name, number, subject, fields, columns))
         except ValueError as error:
             subject = subject or _text(fields["subject"])
@@ -258,15 +271,15 @@ def _annotation(
         offset=offset,
         emotion=_text(fields.pop("emotion", "")).lower(),
         action_units=_text(fields.pop("action_units", "")),
-        beside={field: _text(cell) for field, cell in fields.items()},
+        extra_fields={field: _text(cell) for field, cell in fields.items()},
     )
 
 
-def frame_number(text: str) -> int | None:
-    """The number that a cell gives, None where it gives none.
+def parse_frame_number(text: str) -> int | None:
+    """Parses a cell with a frame number; None if the cell marks it as missing.
 
     Raises:
-      ValueError: if it is neither a number nor a sign that one is missing.
+      ValueError: if the cell is neither an integer nor a marker of a missing number.
     """
     if text.lower() in _MISSING:
         return None
@@ -278,7 +291,7 @@ def frame_number(text: str) -> int | None:
 
 def _frame(field: str, cell: object, zero_is_missing: bool) -> int | None:
     try:
-        number = frame_number(_text(cell))
+        number = parse_frame_number(_text(cell))
     except ValueError as error:
         raise ValueError(f"the {field} {error}") from None
     return None if number == 0 and zero_is_missing else number
@@ -286,15 +299,16 @@ def _frame(field: str, cell: object, zero_is_missing: bool) -> int | None:
 
 def _text(cell: object) -> str:
     if isinstance(cell, float) and cell.is_integer():
-        cell = int(cell)  # a spreadsheet knows no integers: 4 is read as 4.0
+        cell = int(cell)  # spreadsheets have no integers: 4 is read as 4.0
     return "" if cell is None else str(cell).strip()
 
 
-def _normal(header: object) -> str:
+def _normalise(header: object) -> str:
     return re.sub(r"[\s_]+", "", _text(header)).lower()
 
 
 def _columns_found(cells: Sequence[Sequence[object]]) -> str:
+    """Returns the cells of the first row that is not empty, for an error message."""
     for row in cells:
         names = [text for cell in row if (text := _text(cell))]
         names = [name for name in names if not name.lower().startswith("unnamed")]
@@ -304,19 +318,19 @@ def _columns_found(cells: Sequence[Sequence[object]]) -> str:
 
 
 def _sheets(path: Path) -> Iterator[tuple[str, list[list[object]]]]:
-    """The sheets by name, each as rows of cells from its first row and column on."""
+    """Yields the name of each sheet and its rows, from the first row and column."""
     if path.suffix.lower() == ".csv":
         yield "csv", _csv_cells(path)
         return
     try:
-        # From the content, not the name: an .xls may be an .xlsx renamed.
+        # By content, not by suffix: an .xls may be a renamed .xlsx.
         with path.open("rb") as file:
             workbook = python_calamine.CalamineWorkbook.from_filelike(file)
             for name in workbook.sheet_names:
                 sheet = workbook.get_sheet_by_name(name)
                 yield name, sheet.to_python(skip_empty_area=False)
     except BaseException as error:
-        # Of some damaged files the library panics, which is no Exception.
+        # On some damaged files the library panics; PanicException is not an Exception.
         panics = type(error).__name__ == "PanicException"
         if not panics and not isinstance(error, python_calamine.CalamineError):
             raise
@@ -329,9 +343,9 @@ def _sheets(path: Path) -> Iterator[tuple[str, list[list[object]]]]:
 def _csv_cells(path: Path) -> list[list[object]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            # Spreadsheet programs write what their user's country is used to. A title
-            # may hold one of these too, but no more of them than all the rows.
-            start = "".join(file.readline() for _ in range(_HEADER_WITHIN))
+            # The delimiter depends on the locale of the spreadsheet program. A title
+            # may contain one of these characters too, but fewer than the rows do.
+            start = "".join(file.readline() for _ in range(_MAX_HEADER_ROWS))
             delimiter = max(",;\t", key=start.count)
             file.seek(0)
             return list(csv.reader(file, delimiter=delimiter))
@@ -342,6 +356,6 @@ def _csv_cells(path: Path) -> list[list[object]]:
         ) from error
 
 
-def where(row: Annotation, tables: Sequence[Table]) -> str:
-    """The row as a user finds it: ``row 12``, with its table if there are several."""
+def row_label(row: Annotation, tables: Sequence[Table]) -> str:
+    """Returns ``row 12``, with the name of the table if there are several tables."""
     return f"row {row.number}" + (f" of {row.table}" if len(tables) > 1 else "")

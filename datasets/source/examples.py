@@ -1,34 +1,34 @@
-"""The expressions of a copy, each made into a record or a reason."""
+"""Conversion of the expressions in a local copy to records."""
 
 import dataclasses
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from datasets.parallel import in_parallel
+from datasets.parallel import parallel_map
 from datasets.source.annotations import Annotation, LeftOut
 from datasets.source.expressions import Expression, Note, find_expression
-from datasets.source.local_copy import Copy
-from datasets.source.specification import CopyConfig
+from datasets.source.local_copy import LocalCopy
+from datasets.source.specification import LocalCopyConfig
 from meranet_jax.errors import DataError
 from meranet_jax.video import faces, sampling
 from meranet_jax.video.frames import Recording, resize
 
-# Frames of a clip in which a face is looked for.
-_FACES = 5
+# Number of a clip's frames in which the face is detected.
+_DETECTION_FRAMES = 5
 
 
 @dataclasses.dataclass(frozen=True)
 class Example:
-    """What an expression became: a record, or a reason why it is none.
+    """An expression's record, or the reason why there is none.
 
     Attributes:
-      clip_id: names the expression in the data set.
-      row: what the table says of it.
-      record: its features; None if there is a reason.
-      reason: why it is left out; None if there is a record.
-      notes: what was unusual.
-      expression: where it was found; None if it was not.
+      clip_id: identifies the expression in the data set.
+      row: the row of the annotation table.
+      record: features of the record; None if the expression is left out.
+      reason: why the expression is left out; None if there is a record.
+      notes: notes on what was unusual.
+      expression: the expression's frames; None if they were not found.
     """
 
     clip_id: str
@@ -39,34 +39,34 @@ class Example:
     expression: Expression | None = None
 
     def left_out(self) -> LeftOut:
-        """The line of a report, for one that has a reason."""
+        """Returns the report's entry for an expression that is left out."""
         row = self.row
         return LeftOut(row.table, row.number, row.subject, row.clip, self.reason)
 
 
 def examples(
-    copy: Copy, config: CopyConfig, workers: int | None = None
+    copy: LocalCopy, config: LocalCopyConfig, workers: int | None = None
 ) -> Iterator[Example]:
-    """Every expression's example, in the order of the table.
+    """Yields the example of each selected expression, in the order of the table.
 
     Args:
-      copy: as opened with the same configuration.
-      config: how a clip is made.
-      workers: threads that decode, look for faces and resize; None takes one a core.
-        The result does not hang on it.
+      copy: the local copy, opened with the same configuration.
+      config: how clips are made.
+      workers: number of threads that decode, detect faces and resize; None uses one per
+        core. It does not affect the result.
     """
-    return in_parallel(
+    return parallel_map(
         lambda item: make_example(copy, config, *item), copy.rows, workers
     )
 
 
 def make_example(
-    copy: Copy, config: CopyConfig, clip_id: str, row: Annotation
+    copy: LocalCopy, config: LocalCopyConfig, clip_id: str, row: Annotation
 ) -> Example:
-    """What one expression becomes."""
+    """Makes the record of one expression, or gives the reason why there is none."""
     expression = None
     try:
-        expression = find_expression(copy.layout, row)
+        expression = find_expression(copy.release, row)
         record, notes = _record(copy, config, row, expression)
     except DataError as error:
         return Example(clip_id, row, None, str(error), expression=expression)
@@ -75,11 +75,11 @@ def make_example(
 
 
 def _record(
-    copy: Copy, config: CopyConfig, row: Annotation, expression: Expression
+    copy: LocalCopy, config: LocalCopyConfig, row: Annotation, expression: Expression
 ) -> tuple[dict[str, object], tuple[Note, ...]]:
     run = expression.run
     notes = list(expression.notes)
-    numbers = sampling.clip_numbers(
+    numbers = sampling.clip_frame_numbers(
         sampling=config.sampling,
         frames=config.frames,
         window=config.window,
@@ -89,25 +89,25 @@ def _record(
         first=run.first,
         last=run.last,
     )
-    taken = [run.nearest(number) for number in numbers.tolist()]
+    nearest = [run.nearest(number) for number in numbers.tolist()]
     bridged = sorted(
-        {n for n, t in zip(numbers.tolist(), taken, strict=True) if n != t}
+        {n for n, m in zip(numbers.tolist(), nearest, strict=True) if n != m}
     )
     if bridged:
         notes.append(
             Note(
                 "missing frames bridged",
-                f"missing: {', '.join(map(str, bridged))}; the nearest frame was taken",
+                f"missing: {', '.join(map(str, bridged))}; the nearest frame was used",
             )
         )
     face = None
     if copy.crop == "detect":
-        face = _find_face(run, sorted(set(taken)), config.margin)
+        face = _find_face(run, sorted(set(nearest)), config.margin)
     images = {
-        number: resize(image if face is None else face.cut(image), config.size)
-        for number, image in run.frames(taken)
+        number: resize(image if face is None else face.apply(image), config.size)
+        for number, image in run.read(nearest)
     }
-    clip = np.stack([images[number] for number in taken])
+    clip = np.stack([images[number] for number in nearest])
     if config.sampling == "tim":
         clip = sampling.interpolate(clip, config.frames)
     record = {
@@ -121,15 +121,15 @@ def _record(
         "offset_estimated": expression.offset_estimated,
         "action_units": row.action_units,
         "face": np.zeros(4, np.float32) if face is None else face.as_array(),
-        **copy.facts.beside(row),
+        **copy.specification.extra_features(row),
     }
     return record, tuple(notes)
 
 
-def _find_face(run: Recording, numbers: Sequence[int], margin: float) -> faces.Square:
-    """The square about the face, from some of these frames, evenly spaced."""
-    places = sampling.uniform_numbers(
-        0, len(numbers) - 1, frames=min(_FACES, len(numbers))
+def _find_face(run: Recording, numbers: Sequence[int], margin: float) -> faces.FaceCrop:
+    """Returns the face crop, from some of these frames, evenly spaced."""
+    indices = sampling.uniform_frame_numbers(
+        0, len(numbers) - 1, frames=min(_DETECTION_FRAMES, len(numbers))
     )
-    looked_at = run.frames(numbers[place] for place in places.tolist())
-    return faces.locate(dict(looked_at), margin)
+    images = run.read(numbers[index] for index in indices.tolist())
+    return faces.locate_face(dict(images), margin)

@@ -1,23 +1,24 @@
-"""An expression of the table, found among the frames on disk."""
+"""Assignment of an expression in the table to its frames on disk."""
 
 import dataclasses
 
 from datasets.source.annotations import Annotation, canonical_subject
-from datasets.source.releases import Layout
+from datasets.source.releases import LocalRelease
 from meranet_jax.errors import DataError
-from meranet_jax.video.frames import Recording, recording
+from meranet_jax.video.frames import Recording, open_recording
 
-# No expression is so long by far: ten seconds at 200 frames a second.
-_LONGEST = 2000
+# Ten seconds at 200 frames a second, far longer than any expression.
+_MAX_LENGTH = 2000
 
 
 @dataclasses.dataclass(frozen=True)
 class Note:
-    """Something unusual about an expression that became a record.
+    """A note for the user on an unusual expression that became a record.
 
     Attributes:
-      kind: what it is about, a few words that are the same for all of a kind.
-      text: a sentence.
+      kind: category of the note; ``datasets.check`` groups by it and prints it in its
+        JSON report.
+      text: description of the case.
     """
 
     kind: str
@@ -26,16 +27,16 @@ class Note:
 
 @dataclasses.dataclass(frozen=True)
 class Expression:
-    """An expression found in its recording.
+    """An expression that was found in its recording.
 
     Attributes:
-      run: its frames, without those beyond a hole.
-      onset: number of its first frame.
-      apex: number of its strongest frame.
-      offset: number of its last frame.
-      apex_estimated: whether the table gives no apex that can be used.
+      run: the contiguous run of frames that contains the apex.
+      onset: frame number of the onset.
+      apex: frame number of the apex.
+      offset: frame number of the offset.
+      apex_estimated: whether the table gives no usable apex.
       offset_estimated: whether the table gives no offset.
-      notes: what was unusual.
+      notes: notes on what was unusual.
     """
 
     run: Recording
@@ -47,64 +48,73 @@ class Expression:
     notes: tuple[Note, ...]
 
 
-def find_expression(layout: Layout, row: Annotation) -> Expression:
-    """The frames of a row, and what its table leaves open.
+def find_expression(local: LocalRelease, row: Annotation) -> Expression:
+    """Finds the frames of a row and estimates its missing frame numbers.
 
-    A missing apex is the middle of onset and offset, as is one outside of them, which
-    cannot be right. A missing offset is the last frame where the release ends at the
-    offset; in a full recording the expression is taken to fade as long as it rose.
+    The middle of onset and offset replaces a missing apex, and an apex outside of that
+    interval, which is invalid. The last frame replaces a missing offset if the release
+    ends at the offset; in a full recording the expression is assumed to fade as long as
+    it rose.
+
+    Args:
+      local: the release on disk.
+      row: the row of the annotation table.
 
     Raises:
-      DataError: if there are no frames, none of the apex, or fewer than half.
+      DataError: if there are no frames, no frame at the apex, or fewer than half of the
+        frames from onset to offset.
     """
-    release = layout.release
-    source = layout.source(row.subject, row.clip)
+    release = local.release
+    source = local.source(row.subject, row.clip)
     if source is None:
-        closed = [path.name for path in layout.closed]
-        if row.subject in map(canonical_subject, closed):
-            raise DataError("the folder of its subject may not be read")
+        unreadable = [path.name for path in local.unreadable]
+        if row.subject in map(canonical_subject, unreadable):
+            raise DataError("permission denied for the folder of its subject")
         raise DataError(f"there is no folder for it in {release.name}")
-    found = recording(
+    found = open_recording(
         source,
         row.onset,
         row.offset,
-        whole=release.whole,
-        alone=source not in layout.shared,
+        full_recording=release.full_recording,
+        single_expression=source not in local.shared,
     )
     notes = []
     if found.renumbered:
         notes.append(
             Note(
                 "files that count from 1",
-                f"its {len(found.places)} files count from 1, not from the onset; the "
-                f"first was taken as frame {row.onset}",
+                f"its {len(found.locations)} files count from 1, not from the onset; "
+                f"the first was read as frame {row.onset}",
             )
         )
     offset = row.offset
     if offset is None:
-        offset = _estimated_offset(found, row, release.whole)
+        offset = _estimated_offset(found, row, release.full_recording)
         notes.append(
-            Note("offset estimated", f"no offset is given; {offset} was taken")
+            Note(
+                "offset estimated",
+                f"the offset is missing in the table; {offset} was used",
+            )
         )
     apex, note = _apex(row, offset)
     notes += [note] if note else []
-    run = found.around(apex)
+    run = found.contiguous_run(apex)
     if run is None:
         raise DataError(
-            f"its frames {found.first} to {found.last} do not reach the apex {apex}"
+            f"its frames {found.first} to {found.last} do not include the apex {apex}"
         )
-    there = sum(row.onset <= number <= offset for number in run.places)
+    present = sum(row.onset <= number <= offset for number in run.locations)
     length = offset - row.onset + 1
-    if length > _LONGEST or 2 * there < length:
+    if length > _MAX_LENGTH or 2 * present < length:
         raise DataError(
             f"onset to offset is {row.onset} to {offset}, {length} frames; "
-            f"{there} of them are there"
+            f"{present} of them exist"
         )
     if run.first > row.onset or run.last < offset:
         notes.append(
             Note(
                 "frames missing at an end",
-                f"frames {run.first} to {run.last} are there, onset to offset is "
+                f"only frames {run.first} to {run.last} exist; onset to offset is "
                 f"{row.onset} to {offset}",
             )
         )
@@ -119,23 +129,23 @@ def find_expression(layout: Layout, row: Annotation) -> Expression:
     )
 
 
-def _estimated_offset(found: Recording, row: Annotation, whole: bool) -> int:
-    run = found.around(row.apex)
+def _estimated_offset(found: Recording, row: Annotation, full_recording: bool) -> int:
+    run = found.contiguous_run(row.apex)
     last = found.last if run is None else run.last
-    offset = min(last, 2 * row.apex - row.onset) if whole else last
+    offset = min(last, 2 * row.apex - row.onset) if full_recording else last
     return max(offset, row.apex, row.onset)
 
 
 def _apex(row: Annotation, offset: int) -> tuple[int, Note | None]:
-    """The apex that is taken, and what there is to say of it."""
+    """Returns the apex, and a note if it is estimated."""
     middle = (row.onset + offset) // 2
     if row.apex is None:
-        text = f"no apex is given; {middle}, the middle, was taken"
+        text = f"the apex is missing in the table; the middle, {middle}, was used"
         return middle, Note("apex estimated", text)
     if not row.onset <= row.apex <= offset:
         text = (
-            f"the apex {row.apex} lies outside of onset {row.onset} to offset "
-            f"{offset}; {middle}, the middle, was taken"
+            f"the apex {row.apex} is outside of onset {row.onset} to offset {offset}; "
+            f"the middle, {middle}, was used"
         )
         return middle, Note("apex outside its interval", text)
     return row.apex, None

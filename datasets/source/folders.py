@@ -1,29 +1,32 @@
-"""What lies below a user's folder, whatever links and closed doors are there."""
+"""Traversal of a user's folder that tolerates link cycles and unreadable folders."""
 
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from meranet_jax.video.frames import leads_to
+from meranet_jax.video.frames import false_on_os_error
 
-# Folders below which frames lie and nothing else: sub01, s15, 15, subject_1.
+# Subjects' folders, which contain nothing but frames: sub01, s15, 15, subject_1.
 _SUBJECT_FOLDER = re.compile(r"(?:s|sub|subject)?[\s_-]*[0-9]{1,3}", re.IGNORECASE)
 
 
 def folders_under(root: Path, depth: int) -> Iterator[Path]:
-    """``root`` and the folders up to ``depth`` below it, the nearest first.
+    """Yields ``root`` and the folders up to ``depth`` levels below it, nearest first.
 
-    Folders of subjects are not entered, since frames and nothing else lie below them
-    (but one alone is, which may be called so by chance). Nor are those that the
-    archivers of macOS add, nor those that may not be read.
+    Three kinds of folders are skipped: those of subjects, since they contain nothing
+    but frames (unless there is only one, which may have such a name by chance); those
+    that macOS adds to archives; and those that are not readable.
+
+    Raises:
+      PermissionError: if ``root`` itself is not readable.
     """
     level, seen = [root], set()
     for _ in range(depth + 1):
         below = []
         for folder in level:
             if (real := folder.resolve()) in seen:
-                continue  # a link that leads back
+                continue  # a link to a folder already visited
             seen.add(real)
             try:
                 inside = subfolders(folder)
@@ -34,7 +37,7 @@ def folders_under(root: Path, depth: int) -> Iterator[Path]:
             yield folder
             subjects = [f for f in inside if _SUBJECT_FOLDER.fullmatch(f.name)]
             if len(subjects) == 1:
-                subjects = []  # perhaps a user's 01, with a release below
+                subjects = []  # it may contain a release
             below += [
                 child
                 for child in inside
@@ -44,11 +47,11 @@ def folders_under(root: Path, depth: int) -> Iterator[Path]:
 
 
 def subfolders(parent: Path) -> list[Path]:
-    """The folders in ``parent`` by name, but for hidden ones."""
+    """Returns the folders in ``parent``, sorted by name, without hidden ones."""
     with os.scandir(parent) as entries:
         names = [
             entry.name
             for entry in entries
-            if not entry.name.startswith(".") and leads_to(entry.is_dir)
+            if not entry.name.startswith(".") and false_on_os_error(entry.is_dir)
         ]
     return [parent / name for name in sorted(names)]

@@ -1,7 +1,7 @@
-"""A user's licensed copy, opened: its table, its release, and what there is to say.
+"""A user's local copy of a licensed data set: its tables, its release and its rows.
 
-The builders and ``python -m datasets.check`` read a copy through here, so that what the
-one writes is what the other reports.
+Both the builders and ``python -m datasets.check`` open a copy with this module, so the
+check reports exactly what the builders would write.
 """
 
 import collections
@@ -11,71 +11,75 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from datasets.source.annotations import Annotation, LeftOut, Table, where
-from datasets.source.releases import Layout, Release, choose_layout
-from datasets.source.specification import CopyConfig, Facts
+from datasets.source.annotations import Annotation, LeftOut, Table, row_label
+from datasets.source.releases import LocalRelease, Release, choose_release
+from datasets.source.specification import LocalCopyConfig, Specification
 from datasets.source.tables import choose_tables
 from meranet_jax.errors import DataError
-from meranet_jax.video.frames import leads_to, numbered_frames
+from meranet_jax.video.frames import false_on_os_error, numbered_frames
 
 
 @dataclasses.dataclass(frozen=True)
-class Copy:
-    """A copy that was opened: what is in its tables and where its frames are.
+class LocalCopy:
+    """The rows and frames of a data set that were found in a user's folder.
 
     Attributes:
-      facts: of its data set.
-      manual_dir: where it lies.
-      tables: those that are read.
-      layout: the release that is read.
+      specification: specification of the data set.
+      manual_dir: the user's folder.
+      tables: the tables that were read.
+      release: the release that is read.
       crop: ``provided``, ``detect`` or ``none``.
-      rows: the expressions that were asked for, each with its id.
-      left_out: rows that cannot be read, and frames that no row names.
-      others: how many expressions were not asked for.
-      lacking: parts of the table that were not found.
-      notes: what a user should know of what was chosen.
+      rows: the selected expressions, each with its clip id.
+      left_out: rows that cannot be read, and frames without a row.
+      not_selected: number of expressions that the configuration does not select.
+      missing_tables: names of parts of the table that were not found.
+      notes: notes for the user on the choice of table and release.
     """
 
-    facts: Facts
+    specification: Specification
     manual_dir: Path
     tables: tuple[Table, ...]
-    layout: Layout
+    release: LocalRelease
     crop: str
     rows: tuple[tuple[str, Annotation], ...]
     left_out: tuple[LeftOut, ...]
-    others: int
-    lacking: tuple[str, ...]
+    not_selected: int
+    missing_tables: tuple[str, ...]
     notes: tuple[str, ...]
 
     def describe(self) -> dict[str, str]:
-        """What was found, by a name for each."""
+        """Returns descriptions of the table, the release and the crop, for metadata."""
         return {
             "table": "; ".join(
                 f"{table.path.relative_to(self.manual_dir)}, sheet {table.sheet}"
                 for table in self.tables
             ),
-            "release": f"{self.layout.release.name}, in "
-            f"{self.layout.within(self.manual_dir)}",
+            "release": f"{self.release.release.name}, in "
+            f"{self.release.relative_roots(self.manual_dir)}",
             "crop": self.crop,
         }
 
     def fingerprint(self) -> str:
-        """Tells a copy from another: by its tables, its release, and its files' sizes.
+        """Returns a hash of the tables' rows, the release, and file names and sizes.
 
-        No frame is read for it, so that it takes seconds at the most.
+        No frame is read, so this takes seconds at most. Records store the fingerprint
+        of the copy they were prepared from, so it must not change between versions.
         """
         digest = hashlib.sha256()
         for table in self.tables:
-            # What it says and not its bytes, in which programs note when they saved it.
-            digest.update(repr((table.rows, table.left_out)).encode())
-        digest.update(repr((self.layout.release.name, self.crop)).encode())
-        for clip, source in sorted(self.layout.clips.items()):
-            digest.update(repr((clip, _sizes(source))).encode())
+            # The contents and not the bytes, which contain the time of saving.
+            contents = repr((table.rows, table.left_out))
+            # The field had the name ``beside`` when the first records were written.
+            contents = contents.replace(", extra_fields={", ", beside={")
+            digest.update(contents.encode())
+        digest.update(repr((self.release.release.name, self.crop)).encode())
+        for clip, source in sorted(self.release.clips.items()):
+            digest.update(repr((clip, _file_sizes(source))).encode())
         return digest.hexdigest()
 
 
-def _sizes(source: Path) -> list[tuple[str, int]]:
-    """The files of a folder, or the video itself, with their sizes in bytes."""
+def _file_sizes(source: Path) -> list[tuple[str, int]]:
+    """Returns names and sizes in bytes of a folder's files, or of the video itself."""
     try:
         if not source.is_dir():
             return [(source.name, source.stat().st_size)]
@@ -83,30 +87,38 @@ def _sizes(source: Path) -> list[tuple[str, int]]:
             return sorted(
                 (entry.name, entry.stat().st_size)
                 for entry in entries
-                if leads_to(entry.is_file)
+                if false_on_os_error(entry.is_file)
             )
-    except OSError:  # reported where its frames are read
+    except OSError:  # reported when its frames are read
         return []
 
 
-def open_copy(facts: Facts, config: CopyConfig, manual_dir: Path) -> Copy:
+def open_local_copy(
+    specification: Specification, config: LocalCopyConfig, manual_dir: Path
+) -> LocalCopy:
     """Finds the tables and the release to read in a user's folder.
 
+    Args:
+      specification: specification of the data set.
+      config: which table, release and rows to read.
+      manual_dir: the user's folder.
+
     Raises:
-      DataError: if there is none, or the table names nothing that is asked for.
+      DataError: if there is no table or release, the configuration contradicts itself,
+        or no row is selected.
     """
     manual_dir = Path(manual_dir)
-    tables, lacking, notes = choose_tables(facts, config, manual_dir)
-    rows, left_out, others = [], [], 0
+    tables, missing_tables, notes = choose_tables(specification, config, manual_dir)
+    rows, left_out, not_selected = [], [], 0
     for table in tables:
         left_out += table.left_out
         for row in table.rows:
             try:
-                row = facts.interpret(row)
-                if row.emotion not in facts.emotions:
+                row = specification.interpret(row)
+                if row.emotion not in specification.emotions:
                     raise DataError(
-                        f"emotion {row.emotion!r} is none of {facts.title}'s: "
-                        f"{', '.join(facts.emotions)}"
+                        f"emotion {row.emotion!r} is not an emotion of "
+                        f"{specification.title}: {', '.join(specification.emotions)}"
                     )
             except DataError as error:
                 left_out.append(
@@ -114,90 +126,92 @@ def open_copy(facts: Facts, config: CopyConfig, manual_dir: Path) -> Copy:
                 )
                 continue
             rows.append(row)
-    # Over all rows, so that an id does not hang on what is asked for.
-    counts = collections.Counter(_clip_of(row) for row in rows)
-    ids: dict[str, Annotation] = {}
-    firsts: dict[tuple, Annotation] = {}
+    # Counted over all rows, so that clip ids do not depend on the selection.
+    counts = collections.Counter(_clip_key(row) for row in rows)
+    selected: dict[str, Annotation] = {}
+    first_rows: dict[tuple, Annotation] = {}
     for row in rows:
-        if not facts.chosen(row, config):
-            others += 1
+        if not specification.selects(row, config):
+            not_selected += 1
             continue
         clip_id = f"{row.subject}/{row.clip}"
-        if counts[_clip_of(row)] > 1:
+        if counts[_clip_key(row)] > 1:
             clip_id += f"@{row.onset}"
-        first = firsts.setdefault((*_clip_of(row), row.onset), row)
+        first = first_rows.setdefault((*_clip_key(row), row.onset), row)
         if first is row:
-            ids[clip_id] = row
+            selected[clip_id] = row
         else:
-            reason = f"{where(first, tables)} has the same subject, clip and onset"
+            reason = f"{row_label(first, tables)} has the same subject, clip and onset"
             left_out.append(
                 LeftOut(row.table, row.number, row.subject, row.clip, reason)
             )
-    if not ids:
-        raise DataError(nothing_left(facts, tables, left_out))
-    wanted = [(row.subject, row.clip) for row in ids.values()]
-    allowed = _releases(facts, config)
-    layout, layout_notes = choose_layout(
-        manual_dir, allowed, wanted, [r for r in facts.releases if r not in allowed]
-    )
-    # Of all rows, also of those that were not asked for.
-    sources = collections.Counter(layout.source(row.subject, row.clip) for row in rows)
+    if not selected:
+        raise DataError(no_records_message(specification, tables, left_out))
+    wanted = [(row.subject, row.clip) for row in selected.values()]
+    permitted = _permitted_releases(specification, config)
+    excluded = [r for r in specification.releases if r not in permitted]
+    release, release_notes = choose_release(manual_dir, permitted, wanted, excluded)
+    # Counted over all rows, including those that are not selected.
+    sources = collections.Counter(release.source(row.subject, row.clip) for row in rows)
     shared = frozenset(source for source, n in sources.items() if source and n > 1)
-    layout = dataclasses.replace(layout, shared=shared)
+    release = dataclasses.replace(release, shared=shared)
     crop = config.crop
     if crop == "auto":
-        crop = "provided" if layout.release.cropped else "detect"
-    left_out += _frames_without_row(layout, (*rows, *left_out))
-    return Copy(
-        facts=facts,
+        crop = "provided" if release.release.cropped else "detect"
+    left_out += _frames_without_row(release, (*rows, *left_out))
+    return LocalCopy(
+        specification=specification,
         manual_dir=manual_dir,
         tables=tuple(tables),
-        layout=layout,
+        release=release,
         crop=crop,
-        rows=tuple(ids.items()),
+        rows=tuple(selected.items()),
         left_out=tuple(left_out),
-        others=others,
-        lacking=tuple(lacking),
-        notes=(*notes, *layout_notes),
+        not_selected=not_selected,
+        missing_tables=tuple(missing_tables),
+        notes=(*notes, *release_notes),
     )
 
 
-def _clip_of(row: Annotation) -> tuple[str, str]:
-    """The clip however its name is written: folders are found in any case too."""
+def _clip_key(row: Annotation) -> tuple[str, str]:
+    """Identifies a clip regardless of case, as folders are found."""
     return row.subject, row.clip.casefold()
 
 
-def _releases(facts: Facts, config: CopyConfig) -> list[Release]:
-    """Those that the configuration allows, the preferred first.
+def _permitted_releases(
+    specification: Specification, config: LocalCopyConfig
+) -> list[Release]:
+    """Returns the releases that the configuration permits, in order of preference.
 
     Raises:
       DataError: if the release does not exist or contradicts the crop.
     """
-    releases = list(facts.releases)
+    releases = list(specification.releases)
     if config.release is not None:
         releases = [r for r in releases if r.name == config.release]
         if not releases:
             raise DataError(
-                f"--release={config.release} is none of {facts.title}'s: "
-                f"{', '.join(r.name for r in facts.releases)}."
+                f"--release={config.release} is not a release of "
+                f"{specification.title}. Its releases: "
+                f"{', '.join(r.name for r in specification.releases)}."
             )
     if config.crop in ("provided", "detect"):
-        wanted = config.crop == "provided"
-        releases = [r for r in releases if r.cropped == wanted]
+        cropped = config.crop == "provided"
+        releases = [r for r in releases if r.cropped == cropped]
         if not releases:
             raise DataError(
-                f"--crop={config.crop} does not go with --release={config.release}, "
-                f"which is {'not ' * wanted}cropped."
+                f"--crop={config.crop} cannot be combined with "
+                f"--release={config.release}, which is {'not ' * cropped}cropped."
             )
-    elif config.crop == "none":  # the whole frame, if the copy has it
+    elif config.crop == "none":  # full frames are preferred
         releases.sort(key=lambda release: release.cropped)
     return releases
 
 
-def _frames_without_row(layout: Layout, rows: Sequence) -> list[LeftOut]:
-    named = {(row.subject, layout.release.of_clip(row.clip)) for row in rows}
+def _frames_without_row(release: LocalRelease, rows: Sequence) -> list[LeftOut]:
+    named = {(row.subject, release.release.parse_clip_name(row.clip)) for row in rows}
     unused = []
-    for (subject, clip), source in layout.clips.items():
+    for (subject, clip), source in release.clips.items():
         if (subject, clip) in named:
             continue
         reason = "frames, but no row in the table"
@@ -205,9 +219,9 @@ def _frames_without_row(layout: Layout, rows: Sequence) -> list[LeftOut]:
             if source.is_dir() and not numbered_frames(source):
                 continue
         except PermissionError:
-            reason = "a folder that may not be read, and no row in the table"
+            reason = "permission denied for its folder, and no row in the table"
         unused.append(LeftOut(None, None, subject, source.stem, reason))
-    doubles = [
+    others = [
         LeftOut(
             None,
             None,
@@ -215,20 +229,20 @@ def _frames_without_row(layout: Layout, rows: Sequence) -> list[LeftOut]:
             source.name,
             "a second folder or video of this clip",
         )
-        for source in layout.doubles
+        for source in release.duplicates
     ]
-    doubles += [
-        LeftOut(None, None, source.name, "", "its folder may not be read")
-        for source in layout.closed
+    others += [
+        LeftOut(None, None, source.name, "", "permission denied for its folder")
+        for source in release.unreadable
     ]
-    return sorted([*unused, *doubles], key=lambda entry: (entry.subject, entry.clip))
+    return sorted([*unused, *others], key=lambda entry: (entry.subject, entry.clip))
 
 
-def nothing_left(
-    facts: Facts, tables: Sequence[Table], left_out: Sequence[LeftOut]
+def no_records_message(
+    specification: Specification, tables: Sequence[Table], left_out: Sequence[LeftOut]
 ) -> str:
-    """The message where no row can become a record."""
-    shown = [
+    """Returns the error message for a copy in which no row can become a record."""
+    examples = [
         f"  row {entry.row} ({entry.subject}/{entry.clip}): {entry.reason}"
         for entry in left_out[:5]
         if entry.row is not None
@@ -236,8 +250,8 @@ def nothing_left(
     return "\n".join(
         [
             f"No row of {', '.join(str(t.path) for t in tables)} can become a record.",
-            *shown,
-            f"Check that the table and the frames are those of {facts.title} and "
-            "unpack them again.",
+            *examples,
+            f"Check that the table and the frames are those of {specification.title} "
+            "and unpack them again.",
         ]
     )

@@ -1,4 +1,4 @@
-"""Releases of a data set on disk: which there are, and where their clips lie."""
+"""Search for the releases of a data set on disk, and for the clips in them."""
 
 import dataclasses
 import re
@@ -8,207 +8,222 @@ from pathlib import Path
 from datasets.source.annotations import canonical_subject
 from datasets.source.folders import folders_under, subfolders
 from meranet_jax.errors import DataError
-from meranet_jax.video.frames import VIDEOS, leads_to, numbered_frames
+from meranet_jax.video.frames import VIDEO_SUFFIXES, false_on_os_error, numbered_frames
 
-# Three folders that a user or an archive puts around the release's own, which may in
-# turn hold itself: Cropped-updated/Cropped/Cropped.
-_DEPTH = 6
+# Maximum depth of a release's folder: three folders that a user or an archive adds, and
+# repetitions of its own name (Cropped-updated/Cropped/Cropped).
+_MAX_DEPTH = 6
 
 _ARCHIVES = (".zip", ".rar", ".7z", ".tar", ".gz")
 
 
-def _plain(subject: str, name: str) -> tuple[str | None, str]:
-    return canonical_subject(subject), name.casefold()
+def _parse_folder_names(subject: str, clip: str) -> tuple[str | None, str]:
+    return canonical_subject(subject), clip.casefold()
 
 
 @dataclasses.dataclass(frozen=True)
 class Release:
-    """A form in which a data set is passed on: subjects' folders of clips.
+    """A published form of a data set: one folder for each subject, with its clips.
 
     Attributes:
-      name: what it is called here and in messages.
-      parts: the names of the folder that holds the subjects, compared without regard
-        to case, blanks, hyphens and underscores. More than one tuple where the release
-        comes in several parts, of which each has some of the subjects.
-      cropped: whether its frames are faces already.
-      whole: whether a clip is the full recording, and not onset to offset alone.
-      of_folder: the subject and the clip that a clip's folder or video holds, from the
-        names of the subject's folder and of its own.
-      of_clip: the same name of a clip from what the table calls it.
+      name: name of the release, as in messages and in ``--release``.
+      parts: accepted names of the folder that contains the subjects; case, blanks,
+        hyphens and underscores are ignored. One tuple for each part, if the release is
+        divided by subjects into several parts.
+      cropped: whether the frames are already cropped to the face.
+      full_recording: whether a clip is the full recording, which extends beyond onset
+        and offset.
+      parse_folder_names: maps the names of the subject's folder and of the clip's
+        folder (or of its video, without suffix) to the canonical subject, None if there
+        is none, and the normalised name of the clip.
+      parse_clip_name: maps the clip's name in the table to the same normalised name.
     """
 
     name: str
     parts: tuple[tuple[str, ...], ...]
     cropped: bool = False
-    whole: bool = False
-    of_folder: Callable[[str, str], tuple[str | None, str]] = _plain
-    of_clip: Callable[[str], str] = str.casefold
+    full_recording: bool = False
+    parse_folder_names: Callable[[str, str], tuple[str | None, str]] = (
+        _parse_folder_names
+    )
+    parse_clip_name: Callable[[str], str] = str.casefold
 
 
 @dataclasses.dataclass(frozen=True)
-class Layout:
-    """A release as it was found on disk.
+class LocalRelease:
+    """A release found on disk.
 
     Attributes:
-      release: which one.
-      roots: the folders that hold the subjects, one for each part that was found.
-      clips: folders and videos by canonical subject and clip.
-      doubles: folders and videos of a clip that has one in ``clips`` already.
-      closed: folders of subjects that may not be read.
-      shared: sources of which the table names several expressions.
+      release: the release.
+      roots: the folders that contain the subjects, one for each part that was found.
+      clips: folder or video of each clip, by canonical subject and normalised name.
+      duplicates: further folders and videos of clips that are in ``clips``.
+      unreadable: subjects' folders for which the permission to read is missing.
+      shared: folders and videos that contain several expressions of the table.
     """
 
     release: Release
     roots: tuple[Path, ...]
     clips: Mapping[tuple[str, str], Path]
-    doubles: tuple[Path, ...]
-    closed: tuple[Path, ...] = ()
+    duplicates: tuple[Path, ...]
+    unreadable: tuple[Path, ...] = ()
     shared: frozenset[Path] = frozenset()
 
     def source(self, subject: str, clip: str) -> Path | None:
-        """A clip's folder or video, None if there is none.
+        """Returns the folder or video of a clip, None if there is none.
 
-        The name is looked up and never made part of a path, so that no table can
-        point outside.
+        The name is only looked up and never becomes part of a path, so a table cannot
+        refer to files outside of the release.
         """
-        return self.clips.get((subject, self.release.of_clip(clip)))
+        return self.clips.get((subject, self.release.parse_clip_name(clip)))
 
-    def held(self, wanted: Sequence[tuple[str, str]]) -> int:
-        """How many of these subjects' clips there are."""
+    def count_clips(self, wanted: Sequence[tuple[str, str]]) -> int:
+        """Returns how many of the wanted clips (subject and name) the release has."""
         return sum(self.source(*clip) is not None for clip in wanted)
 
-    def within(self, manual_dir: Path) -> str:
-        """The roots as a user knows them, below ``manual_dir``."""
+    def relative_roots(self, manual_dir: Path) -> str:
+        """Returns the roots relative to ``manual_dir``, for messages."""
         return ", ".join(str(root.relative_to(manual_dir)) for root in self.roots)
 
 
-def find_layouts(manual_dir: Path, releases: Sequence[Release]) -> list[list[Layout]]:
-    """What of these releases lies under ``manual_dir``, the nearest first.
+def find_releases(
+    manual_dir: Path, releases: Sequence[Release]
+) -> list[list[LocalRelease]]:
+    """Finds the given releases below ``manual_dir``.
 
     Returns:
-      A list for each part of a release of which anything was found, with all the
-      folders that are called so.
+      For each part of a release that was found, a list of all folders with its name,
+      nearest first.
     """
     spellings = {
-        _normal(spelling): (release, part)
+        _normalise(spelling): (release, part)
         for release in releases
-        for part, all_ in enumerate(release.parts)
-        for spelling in all_
+        for part, folder_names in enumerate(release.parts)
+        for spelling in folder_names
     }
-    found: dict[tuple[str, int], list[Layout]] = {}
-    for folder in folders_under(manual_dir, _DEPTH):
+    found: dict[tuple[str, int], list[LocalRelease]] = {}
+    for folder in folders_under(manual_dir, _MAX_DEPTH):
         inside = folder.relative_to(manual_dir).parts
-        # From the inside out: what is nearest to the frames says what they are.
-        names = map(_normal, [*reversed(inside), *_names(manual_dir)])
-        meant = next((spellings[n] for n in names if n in spellings), None)
-        if meant is None:
+        # From the inside out: the folder nearest to the frames determines the release.
+        names = map(_normalise, [*reversed(inside), *_names(manual_dir)])
+        match = next((spellings[n] for n in names if n in spellings), None)
+        if match is None:
             continue
-        release, part = meant
-        layout = _layout(folder, release)
-        if layout.clips or layout.closed:
-            found.setdefault((release.name, part), []).append(layout)
+        release, part = match
+        local = _read_release(folder, release)
+        if local.clips or local.unreadable:
+            found.setdefault((release.name, part), []).append(local)
     return list(found.values())
 
 
-def choose_layout(
+def choose_release(
     manual_dir: Path,
     releases: Sequence[Release],
     wanted: Sequence[tuple[str, str]],
-    others: Sequence[Release] = (),
-) -> tuple[Layout, list[str]]:
-    """The layout to take, and what a user should know of the choice.
+    excluded: Sequence[Release] = (),
+) -> tuple[LocalRelease, list[str]]:
+    """Chooses the release to read.
 
-    The first in the order of ``releases`` that holds at least half as many of the
-    table's clips as the fullest; what holds fewer may be another data set's, or a
-    sample. Of two of one name the fuller.
+    It is the first of ``releases`` that has at least half as many of the table's clips
+    as the release with most of them; one with fewer may be a sample, or belong to
+    another data set. Of several folders of the same release, the one with most clips is
+    used.
 
     Args:
-      manual_dir: where to look.
-      releases: those that may be taken, the preferred first.
-      wanted: the subjects and clips that the table names.
-      others: those that may not be taken, but are known.
+      manual_dir: the user's folder.
+      releases: the permitted releases in order of preference.
+      wanted: subject and name of each of the table's clips.
+      excluded: other releases of the data set, which the error message mentions.
+
+    Returns:
+      The release, and notes for the user on releases that were found but not read.
 
     Raises:
-      DataError: if none holds any of them.
+      DataError: if no permitted release has any of the clips.
     """
-    parts = find_layouts(manual_dir, [*releases, *others])
-    joined: dict[str, list[Layout]] = {}
-    for layouts in parts:
-        fullest = max(layouts, key=lambda layout: layout.held(wanted))
-        joined.setdefault(fullest.release.name, []).append(fullest)
-    candidates = [
-        joined_layout
+    parts = find_releases(manual_dir, [*releases, *excluded])
+    found: dict[str, list[LocalRelease]] = {}
+    for folders in parts:
+        best = max(folders, key=lambda local: local.count_clips(wanted))
+        found.setdefault(best.release.name, []).append(best)
+    merged = [
+        _merge_parts(found[release.name])
         for release in releases
-        if release.name in joined
-        and (joined_layout := _join(joined[release.name])).held(wanted)
+        if release.name in found
     ]
+    candidates = [local for local in merged if local.count_clips(wanted)]
     if not candidates:
-        raise DataError(_nothing_found(manual_dir, releases, parts, wanted))
-    most = max(layout.held(wanted) for layout in candidates)
-    chosen = next(c for c in candidates if 2 * c.held(wanted) >= most)
+        raise DataError(_no_release_message(manual_dir, releases, parts, wanted))
+    most = max(local.count_clips(wanted) for local in candidates)
+    chosen = next(c for c in candidates if 2 * c.count_clips(wanted) >= most)
     notes = [
-        f"{layout.within(manual_dir)} ({layout.held(wanted)} of the table's "
-        f"{len(wanted)} expressions) was not read"
-        for layouts in parts
-        for layout in layouts
-        if layout.roots[0] not in chosen.roots
+        f"{local.relative_roots(manual_dir)} ({local.count_clips(wanted)} of the "
+        f"table's {len(wanted)} expressions) was not read"
+        for folders in parts
+        for local in folders
+        if local.roots[0] not in chosen.roots
     ]
     return chosen, notes
 
 
-def _join(layouts: Sequence[Layout]) -> Layout:
-    """The parts of a release as one."""
-    clips, doubles, closed = {}, [], []
-    for layout in layouts:
-        doubles += layout.doubles
-        closed += layout.closed
-        for key, source in layout.clips.items():
+def _merge_parts(parts: Sequence[LocalRelease]) -> LocalRelease:
+    clips, duplicates, unreadable = {}, [], []
+    for part in parts:
+        duplicates += part.duplicates
+        unreadable += part.unreadable
+        for key, source in part.clips.items():
             if clips.setdefault(key, source) != source:
-                doubles.append(source)
-    roots = tuple(root for layout in layouts for root in layout.roots)
-    return Layout(layouts[0].release, roots, clips, tuple(doubles), tuple(closed))
+                duplicates.append(source)
+    roots = tuple(root for part in parts for root in part.roots)
+    return LocalRelease(
+        parts[0].release, roots, clips, tuple(duplicates), tuple(unreadable)
+    )
 
 
-def _nothing_found(
+def _no_release_message(
     manual_dir: Path,
     releases: Sequence[Release],
-    parts: Sequence[Sequence[Layout]],
+    parts: Sequence[Sequence[LocalRelease]],
     wanted: Sequence[tuple[str, str]],
 ) -> str:
-    layouts = [layout for layouts in parts for layout in layouts]
-    empty = [layout.within(manual_dir) for layout in layouts if not layout.held(wanted)]
+    found = [local for folders in parts for local in folders]
+    empty = [
+        local.relative_roots(manual_dir)
+        for local in found
+        if not local.count_clips(wanted)
+    ]
     lines = [
         f"No frames of the table's clips were found in {manual_dir}.",
         f"Found without any of these clips: {', '.join(empty) or 'nothing'}.",
         f"Expected, up to three folders deep: {' or '.join(r.name for r in releases)}, "
-        f"with a folder for each subject ({wanted[0][0]}) and in it one for each clip "
-        f"({wanted[0][1]}).",
+        f"with a folder for each subject ({wanted[0][0]}) that contains a folder for "
+        f"each clip ({wanted[0][1]}).",
     ]
     lines += [
-        f"There is {layout.release.name} in {layout.within(manual_dir)}, with "
-        f"{layout.held(wanted)} of the table's {len(wanted)} expressions, but --crop "
-        "or --release does not allow it."
-        for layout in layouts
-        if layout.held(wanted)
+        f"{local.release.name} was found in {local.relative_roots(manual_dir)}, with "
+        f"{local.count_clips(wanted)} of the table's {len(wanted)} expressions, but "
+        "--crop or --release excludes it."
+        for local in found
+        if local.count_clips(wanted)
     ]
-    packed = [
+    archives = [
         str(path.relative_to(manual_dir))
         for folder in folders_under(manual_dir, depth=2)
         for path in sorted(folder.iterdir())
         if path.suffix.lower() in _ARCHIVES
     ]
-    if packed:
-        lines.append(f"Found packed: {', '.join(packed[:5])}.")
-    others = [
+    if archives:
+        lines.append(f"Archives that are not unpacked: {', '.join(archives[:5])}.")
+    unknown = [
         str(folder.relative_to(manual_dir))
-        for folder in folders_under(manual_dir, _DEPTH)
+        for folder in folders_under(manual_dir, _MAX_DEPTH)
         if any(map(canonical_subject, (f.name for f in subfolders(folder))))
-        and all(folder not in layout.roots for layout in layouts)
+        and all(folder not in local.roots for local in found)
     ]
-    if others:
+    if unknown:
         lines.append(
-            f"Folders of subjects with another name: {', '.join(others[:5])}; give "
-            "them the name of what they hold."
+            f"Folders of subjects with an unknown name: {', '.join(unknown[:5])}; "
+            "rename each to the name of its release."
         )
     lines.append(
         "Unpack the archives there, or give the folder in which they are unpacked."
@@ -216,43 +231,46 @@ def _nothing_found(
     return "\n".join(lines)
 
 
-def _layout(root: Path, release: Release) -> Layout:
-    """What of a release lies in ``root``."""
+def _read_release(root: Path, release: Release) -> LocalRelease:
+    """Lists the clips of a release in ``root``, a folder that contains subjects."""
     sources: dict[tuple[str, str], list[Path]] = {}
-    closed = []
+    unreadable = []
     for subject_folder in subfolders(root):
         if canonical_subject(subject_folder.name) is None:
             continue
         try:
             found = [*subfolders(subject_folder), *_videos(subject_folder)]
         except PermissionError:
-            closed.append(subject_folder)
+            unreadable.append(subject_folder)
             continue
         for source in found:
             name = source.name if source.is_dir() else source.stem
-            subject, clip = release.of_folder(subject_folder.name, name)
+            subject, clip = release.parse_folder_names(subject_folder.name, name)
             if subject:
                 sources.setdefault((subject, clip), []).append(source)
-    clips, doubles = {}, []
-    for key, there in sources.items():
-        clips[key] = chosen = there[0] if len(there) == 1 else _with_frames(there)
-        # Where there are frames a video is the same once more, and no surprise.
-        doubles += [
+    clips, duplicates = {}, []
+    for key, alternatives in sources.items():
+        chosen = alternatives[0]
+        if len(alternatives) > 1:
+            chosen = _preferred_source(alternatives)
+        clips[key] = chosen
+        # A video of a clip that also exists as frames is expected, so not a duplicate.
+        duplicates += [
             source
-            for source in there
+            for source in alternatives
             if source != chosen and source.is_dir() == chosen.is_dir()
         ]
-    return Layout(release, (root,), clips, tuple(doubles), tuple(closed))
+    return LocalRelease(release, (root,), clips, tuple(duplicates), tuple(unreadable))
 
 
-def _with_frames(sources: Sequence[Path]) -> Path:
-    """Of several sources of a clip the first folder of frames, else the first video."""
+def _preferred_source(sources: Sequence[Path]) -> Path:
+    """Returns the first folder that contains frames, else the first video."""
     folders = [source for source in sources if source.is_dir()]
     videos = [source for source in sources if not source.is_dir()]
-    return next((f for f in folders if _holds_frames(f)), (videos or folders)[0])
+    return next((f for f in folders if _has_frames(f)), (videos or folders)[0])
 
 
-def _holds_frames(folder: Path) -> bool:
+def _has_frames(folder: Path) -> bool:
     try:
         return bool(numbered_frames(folder))
     except PermissionError:
@@ -263,17 +281,17 @@ def _videos(parent: Path) -> list[Path]:
     return [
         path
         for path in sorted(parent.iterdir())
-        if path.suffix.lower() in VIDEOS
+        if path.suffix.lower() in VIDEO_SUFFIXES
         and not path.name.startswith(".")
-        and leads_to(path.is_file)
+        and false_on_os_error(path.is_file)
     ]
 
 
 def _names(folder: Path) -> list[str]:
-    """A folder's name, then that of the one it is in, for releases of two levels."""
+    """Returns the names of a folder and its parent, for releases nested twice."""
     resolved = folder.resolve()
     return [resolved.name, resolved.parent.name]
 
 
-def _normal(name: str) -> str:
+def _normalise(name: str) -> str:
     return re.sub(r"[\s_-]+", "", name).lower()

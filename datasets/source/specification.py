@@ -1,4 +1,4 @@
-"""What is known of a licensed data set before a copy of it is opened."""
+"""Specification of a licensed data set, and the configuration of its clips."""
 
 import dataclasses
 import hashlib
@@ -16,16 +16,19 @@ Crop = Literal["auto", "provided", "detect", "none"]
 
 
 @dataclasses.dataclass(kw_only=True)
-class CopyConfig(clip_record.ClipConfig):
-    """What becomes of a licensed copy.
+class LocalCopyConfig(clip_record.ClipConfig):
+    """How clips are made from a local copy.
 
     Attributes:
-      crop: ``provided``: the data set's own cropped release. ``detect``: faces are
-        found in a raw one. ``none``: frames are taken whole. ``auto``: ``provided`` if
-        the copy allows it, else ``detect``.
-      margin: what is added around a detected face on each side, as a share of it.
-      release: the release to read; None leaves the choice to ``crop``.
-      table: file name of the table to read; None takes the preferred one.
+      crop: ``provided`` uses the data set's own cropped release; ``detect`` detects the
+        faces in a raw release; ``none`` keeps full frames; ``auto`` is ``provided`` if
+        the copy has a cropped release, otherwise ``detect``.
+      margin: added on each side of a detected face, relative to its longer side.
+      release: name of the release to read; None lets ``crop`` decide.
+      table: file name of the table to read; None selects the preferred one.
+
+    Raises:
+      DataError: if a value is out of range.
     """
 
     crop: Crop = "auto"
@@ -37,7 +40,7 @@ class CopyConfig(clip_record.ClipConfig):
         super().__post_init__()
         if self.crop not in ("auto", "provided", "detect", "none"):
             raise DataError(
-                f"--crop={self.crop} is none of auto, provided, detect, none."
+                f"--crop={self.crop} must be one of auto, provided, detect, none."
             )
         if not 0 <= self.margin <= 2:
             raise DataError(f"--margin={self.margin} must be from 0 to 2.")
@@ -50,40 +53,42 @@ class CopyConfig(clip_record.ClipConfig):
             parts.append(f"margin{self.margin!r}")
         for field in ("release", "table"):
             if (value := getattr(self, field)) is not None:
-                parts.append(f"{field}_{_plain(value)}")
+                parts.append(f"{field}_{_folder_name(value)}")
         return "-".join(parts)
 
 
-def _plain(value: str) -> str:
-    """Fit for a folder's name; what differs stays different."""
-    plain = re.sub(r"[^\w.-]+", "_", value)
-    if plain == value:
-        return plain
-    return f"{plain}_{hashlib.sha256(value.encode()).hexdigest()[:6]}"
+def _folder_name(value: str) -> str:
+    """Replaces characters that do not fit a folder's name; the result stays unique."""
+    name = re.sub(r"[^\w.-]+", "_", value)
+    if name == value:
+        return name
+    return f"{name}_{hashlib.sha256(value.encode()).hexdigest()[:6]}"
 
 
 @dataclasses.dataclass(frozen=True)
-class Facts:
-    """What is known of a data set before a copy of it is opened.
+class Specification:
+    """What is known about a data set independently of a local copy.
 
     Attributes:
-      name: its name in this program.
-      title: its name in its authors' spelling.
-      homepage: where it is applied for, if it must be.
-      emotions: those that its table names.
-      columns: of its tables.
-      tables: how its tables are called, the preferred first: a name for people and a
-        pattern. Where a table comes in parts there is one for each, and all are read.
-      releases: the cropped first, then in the order of preference.
-      expected: how a copy should lie on disk, for people.
-      published: counts of the expressions by emotion, for each generation of the
-        table; how the check tells whether a copy is whole.
-      paper: the counts in the paper that this project implements.
-      remarks: why a generation's counts of some emotions are not the paper's.
-      interpret: puts the emotion and what a record has beside into a row.
-      chosen: whether a configuration takes a row.
-      beside: what a record has beside the common features, for a row.
-      comparable: whether the counts are of what a configuration takes.
+      name: name of the data set in this program.
+      title: name of the data set as its authors write it.
+      emotions: emotions in its table.
+      columns: columns of its tables.
+      tables: accepted tables in order of preference. Each is a tuple of parts, which
+        are all read; a part has a name for messages and a pattern for file names.
+      releases: releases in order of preference, cropped ones first.
+      expected_layout: description, for the user, of a copy's folders and files.
+      homepage: where to apply for access, None if that is not necessary.
+      published_counts: number of expressions by emotion, for each generation of the
+        table. ``datasets.check`` compares a copy with them.
+      paper_counts: number of expressions by emotion in the MERANet paper (section 4.1).
+      count_remarks: why counts of a generation differ from the paper, by generation and
+        emotion.
+      interpret: returns a row with its final emotion and extra fields; raises DataError
+        if the row is invalid.
+      selects: whether a configuration selects a row.
+      extra_features: features of a row's record in addition to the common ones.
+      counts_apply: whether the published counts apply to a configuration.
     """
 
     name: str
@@ -92,29 +97,33 @@ class Facts:
     columns: Columns
     tables: tuple[tuple[tuple[str, re.Pattern], ...], ...]
     releases: tuple[Release, ...]
-    expected: str
+    expected_layout: str
     homepage: str | None = None
-    published: Mapping[str, Mapping[str, int]] = dataclasses.field(default_factory=dict)
-    paper: Mapping[str, int] = dataclasses.field(default_factory=dict)
-    remarks: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
+    published_counts: Mapping[str, Mapping[str, int]] = dataclasses.field(
+        default_factory=dict
+    )
+    paper_counts: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    count_remarks: Mapping[str, Mapping[str, str]] = dataclasses.field(
+        default_factory=dict
+    )
     interpret: Callable[[Annotation], Annotation] = lambda row: row
-    chosen: Callable[[Annotation, CopyConfig], bool] = lambda row, config: True
-    beside: Callable[[Annotation], dict] = lambda row: {}
-    comparable: Callable[[CopyConfig], bool] = lambda config: True
+    selects: Callable[[Annotation, LocalCopyConfig], bool] = lambda row, config: True
+    extra_features: Callable[[Annotation], dict] = lambda row: {}
+    counts_apply: Callable[[LocalCopyConfig], bool] = lambda config: True
 
     @property
     def instructions(self) -> str:
-        """How to get the data set, for one who has given no copy."""
-        get = f"Give the folder that has the table and the frames of {self.title}:"
+        """How to obtain the data set and where to put it, for the user."""
+        steps = f"Give the folder with the table and the frames of {self.title}:"
         if self.homepage:
-            get = f"""\
+            steps = f"""\
 {self.title} is licensed: apply for it at {self.homepage}, sign the
 agreement, then download the table and the cropped frames (or the raw ones), unpack
 the archives into one folder and give that folder:"""
         return f"""\
-{get}
+{steps}
 
   python -m datasets.prepare {self.name} --manual_dir=FOLDER
 
-{self.expected}
+{self.expected_layout}
 """

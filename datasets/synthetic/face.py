@@ -1,8 +1,8 @@
-"""A face drawn from random numbers: geometry, skin, hair, lighting, texture.
+"""Random synthetic faces: geometry, skin, hair, lighting and texture.
 
-Positions are in pixels of a 112 x 112 frame, x to the right and y downwards. The
-drawing is larger than the frame on every side and finer than it, so that a frame can
-be sampled from it at sub-pixel motion without edges or aliasing.
+Positions are in pixels of a 112 x 112 frame, x to the right and y downwards. The image
+extends beyond the frame on each side and has a higher resolution, so that frames with
+sub-pixel motion can be sampled from it without borders or aliasing.
 """
 
 import dataclasses
@@ -10,31 +10,31 @@ import dataclasses
 import numpy as np
 from scipy import ndimage
 
-FRAME = 112  # pixels of the frame that positions are given in
-MARGIN = 10  # pixels drawn beyond it on each side
-FINENESS = 3  # drawn pixels a frame pixel
+FRAME = 112  # height and width in pixels of the frame in which positions are given
+MARGIN = 10  # pixels drawn beyond the frame on each side
+SUPERSAMPLING = 3  # image pixels per frame pixel, in each direction
 
 
 @dataclasses.dataclass(frozen=True)
 class Face:
-    """A subject.
+    """The face of a synthetic subject.
 
     Attributes:
-      drawing: float32 [S, S, 3], 0 to 255, S = (FRAME + 2 * MARGIN) * FINENESS.
-      landmarks: (x, y) by name; a pair has the suffixes ``_left`` and ``_right`` of the
-        picture.
-      radius: half the face's width, the unit of what scales with a face.
-      centre: (x, y) of the face.
+      image: float32 [S, S, 3], 0 to 255, S = (FRAME + 2 * MARGIN) * SUPERSAMPLING.
+      landmarks: position (x, y) by name; the suffixes ``_left`` and ``_right`` of pairs
+        refer to the sides of the image.
+      radius: half the width of the face in pixels.
+      centre: position (x, y) of the face's centre.
     """
 
-    drawing: np.ndarray
+    image: np.ndarray
     landmarks: dict[str, tuple[float, float]]
     radius: float
     centre: tuple[float, float]
 
 
-def draw(rng: np.random.Generator) -> Face:
-    """A subject that looks like no other: every measure is drawn from ``rng``."""
+def draw_face(rng: np.random.Generator) -> Face:
+    """Draws a random face; all of its properties are sampled from ``rng``."""
     between = rng.uniform
     x0, y0 = 56 + between(-3, 3), 58 + between(-2, 3)
     a, b = between(28, 36), between(39, 46)  # half width and height of the face
@@ -65,18 +65,18 @@ def draw(rng: np.random.Generator) -> Face:
         landmarks[f"{name}_left"] = (x0 - x, y)
         landmarks[f"{name}_right"] = (x0 + x, y)
 
-    steps = np.arange((FRAME + 2 * MARGIN) * FINENESS, dtype=np.float32)
-    steps = (steps + 0.5) / FINENESS - MARGIN
+    steps = np.arange((FRAME + 2 * MARGIN) * SUPERSAMPLING, dtype=np.float32)
+    steps = (steps + 0.5) / SUPERSAMPLING - MARGIN
     x, y = np.meshgrid(steps, steps)
-    side = np.abs(x - x0)  # the face's halves mirror each other but for light, texture
+    side = np.abs(x - x0)  # both halves are equal except for light and texture
 
     def texture(size: float) -> np.ndarray:
         noise = rng.standard_normal(x.shape, dtype=np.float32)
-        noise = ndimage.gaussian_filter(noise, size * FINENESS, mode="wrap")
+        noise = ndimage.gaussian_filter(noise, size * SUPERSAMPLING, mode="wrap")
         return (noise / noise.std())[..., None]
 
     def ellipse(cx, cy, rx, ry, edge=0.8, across=side) -> np.ndarray:
-        """1 inside, 0 outside, ``edge`` pixels wide between."""
+        """Returns 1 inside and 0 outside, with a soft edge ``edge`` pixels wide."""
         r = np.sqrt(((across - cx) / rx) ** 2 + ((y - cy) / ry) ** 2)
         return _step((1 - r) * min(rx, ry) / edge)[..., None]
 
@@ -106,7 +106,7 @@ def draw(rng: np.random.Generator) -> Face:
     fringe = ellipse(0, y0 - 1.02 * b, between(0.75, 1.0) * a, between(0.3, 0.5) * b)
     picture = paint(picture, hair, fringe * head_of_hair)
 
-    # Shading that gives the parts their relief.
+    # Shading of eyes, nose, cheeks and mouth.
     picture = picture * (1 - 0.22 * ellipse(eye_x, eye_y, 0.3 * a, 0.12 * b, 4))
     picture = picture * (1 - 0.18 * ellipse(nose_x, nose_y, 0.13 * a, 0.3 * b, 4))
     picture = picture * (1 + 0.10 * ellipse(0, nose_y - 0.1 * b, 0.08 * a, 0.25 * b, 3))
@@ -152,21 +152,23 @@ def draw(rng: np.random.Generator) -> Face:
         )
         picture = paint(picture, skin * 0.5, 0.7 * mole)
 
-    # One lamp from somewhere, and the face's roundness.
+    # A light source in a random direction, and the curvature of the face.
     angle, strength = between(0, 2 * np.pi), between(0.1, 0.35)
     slope = (np.cos(angle) * (x - x0) + np.sin(angle) * (y - y0)) / FRAME
     turned_away = 0.25 * np.clip((side / a) ** 2, 0, 1)[..., None]
     picture = picture * (1 - turned_away * ellipse(0, y0, 1.14 * a, 1.2 * b, 3))
     picture = picture * ((1 + strength * slope) * between(0.8, 1.1))[..., None]
-    picture = picture * between(0.94, 1.06, 3)  # the lamp's colour
+    picture = picture * between(0.94, 1.06, 3)  # the colour of the light
 
-    # As a sensor of the frame's resolution would see it.
-    picture = ndimage.gaussian_filter(picture, (0.45 * FINENESS, 0.45 * FINENESS, 0))
-    drawing = np.clip(picture, 0, 255).astype(np.float32)
-    return Face(drawing, landmarks, radius=float(a), centre=(float(x0), float(y0)))
+    # Low-pass filter for the resolution of the frame.
+    picture = ndimage.gaussian_filter(
+        picture, (0.45 * SUPERSAMPLING, 0.45 * SUPERSAMPLING, 0)
+    )
+    image = np.clip(picture, 0, 255).astype(np.float32)
+    return Face(image, landmarks, radius=float(a), centre=(float(x0), float(y0)))
 
 
 def _step(t: np.ndarray) -> np.ndarray:
-    """0 below -1/2, 1 above 1/2, smooth between."""
+    """Returns 0 below -1/2 and 1 above 1/2, with a smooth transition."""
     t = np.clip(t + 0.5, 0, 1)
     return t * t * (3 - 2 * t)

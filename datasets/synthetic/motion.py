@@ -1,4 +1,4 @@
-"""What moves: action units, their course in time, and the head beneath them."""
+"""Motion of the synthetic faces: action units, their time course, and head motion."""
 
 import dataclasses
 
@@ -6,8 +6,8 @@ import numpy as np
 
 from datasets.synthetic.face import FRAME, Face
 
-# Action units after FACS: landmark, direction (x outwards for a pair, y downwards),
-# and how far the motion reaches, in half widths of the face.
+# Action units of FACS: landmark, direction (x outwards for a pair, y downwards), and
+# standard deviation of the Gaussian region that moves, in half widths of the face.
 ACTION_UNITS = {
     1: [("brow_inner", (0.0, -1.0), 0.20)],
     2: [("brow_outer", (0.0, -1.0), 0.20)],
@@ -18,24 +18,24 @@ ACTION_UNITS = {
     26: [("chin", (0.0, 1.0), 0.36), ("lip_lower", (0.0, 0.9), 0.22)],
 }
 
-# The units of each emotion.
+# Action units of each emotion.
 EMOTIONS = {"disgust": (9, 4), "happiness": (12, 6), "surprise": (1, 2, 26)}
 
-# A point counts as moved from a quarter of a pixel on.
-MOVED = 0.25
+# Minimum displacement in pixels for the motion mask.
+MOTION_THRESHOLD = 0.25
 
 
 @dataclasses.dataclass(frozen=True)
-class Course:
-    """When a recording's expression rises and falls; frames are numbered from 1.
+class TimeCourse:
+    """Time course of an expression in its recording; frames are numbered from 1.
 
     Attributes:
-      onset: the last neutral frame.
-      apex: the frame of the greatest motion.
-      offset: the first neutral frame again.
-      last: the recording's last frame.
-      rise: how the rise bends: 1 is a half cosine, more is a later start.
-      fall: likewise.
+      onset: last neutral frame before the expression.
+      apex: frame of maximum motion.
+      offset: first neutral frame after the expression.
+      last: last frame of the recording.
+      rise: exponent of the rise: 1 is a half cosine; a larger value rises later.
+      fall: exponent of the fall, in the same way backwards in time.
     """
 
     onset: int
@@ -46,7 +46,7 @@ class Course:
     fall: float
 
     def intensity(self, number: int) -> float:
-        """0 while neutral, 1 at the apex."""
+        """Returns the intensity at a frame: 0 if neutral, 1 at the apex."""
         if number <= self.onset or number >= self.offset:
             return 0.0
         if number <= self.apex:
@@ -56,26 +56,26 @@ class Course:
         return float(np.sin(np.pi / 2 * part) ** 2)
 
 
-def draw_course(rng: np.random.Generator) -> Course:
-    """Lengths as a camera of 200 frames a second sees them: 20 to 60 frames."""
+def draw_time_course(rng: np.random.Generator) -> TimeCourse:
+    """Draws a random time course of 20 to 60 frames, as recorded at 200 Hz."""
     onset = 1 + int(rng.integers(4, 17))
     apex = onset + int(rng.integers(8, 25))
     offset = apex + int(rng.integers(12, 37))
     last = offset + int(rng.integers(4, 17))
     rise, fall = rng.uniform(0.7, 1.4, 2)
-    return Course(onset, apex, offset, last, float(rise), float(fall))
+    return TimeCourse(onset, apex, offset, last, float(rise), float(fall))
 
 
 def displacement(
     face: Face, emotion: str, amplitude: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """Where each pixel of the face moves at the apex.
+    """Returns the displacement of each pixel of the face at the apex.
 
     Args:
-      face: whose landmarks the motion starts from.
+      face: the face whose landmarks move.
       emotion: one of ``EMOTIONS``.
-      amplitude: the longest displacement in pixels.
-      rng: draws the strength of each unit and the difference between the sides.
+      amplitude: maximum displacement in pixels.
+      rng: draws the strength of each action unit and the asymmetry of the sides.
 
     Returns:
       float32 [FRAME, FRAME, 2], (x, y) in pixels.
@@ -89,7 +89,7 @@ def displacement(
             for side, outwards in (("left", -1), ("right", 1)):
                 name = f"{landmark}_{side}"
                 share = strength * sides[side]
-                if landmark in face.landmarks:  # in the middle: one point, not two
+                if landmark in face.landmarks:  # on the midline, so not a pair
                     name, share = landmark, strength / 2
                 px, py = face.landmarks[name]
                 width = 2 * (reach * face.radius) ** 2
@@ -100,14 +100,14 @@ def displacement(
     return field * np.float32(amplitude / length)
 
 
-def head_path(
+def head_motion(
     numbers: np.ndarray, drift: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A slow sway of the whole head.
+    """Returns a slow, rigid motion of the head.
 
     Args:
       numbers: frame numbers [T].
-      drift: the largest shift in pixels.
+      drift: maximum shift in pixels.
       rng: draws periods, phases and directions.
 
     Returns:

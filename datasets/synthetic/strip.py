@@ -1,4 +1,4 @@
-"""A picture of the synthetic data: ``python -m datasets.synthetic.strip FILE.png``."""
+"""Draws examples of the data set: ``python -m datasets.synthetic.strip FILE.png``."""
 
 from pathlib import Path
 from typing import Literal
@@ -8,9 +8,9 @@ import numpy as np
 import tyro
 
 from datasets.synthetic import face, motion
-from datasets.synthetic.synthetic_dataset_builder import Builder, make_clip
+from datasets.synthetic.synthetic_dataset_builder import Builder, render_clip
 
-# What a difference between two frames is multiplied by to be seen.
+# Factor by which differences between frames are magnified.
 _GAIN = 4
 
 
@@ -21,28 +21,30 @@ def main(
     subjects: int = 2,
     scale: int = 2,
 ) -> None:
-    """Draw a row for each emotion of some subjects.
+    """Draw a picture with one row for each emotion of some subjects.
 
-    From left to right: five frames of the clip, the apex among them; what changed from
-    the first frame to the apex, magnified, grey where nothing did; the motion mask at
-    the apex.
+    From left to right: five frames of the clip, with the apex in the middle; the
+    magnified difference between the apex and the first frame, grey where nothing
+    changed; the motion mask at the apex.
 
     Args:
-      file: where to write the picture; its suffix gives the format.
-      config: how hard the clips are.
-      subjects: how many faces.
-      scale: pixels of the picture for a pixel of a frame.
+      file: image file to write; the suffix determines the format.
+      config: difficulty of the clips.
+      subjects: number of subjects.
+      scale: factor by which frames are enlarged.
     """
-    chosen = Builder.builder_configs[config]
-    apex = chosen.frames // 2
+    settings = Builder.builder_configs[config]
+    apex = settings.frames // 2
     rows = []
     for subject in range(subjects):
-        person = face.draw(np.random.default_rng((chosen.seed, subject)))
+        person = face.draw_face(np.random.default_rng((settings.seed, subject)))
         for index, emotion in enumerate(motion.EMOTIONS):
-            rng = np.random.default_rng((chosen.seed, subject, index, 0))
-            record = make_clip(person, emotion, chosen, rng)
+            rng = np.random.default_rng((settings.seed, subject, index, 0))
+            record = render_clip(person, emotion, settings, rng)
             clip = record["clip"]
-            shown = [clip[i] for i in (0, apex // 2, apex, (apex + chosen.frames) // 2)]
+            shown = [
+                clip[i] for i in (0, apex // 2, apex, (apex + settings.frames) // 2)
+            ]
             change = _GAIN * (clip[apex].astype(int) - clip[0]) + 128
             mask = np.repeat(record["motion_mask"][apex][..., None], 3, -1) * 255
             tiles = [*shown, clip[-1], np.clip(change, 0, 255), mask]

@@ -1,4 +1,4 @@
-"""Micro-expressions with known truth, generated from a seed."""
+"""TFDS builder of the synthetic data set, which has exact ground truth."""
 
 import dataclasses
 
@@ -17,17 +17,17 @@ _EMOTIONS = tuple(motion.EMOTIONS)
 
 @dataclasses.dataclass(kw_only=True)
 class SyntheticConfig(clip_record.ClipConfig):
-    """How many clips there are and how hard they are.
+    """Size and difficulty of the synthetic data set.
 
     Attributes:
-      subjects: how many faces.
-      repetitions: clips of each emotion of each subject.
-      amplitude: the least and the greatest displacement at the apex, in pixels at
+      subjects: number of subjects.
+      repetitions: number of clips of each emotion of each subject.
+      amplitude: minimum and maximum of the displacement at the apex, in pixels at
         112 x 112.
-      drift: how far the head sways, in the same pixels.
-      flicker: standard deviation of the brightness from frame to frame, as a share.
-      noise: standard deviation of the sensor's noise, in grey levels of 255.
-      seed: everything is drawn from it.
+      drift: maximum shift of the head, in pixels at 112 x 112.
+      flicker: standard deviation of the relative brightness of a frame.
+      noise: standard deviation of the sensor noise, in grey levels from 0 to 255.
+      seed: seed of all random numbers.
     """
 
     subjects: int = 24
@@ -42,8 +42,8 @@ class SyntheticConfig(clip_record.ClipConfig):
         return f"{self.name}-{self.shape_name()}"
 
 
-class Builder(shards.StreamedBuilder):
-    """TFDS builder of the synthetic data set."""
+class Builder(shards.StreamingBuilder):
+    """Generates the records of the synthetic data set from its seed."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "24 subjects, three emotions."}
@@ -97,15 +97,17 @@ class Builder(shards.StreamedBuilder):
             for emotion in _EMOTIONS
             for repetition in range(config.repetitions)
         ]
-        drawn = None
+        current = None
         for subject, emotion, repetition in track(
             keys, "synthetic: clips", console=Console(stderr=True)
         ):
-            if drawn is None or drawn[0] != subject:
+            if current is None or current[0] != subject:
                 face_rng = np.random.default_rng((config.seed, subject))
-                drawn = subject, face.draw(face_rng)
+                current = subject, face.draw_face(face_rng)
             key = (config.seed, subject, _EMOTIONS.index(emotion), repetition)
-            record = make_clip(drawn[1], emotion, config, np.random.default_rng(key))
+            record = render_clip(
+                current[1], emotion, config, np.random.default_rng(key)
+            )
             clip_id = f"s{subject + 1:02d}/{emotion}_{repetition + 1}"
             yield (
                 clip_id,
@@ -113,26 +115,26 @@ class Builder(shards.StreamedBuilder):
             )
 
 
-def make_clip(
+def render_clip(
     subject: face.Face, emotion: str, config: SyntheticConfig, rng: np.random.Generator
 ) -> dict:
-    """Film one expression of a subject.
+    """Renders a clip of one expression of a subject.
 
     Args:
-      subject: who is filmed.
-      emotion: which expression, one of ``motion.EMOTIONS``.
-      config: the clip's shape and difficulty.
+      subject: the face of the subject.
+      emotion: one of ``motion.EMOTIONS``.
+      config: shape and difficulty of the clip.
       rng: draws everything else.
 
     Returns:
-      The record's features but for those that name the clip. ``motion_mask`` [T, H, W]
-      is true where a point of the face is displaced by ``motion.MOVED`` pixels at
-      112 x 112 or more.
+      The features of the record except ``clip_id`` and ``subject``. ``clip`` is uint8
+      [T, H, W, 3]; ``motion_mask``, bool [T, H, W], is true where the face is displaced
+      by at least ``motion.MOTION_THRESHOLD`` pixels at 112 x 112.
     """
-    course = motion.draw_course(rng)
+    course = motion.draw_time_course(rng)
     amplitude = float(rng.uniform(*config.amplitude))
     field = motion.displacement(subject, emotion, amplitude, rng)
-    numbers = sampling.clip_numbers(
+    numbers = sampling.clip_frame_numbers(
         sampling=config.sampling,
         frames=config.frames,
         window=config.window,
@@ -142,13 +144,13 @@ def make_clip(
         first=1,
         last=course.last,
     )
-    shifts, angles = motion.head_path(numbers, config.drift, rng)
+    shifts, angles = motion.head_motion(numbers, config.drift, rng)
 
-    # An edge frame that is repeated is the same picture, noise and all.
-    filmed = {}
+    # A repeated edge frame is identical, including its noise.
+    rendered = {}
     for index, number in enumerate(numbers):
-        if number not in filmed:
-            filmed[number] = _film(
+        if number not in rendered:
+            rendered[number] = _render_frame(
                 subject,
                 field * np.float32(course.intensity(number)),
                 shifts[index],
@@ -157,11 +159,13 @@ def make_clip(
                 rng,
             )
     pictures, masks = map(
-        np.stack, zip(*(filmed[number] for number in numbers), strict=True)
+        np.stack, zip(*(rendered[number] for number in numbers), strict=True)
     )
     if config.sampling == "tim":
         pictures = sampling.interpolate(pictures, config.frames)
-        masks = masks[sampling.uniform_numbers(0, len(masks) - 1, frames=config.frames)]
+        masks = masks[
+            sampling.uniform_frame_numbers(0, len(masks) - 1, frames=config.frames)
+        ]
     return {
         "clip": pictures,
         "motion_mask": masks,
@@ -174,11 +178,13 @@ def make_clip(
     }
 
 
-def _film(subject, field, shift, angle, config, rng) -> tuple[np.ndarray, np.ndarray]:
-    """One frame [H, W, 3] uint8 and where the face has moved in it, [H, W] bool."""
-    # Where each pixel of the frame looks: back through the head's sway to the face at
-    # rest, then back through the expression. Displacements are small and smooth, so
-    # the field at the place itself serves as that of its inverse.
+def _render_frame(
+    subject, field, shift, angle, config, rng
+) -> tuple[np.ndarray, np.ndarray]:
+    """Renders one frame, uint8 [H, W, 3], and its motion mask, bool [H, W]."""
+    # The source of each pixel: first the motion of the head is inverted, then that of
+    # the expression. Displacements are small and smooth, so the displacement at the
+    # pixel itself approximates the inverse.
     step = face.FRAME / config.size
     y, x = (np.mgrid[: config.size, : config.size] + 0.5) * step
     x, y = x - subject.centre[0] - shift[0], y - subject.centre[1] - shift[1]
@@ -188,14 +194,14 @@ def _film(subject, field, shift, angle, config, rng) -> tuple[np.ndarray, np.nda
         ndimage.map_coordinates(field[..., i], (y - 0.5, x - 0.5), order=1)
         for i in range(2)
     ]
-    drawn = [
-        (position - displacement + face.MARGIN) * face.FINENESS - 0.5
+    coordinates = [
+        (position - displacement + face.MARGIN) * face.SUPERSAMPLING - 0.5
         for position, displacement in ((y, moved[1]), (x, moved[0]))
     ]
     picture = np.stack(
         [
             ndimage.map_coordinates(
-                subject.drawing[..., channel], drawn, order=1, mode="nearest"
+                subject.image[..., channel], coordinates, order=1, mode="nearest"
             )
             for channel in range(3)
         ],
@@ -203,5 +209,5 @@ def _film(subject, field, shift, angle, config, rng) -> tuple[np.ndarray, np.nda
     )
     picture *= 1 + config.flicker * rng.standard_normal()
     picture += config.noise * rng.standard_normal(picture.shape)
-    mask = np.hypot(*moved) >= motion.MOVED
+    mask = np.hypot(*moved) >= motion.MOTION_THRESHOLD
     return np.clip(np.rint(picture), 0, 255).astype(np.uint8), mask

@@ -1,1 +1,4 @@
-"""Frames, faces and windows: how a recording becomes a clip. It imports no JAX."""
+"""Decoding of frames, face detection and selection of the frames of a clip.
+
+Both ``datasets`` and prediction use this package. It imports neither JAX nor TFDS.
+"""

@@ -1,7 +1,7 @@
-"""Where the face is in a clip: one square for all its frames, eyes level.
+"""Face crops: one square for all frames of a clip, rotated so that the eyes are level.
 
-One square and not one a frame, since a box that jumps by a pixel would look like the
-motion that is to be recognised.
+All frames share one crop, since a box that jumps by a pixel between frames would look
+like the motion that is to be recognised.
 """
 
 import dataclasses
@@ -13,25 +13,27 @@ import numpy as np
 from meranet_jax.errors import DataError
 from meranet_jax.video import mtcnn
 
-# Around the detector's box, which ends at hairline, chin and cheeks.
+# Default margin on each side of the detector's box, which ends at the hairline, the
+# chin and the cheeks, relative to its longer side.
 MARGIN = 0.1
 
-# Frames are looked at with this longest side; faces fill those of these data sets.
-_LOOKED_AT = 640
+# Longest side in pixels to which frames are resized for detection; the faces of these
+# data sets fill most of the frame.
+_DETECTION_SIZE = 640
 
-# How much two boxes must share (intersection over union) to be of one face.
-_SAME = 0.5
+# Minimum intersection over union of two boxes of the same face.
+_MIN_OVERLAP = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
 class Face:
-    """A face that was found in an image.
+    """A face detected in an image.
 
     Attributes:
       box: float64 [4], left, top, right and bottom in pixels.
-      eyes: float64 [2, 2], x and y of the one on the left of the image, then of the
-        other.
-      score: the detector's, from 0 to 1.
+      eyes: float64 [2, 2], x and y in pixels of the eye on the left of the image, then
+        of the other eye.
+      score: detection score from 0 to 1.
     """
 
     box: np.ndarray
@@ -40,14 +42,14 @@ class Face:
 
 
 @dataclasses.dataclass(frozen=True)
-class Square:
-    """The part of a frame that becomes a clip.
+class FaceCrop:
+    """A rotated square of a frame that contains the face.
 
     Attributes:
-      x: its centre, in pixels from the frame's left edge.
-      y: the same from its top edge.
-      side: in pixels.
-      angle: from level to the line through the eyes, clockwise, in degrees.
+      x: horizontal position of the centre, in pixels from the frame's left edge.
+      y: vertical position of the centre, in pixels from the frame's top edge.
+      side: length of a side in pixels.
+      angle: angle of the line through the eyes, clockwise from horizontal, in degrees.
     """
 
     x: float
@@ -56,32 +58,35 @@ class Square:
     angle: float
 
     def as_array(self) -> np.ndarray:
-        """float32 [4]: x, y, side, angle."""
+        """Returns float32 [4]: x, y, side, angle, as the record stores them."""
         return np.array(dataclasses.astuple(self), np.float32)
 
     @classmethod
-    def from_array(cls, values: np.ndarray) -> "Square | None":
-        """The square of a record; None of one whose frames were taken whole."""
+    def from_array(cls, values: np.ndarray) -> "FaceCrop | None":
+        """Reads the crop of a record; None if its frames were not cropped."""
         return cls(*map(float, values)) if values[2] > 0 else None
 
-    def cut(self, image: np.ndarray) -> np.ndarray:
-        """The square out of uint8 [H, W, 3], turned so that the eyes are level.
+    def apply(self, image: np.ndarray) -> np.ndarray:
+        """Crops an image and rotates it so that the eyes are level.
 
-        Beyond the frame its edge is repeated.
+        Pixels beyond the frame repeat its edge.
+
+        Args:
+          image: uint8 [H, W, 3].
 
         Returns:
-          uint8 [side, side, 3]
+          uint8 [side, side, 3], with the side rounded.
         """
         side = max(round(self.side), 1)
         step = self.side / side
         cos, sin = np.cos(np.radians(self.angle)), np.sin(np.radians(self.angle))
-        turn = step * np.array([[cos, -sin], [sin, cos]])
-        # Pixels are their centres here, so the middle of the square is (side - 1) / 2.
-        middle = np.array([self.x - 0.5, self.y - 0.5])
-        start = middle - turn @ np.full(2, (side - 1) / 2)
+        rotation = step * np.array([[cos, -sin], [sin, cos]])
+        # Coordinates refer to pixel centres, so the crop's centre is (side - 1) / 2.
+        centre = np.array([self.x - 0.5, self.y - 0.5])
+        start = centre - rotation @ np.full(2, (side - 1) / 2)
         return cv2.warpAffine(
             image,
-            np.column_stack([turn, start]),
+            np.column_stack([rotation, start]),
             (side, side),
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
             borderMode=cv2.BORDER_REPLICATE,
@@ -89,9 +94,9 @@ class Square:
 
 
 def detect(image: np.ndarray) -> list[Face]:
-    """The faces in uint8 [H, W, 3], the largest first."""
+    """Detects the faces in uint8 [H, W, 3], largest first."""
     height, width = image.shape[:2]
-    scale = _LOOKED_AT / max(height, width)
+    scale = _DETECTION_SIZE / max(height, width)
     size = (max(round(width * scale), 1), max(round(height * scale), 1))
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     image = cv2.resize(image, size, interpolation=method)
@@ -103,37 +108,40 @@ def detect(image: np.ndarray) -> list[Face]:
     return sorted(faces, key=lambda face: -_area(face.box))
 
 
-def locate(images: Mapping[int, np.ndarray], margin: float) -> Square:
-    """The one square for a clip, from some of its frames.
+def locate_face(images: Mapping[int, np.ndarray], margin: float) -> FaceCrop:
+    """Returns one face crop for a clip, computed from some of its frames.
 
-    The largest face of each frame; the median of those that agree.
+    The crop is the median over the largest face of each frame; frames whose face
+    disagrees with the median box are ignored.
 
     Args:
       images: frames by number, uint8 [H, W, 3] each.
-      margin: what is added on each side, as a share of the face's longer side.
+      margin: added on each side, relative to the longer side of the face's box.
 
     Raises:
-      DataError: if there is no face in half of the frames or they do not agree.
+      DataError: if fewer than half of the frames show a face, or if fewer than half
+        agree on its position.
     """
     found = {number: faces[0] for number, i in images.items() if (faces := detect(i))}
-    looked_at = ", ".join(map(str, images))
+    numbers = ", ".join(map(str, images))
     if 2 * len(found) < len(images) or not found:
         raise DataError(
-            f"a face was found in {len(found)} of its frames {looked_at}, which are "
-            f"{len(images)}"
+            f"a face was found in only {len(found)} of {len(images)} frames ({numbers})"
         )
     boxes = np.stack([face.box for face in found.values()])
-    middle = np.median(boxes, axis=0)
-    agreeing = [f for f in found.values() if overlap(f.box, middle) >= _SAME]
+    median = np.median(boxes, axis=0)
+    agreeing = [
+        face
+        for face in found.values()
+        if intersection_over_union(face.box, median) >= _MIN_OVERLAP
+    ]
     if 2 * len(agreeing) < len(images):
-        raise DataError(
-            f"the faces in its frames {looked_at} stand in different places"
-        )
-    return _square(agreeing, margin)
+        raise DataError(f"the faces in frames {numbers} are in different places")
+    return _median_crop(agreeing, margin)
 
 
-def overlap(one: np.ndarray, other: np.ndarray) -> float:
-    """Intersection over union of two boxes [4]."""
+def intersection_over_union(one: np.ndarray, other: np.ndarray) -> float:
+    """Returns the intersection over union of two boxes [4]."""
     corners = np.concatenate(
         [np.maximum(one[:2], other[:2]), np.minimum(one[2:], other[2:])]
     )
@@ -141,10 +149,10 @@ def overlap(one: np.ndarray, other: np.ndarray) -> float:
     return shared / max(_area(one) + _area(other) - shared, 1e-9)
 
 
-def _square(faces: Sequence[Face], margin: float) -> Square:
+def _median_crop(faces: Sequence[Face], margin: float) -> FaceCrop:
     left, top, right, bottom = np.median([face.box for face in faces], axis=0)
     (x0, y0), (x1, y1) = np.median([face.eyes for face in faces], axis=0)
-    return Square(
+    return FaceCrop(
         x=float(left + right) / 2,
         y=float(top + bottom) / 2,
         side=float(max(right - left, bottom - top)) * (1 + 2 * margin),

@@ -1,7 +1,7 @@
-"""The frames of a clip by number, from a folder of images or a video.
+"""Reading of numbered frames from a folder of images or from a video.
 
-Frames go by their number in the recording and never by the order of their names,
-in which img10 stands before img2.
+Frames are identified by their number in the recording, never by the order of their file
+names, in which img10 precedes img2.
 """
 
 import contextlib
@@ -25,99 +25,103 @@ _IMAGE = re.compile(
     r"(?P<stem>[^.].*?)(?:\.(?:jpe?g|png|bmp|tiff?))+",  # img2977.jpg.jpg exists
     re.IGNORECASE,
 )
-_COPY = re.compile(r"\s*\([0-9]+\)$")  # what file managers append to a second copy
-VIDEOS = (".avi", ".mp4", ".mov", ".mkv")
+_COPY = re.compile(r"\s*\([0-9]+\)$")  # the suffix of a file manager's second copy
+VIDEO_SUFFIXES = (".avi", ".mp4", ".mov", ".mkv")
 
-# Missing frames that are bridged by their neighbours; more are an end of the recording.
-_HOLE = 2
+# Largest number of consecutive missing frames that is bridged. A longer gap ends the
+# recording.
+_MAX_GAP = 2
 
-# Files whose numbers begin at this or below may count from 1, some lost at the start.
-_FROM_ONE = 5
+# Files whose first number is at most this may be numbered from 1, with some files lost
+# at the start.
+_MAX_FIRST_NUMBER = 5
 
-# Frames of a video: ten minutes at CASME II's 200 a second.
-_LONGEST_VIDEO = 120_000
+# Ten minutes at CASME II's 200 frames a second.
+_MAX_VIDEO_FRAMES = 120_000
 
-# A picture that would not fit in memory is refused and not only warned of. Here, for
-# the whole process, since warnings.catch_warnings is not safe in threads.
+# Raises, instead of only warning, for an image that would not fit in memory. The filter
+# applies to the process, since warnings.catch_warnings is not thread-safe.
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 
-# Clips are read side by side already.
+# Clips are already read in parallel.
 cv2.setNumThreads(1)
 
 
 @dataclasses.dataclass(frozen=True)
 class Recording:
-    """The frames of a clip by their number, ascending.
+    """The frames of a folder or a video, by their number in ascending order.
 
     Attributes:
-      source: the folder or the video.
-      places: by number the image's file, or the frame's place in the video.
-      renumbered: whether the source counts from 1 at the onset, so that the numbers
-        here are those of the table and not its own.
+      source: the folder or the video file.
+      locations: for each frame number the image file, or the index in the video.
+      renumbered: whether the source numbers its frames from 1 at the onset, so that the
+        numbers here were shifted to those of the annotation table.
     """
 
     source: Path
-    places: Mapping[int, Path | int]
+    locations: Mapping[int, Path | int]
     renumbered: bool
 
     @property
     def first(self) -> int:
-        return next(iter(self.places))
+        """Number of the first frame."""
+        return next(iter(self.locations))
 
     @property
     def last(self) -> int:
-        return next(reversed(self.places))
+        """Number of the last frame."""
+        return next(reversed(self.locations))
 
-    def around(self, number: int) -> "Recording | None":
-        """The run of frames that ``number`` is in; None if it is in none.
+    def contiguous_run(self, number: int) -> "Recording | None":
+        """Returns the run of frames that contains ``number``, None if there is none.
 
-        Up to two missing frames are bridged. A larger hole is an end: what lies beyond
-        it may be another expression.
+        Gaps of up to two frames are bridged. A longer gap ends the run, since the
+        frames after it may belong to another expression.
         """
         runs: list[dict] = []
         previous = None
-        for n, place in self.places.items():
-            if previous is None or n - previous > _HOLE + 1:
+        for n, location in self.locations.items():
+            if previous is None or n - previous > _MAX_GAP + 1:
                 runs.append({})
-            runs[-1][n] = place
+            runs[-1][n] = location
             previous = n
         for run in runs:
             if next(iter(run)) <= number <= next(reversed(run)):
-                return dataclasses.replace(self, places=run)
+                return dataclasses.replace(self, locations=run)
         return None
 
     def nearest(self, number: int) -> int:
-        """The number of the frame nearest to ``number``, of two the earlier."""
-        if number in self.places:
+        """Returns the nearest existing frame number; the lower one if two are."""
+        if number in self.locations:
             return number
-        return min(self.places, key=lambda n: (abs(n - number), n))
+        return min(self.locations, key=lambda n: (abs(n - number), n))
 
-    def frames(self, numbers: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
-        """Reads the frames of these numbers, each once, ascending.
+    def read(self, numbers: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
+        """Reads the frames with these numbers, each once, in ascending order.
 
         Yields:
-          The number and uint8 [H, W, 3].
+          The frame number and the image, uint8 [H, W, 3].
 
         Raises:
-          DataError: if one cannot be read.
+          DataError: if a frame cannot be read.
         """
         wanted = sorted(set(numbers))
         if not self.source.is_dir():
-            numbers_at = {self.places[number]: number for number in wanted}
+            numbers_at = {self.locations[number]: number for number in wanted}
             yield from _video_frames(self.source, numbers_at)
             return
         for number in wanted:
-            yield number, read_image(self.places[number])
+            yield number, read_image(self.locations[number])
 
 
 def numbered_frames(folder: Path) -> dict[int, Path]:
-    """The image files of ``folder`` by the last integer of their stem, ascending.
+    """Returns the image files of a folder by frame number, ascending.
 
-    Of files with the same number the one with the shortest name counts; the others
-    are copies.
+    The frame number is the last integer in the file's stem. If several files have the
+    same number, the one with the shortest name is used; the others are copies.
     """
     with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if leads_to(entry.is_file)]
+        names = [entry.name for entry in entries if false_on_os_error(entry.is_file)]
     frames = {}
     for name in sorted(names, key=lambda name: (len(name), name)):
         if match := _IMAGE.fullmatch(name):
@@ -127,73 +131,86 @@ def numbered_frames(folder: Path) -> dict[int, Path]:
     return dict(sorted(frames.items()))
 
 
-def recording(
-    source: Path, onset: int, offset: int | None, *, whole: bool, alone: bool = True
+def open_recording(
+    source: Path,
+    onset: int,
+    offset: int | None,
+    *,
+    full_recording: bool,
+    single_expression: bool = True,
 ) -> Recording:
-    """The frames of a folder or a video, numbered as the table numbers them.
+    """Lists the frames of a folder or a video with the annotation table's numbers.
 
-    A folder holds the full recording, or onset to offset with the recording's numbers;
-    then the numbers are kept. Some copies count from 1 at the onset, as does a video of
-    the expression alone: where the numbers end before the offset and span just as many
-    frames as onset to offset, they are moved there.
+    Usually the source contains the full recording, or the frames from onset to offset
+    with the recording's numbers; these numbers are kept. Some copies, and videos of a
+    single expression, are numbered from 1 at the onset. If such numbers end before the
+    offset and span as many frames as the expression, they are shifted to the onset.
 
-    Of anything else that begins at 1 and ends before the offset it cannot be told which
-    frame is which. In a release of full recordings it is one that was cut short, and
-    its numbers are right. In one of expressions a frame is lost at an end that is
-    unknown, and its frames would get another moment's label.
+    Any other source that starts near 1 and ends before the offset is ambiguous. In a
+    release of full recordings it is a truncated recording, whose numbers are right. In
+    a release of expressions some frames are missing at an unknown end, and guessing
+    would assign frames to the wrong moment.
 
     Args:
-      source: the folder or the video.
-      onset: number of the expression's first frame.
-      offset: number of its last, None if the table gives none.
-      whole: whether the release is one of full recordings.
-      alone: whether the source holds one expression, so that its numbers may be moved.
+      source: a folder of images or a video file.
+      onset: frame number of the onset.
+      offset: frame number of the offset, None if the table does not give it.
+      full_recording: whether the release contains full recordings, not only the frames
+        from onset to offset.
+      single_expression: whether the source contains one expression only, so that its
+        numbers may be shifted.
 
     Raises:
-      DataError: if there is no frame, the source may not be read or its numbers cannot
-        be told.
+      DataError: if there are no frames, the source is not readable, or its numbers are
+        ambiguous.
     """
     try:
         if source.is_dir():
-            places = numbered_frames(source)
+            locations = numbered_frames(source)
         else:
-            places = {index + 1: index for index in range(_video_length(source))}
+            locations = {index + 1: index for index in range(_video_length(source))}
     except PermissionError as error:
-        raise DataError(f"{source.name} may not be read") from error
-    if not places:
-        raise DataError("its folder holds no frames")
-    first, last = next(iter(places)), next(reversed(places))
-    if offset is None:  # then only what cannot be the recording's numbers is moved
-        renumbered = alone and not whole and first <= 1 and last < onset
+        raise DataError(f"{source.name} cannot be read: permission denied") from error
+    if not locations:
+        raise DataError("its folder contains no frames")
+    first, last = next(iter(locations)), next(reversed(locations))
+    if offset is None:  # shift only what cannot be the recording's numbers
+        renumbered = (
+            single_expression and not full_recording and first <= 1 and last < onset
+        )
     else:
-        spans = last - first == offset - onset
-        renumbered = alone and spans and first <= 1 < onset and last < offset
-    if renumbered:  # moved and not counted anew: a missing frame stays missing
-        places = {number - first + onset: place for number, place in places.items()}
-    elif not whole and first <= _FROM_ONE and first < onset:
+        same_span = last - first == offset - onset
+        renumbered = (
+            single_expression and same_span and first <= 1 < onset and last < offset
+        )
+    if renumbered:  # shifted, not counted again: a missing frame stays missing
+        locations = {n - first + onset: location for n, location in locations.items()}
+    elif not full_recording and first <= _MAX_FIRST_NUMBER and first < onset:
         if offset is None or last < offset:
-            until = "an end that is not given" if offset is None else offset
+            end = "an unknown offset" if offset is None else offset
             raise DataError(
-                f"its {len(places)} files are numbered {first} to {last}, the "
-                f"expression's frames {onset} to {until}: which is which cannot be told"
+                f"its {len(locations)} files are numbered {first} to {last}, but the "
+                f"expression's frames are {onset} to {end}: the files cannot be "
+                "matched to frame numbers"
             )
-    return Recording(source, places, renumbered)
+    return Recording(source, locations, renumbered)
 
 
 def read_image(path: Path) -> np.ndarray:
     """Reads an image as RGB.
 
-    By Pillow itself, since imageio's plugin takes twice as long for the same bytes.
+    Pillow is used directly, since imageio's plugin takes twice as long for the same
+    result.
 
     Returns:
-      uint8 [H, W, 3]
+      uint8 [H, W, 3].
 
     Raises:
       DataError: if the file is unreadable, truncated or far too large.
     """
     try:
         with Image.open(path) as image:
-            # Decoded first, since convert copies also what is RGB already.
+            # Decode first, since convert also copies an image that is already RGB.
             image.load()
             return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
@@ -201,17 +218,23 @@ def read_image(path: Path) -> np.ndarray:
         raise DataError(f"{path.name} cannot be read: {what}") from error
     except PermissionError as error:
         raise DataError(f"{path.name} cannot be read: permission denied") from error
-    except Exception as error:  # damaged files make decoders raise anything
-        what = f"it is damaged or no image ({type(error).__name__})"
+    except Exception as error:  # decoders raise exceptions of any type on damaged files
+        what = f"it is damaged or not an image ({type(error).__name__})"
         raise DataError(f"{path.name} cannot be read: {what}") from error
 
 
 def resize(image: np.ndarray, size: int) -> np.ndarray:
-    """Averages the areas of uint8 [H, W, 3] down to [size, size, 3].
+    """Resizes an image by area averaging.
 
-    Each pixel counts with the share of it that falls on a new one, so that nothing
-    aliases and a motion of a pixel keeps its size. An image that is smaller is
-    interpolated.
+    Each pixel is weighted by its overlap with the new pixel, which avoids aliasing and
+    preserves the size of sub-pixel motion. A smaller image is interpolated bilinearly.
+
+    Args:
+      image: uint8 [H, W, 3].
+      size: height and width of the result in pixels.
+
+    Returns:
+      uint8 [size, size, 3].
     """
     shrinks = min(image.shape[:2]) >= size
     method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
@@ -219,12 +242,12 @@ def resize(image: np.ndarray, size: int) -> np.ndarray:
 
 
 def _video_length(path: Path) -> int:
-    """The frames that a video says it has; those of one that doesn't say are counted.
+    """Returns the number of frames of a video, counted if its header does not give it.
 
     Raises:
-      DataError: if it is no video, or one that is far too large.
+      DataError: if the file is not a video or is far too large.
     """
-    with _opened(path) as (container, stream):
+    with _open_video(path) as (container, stream):
         if stream.width * stream.height > Image.MAX_IMAGE_PIXELS:
             raise DataError(
                 f"{path.name} cannot be read: its frames have more than "
@@ -232,58 +255,61 @@ def _video_length(path: Path) -> int:
             )
         length = stream.frames
         if length <= 0:
-            counted = itertools.islice(container.decode(stream), _LONGEST_VIDEO + 1)
+            counted = itertools.islice(container.decode(stream), _MAX_VIDEO_FRAMES + 1)
             length = sum(1 for _ in counted)
-        if length > _LONGEST_VIDEO:
-            raise DataError(f"{path.name} has more than {_LONGEST_VIDEO} frames")
+        if length > _MAX_VIDEO_FRAMES:
+            raise DataError(f"{path.name} has more than {_MAX_VIDEO_FRAMES} frames")
         return length
 
 
 def _video_frames(
     path: Path, numbers_at: Mapping[int, int]
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """The frames at these places of a video, with their numbers, in order.
+    """Yields the frame number and the image for each index in ``numbers_at``, in order.
 
-    By PyAV itself, since imageio's plugin converts every frame, needed or not.
+    PyAV is used directly, since imageio's plugin converts all frames, including those
+    that are not needed.
     """
     last = max(numbers_at)
-    reformatter = (
-        VideoReformatter()
-    )  # once, since to make one costs more than to use it
-    with _opened(path) as (container, stream):
-        for place, frame in enumerate(container.decode(stream)):
-            if place in numbers_at:
+    # Created once, since creating it takes longer than using it.
+    reformatter = VideoReformatter()
+    with _open_video(path) as (container, stream):
+        for index, frame in enumerate(container.decode(stream)):
+            if index in numbers_at:
                 frame = reformatter.reformat(frame, format="rgb24")
-                yield numbers_at[place], frame.to_ndarray()
-            if place == last:
+                yield numbers_at[index], frame.to_ndarray()
+            if index == last:
                 return
     raise DataError(f"{path.name} ends before frame {numbers_at[last]}")
 
 
 @contextlib.contextmanager
-def _opened(path: Path):
-    """The container and its first video stream.
+def _open_video(path: Path):
+    """Opens the container and its first video stream.
 
-    What a decoder raises of a damaged video, whatever it is, becomes DataError.
+    Any exception of the decoder on a damaged video becomes a DataError.
     """
     try:
         with av.open(path) as container:
             stream = container.streams.video[0]
-            # Clips are read side by side already.
+            # Clips are already read in parallel.
             stream.codec_context.thread_count = 1
             yield container, stream
     except DataError:
         raise
     except Exception as error:
         raise DataError(
-            f"{path.name} cannot be read: it is damaged or no video "
+            f"{path.name} cannot be read: it is damaged or not a video "
             f"({type(error).__name__})"
         ) from error
 
 
-def leads_to(question: Callable[[], bool]) -> bool:
-    """What ``is_dir`` or ``is_file`` of an entry says; a link to itself is neither."""
+def false_on_os_error(check: Callable[[], bool]) -> bool:
+    """Calls ``is_dir`` or ``is_file`` of an entry; False if that raises OSError.
+
+    A symbolic link to itself, for example, is neither a folder nor a file.
+    """
     try:
-        return question()
+        return check()
     except OSError:
         return False

@@ -1,15 +1,16 @@
-"""Which frames of a recording make a clip (section 4.2 of the paper)."""
+"""Selection of the frames of a recording that form a clip (section 4.2)."""
 
 from typing import Literal
 
 import numpy as np
 
-# apex: evenly spaced over a window around the apex. uniform: the nearest to evenly
-# spaced instants between onset and offset. tim: as many, interpolated.
+# apex: evenly spaced frames of a window around the apex. uniform: the frames nearest to
+# evenly spaced instants between onset and offset. tim: evenly spaced instants between
+# onset and offset, interpolated with the temporal interpolation model.
 Sampling = Literal["apex", "uniform", "tim"]
 
 
-def clip_numbers(
+def clip_frame_numbers(
     *,
     sampling: Sampling,
     frames: int,
@@ -20,52 +21,51 @@ def clip_numbers(
     first: int,
     last: int,
 ) -> np.ndarray:
-    """The numbers of the frames that a clip is made of.
+    """Returns the numbers of the frames that a clip is made from.
 
     Args:
-      sampling: which frames make a clip; see ``Sampling``.
-      frames: frames of the clip.
-      window: frames around the apex that they are drawn from, for ``apex``.
-      onset: number of the expression's first frame.
-      apex: number of its strongest frame.
-      offset: number of its last frame.
-      first: number of the first frame that there is.
-      last: number of the last.
+      sampling: sampling method; see ``Sampling``.
+      frames: number of frames in the clip.
+      window: length in frames of the window around the apex; used by ``apex`` only.
+      onset: frame number of the onset.
+      apex: frame number of the apex.
+      offset: frame number of the offset.
+      first: number of the first frame on disk.
+      last: number of the last frame on disk.
 
     Returns:
-      int64, ascending; as many as the clip has frames, or for ``tim`` all of the
-      expression's, for ``interpolate``.
+      int64 [frames], ascending. For ``tim``, all frame numbers from onset to offset,
+      [length], which ``interpolate`` reduces to ``frames``.
     """
     if sampling == "apex":
-        return window_numbers(apex, first, last, window=window, frames=frames)
+        return window_frame_numbers(apex, first, last, window=window, frames=frames)
     onset, offset = max(onset, first), min(offset, last)
     if sampling == "tim":
         return np.arange(onset, offset + 1)
-    return uniform_numbers(onset, offset, frames=frames)
+    return uniform_frame_numbers(onset, offset, frames=frames)
 
 
-def window_numbers(
+def window_frame_numbers(
     apex: int, first: int, last: int, *, window: int, frames: int
 ) -> np.ndarray:
-    """The numbers of the frames that make a clip around the apex.
+    """Returns evenly spaced frame numbers in a window around the apex.
 
-    ``frames`` numbers, evenly spaced over a window of ``window`` frames about the apex,
-    which is always one of them; with the paper's 32 and 16 every second frame from 16
-    before it on. Where the window reaches beyond the recording its edge
-    frame is repeated (section 4.2).
+    The apex is always among them. With the paper's window of 32 frames and 16 frames a
+    clip, these are every second frame, starting 16 frames before the apex. Where the
+    window extends beyond the recording, the edge frame is repeated (section 4.2).
 
     Args:
-      apex: number of the apex frame.
+      apex: frame number of the apex.
       first: number of the recording's first frame.
-      last: number of its last frame.
+      last: number of the recording's last frame.
       window: length of the window in frames.
-      frames: how many of them to keep.
+      frames: number of frames to select from it.
 
     Returns:
       int64 [frames], ascending, each within ``first..last``.
 
     Raises:
-      ValueError: if there is no recording or fewer frames in the window than are kept.
+      ValueError: if ``last < first`` or ``frames`` is not in ``1..window``.
     """
     if last < first:
         raise ValueError(f"an empty recording: first frame {first}, last frame {last}")
@@ -75,11 +75,11 @@ def window_numbers(
     return np.clip(apex + offsets, first, last)
 
 
-def uniform_numbers(first: int, last: int, *, frames: int) -> np.ndarray:
-    """The frames nearest to ``frames`` instants spread evenly from first to last.
+def uniform_frame_numbers(first: int, last: int, *, frames: int) -> np.ndarray:
+    """Returns the frame numbers nearest to evenly spaced instants.
 
-    Both ends are among them, of one frame the middle; frames of a recording that has
-    fewer are repeated.
+    The first and the last number are included; a single frame is the middle one. If the
+    recording has fewer than ``frames`` frames, some are repeated.
 
     Returns:
       int64 [frames], ascending.
@@ -94,41 +94,49 @@ def _instants(first: int, last: int, frames: int) -> np.ndarray:
 
 
 def interpolation_matrix(length: int, frames: int) -> np.ndarray:
-    """The temporal interpolation model (TIM) as a matrix.
+    """Returns the temporal interpolation model (TIM) as a matrix.
 
     Zhou, Zhao and Pietikäinen (CVPR 2011) embed a sequence of ``length`` images on the
     curve F(t) with F_k(t) = sin(pi k t + pi (length - k) / (2 length)) for k = 1 ..
-    length - 1, of which the eigenvectors of a path graph's Laplacian are the values at
-    t = 1 / length, ..., 1; they find the linear map from curve to images by a singular
-    value decomposition and read off images at any t. Those eigenvectors together with
-    the constant are the basis of the cosine transform DCT-II, and the map is exact, so
-    what TIM computes is the sequence's cosine series at other instants. As such it
-    needs no decomposition and holds also where frames depend linearly on each other,
-    say because two are equal, where the model as published has no inverse.
+    length - 1. Its values at t = 1 / length, ..., 1 are the eigenvectors of the
+    Laplacian of a path graph. They compute the linear map from the curve to the images
+    with a singular value decomposition and evaluate it at any t. Together with the
+    constant vector, these eigenvectors are the basis of the discrete cosine transform
+    (DCT-II), and the map is exact; therefore TIM evaluates the cosine series of the
+    sequence at other instants. This form needs no decomposition. It is also defined for
+    linearly dependent frames (for example two equal ones), for which the published
+    model has no inverse.
 
     Args:
-      length: images in the sequence.
-      frames: images wanted, at instants spread evenly from the first to the last, or
-        one in the middle.
+      length: number of images in the sequence.
+      frames: number of images to interpolate, at evenly spaced instants from the first
+        image to the last; a single one is in the middle.
 
     Returns:
-      float64 [frames, length]; its product with the sequence is the clip. Rows sum to
-      one. With ``frames == length`` it is the identity.
+      float64 [frames, length]; its product with the sequence is the clip. Each row sums
+      to one. If ``frames == length``, it is the identity.
     """
-    # Places of images on the curve, in images, counted from the middle of the first.
-    there = np.arange(length)
+    # Instants on the curve, in images, counted from the middle of the first image.
+    known = np.arange(length)
     wanted = _instants(0, length - 1, frames)
     k = np.arange(1, length)[:, None]
     basis, wanted_basis = (
-        np.cos(np.pi * k * (places + 0.5) / length) for places in (there, wanted)
+        np.cos(np.pi * k * (instants + 0.5) / length) for instants in (known, wanted)
     )
     return 1 / length + 2 / length * wanted_basis.T @ basis
 
 
 def interpolate(images: np.ndarray, frames: int) -> np.ndarray:
-    """uint8 [N, H, W, 3] to [frames, H, W, 3] by the temporal interpolation model.
+    """Resamples a sequence in time with the temporal interpolation model.
 
-    Values beyond 0 to 255, where the cosine series swings over, are cut.
+    Values outside of 0 to 255, where the cosine series overshoots, are clipped.
+
+    Args:
+      images: uint8 [N, H, W, 3].
+      frames: number of images to interpolate.
+
+    Returns:
+      uint8 [frames, H, W, 3].
     """
     matrix = interpolation_matrix(len(images), frames).astype(np.float32)
     clip = np.tensordot(matrix, images.astype(np.float32), axes=1)

@@ -1,4 +1,4 @@
-"""A face in the public domain, filmed: the astronaut that scikit-image ships."""
+"""Frames of a public-domain face: the astronaut of scikit-image."""
 
 import cv2
 import numpy as np
@@ -7,13 +7,13 @@ from skimage import data
 
 from tests.datasets import casme2_tree
 
-# By eye, in the picture: left, top, right, bottom, and the two eyes.
+# Annotated by hand: left, top, right and bottom of the face, and both eyes.
 BOX = np.array([170, 60, 280, 200])
 EYES = np.array([[204, 100], [248, 102]])
 
 
 def filmed(scale=1.0, angle=0.0, place=(320, 240), shape=(480, 640)):
-    """The astronaut in a frame: uint8 [H, W, 3], the face's box and the eyes."""
+    """Returns a frame, uint8 [H, W, 3], the box of the face [4] and the eyes [2, 2]."""
     centre = (BOX[:2] + BOX[2:]) / 2
     cos, sin = np.cos(np.radians(angle)), np.sin(np.radians(angle))
     turn = scale * np.array([[cos, -sin], [sin, cos]])
@@ -28,10 +28,10 @@ def filmed(scale=1.0, angle=0.0, place=(320, 240), shape=(480, 640)):
     return image, box, (EYES - centre) @ turn.T + place
 
 
-def with_faces(folder, layout="CASME2_RAW_selected", rows=casme2_tree.ROWS):
-    """A copy whose frames show a face that moves by a pixel a frame."""
-    casme2_tree.write_tree(folder, layout=layout, rows=rows)
-    for clip in (folder / layout).glob("sub*/*"):
+def with_faces(folder, release="CASME2_RAW_selected", rows=casme2_tree.ROWS):
+    """Writes a copy whose frames show a face that moves by one pixel per frame."""
+    casme2_tree.write_tree(folder, release=release, rows=rows)
+    for clip in (folder / release).glob("sub*/*"):
         for path in clip.glob("*.jpg"):
             number = int(path.name.partition(".")[0].removeprefix("img"))
             image, _, _ = filmed(1.2, 0, (280 + number % 40, 240))

@@ -1,9 +1,10 @@
-"""An invented CAS(ME)^2: its folders, names, tables and quirks, none of its data.
+"""Generated copies of CAS(ME)^2 with its folders, names, tables and irregularities.
 
-``python -m tests.datasets.cas_me_2_tree FOLDER`` writes one. Each image carries in its
-colours its frame's number and a place in ``ROWS``, so that ``read_colours`` can tell
-which frame a resized image was. Among the frames of one expression the place is the
-row's own; in the long recordings, which hold many, it is ``recording_place``.
+They contain none of its data. ``python -m tests.datasets.cas_me_2_tree FOLDER`` writes
+one. The colours of each image encode its frame number and an index in ``ROWS``, so that
+``read_colours`` identifies the frame of a resized image. In the folder of an expression
+the index is that of its row; in a long recording, which contains several expressions,
+it is ``recording_place``.
 """
 
 import argparse
@@ -23,7 +24,7 @@ from tests.datasets.tree import (
 )
 
 __all__ = [
-    "LAYOUTS",
+    "RELEASES",
     "MACRO",
     "MICRO",
     "ROWS",
@@ -42,9 +43,9 @@ __all__ = [
     "write_tree",
 ]
 
-LAYOUTS = ("selectedpic", "cropped", "rawpic", "rawvideo")
+RELEASES = ("selectedpic", "cropped", "rawpic", "rawvideo")
 
-# The updated one writes the types without "-expression".
+# The updated table has types without "-expression".
 TABLES = (
     "CAS(ME)^2code_final.xlsx",
     "CAS(ME)^2code_final(Updated).xlsx",
@@ -54,7 +55,7 @@ TABLES = (
 # Participants 1 to 22 in this order.
 SUBJECTS = (15, 16, *range(19, 28), *range(29, 39), 40)
 
-# Of each the number and the title that a recording's name ends with.
+# Number and title of each stimulus, which form the end of a recording's name.
 STIMULI: Mapping[str, tuple[str, str]] = {
     "disgust1": ("0101", "disgustingteeth"),
     "disgust2": ("0102", "muddyfood"),
@@ -67,15 +68,15 @@ STIMULI: Mapping[str, tuple[str, str]] = {
     "happy5": ("0508", "sillyinterview"),
 }
 
-# A recording that lies among another subject's.
+# A recording in another subject's folder.
 _MISLAID = {"23_0502funnyerrors": "s19"}
 
-_TWICE = 2977  # the frame whose file ends in .jpg.jpg
+_DOUBLE_SUFFIX = 2977  # the frame whose file ends in .jpg.jpg
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """An invented expression; an apex or offset of 0 is missing."""
+    """A generated expression; an apex or offset of 0 is missing."""
 
     subject: int
     clip: str
@@ -89,7 +90,7 @@ class Row:
 
     @property
     def participant(self) -> int:
-        """What the table has for the subject."""
+        """Number of the subject in the table."""
         return 1 + SUBJECTS.index(self.subject)
 
     @property
@@ -98,10 +99,10 @@ class Row:
 
 
 def _recordings(chance: random.Random) -> list[tuple[int, str, int]]:
-    """Subject, stimulus and number of expressions of each long recording."""
+    """Returns subject, stimulus and number of expressions of each long recording."""
     recordings = []
     for subject in SUBJECTS:
-        # Three have to be there, one of them since it is mislaid; the others are any.
+        # Three are required, one of them for its wrong folder; the others are random.
         stimuli = {15: ["disgust1", "anger1"], 23: ["happy1"]}.get(subject, [])
         others = [stimulus for stimulus in STIMULI if stimulus not in stimuli]
         stimuli = stimuli + chance.sample(others, 4 - len(stimuli))
@@ -112,7 +113,7 @@ def _recordings(chance: random.Random) -> list[tuple[int, str, int]]:
 
 
 def _micro(places: Sequence[str], chance: random.Random) -> dict[int, str]:
-    """Which rows are micro, by their stimuli, and the emotion of each."""
+    """Draws the rows that are micro-expressions, with the emotion of each."""
     micro = {}
     for begins, emotions in {
         "happy": {"positive": 8, "surprise": 5, "others": 9},
@@ -137,7 +138,7 @@ def _rows() -> tuple[Row, ...]:
 
     rows = []
     for subject, stimulus, count in recordings:
-        free = chance.choice((1, 2, 12, 25, 40))  # some begin with an expression
+        free = chance.choice((1, 2, 12, 25, 40))  # some start with an expression
         for place in range(count):
             index = len(rows)
             happy = stimulus.startswith("happy")
@@ -149,7 +150,7 @@ def _rows() -> tuple[Row, ...]:
                 emotion = chance.choice((likely, likely, likely, "others", "surprise"))
             # One recording has the length of the real ones.
             if (subject, stimulus, place) == (15, "anger1", count - 1):
-                free, length = _TWICE - 6, max(length, 9)
+                free, length = _DOUBLE_SUFFIX - 6, max(length, 9)
             onset = free
             offset = onset + length - 1
             apex = onset + int(length * chance.uniform(0.25, 0.75))
@@ -175,51 +176,52 @@ def _rows() -> tuple[Row, ...]:
 ROWS = _rows()
 MICRO = tuple(row for row in ROWS if row.kind == "micro")
 MACRO = tuple(row for row in ROWS if row.kind == "macro")
-SOME = ROWS[:65]  # of four subjects, with both kinds of every emotion
+SOME = ROWS[:65]  # four subjects, with both kinds of every emotion
 
 _PLACES = {(row.subject, row.clip): place for place, row in enumerate(ROWS)}
 
 
 def place_of(row: Row) -> int:
-    """What ``read_colours`` tells of the images of a row's own folder."""
+    """Returns the index that ``read_colours`` decodes in the row's own folder."""
     return _PLACES[row.subject, row.clip]
 
 
 def recording_of(row: Row) -> str:
-    """The name of the long recording that holds the expression."""
+    """Returns the name of the long recording that contains the expression."""
     return f"{row.subject}_{''.join(STIMULI[row.stimulus])}"
 
 
 def recording_place(row: Row) -> int:
-    """What ``read_colours`` tells of the images of the row's long recording."""
+    """Returns the index that ``read_colours`` decodes in the row's long recording."""
     return _PLACES[row.subject, f"{row.stimulus}_1"]
 
 
 def write_tree(
     folder: Path,
     *,
-    layout: str = "selectedpic",
+    release: str = "selectedpic",
     table: str = TABLES[0],
     rows: Sequence[Row] = ROWS,
     absent: int = 0,
 ) -> None:
-    """Writes the frames in one layout and the table.
+    """Writes the frames in one release and the table.
 
     Args:
-      folder: what a user gives as manual_dir.
-      layout: one of ``LAYOUTS``.
+      folder: folder that a user would give as manual_dir.
+      release: one of ``RELEASES``.
       table: one of ``TABLES``.
-      rows: of ``ROWS``; numbers and emotion may be changed, subject and clip not.
-      absent: how many of the last rows have no cropped folder.
+      rows: rows of ``ROWS`` with the same subject and clip; numbers and emotion may
+        differ.
+      absent: number of last rows without a cropped folder.
     """
     write_table(folder, table=table, rows=rows)
-    write_frames(folder, layout=layout, rows=rows, absent=absent)
+    write_frames(folder, release=release, rows=rows, absent=absent)
 
 
 def write_table(
     folder: Path, *, table: str = TABLES[0], rows: Sequence[Row] = ROWS
 ) -> None:
-    """Writes the table, which has no header, and the two sheets of names."""
+    """Writes the table, which has no header, and two sheets that explain names."""
     ending = "" if "Updated" in table else "-expression"
     cells = [
         [row.participant, row.clip, row.onset, row.apex, row.offset, row.action_units]
@@ -239,16 +241,16 @@ def write_table(
 def write_frames(
     folder: Path,
     *,
-    layout: str = "selectedpic",
+    release: str = "selectedpic",
     rows: Sequence[Row] = ROWS,
     absent: int = 0,
 ) -> None:
-    """Writes the frames of ``rows``, with the junk that file managers add."""
-    root = folder / layout
-    if layout in ("rawpic", "rawvideo"):
+    """Writes the frames of ``rows``, with the hidden files that file managers add."""
+    root = folder / release
+    if release in ("rawpic", "rawvideo"):
         _write_recordings(root, rows)
         return
-    cropped = layout == "cropped"
+    cropped = release == "cropped"
     for row in rows[: len(rows) - absent] if cropped else rows:
         subject = f"{'s' * (not cropped)}{row.subject}"
         names = {n: _name(n) for n in range(row.onset, (row.offset or _end(row)) + 1)}
@@ -274,24 +276,24 @@ def _write_recordings(root: Path, rows: Sequence[Row]) -> None:
 
 
 def _end(row: Row) -> int:
-    """The last frame that belongs to the expression, where no offset tells it."""
+    """Returns the last frame of the expression, also if the offset is missing."""
     return max(row.offset or row.apex + 8, row.apex)
 
 
 def _name(number: int) -> str:
-    return f"img{number:03d}.jpg" + ".jpg" * (number == _TWICE)
+    return f"img{number:03d}.jpg" + ".jpg" * (number == _DOUBLE_SUFFIX)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--layout", choices=LAYOUTS, default="selectedpic")
+    parser.add_argument("--release", choices=RELEASES, default="selectedpic")
     parser.add_argument("--table", choices=TABLES, default=TABLES[0])
     parser.add_argument("--absent", type=int, default=0)
     arguments = parser.parse_args()
     write_tree(
         arguments.folder,
-        layout=arguments.layout,
+        release=arguments.release,
         table=arguments.table,
         absent=arguments.absent,
     )

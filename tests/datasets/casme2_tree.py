@@ -1,8 +1,8 @@
-"""An invented CASME II: its folders, names, table and quirks, none of its data.
+"""Generated copies of CASME II with its folders, names, table and irregularities.
 
-``python -m tests.datasets.casme2_tree FOLDER`` writes one. Each image carries its
-clip's place in ``ROWS`` and its frame's number in its colours, so that ``read_colours``
-can tell which frame a resized image was.
+They contain none of its data. ``python -m tests.datasets.casme2_tree FOLDER`` writes
+one. The colours of each image encode the index of its clip in ``ROWS`` and its frame
+number, so that ``read_colours`` identifies the frame of a resized image.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from tests.datasets.tree import (
 )
 
 __all__ = [
-    "LAYOUTS",
+    "RELEASES",
     "ROWS",
     "SOME",
     "TABLES",
@@ -35,7 +35,7 @@ __all__ = [
     "write_tree",
 ]
 
-LAYOUTS = (
+RELEASES = (
     "Cropped",
     "Cropped-updated",
     "CASME2_RAW_selected",
@@ -43,7 +43,7 @@ LAYOUTS = (
     "CASME2_Compressed video",
 )
 
-# The file of each table; all but the first hold the emotions of 2019.
+# File of each table; all but the first contain the emotions of 2019.
 TABLES = {
     "20140508": "CASME2-coding-20140508.xlsx",
     "20190701": "CASME2-coding-20190701.xlsx",
@@ -55,7 +55,10 @@ _ROOTS = {
     "Cropped-updated": "Cropped-updated/Cropped",
     "CASME2_Compressed video": "CASME2_Compressed video/CASME2_compressed",
 }
-_WHOLE = ("CASME2-RAW", "CASME2_Compressed video")  # recordings numbered from 1
+_FULL_RECORDINGS = (
+    "CASME2-RAW",
+    "CASME2_Compressed video",
+)  # recordings numbered from 1
 
 _OBJECTIVE = {
     "happiness": 1,
@@ -70,7 +73,7 @@ _OBJECTIVE = {
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """An invented expression; ``emotions`` by the tables of 2014 and of 2019."""
+    """A generated expression; ``emotions`` are those of the tables of 2014 and 2019."""
 
     subject: int
     clip: str
@@ -82,7 +85,7 @@ class Row:
 
 
 def _first_rows() -> list[Row]:
-    # Interleaved, so that any first few rows hold the paper's three classes.
+    # Interleaved, so that the first few rows include the paper's three classes.
     emotions = ["disgust", "happiness", "surprise", "others", "disgust"] * 10
     emotions += ["repression"] * 4 + ["happiness"] * 3 + ["sadness", "fear", "surprise"]
     units = (4, "4+L10", 12, "?", "1+2")
@@ -91,7 +94,7 @@ def _first_rows() -> list[Row]:
         onset = 9 + 7 * index % 32
         length = 44 + 5 * index % 23
         apex = onset + length // 2 + index % 5 - 2
-        # The table of 2014 called some of the surprise of 2019 sadness.
+        # The table of 2014 labels some of the surprise of 2019 as sadness.
         earlier = "sadness" if index in (7, 22, 37) else emotion
         rows.append(
             Row(
@@ -108,12 +111,12 @@ def _first_rows() -> list[Row]:
 
 
 def _other_rows(start: int) -> list[Row]:
-    """What brings the counts of emotions, subjects and lengths to the real ones."""
+    """Returns rows that complete the real numbers of emotions, subjects and lengths."""
     chance = random.Random(2)
     emotions = ["others"] * 89 + ["disgust"] * 43 + ["repression"] * 23
     emotions += ["happiness"] * 19 + ["surprise"] * 17 + ["sadness"] * 3 + ["fear"]
     chance.shuffle(emotions)
-    subjects = [*range(9, 27)]  # one or more for each that has none, few with many
+    subjects = [*range(9, 27)]  # one or more for each new subject, many for a few
     subjects += chance.choices(
         range(1, 27), [1 + 9 * (s % 8 == 1) for s in range(26)], k=len(emotions) - 18
     )
@@ -121,11 +124,11 @@ def _other_rows(start: int) -> list[Row]:
     rows = []
     for index, (subject, emotion) in enumerate(zip(subjects, emotions, strict=True)):
         length = {0: 24, 1: 141}.get(index, int(chance.triangular(24, 141, 50)))
-        # Some begin where the recording does.
+        # Some start at the start of the recording.
         onset = 1 + index // 4 % 3 if index % 16 == 3 else chance.randint(5, 40)
         offset = onset + length - 1
         apex = onset + int(length * chance.uniform(0.25, 0.75))
-        if index % 40 == 10:  # five have their apex where they begin or end
+        if index % 40 == 10:  # five have their apex at the onset or the offset
             apex = (onset, offset)[index // 40 % 2]
         rows.append(
             Row(
@@ -146,33 +149,33 @@ def _clip(index: int) -> str:
 
 
 ROWS = (*_first_rows(), *_other_rows(60))
-SOME = ROWS[:60]  # of eight subjects, with every emotion and a missing apex
+SOME = ROWS[:60]  # eight subjects, with every emotion and a missing apex
 
 _PLACES = {(row.subject, row.clip): place for place, row in enumerate(ROWS)}
 
 
 def id_of(row: Row) -> str:
-    """The clip's id in the records, where its name occurs once."""
+    """Returns the clip id in the records, for a clip with a single expression."""
     return f"sub{row.subject:02d}/{row.clip}"
 
 
 def write_tree(
     folder: Path,
     *,
-    layout: str = "Cropped",
+    release: str = "Cropped",
     table: str = "20190701",
     rows: Sequence[Row] = ROWS,
 ) -> None:
-    """Writes the frames in one layout and the table.
+    """Writes the frames in one release and the table.
 
     Args:
-      folder: what a user gives as manual_dir.
-      layout: one of ``LAYOUTS``.
+      folder: folder that a user would give as manual_dir.
+      release: one of ``RELEASES``.
       table: one of ``TABLES``.
-      rows: of ``ROWS``; numbers may be changed, subject and clip not.
+      rows: rows of ``ROWS``, with the same subject and clip; numbers may differ.
     """
     write_table(folder / TABLES[table], table=table, rows=rows)
-    write_frames(folder, layout=layout, rows=rows)
+    write_frames(folder, release=release, rows=rows)
 
 
 def write_table(
@@ -180,7 +183,7 @@ def write_table(
 ) -> None:
     """Writes the table with the two blank columns and text subjects of the real one.
 
-    The updated one has a column more instead of the blank ones.
+    The updated table has one additional column and no blank ones.
     """
     header = ["Subject", "Filename", None, "OnsetFrame", "ApexFrame", "OffsetFrame"]
     header += [None, "Action Units", "Objective Classes", "Estimated Emotion"]
@@ -188,7 +191,7 @@ def write_table(
     for row in rows:
         apex = "/" if row.apex is None else row.apex
         emotion = row.emotions[table != "20140508"]
-        # A test may have invented the emotion.
+        # A test may use an emotion that does not exist.
         units = [row.action_units, _OBJECTIVE.get(emotion, 7), emotion]
         frames = [None, row.onset, apex, row.offset, None]
         cells.append([f"{row.subject:02d}", row.clip, *frames, *units])
@@ -198,24 +201,24 @@ def write_table(
 
 
 def write_frames(
-    folder: Path, *, layout: str = "Cropped", rows: Sequence[Row] = ROWS
+    folder: Path, *, release: str = "Cropped", rows: Sequence[Row] = ROWS
 ) -> None:
-    """Writes the frames of ``rows``, with the junk that file managers add."""
-    root = folder / _ROOTS.get(layout, layout)
-    numbers = {}  # by clip, of which a test may have two rows
+    """Writes the frames of ``rows``, with the hidden files that file managers add."""
+    root = folder / _ROOTS.get(release, release)
+    numbers = {}  # by clip; a test may have two rows of a clip
     for row in rows:
-        whole = layout in _WHOLE
-        first, last = (1, row.offset + 9) if whole else (row.onset, row.offset)
+        full_recording = release in _FULL_RECORDINGS
+        first, last = (1, row.offset + 9) if full_recording else (row.onset, row.offset)
         clip = numbers.setdefault((row.subject, row.clip), set())
         clip.update(range(first, last + 1))
     for (subject, name), clip in numbers.items():
         path = root / f"sub{subject:02d}" / name
         place = _PLACES[subject, name]
-        if "video" in layout:
+        if "video" in release:
             images = [frame_image(place, number, RAW) for number in sorted(clip)]
             write_video(path.with_name(f"{name}.avi"), images, fps=200)
             continue
-        cropped = "Cropped" in layout
+        cropped = "Cropped" in release
         names = {n: f"{'reg_' * cropped}img{n}.jpg" for n in sorted(clip)}
         if names:
             names[min(clip)] += ".jpg"
@@ -227,7 +230,7 @@ def write_frames(
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--layout", choices=LAYOUTS, default="Cropped")
+    parser.add_argument("--release", choices=RELEASES, default="Cropped")
     parser.add_argument("--table", choices=TABLES, default="20190701")
     arguments = parser.parse_args()
-    write_tree(arguments.folder, layout=arguments.layout, table=arguments.table)
+    write_tree(arguments.folder, release=arguments.release, table=arguments.table)

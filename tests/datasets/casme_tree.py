@@ -1,12 +1,12 @@
-"""An invented CASME: its folders, names, tables and quirks, none of its data.
+"""Generated copies of CASME with its folders, names, tables and irregularities.
 
-``python -m tests.datasets.casme_tree FOLDER`` writes one. Each image carries its
-clip's place, ``place_of``, and its frame's number in its colours, so that
-``read_colours`` can tell which frame a resized image was.
+They contain none of its data. ``python -m tests.datasets.casme_tree FOLDER`` writes
+one. The colours of each image encode the index of its clip, ``place_of``, and its frame
+number, so that ``read_colours`` identifies the frame of a resized image.
 
-There are two generations of the annotations: ``ROWS`` came in the tables of sections A
-and B, ``CROPPED_ROWS`` with the cropped frames. The latter gives each expression a
-folder and an offset of its own, lacks four and calls a few others by another emotion.
+There are two generations of the annotations: ``ROWS`` is in the tables of sections A
+and B, ``CROPPED_ROWS`` came with the cropped frames. The latter has a folder and an
+offset for each expression; four expressions are missing, and a few have other emotions.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from tests.datasets.tree import (
 
 __all__ = [
     "CROPPED_ROWS",
-    "LAYOUTS",
+    "RELEASES",
     "ROWS",
     "SOME",
     "TABLES",
@@ -42,9 +42,9 @@ __all__ = [
     "write_tree",
 ]
 
-LAYOUTS = ("raw", "video", "CASME_raw_selected", "Cropped")
+RELEASES = ("raw", "video", "CASME_raw_selected", "Cropped")
 
-# The files of each table.
+# Files of each table.
 TABLES = {
     "sections": (
         "CASME_A/Section A/Section A.xls",
@@ -56,12 +56,12 @@ TABLES = {
 
 _FPS = 60
 _MISSING = "\\"
-_SPELT = {"contempt": "comtempt"}  # as the table has it
+_SPELT = {"contempt": "comtempt"}  # spelling in the table
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """An invented expression; ``None`` where the table has a backslash."""
+    """A generated expression; None where the table has a backslash."""
 
     subject: int
     clip: str
@@ -75,7 +75,7 @@ class Row:
 
 def _rows() -> tuple[Row, ...]:
     chance = random.Random(3)
-    # Every emotion among the first, and both sections, so that a few rows are enough.
+    # The first rows include every emotion and both sections.
     first = ["tense", "disgust", "repression", "surprise", "happiness", "sadness"]
     first += ["fear", "contempt"]
     emotions = ["tense"] * 70 + ["disgust"] * 45 + ["repression"] * 39
@@ -87,21 +87,21 @@ def _rows() -> tuple[Row, ...]:
     without_offset = set(chance.sample(later, 21))
     without_second = {5, 12, *chance.sample(later, 61)}
     odd = {30: "EP171", 31: "EP10", 70: "EP12_11_1"}
-    doubles = {40: 0, 90: 13, 141: 22, 180: 35}  # a second expression by its first
-    without_offset -= {*doubles, *doubles.values()}
-    free = (i for i in later if i not in doubles and i not in doubles.values())
+    seconds = {40: 0, 90: 13, 141: 22, 180: 35}  # second expression: first of its clip
+    without_offset -= {*seconds, *seconds.values()}
+    free = (i for i in later if i not in seconds and i not in seconds.values())
     without_offset.update(i for i in free if len(without_offset) < 21)
 
     rows = []
     for index, emotion in enumerate(emotions):
-        # Sections A and B in turn; four of the subjects have most of the rows.
+        # Alternately sections A and B; four of the subjects have most of the rows.
         subject = chance.choice((1, 2, 3, 4, 4, 5, 6, 7, 7, 7)) if index % 2 else 0
         subject = subject or chance.choice((8, 9, *range(10, 20), 12, 12, 15, 15, 15))
         clip = odd.get(index, f"EP{1 + index % 19:02d}_{1 + index // 19}")
-        # Few begin where the recording does, or where numbers have three digits.
+        # A few start at the start of the recording, or have numbers of three digits.
         onset = {3: 1, 4: 2, 7: 95}.get(index % 24) or chance.randint(4, 60)
-        if index in doubles:
-            before = rows[doubles[index]]
+        if index in seconds:
+            before = rows[seconds[index]]
             subject, clip = before.subject, before.clip
             onset = before.onset + 60
         length = chance.randint(9, 45)
@@ -149,42 +149,42 @@ def _end(row: Row) -> int:
 
 ROWS = _rows()
 CROPPED_ROWS = _cropped_rows(ROWS)
-SOME = ROWS[:24]  # nothing but second apexes is missing; no clip is named twice
+SOME = ROWS[:24]  # only second apexes are missing; no clip has two expressions
 
-# A recording of several expressions has one place, that of the first.
+# A recording of several expressions has one index, that of the first.
 _CLIPS = dict.fromkeys((row.subject, row.clip) for row in (*ROWS, *CROPPED_ROWS))
 _PLACES = {clip: place for place, clip in enumerate(_CLIPS)}
 
 
 def place_of(row: Row) -> int:
-    """What ``read_colours`` tells of the images of a row's clip."""
+    """Returns the index that ``read_colours`` decodes from the images of a clip."""
     return _PLACES[row.subject, row.clip]
 
 
 def write_tree(
     folder: Path,
     *,
-    layout: str = "raw",
+    release: str = "raw",
     table: str = "sections",
     rows: Sequence[Row] = ROWS,
 ) -> None:
-    """Writes the frames in one layout and the table.
+    """Writes the frames in one release and the table.
 
     Args:
-      folder: what a user gives as manual_dir.
-      layout: one of ``LAYOUTS``.
+      folder: folder that a user would give as manual_dir.
+      release: one of ``RELEASES``.
       table: one of ``TABLES``.
-      rows: of ``ROWS``, or of ``CROPPED_ROWS`` as they go with the cropped frames;
-        numbers and emotion may be changed, subject and clip not.
+      rows: rows of ``ROWS``, or of ``CROPPED_ROWS`` for the cropped frames, with the
+        same subject and clip; numbers and emotion may differ.
     """
     write_table(folder, table=table, rows=rows)
-    write_frames(folder, layout=layout, rows=rows)
+    write_frames(folder, release=release, rows=rows)
 
 
 def write_table(
     folder: Path, *, table: str = "sections", rows: Sequence[Row] = ROWS
 ) -> None:
-    """Writes the table's files; none for a section without rows."""
+    """Writes the files of the table, except those of sections without rows."""
     files = TABLES[table]
     sections = [rows]
     if table == "sections":
@@ -219,43 +219,43 @@ def _cells(rows: Sequence[Row]) -> list[list[object]]:
 
 
 def write_frames(
-    folder: Path, *, layout: str = "raw", rows: Sequence[Row] = ROWS
+    folder: Path, *, release: str = "raw", rows: Sequence[Row] = ROWS
 ) -> None:
-    """Writes the frames of ``rows``, with the junk that file managers add."""
-    whole = layout in ("raw", "video")
-    numbers = {}  # by clip, since a recording may hold two expressions
+    """Writes the frames of ``rows``, with the hidden files that file managers add."""
+    full_recording = release in ("raw", "video")
+    numbers = {}  # by clip, since a recording may contain two expressions
     for row in rows:
-        first, last = (1, _end(row) + 12) if whole else (row.onset, _end(row))
+        first, last = (1, _end(row) + 12) if full_recording else (row.onset, _end(row))
         clip = numbers.setdefault((row.subject, row.clip), set())
         clip.update(range(first, last + 1))
     for (subject, name), clip in numbers.items():
         section = "A" if subject <= 7 else "B"
-        root = f"CASME_{section}/Section {section}" if whole else layout
+        root = f"CASME_{section}/Section {section}" if full_recording else release
         path = folder / root / f"sub{subject:02d}" / name
         place = _PLACES[subject, name]
-        if layout == "video":
+        if release == "video":
             images = [frame_image(place, number, RAW) for number in sorted(clip)]
             write_video(path.with_name(f"{name}.avi"), images, fps=_FPS)
             continue
         stem = f"{name}-"
-        if layout == "Cropped":
+        if release == "Cropped":
             stem = f"reg_{name}-"
-        elif layout == "raw" and place % 3 == 0:
+        elif release == "raw" and place % 3 == 0:
             stem = "img"
         digits = 1 if section == "A" else 3
         names = {n: f"{stem}{n:0{digits}d}.jpg" for n in sorted(clip)}
-        write_clip(path, place, names, CROPPED if layout == "Cropped" else RAW)
+        write_clip(path, place, names, CROPPED if release == "Cropped" else RAW)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--layout", choices=LAYOUTS, default="raw")
+    parser.add_argument("--release", choices=RELEASES, default="raw")
     parser.add_argument("--table", choices=TABLES, default="sections")
     arguments = parser.parse_args()
     write_tree(
         arguments.folder,
-        layout=arguments.layout,
+        release=arguments.release,
         table=arguments.table,
-        rows=CROPPED_ROWS if arguments.layout == "Cropped" else ROWS,
+        rows=CROPPED_ROWS if arguments.release == "Cropped" else ROWS,
     )

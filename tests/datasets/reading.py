@@ -1,4 +1,4 @@
-"""Preparing an invented copy and reading back what was written."""
+"""Preparing a generated copy and reading its records back."""
 
 import tensorflow_datasets as tfds
 
@@ -6,14 +6,14 @@ from datasets import prepare
 
 
 def read_back(name, manual_dir, data_dir, *, workers=None, **options):
-    """The records' info, from their folder alone, and the records by clip id.
+    """Prepares a copy and returns its TFDS info and its records by clip id.
 
     Args:
-      name: the data set.
-      manual_dir: the copy.
-      data_dir: where records go.
-      workers: as of ``prepare``.
-      **options: as of ``prepare.Options``.
+      name: name of the data set.
+      manual_dir: folder of the copy.
+      data_dir: folder of the records.
+      workers: number of threads.
+      **options: fields of ``prepare.Options``.
     """
     folder = prepare.prepare(
         name,

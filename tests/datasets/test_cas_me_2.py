@@ -1,21 +1,21 @@
-"""The CAS(ME)^2 builder: every release and table of an invented copy, read back."""
+"""The CAS(ME)^2 builder on generated copies of every release and table."""
 
 import collections
 
 import pytest
 
 from datasets import DataError, prepare
-from datasets.cas_me_2.cas_me_2_dataset_builder import FACTS
+from datasets.cas_me_2.cas_me_2_dataset_builder import SPECIFICATION
 from tests.datasets import cas_me_2_tree
-from tests.datasets.cas_me_2_tree import LAYOUTS, MICRO, ROWS, SOME, TABLES
+from tests.datasets.cas_me_2_tree import MICRO, RELEASES, ROWS, SOME, TABLES
 from tests.datasets.reading import read_back
 from tests.datasets.tree import read_colours
 
 FEW_MICRO = [row for row in SOME if row in MICRO]
 
 
-def crop(layout):
-    return "provided" if layout == "cropped" else "none"
+def crop(release):
+    return "provided" if release == "cropped" else "none"
 
 
 def id_of(row):
@@ -23,11 +23,11 @@ def id_of(row):
 
 
 @pytest.mark.parametrize("table", TABLES)
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_every_release_with_every_table(tmp_path, layout, table):
-    cas_me_2_tree.write_tree(tmp_path / "copy", layout=layout, table=table, rows=SOME)
+@pytest.mark.parametrize("release", RELEASES)
+def test_every_release_with_every_table(tmp_path, release, table):
+    cas_me_2_tree.write_tree(tmp_path / "copy", release=release, table=table, rows=SOME)
     info, records = read_back(
-        "cas_me_2", tmp_path / "copy", tmp_path / "d", crop=crop(layout)
+        "cas_me_2", tmp_path / "copy", tmp_path / "d", crop=crop(release)
     )
     assert [e for e in info.metadata["left_out"] if e["row"]] == []
     assert len(FEW_MICRO) >= 5 and set(records) == set(map(id_of, FEW_MICRO))
@@ -44,12 +44,12 @@ def test_every_release_with_every_table(tmp_path, layout, table):
         assert (record["onset"], record["apex"]) == (row.onset, row.apex)
         assert record["offset"] == row.offset
         clips, numbers = zip(*map(read_colours, record["clip"]), strict=True)
-        raw = layout.startswith("raw")
+        raw = release.startswith("raw")
         place = cas_me_2_tree.recording_place if raw else cas_me_2_tree.place_of
         assert set(clips) == {place(row)}
         wanted = range(row.apex - 8, row.apex + 8)
         for number, expected in zip(numbers, wanted, strict=True):
-            if raw:  # the recording goes on
+            if raw:  # the recording continues
                 assert number == max(expected, 1)
             else:
                 assert number == min(max(expected, row.onset), row.offset)
@@ -58,7 +58,7 @@ def test_every_release_with_every_table(tmp_path, layout, table):
 @pytest.mark.parametrize(
     ("expressions", "number"), [("micro", 57), ("macro", 300), ("both", 357)]
 )
-def test_the_whole_data_set_with_its_quirks(tmp_path, expressions, number):
+def test_complete_data_set_with_its_irregularities(tmp_path, expressions, number):
     cas_me_2_tree.write_tree(tmp_path / "copy", rows=ROWS)
     info, records = read_back(
         "cas_me_2",
@@ -90,11 +90,11 @@ def test_the_whole_data_set_with_its_quirks(tmp_path, expressions, number):
         assert sum(r["apex_estimated"] for r in records.values()) == 4
 
 
-def test_a_recording_that_lies_with_another_subject_goes_by_its_own_name(tmp_path):
+def test_recording_in_another_subjects_folder_is_found(tmp_path):
     rows = [row for row in ROWS if row.subject == 23 and row.stimulus == "happy1"]
     rows += [row for row in ROWS if row.subject == 19][:2]
     assert len(rows) > 2
-    cas_me_2_tree.write_tree(tmp_path / "copy", layout="rawpic", rows=rows)
+    cas_me_2_tree.write_tree(tmp_path / "copy", release="rawpic", rows=rows)
     assert list((tmp_path / "copy/rawpic/s19").glob("23_0502*"))
     assert not list((tmp_path / "copy/rawpic").glob("s23/23_0502*"))
     _, records = read_back(
@@ -106,9 +106,9 @@ def test_a_recording_that_lies_with_another_subject_goes_by_its_own_name(tmp_pat
         assert clip == cas_me_2_tree.recording_place(row)
 
 
-def test_folders_that_the_cropped_release_lacks_are_reported(tmp_path):
+def test_folders_missing_in_the_cropped_release_are_reported(tmp_path):
     cas_me_2_tree.write_tree(
-        tmp_path / "copy", layout="cropped", rows=FEW_MICRO, absent=2
+        tmp_path / "copy", release="cropped", rows=FEW_MICRO, absent=2
     )
     info, records = read_back("cas_me_2", tmp_path / "copy", tmp_path / "data")
     left_out = info.metadata["left_out"]
@@ -121,27 +121,25 @@ def test_folders_that_the_cropped_release_lacks_are_reported(tmp_path):
 @pytest.mark.parametrize(
     ("written", "subjects"),
     [
-        ([1, 22, "3.0", 15], ["sub15", "sub40", "sub19", "sub32"]),  # counted from 1
-        ([15, 16, 22, 40], ["sub15", "sub16", "sub22", "sub40"]),  # as the folders
+        ([1, 22, "3.0", 15], ["sub15", "sub40", "sub19", "sub32"]),  # participants
+        ([15, 16, 22, 40], ["sub15", "sub16", "sub22", "sub40"]),  # folders
         (["s15", 15, 1], ["sub15", "sub32", "sub15"]),
         (["s17", 0, "x", 2], [None, None, None, "sub16"]),
-        ([1, 2] * 9 + [33], ["sub15", "sub16"] * 9 + [None]),  # one mistyped
+        ([1, 2] * 9 + [33], ["sub15", "sub16"] * 9 + [None]),  # one mistyped number
         ([23, 15] * 9 + [3], ["sub23", "sub15"] * 9 + [None]),
         (["s15", "s19"], ["sub15", "sub19"]),
     ],
 )
-def test_a_table_counts_participants_or_has_the_numbers_of_the_folders(
-    written, subjects
-):
-    assert list(map(FACTS.columns.subjects(written), written)) == subjects
+def test_subjects_may_be_participants_or_folders(written, subjects):
+    assert list(map(SPECIFICATION.columns.subject_parser(written), written)) == subjects
 
 
 @pytest.mark.parametrize("written", [[17, 23], [15, 16, 19, 20, 21, 22]])
-def test_where_it_cannot_be_told_which_the_subjects_are_no_one_guesses(written):
-    with pytest.raises(DataError, match="Write the folders' numbers with an s"):
-        FACTS.columns.subjects(written)
+def test_ambiguous_subjects_raise(written):
+    with pytest.raises(DataError, match="Write the numbers of the folders with an s"):
+        SPECIFICATION.columns.subject_parser(written)
 
 
-def test_what_cannot_be_asked_for(tmp_path):
-    with pytest.raises(DataError, match="none of micro, macro, both"):
+def test_invalid_expressions_option_raises():
+    with pytest.raises(DataError, match="must be one of micro, macro, both"):
         prepare.configuration("cas_me_2", prepare.Options(expressions="tiny"))

@@ -1,4 +1,4 @@
-"""The CASME builder: every release and table of an invented copy, read back."""
+"""The CASME builder on generated copies of every release and table."""
 
 import collections
 import dataclasses
@@ -7,13 +7,13 @@ import pytest
 
 from datasets import DataError
 from tests.datasets import casme_tree
-from tests.datasets.casme_tree import CROPPED_ROWS, LAYOUTS, ROWS, SOME, TABLES
+from tests.datasets.casme_tree import CROPPED_ROWS, RELEASES, ROWS, SOME, TABLES
 from tests.datasets.reading import read_back
 from tests.datasets.tree import read_colours
 
 
-def crop(layout):
-    return "provided" if layout == "Cropped" else "none"
+def crop(release):
+    return "provided" if release == "Cropped" else "none"
 
 
 def ids_of(rows):
@@ -26,11 +26,11 @@ def ids_of(rows):
 
 
 @pytest.mark.parametrize("table", TABLES)
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_every_release_with_every_table(tmp_path, layout, table):
-    casme_tree.write_tree(tmp_path / "copy", layout=layout, table=table, rows=SOME)
+@pytest.mark.parametrize("release", RELEASES)
+def test_every_release_with_every_table(tmp_path, release, table):
+    casme_tree.write_tree(tmp_path / "copy", release=release, table=table, rows=SOME)
     info, records = read_back(
-        "casme", tmp_path / "copy", tmp_path / "d", crop=crop(layout)
+        "casme", tmp_path / "copy", tmp_path / "d", crop=crop(release)
     )
     assert info.metadata["left_out"] == []
     emotions = info.features["emotion"].names
@@ -47,37 +47,38 @@ def test_every_release_with_every_table(tmp_path, layout, table):
         assert numbers[8] == row.apex  # the window's middle
         inside = [n for n in range(row.apex - 16, row.apex + 15, 2)]
         for number, wanted in zip(numbers, inside, strict=True):
-            if layout in ("Cropped", "CASME_raw_selected"):
+            if release in ("Cropped", "CASME_raw_selected"):
                 assert number == min(max(wanted, row.onset), row.offset)
-            else:  # the recording goes on for 12 frames
+            else:  # the recording continues for 12 frames
                 assert number == min(max(wanted, 1), row.offset + 12)
 
 
-def test_the_whole_data_set_with_its_quirks(tmp_path):
-    casme_tree.write_tree(tmp_path / "copy", layout="raw", rows=ROWS)
+def test_complete_data_set_with_its_irregularities(tmp_path):
+    casme_tree.write_tree(tmp_path / "copy", release="raw", rows=ROWS)
     info, records = read_back(
         "casme", tmp_path / "copy", tmp_path / "data", crop="none"
     )
     assert info.metadata["left_out"] == []
     assert set(records) == set(ids_of(ROWS))
-    doubles = [clip_id for clip_id in records if "@" in clip_id]
-    assert len(doubles) == 8  # four clips that hold two expressions each
+    repeated = [clip_id for clip_id in records if "@" in clip_id]
+    assert len(repeated) == 8  # four clips with two expressions each
     names = info.features["emotion"].names
     found = collections.Counter(names[r["emotion"]] for r in records.values())
     assert found == collections.Counter(row.emotion for row in ROWS)
-    assert found["contempt"] == 2  # written comtempt
+    assert found["contempt"] == 2  # spelt comtempt in the table
     estimated = [r for r in records.values() if r["offset_estimated"]]
     assert len(estimated) == 21
-    # It fades as long as it rose, if the recording does, which ends 21 frames later.
+    # An expression fades as long as it rose, unless the recording ends before; it ends
+    # 21 frames after the apex.
     for record in estimated:
         rose = record["apex"] - record["onset"]
         assert record["offset"] == record["apex"] + min(rose, 21)
     assert sum(r["offset"] - r["apex"] == 21 for r in estimated) < len(estimated) / 2
 
 
-def test_the_cropped_release_ends_where_an_offset_is_missing(tmp_path):
+def test_missing_offset_in_the_cropped_release_is_the_last_frame(tmp_path):
     row = next(row for row in ROWS if row.offset is None)
-    casme_tree.write_tree(tmp_path / "copy", layout="Cropped", rows=[row])
+    casme_tree.write_tree(tmp_path / "copy", release="Cropped", rows=[row])
     _, records = read_back("casme", tmp_path / "copy", tmp_path / "data")
     ((clip_id, record),) = records.items()
     assert record["offset_estimated"] and record["offset"] == row.apex + 9
@@ -85,16 +86,16 @@ def test_the_cropped_release_ends_where_an_offset_is_missing(tmp_path):
 
 def test_the_cropped_release_with_its_own_table(tmp_path):
     casme_tree.write_tree(
-        tmp_path / "copy", layout="Cropped", table="merged-xlsx", rows=CROPPED_ROWS
+        tmp_path / "copy", release="Cropped", table="merged-xlsx", rows=CROPPED_ROWS
     )
     info, records = read_back("casme", tmp_path / "copy", tmp_path / "data")
     assert len(records) == 193 and info.metadata["left_out"] == []
     assert info.metadata["crop"] == "provided"
 
 
-def test_a_section_that_is_missing_is_said(tmp_path):
+def test_missing_section_is_noted(tmp_path):
     rows = [row for row in SOME if row.subject < 8]
-    casme_tree.write_tree(tmp_path / "copy", layout="raw", rows=rows)
+    casme_tree.write_tree(tmp_path / "copy", release="raw", rows=rows)
     info, records = read_back(
         "casme", tmp_path / "copy", tmp_path / "data", crop="none"
     )
@@ -102,8 +103,8 @@ def test_a_section_that_is_missing_is_said(tmp_path):
     assert any("Section B.xls" in note for note in info.metadata["notes"])
 
 
-def test_of_one_table_and_two_the_one_is_taken(tmp_path):
-    casme_tree.write_tree(tmp_path / "copy", layout="raw", rows=SOME)
+def test_single_table_is_preferred_to_sections(tmp_path):
+    casme_tree.write_tree(tmp_path / "copy", release="raw", rows=SOME)
     casme_tree.write_table(tmp_path / "copy", table="merged-csv", rows=SOME[:5])
     info, records = read_back(
         "casme", tmp_path / "copy", tmp_path / "data", crop="none"
@@ -114,16 +115,16 @@ def test_of_one_table_and_two_the_one_is_taken(tmp_path):
     assert len(frames_without) == len({(r.subject, r.clip) for r in SOME[5:]})
 
 
-def test_a_second_apex_that_is_no_number_is_reported(tmp_path):
+def test_invalid_second_apex_is_reported(tmp_path):
     rows = [SOME[0], dataclasses.replace(SOME[1], apex2="late")]
-    casme_tree.write_tree(tmp_path / "copy", layout="Cropped", rows=rows)
+    casme_tree.write_tree(tmp_path / "copy", release="Cropped", rows=rows)
     info, records = read_back("casme", tmp_path / "copy", tmp_path / "data")
     (entry,) = info.metadata["left_out"]
     assert "second apex 'late' is not a frame number" in entry["reason"]
     assert len(records) == 1
 
 
-def test_the_table_of_another_data_set_is_refused(tmp_path):
+def test_table_of_another_data_set_raises(tmp_path):
     from tests.datasets import casme2_tree
 
     casme2_tree.write_tree(tmp_path / "copy", rows=casme2_tree.ROWS[:3])

@@ -1,4 +1,4 @@
-"""The CASME II builder: an invented copy in the real form, written and read back."""
+"""The CASME II builder on generated copies in the real form."""
 
 import csv
 import dataclasses
@@ -9,10 +9,10 @@ import openpyxl
 import pytest
 
 from datasets import DataError, prepare
-from datasets.casme2.casme2_dataset_builder import FACTS
+from datasets.casme2.casme2_dataset_builder import SPECIFICATION
 from tests.datasets import reading
 from tests.datasets.casme2_tree import (
-    LAYOUTS,
+    RELEASES,
     ROWS,
     SOME,
     TABLES,
@@ -24,35 +24,35 @@ from tests.datasets.casme2_tree import (
 )
 
 FEW = ROWS[:6]  # the sixth has no apex
-EMOTIONS = FACTS.emotions
+EMOTIONS = SPECIFICATION.emotions
 
 
 def read_back(manual_dir, data_dir, **options):
-    """The metadata and the records by clip id."""
+    """Returns the metadata and the records by clip id."""
     info, records = reading.read_back("casme2", manual_dir, data_dir, **options)
     return info.metadata, records
 
 
 def frames_of(record):
-    """The numbers of a record's frames, which must all be of one clip."""
+    """Returns the clip and the numbers of a record's frames."""
     clips, numbers = zip(*map(read_colours, record["clip"]), strict=True)
     assert len(set(clips)) == 1
     return clips[0], list(numbers)
 
 
 def window(apex, first, last):
-    """Section 4.2 in other words: every second frame from 16 before the apex on."""
+    """Returns every second frame number, starting 16 before the apex (section 4.2)."""
     return [min(max(apex - 16 + 2 * k, first), last) for k in range(16)]
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_every_layout_gives_the_same_records(tmp_path, layout):
-    write_tree(tmp_path / "casme2", layout=layout, rows=FEW)
-    # The invented frames show colours and no face.
-    crop = "auto" if "Cropped" in layout else "none"
+@pytest.mark.parametrize("release", RELEASES)
+def test_every_release_gives_the_same_records(tmp_path, release):
+    write_tree(tmp_path / "casme2", release=release, rows=FEW)
+    # The generated frames show colours and no face.
+    crop = "auto" if "Cropped" in release else "none"
     metadata, records = read_back(tmp_path / "casme2", tmp_path / "data", crop=crop)
     assert metadata["left_out"] == []
-    assert layout.partition("-u")[0].partition(" ")[0] in metadata["release"]
+    assert release.partition("-u")[0].partition(" ")[0] in metadata["release"]
     assert set(records) == {id_of(row) for row in FEW}
     for place, row in enumerate(FEW):
         record = records[id_of(row)]
@@ -60,7 +60,7 @@ def test_every_layout_gives_the_same_records(tmp_path, layout):
         apex = middle if row.apex is None else row.apex
         assert record["clip"].shape == (16, 112, 112, 3)
         assert record["clip"].dtype == np.uint8
-        # The window lies within every layout, so that all hold its frames.
+        # The window is within every release, so all of them contain its frames.
         expected = window(apex, row.onset, row.offset)
         assert len(set(expected)) == 16 and apex in expected
         assert frames_of(record) == (place, expected)
@@ -74,24 +74,24 @@ def test_every_layout_gives_the_same_records(tmp_path, layout):
 
 
 @pytest.mark.parametrize("end", ["onset", "offset"])
-def test_edge_frames_are_repeated_where_the_recording_ends(tmp_path, end):
+def test_edge_frames_are_repeated_at_the_ends_of_the_recording(tmp_path, end):
     row = dataclasses.replace(ROWS[2], apex=getattr(ROWS[2], end))
     write_tree(tmp_path / "cropped", rows=[row])
-    write_tree(tmp_path / "whole", layout="CASME2-RAW", rows=[row])
+    write_tree(tmp_path / "full", release="CASME2-RAW", rows=[row])
 
     _, records = read_back(tmp_path / "cropped", tmp_path / "cropped_data")
     _, numbers = frames_of(records[id_of(row)])
     assert numbers == window(row.apex, row.onset, row.offset)
     assert numbers.count(row.apex) >= 8
 
-    # The full recording goes on where the expression ends.
-    _, records = read_back(tmp_path / "whole", tmp_path / "whole_data", crop="none")
+    # The full recording extends beyond the expression.
+    _, records = read_back(tmp_path / "full", tmp_path / "full_data", crop="none")
     _, numbers = frames_of(records[id_of(row)])
     assert numbers == window(row.apex, 1, row.offset + 9)
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_every_generation_of_the_table_is_read_as_written(tmp_path, table):
+def test_every_generation_of_the_table(tmp_path, table):
     write_tree(tmp_path / "casme2", table=table, rows=SOME)
     metadata, records = read_back(tmp_path / "casme2", tmp_path / "data")
     assert TABLES[table] in metadata["table"] and metadata["left_out"] == []
@@ -108,19 +108,19 @@ def test_every_generation_of_the_table_is_read_as_written(tmp_path, table):
     }
 
 
-def test_of_several_tables_the_papers_is_taken_and_said(tmp_path):
+def test_the_papers_table_is_preferred_and_noted(tmp_path):
     write_tree(tmp_path / "casme2", table="20140508", rows=FEW)
     write_table(tmp_path / "casme2/CASME2-coding-updated.xlsx", rows=FEW)
     write_table(tmp_path / "casme2/papers/CASME2-coding-20190701.xlsx", rows=FEW)
     metadata, _ = read_back(tmp_path / "casme2", tmp_path / "data")
     assert metadata["table"] == "papers/CASME2-coding-20190701.xlsx, sheet Sheet1"
     assert metadata["notes"][0] == (
-        "of several tables papers/CASME2-coding-20190701.xlsx was taken, not "
+        "several tables were found: papers/CASME2-coding-20190701.xlsx was read, not "
         "CASME2-coding-20140508.xlsx, CASME2-coding-updated.xlsx"
     )
 
 
-def test_without_the_papers_table_the_updated_one_is_taken(tmp_path):
+def test_updated_table_is_the_second_choice(tmp_path):
     write_tree(tmp_path / "casme2", table="20140508", rows=FEW[:1])
     write_table(tmp_path / "casme2/CASME2-coding-updated.xlsx", rows=FEW[:1])
     metadata, _ = read_back(tmp_path / "casme2", tmp_path / "data")
@@ -131,7 +131,7 @@ def test_without_the_papers_table_the_updated_one_is_taken(tmp_path):
     metadata, _ = read_back(tmp_path / "casme2", tmp_path / "data2")
     assert metadata["table"].startswith("CASME2-coding-20180101.xlsx")
 
-    # The user's word goes before any preference.
+    # --table overrides any preference.
     asked_for = "CASME2-coding-20140508.xlsx"
     metadata, _ = read_back(tmp_path / "casme2", tmp_path / "data", table=asked_for)
     assert metadata["table"].startswith(asked_for)
@@ -139,19 +139,19 @@ def test_without_the_papers_table_the_updated_one_is_taken(tmp_path):
         read_back(tmp_path / "casme2", tmp_path / "data", table="2013.xlsx")
 
 
-def test_a_table_of_another_name_is_known_by_its_columns(tmp_path):
+def test_table_with_unknown_name_is_found_by_its_columns(tmp_path):
     write_tree(tmp_path / "casme2", rows=FEW)
     path = tmp_path / "casme2/CASME2-coding-20190701.xlsx"
     path.rename(path.with_name("表 1.xlsx"))
     metadata, records = read_back(tmp_path / "casme2", tmp_path / "data")
     assert metadata["table"].startswith("表 1.xlsx") and len(records) == len(FEW)
-    assert metadata["notes"][0].startswith("表 1.xlsx was taken")
+    assert metadata["notes"][0].startswith("表 1.xlsx was read: its name is unknown")
 
 
-def test_cropped_frames_are_preferred_unless_others_are_asked_for(tmp_path):
+def test_cropped_release_is_preferred_unless_options_exclude_it(tmp_path):
     manual_dir, data_dir = tmp_path / "casme2", tmp_path / "data"
-    write_tree(manual_dir, layout="CASME2-RAW", rows=FEW)
-    write_frames(manual_dir / "faces", layout="Cropped", rows=FEW[:4])
+    write_tree(manual_dir, release="CASME2-RAW", rows=FEW)
+    write_frames(manual_dir / "faces", release="Cropped", rows=FEW[:4])
     metadata, records = read_back(manual_dir, data_dir)
     assert metadata["release"] == "Cropped, in faces/Cropped"
     assert metadata["crop"] == "provided"
@@ -163,7 +163,7 @@ def test_cropped_frames_are_preferred_unless_others_are_asked_for(tmp_path):
         metadata, records = read_back(manual_dir, data_dir, **options)
         assert metadata["release"] == "CASME2-RAW, in CASME2-RAW"
         assert metadata["crop"] == "none" and len(records) == 6
-    # Each has its folder; none replaced another.
+    # Each configuration has its own folder; none replaced another.
     assert {path.parent.name for path in data_dir.glob("casme2/*/2.0.0")} == {
         "apex32-16x112",
         "apex32-16x112-none",
@@ -174,11 +174,14 @@ def test_cropped_frames_are_preferred_unless_others_are_asked_for(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"release": "Croped"}, "none of CASME II's: Cropped, CASME2_RAW_selected"),
+        (
+            {"release": "Croped"},
+            "release of CASME II.*: Cropped, CASME2_RAW_selected, CASME2-RAW",
+        ),
         ({"release": "CASME2-RAW", "crop": "provided"}, "which is not cropped"),
         ({"release": "Cropped", "crop": "detect"}, "which is cropped"),
         ({"crop": "detect"}, "CASME2_RAW_selected or CASME2-RAW"),
-        ({"crop": "faces"}, "none of auto, provided, detect, none"),
+        ({"crop": "faces"}, "must be one of auto, provided, detect, none"),
         ({"frames": 0}, "--frames=0 must be from 1"),
         ({"frames": 40}, "--window=32: 40 frames cannot be drawn"),
         ({"size": 5000}, "--size=5000 must be from 16"),
@@ -186,16 +189,16 @@ def test_cropped_frames_are_preferred_unless_others_are_asked_for(tmp_path):
         ({"expressions": "both"}, "casme2 has no --expressions; it has --sampling"),
     ],
 )
-def test_what_cannot_be_asked_for_says_what_can(tmp_path, options, message):
+def test_invalid_options_raise(tmp_path, options, message):
     write_tree(tmp_path / "casme2", rows=FEW[:1])
     with pytest.raises(DataError, match=message):
         read_back(tmp_path / "casme2", tmp_path / "data", **options)
     assert not list(tmp_path.glob("data/casme2/*/2.0.0"))
 
 
-def test_uniform_sampling_takes_frames_from_onset_to_offset(tmp_path):
+def test_uniform_sampling_selects_frames_from_onset_to_offset(tmp_path):
     row = ROWS[2]
-    write_tree(tmp_path / "casme2", layout="CASME2-RAW", rows=[row])
+    write_tree(tmp_path / "casme2", release="CASME2-RAW", rows=[row])
     options = {"sampling": "uniform", "frames": 5, "size": 64, "crop": "none"}
     _, records = read_back(tmp_path / "casme2", tmp_path / "data", **options)
     record = records[id_of(row)]
@@ -205,9 +208,9 @@ def test_uniform_sampling_takes_frames_from_onset_to_offset(tmp_path):
     assert frames_of(record)[1] == expected
 
 
-def test_interpolation_to_fewer_frames_starts_and_ends_with_the_expression(tmp_path):
+def test_tim_sampling_starts_and_ends_with_the_expression(tmp_path):
     row = ROWS[2]
-    write_tree(tmp_path / "casme2", layout="CASME2-RAW", rows=[row])
+    write_tree(tmp_path / "casme2", release="CASME2-RAW", rows=[row])
     _, records = read_back(
         tmp_path / "casme2", tmp_path / "data", sampling="tim", frames=7, crop="none"
     )
@@ -217,7 +220,7 @@ def test_interpolation_to_fewer_frames_starts_and_ends_with_the_expression(tmp_p
     assert ends == [row.onset, row.offset]
 
 
-def test_files_that_count_from_one_are_moved_to_the_onset(tmp_path):
+def test_files_numbered_from_1_are_shifted_to_the_onset(tmp_path):
     row = ROWS[3]
     write_tree(tmp_path / "casme2", rows=[row])
     folder = tmp_path / "casme2/Cropped" / id_of(row)
@@ -230,11 +233,11 @@ def test_files_that_count_from_one_are_moved_to_the_onset(tmp_path):
     assert "row 2" in note and "count from 1" in note
 
 
-def test_a_clip_named_twice_is_told_apart_by_its_onset(tmp_path):
+def test_two_expressions_of_a_clip_are_distinguished_by_onset(tmp_path):
     first = dataclasses.replace(ROWS[0], onset=20, apex=40, offset=60)
     second = dataclasses.replace(ROWS[0], onset=70, apex=90, offset=110)
     write_tree(
-        tmp_path / "casme2", layout="CASME2-RAW", rows=[first, second, ROWS[1], second]
+        tmp_path / "casme2", release="CASME2-RAW", rows=[first, second, ROWS[1], second]
     )
     metadata, records = read_back(tmp_path / "casme2", tmp_path / "data", crop="none")
     assert set(records) == {
@@ -247,9 +250,9 @@ def test_a_clip_named_twice_is_told_apart_by_its_onset(tmp_path):
     assert entry["row"] == 5 and "row 3 has the same" in entry["reason"]
 
 
-def test_the_same_copy_gives_the_same_bytes(tmp_path):
+def test_equal_copies_give_identical_files(tmp_path):
     write_tree(tmp_path / "one", rows=FEW)
-    # The same files, made in another order, and the table saved at another time.
+    # The same files, created in another order, and the table saved at another time.
     write_tree(tmp_path / "two", rows=FEW[::-1])
     time.sleep(1)
     write_table(tmp_path / "two/CASME2-coding-20190701.xlsx", rows=FEW)
@@ -265,7 +268,7 @@ def test_the_same_copy_gives_the_same_bytes(tmp_path):
     assert metadata[0] and metadata[0] == metadata[1]
 
 
-def test_a_csv_serves_as_well(tmp_path):
+def test_csv_table(tmp_path):
     write_tree(tmp_path / "casme2", rows=FEW)
     path = tmp_path / "casme2/CASME2-coding-20190701.xlsx"
     values = list(openpyxl.load_workbook(path).active.values)

@@ -1,4 +1,4 @@
-"""Copies of CASME II that are damaged, not whole, or not to be read at all."""
+"""Copies of CASME II that are damaged, incomplete or unusable."""
 
 import dataclasses
 import json
@@ -15,12 +15,12 @@ FEW = ROWS[:6]
 
 
 def read_back(manual_dir, data_dir, **options):
-    """The metadata and the records by clip id."""
+    """Returns the metadata and the records by clip id."""
     info, records = reading.read_back("casme2", manual_dir, data_dir, **options)
     return info.metadata, records
 
 
-def test_every_row_and_every_folder_is_accounted_for(tmp_path):
+def test_every_row_and_folder_is_accounted_for(tmp_path):
     manual_dir = tmp_path / "casme2"
     rows = list(ROWS[:16])
     rows[6] = dataclasses.replace(rows[6], emotions=("joy", "joy"))
@@ -32,12 +32,12 @@ def test_every_row_and_every_folder_is_accounted_for(tmp_path):
     shutil.rmtree(cropped / id_of(rows[0]))
     shutil.rmtree(cropped / id_of(rows[1]))
     (cropped / id_of(rows[1])).mkdir()
-    # A hole of three frames is not bridged.
+    # A gap of three frames is not bridged.
     for number in range(rows[2].apex - 1, rows[2].apex + 2):
         (cropped / id_of(rows[2]) / f"reg_img{number}.jpg").unlink()
     needed = cropped / id_of(rows[3]) / f"reg_img{rows[3].apex}.jpg"
     needed.write_bytes(needed.read_bytes()[:300])
-    # A damaged frame that no clip needs does no harm.
+    # A damaged frame that no clip needs has no effect.
     spare = cropped / id_of(rows[4]) / f"reg_img{rows[4].apex + 1}.jpg"
     spare.write_bytes(b"")
     for path in (cropped / id_of(rows[5])).glob("reg_img*"):
@@ -60,9 +60,9 @@ def test_every_row_and_every_folder_is_accounted_for(tmp_path):
 
     assert "no folder" in reason(0)
     assert "no frames" in reason(1)
-    assert f"do not reach the apex {rows[2].apex}" in reason(2)
+    assert f"do not include the apex {rows[2].apex}" in reason(2)
     assert f"reg_img{rows[3].apex}.jpg cannot be read" in reason(3)
-    assert "do not reach the apex" in reason(5)
+    assert "do not include the apex" in reason(5)
     assert "emotion 'joy'" in reason(6)
     assert "lies before the onset" in reason(7)
     assert "'soon' is not a frame number" in reason(8)
@@ -70,7 +70,7 @@ def test_every_row_and_every_folder_is_accounted_for(tmp_path):
     assert "no folder" in reasons[19, "sub01", str(cropped)]
     assert "no row" in reasons[None, "sub30", "EP99_9"]
     assert "second folder" in reasons[None, "subject30", "EP99_9"]
-    # Ten rows are out and two folders; an empty folder is none.
+    # Ten rows and two folders are left out; an empty folder does not count.
     assert len(metadata["left_out"]) == len(reasons) == 12
     assert len(records) == len(rows) + 2 - 10
     listed = [e["row"] for e in metadata["left_out"] if e["row"] is not None]
@@ -115,7 +115,7 @@ def _damaged_frames(manual_dir):
 
 
 @pytest.mark.parametrize(
-    "break_copy, says",
+    "break_copy, expected",
     [
         (_nothing, ["casme.psych.ac.cn", "Cropped/"]),
         (_no_table, ["CASME2-coding", "codes.xlsx", "Cropped/"]),
@@ -127,26 +127,24 @@ def _damaged_frames(manual_dir):
         (_damaged_frames, ["No row of", "cannot be read", "row 2"]),
     ],
 )
-def test_a_copy_that_cannot_serve_says_why_and_leaves_nothing(
-    tmp_path, break_copy, says
-):
+def test_unusable_copy_raises_and_leaves_no_records(tmp_path, break_copy, expected):
     manual_dir, data_dir = tmp_path / "casme2", tmp_path / "data"
     write_tree(manual_dir, rows=FEW)
     break_copy(manual_dir)
     with pytest.raises(DataError) as error:
         prepare.prepare("casme2", manual_dir=manual_dir, data_dir=data_dir)
-    for words in says:
-        assert words in str(error.value)
+    for text in expected:
+        assert text in str(error.value)
     assert not list(data_dir.glob("casme2/apex32-16x112/*"))
 
-    # The repaired copy is then read as if nothing had been.
+    # The repaired copy can then be prepared.
     shutil.rmtree(manual_dir)
     write_tree(manual_dir, rows=FEW)
     _, records = read_back(manual_dir, data_dir)
     assert len(records) == len(FEW)
 
 
-def test_a_run_that_was_killed_is_not_taken_for_whole(tmp_path, monkeypatch):
+def test_incomplete_records_of_a_killed_run_are_ignored(tmp_path, monkeypatch):
     write_tree(tmp_path / "casme2", rows=FEW)
     module = "datasets.source.examples.make_example"
 
@@ -159,7 +157,7 @@ def test_a_run_that_was_killed_is_not_taken_for_whole(tmp_path, monkeypatch):
             prepare.prepare(
                 "casme2", manual_dir=tmp_path / "casme2", data_dir=tmp_path / "data"
             )
-    # What a run leaves that had no time to clean up.
+    # What a run leaves behind if it is killed before it can clean up.
     left = tmp_path / "data/casme2/apex32-16x112/incomplete.XYZ_1.0.0"
     left.mkdir(parents=True)
     (left / "dataset_info.json").write_text("{}")
@@ -167,7 +165,7 @@ def test_a_run_that_was_killed_is_not_taken_for_whole(tmp_path, monkeypatch):
     assert len(records) == len(FEW)
 
 
-def test_what_is_written_holds_no_path_of_the_user(tmp_path):
+def test_metadata_contains_no_absolute_path(tmp_path):
     write_tree(tmp_path / "casme2", rows=FEW[:2])
     shutil.rmtree(tmp_path / "casme2/Cropped" / id_of(FEW[0]))
     folder = prepare.prepare(

@@ -1,4 +1,4 @@
-"""``python -m datasets.check`` on invented copies: counts, quirks, damage, pictures."""
+"""``python -m datasets.check`` on generated copies: counts, damage, contact sheet."""
 
 import dataclasses
 import json
@@ -18,9 +18,9 @@ from tests.datasets.astronaut import with_faces
 ROOT = Path(__file__).parents[2]
 
 COPIES = [
-    *(("casme2", casme2_tree, layout, 255) for layout in casme2_tree.LAYOUTS),
-    *(("casme", casme_tree, layout, 197) for layout in casme_tree.LAYOUTS),
-    *(("cas_me_2", cas_me_2_tree, layout, 57) for layout in cas_me_2_tree.LAYOUTS),
+    *(("casme2", casme2_tree, release, 255) for release in casme2_tree.RELEASES),
+    *(("casme", casme_tree, release, 197) for release in casme_tree.RELEASES),
+    *(("cas_me_2", cas_me_2_tree, release, 57) for release in cas_me_2_tree.RELEASES),
 ]
 
 
@@ -34,21 +34,21 @@ def command(*arguments):
     )
 
 
-def crop(layout):
-    return "provided" if "cropped" in layout.lower() else "none"
+def crop(release):
+    return "provided" if "cropped" in release.lower() else "none"
 
 
-@pytest.mark.parametrize(("name", "tree", "layout", "number"), COPIES)
-def test_a_whole_copy_of_every_release_is_whole(tmp_path, name, tree, layout, number):
-    tree.write_tree(tmp_path, layout=layout)
-    report = check.check(name, tmp_path, options=prepare.Options(crop=crop(layout)))
-    assert report.whole and report.rows == report.records == number
+@pytest.mark.parametrize(("name", "tree", "release", "number"), COPIES)
+def test_complete_copy_of_every_release(tmp_path, name, tree, release, number):
+    tree.write_tree(tmp_path, release=release)
+    report = check.check(name, tmp_path, options=prepare.Options(crop=crop(release)))
+    assert report.complete and report.rows == report.records == number
     assert sum(found["rows"] for found in report.emotions.values()) == number
     assert sum(report.subjects.values()) == number
-    # Published counts are those of the invented table, so only the paper's differ.
-    ((generation, counts),) = report.published.items()
+    # The generated table has the published counts, so only the paper's differ.
+    ((generation, counts),) = report.published_counts.items()
     assert {e: f["rows"] for e, f in report.emotions.items()} == counts
-    paper = report.paper
+    paper = report.paper_counts
     differing = {e for e in paper if paper[e] != report.emotions[e]["records"]}
     assert set(paper) - differing == (
         {"disgust", "happiness", "surprise"} & set(paper) if name == "casme2" else set()
@@ -56,25 +56,25 @@ def test_a_whole_copy_of_every_release_is_whole(tmp_path, name, tree, layout, nu
     assert bool(report.differences) == bool(differing)
     for emotion in differing:
         assert any(emotion in sentence for sentence in report.differences)
-    assert not report.no_row and report.frames_read > 10 * number
+    assert not report.frames_without_row and report.frames_read > 10 * number
 
 
-def test_every_macro_expression_can_be_asked_for(tmp_path):
+def test_macro_expressions_can_be_selected(tmp_path):
     cas_me_2_tree.write_tree(tmp_path)
     options = prepare.Options(crop="none", expressions="both")
     report = check.check("cas_me_2", tmp_path, options=options)
-    assert report.whole and report.rows == 357 and report.not_asked_for == 0
-    assert {kind: len(entries) for kind, entries in report.noted.items()} == {
+    assert report.complete and report.rows == 357 and report.not_selected == 0
+    assert {kind: len(entries) for kind, entries in report.notes_by_kind.items()} == {
         "apex estimated": 1,
         "apex outside its interval": 3,
         "offset estimated": 44,
     }
-    assert report.published == {}
+    assert report.published_counts == {}
 
 
 @pytest.fixture
 def damaged(tmp_path):
-    """A copy with three damaged clips, a lost one, and frames of no row."""
+    """A copy with three damaged clips, a missing clip, and frames without a row."""
     rows = casme2_tree.SOME
     casme2_tree.write_tree(tmp_path / "copy", rows=rows)
     cropped = tmp_path / "copy/Cropped"
@@ -91,7 +91,7 @@ def damaged(tmp_path):
     return tmp_path / "copy"
 
 
-def test_damaged_clips_are_named_and_the_code_is_one(damaged):
+def test_damaged_clips_are_named_and_the_exit_code_is_1(damaged):
     before = sorted(damaged.rglob("*"))
     checked = command("casme2", f"--manual_dir={damaged}")
     assert checked.returncode == 1
@@ -100,16 +100,16 @@ def test_damaged_clips_are_named_and_the_code_is_one(damaged):
         name = f"sub{row.subject:02d}/{row.clip}"
         assert f"{name}: reg_img{row.apex}.jpg cannot be read" in checked.stdout
         assert f"Cropped/{name}/reg_img{row.apex}.jpg: " in checked.stdout
-    lost = f"sub{rows[3].subject:02d}/{rows[3].clip}"
-    assert f"{lost}: there is no folder for it" in checked.stdout
+    missing = f"sub{rows[3].subject:02d}/{rows[3].clip}"
+    assert f"{missing}: there is no folder for it" in checked.stdout
     assert "frames without a row: 1\n  sub30/EP01_01" in checked.stdout
     assert "4 rows cannot become a record, 4 images cannot be read" in checked.stdout
-    assert "and 1 more of this folder" in checked.stdout
+    assert "and 1 more in this folder" in checked.stdout
     assert "Traceback" not in checked.stderr
     assert sorted(damaged.rglob("*")) == before
 
 
-def test_the_json_holds_it_all(damaged):
+def test_json_report(damaged):
     checked = command("casme2", f"--manual_dir={damaged}", "--json")
     assert checked.returncode == 1
     report = json.loads(checked.stdout)
@@ -118,17 +118,17 @@ def test_the_json_holds_it_all(damaged):
     assert [entry["row"] for entry in report["no_record"]] == [2, 3, 4, 5]
     assert len(report["unreadable"]) == 4
     assert set(report["unreadable"].values()) == {
-        "cannot be read: it is damaged or no image (OSError)",
-        "cannot be read: it is damaged or no image (UnidentifiedImageError)",
+        "cannot be read: it is damaged or not an image (OSError)",
+        "cannot be read: it is damaged or not an image (UnidentifiedImageError)",
     }
     assert report["no_row"][0]["clip"] == "EP01_01"
     assert report["lengths"]["least"] >= 24
     against, *_ = report["differences"]
     assert "disgust 20 instead of 63" in against
-    assert "so the table was changed or is another one" in against
+    assert "the table was edited or is a different one" in against
 
 
-def test_an_image_that_no_clip_needs_is_damage_too(tmp_path):
+def test_damaged_image_that_no_clip_needs_is_reported(tmp_path):
     row = casme2_tree.ROWS[0]
     casme2_tree.write_tree(tmp_path, rows=[row])
     spare = (
@@ -136,33 +136,33 @@ def test_an_image_that_no_clip_needs_is_damage_too(tmp_path):
     )
     spare.write_bytes(b"")
     report = check.check("casme2", tmp_path)
-    assert report.records == 1 and len(report.unreadable) == 1 and not report.whole
+    assert report.records == 1 and len(report.unreadable) == 1 and not report.complete
 
 
-def test_a_damaged_video_is_named(tmp_path):
-    casme_tree.write_tree(tmp_path, layout="video", rows=casme_tree.SOME)
+def test_damaged_video_is_reported(tmp_path):
+    casme_tree.write_tree(tmp_path, release="video", rows=casme_tree.SOME)
     path = sorted(tmp_path.rglob("*.avi"))[0]
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 3])
     report = check.check("casme", tmp_path, options=prepare.Options(crop="none"))
-    assert not report.whole
-    assert path.stem in {entry["clip"] for entry in report.no_record}
+    assert not report.complete
+    assert path.stem in {entry["clip"] for entry in report.rows_without_record}
 
 
-def test_a_contact_sheet_shows_onset_apex_and_offset(tmp_path):
+def test_contact_sheet_shows_onset_apex_and_offset(tmp_path):
     manual_dir = with_faces(tmp_path / "copy", rows=casme2_tree.ROWS[:2])
     sheet = tmp_path / "sheet.png"
     checked = command("casme2", f"--manual_dir={manual_dir}", f"--sheet={sheet}")
     assert checked.returncode == 0, checked.stdout + checked.stderr
     picture = iio.imread(sheet)
-    # Two emotions of one clip each: three tiles that differ, then nothing.
+    # Two emotions with one clip each: three different tiles, then empty space.
     assert picture.shape[1] > 4 * 3 * 112 and picture.shape[0] > 2 * 112
     assert picture[:, 3 * 112 + 30 :].min() > 250
-    busy = [picture[40:-8, 8 + 112 * k : 8 + 112 * (k + 1)] for k in range(3)]
-    assert all(tile.std() > 30 for tile in busy)
-    assert np.abs(busy[0].astype(int) - busy[1]).max() > 50
+    tiles = [picture[40:-8, 8 + 112 * k : 8 + 112 * (k + 1)] for k in range(3)]
+    assert all(tile.std() > 30 for tile in tiles)
+    assert np.abs(tiles[0].astype(int) - tiles[1]).max() > 50
 
 
-def test_differences_are_put_down_to_what_they_come_from(tmp_path):
+def test_differences_are_explained(tmp_path):
     rows = list(casme2_tree.ROWS)
     place = next(n for n, row in enumerate(rows) if row.emotions[1] == "surprise")
     rows[place] = dataclasses.replace(rows[place], emotions=("joy", "joy"))
@@ -170,7 +170,7 @@ def test_differences_are_put_down_to_what_they_come_from(tmp_path):
     report = check.check("casme2", tmp_path)
     against, paper = report.differences
     assert "surprise 27 instead of 28; 1 rows cannot be read." in against
-    assert "surprise has 27 records, 28 in the paper: 27 rows of it can be" in paper
+    assert "surprise has 27 records, 28 in the paper: 27 of its rows can be" in paper
     assert "2014" not in paper
 
     casme2_tree.write_table(
@@ -179,10 +179,10 @@ def test_differences_are_put_down_to_what_they_come_from(tmp_path):
         rows=casme2_tree.ROWS,
     )
     (paper,) = check.check("casme2", tmp_path).differences
-    assert "this table calls three of the paper's 28 sadness" in paper
+    assert "this table labels three of the paper's 28 as sadness" in paper
 
 
-def test_a_sheet_of_nothing_costs_no_report(tmp_path):
+def test_empty_contact_sheet_does_not_prevent_the_report(tmp_path):
     manual_dir = tmp_path / "copy"
     casme2_tree.write_tree(manual_dir, rows=casme2_tree.ROWS[:2])
     for path in manual_dir.glob("Cropped/*/*/*.jpg"):
@@ -195,18 +195,21 @@ def test_a_sheet_of_nothing_costs_no_report(tmp_path):
 
 
 @pytest.mark.parametrize("names", [("Section A_coding.xls",), ("CASME_A.xls",)])
-def test_a_section_without_its_table_is_not_whole(tmp_path, names):
+def test_section_without_its_table_is_incomplete(tmp_path, names):
     casme_tree.write_tree(tmp_path, rows=casme_tree.SOME)
     (table,) = tmp_path.rglob("Section A.xls")
     table.rename(table.with_name(names[0]))
     options = prepare.Options(crop="none")
-    assert check.check("casme", tmp_path, options=options).whole
+    assert check.check("casme", tmp_path, options=options).complete
     (table,) = tmp_path.rglob("Section B.xls")
     table.unlink()
     report = check.check("casme", tmp_path, options=options)
-    assert not report.whole and report.lacking == ["Section B.xls"]
-    assert report.choice == ["a part of the table was not found: Section B.xls"]
-    assert not report.no_record and "Section B.xls not found" in check.describe(report)
+    assert not report.complete and report.missing_tables == ["Section B.xls"]
+    assert report.notes == ["part of the table is missing: Section B.xls"]
+    assert (
+        not report.rows_without_record
+        and "Section B.xls not found" in check.describe(report)
+    )
     against, *_ = report.differences
     assert against.endswith("Section B.xls was not found.")
 
@@ -219,19 +222,19 @@ def test_a_section_without_its_table_is_not_whole(tmp_path, names):
         (["synthetic", "--manual_dir=."], "synthetic is generated"),
         (["casme9", "--manual_dir=."], "no data set named 'casme9'"),
         (["casme2", "--manual_dir=tests", "--sheet=x/y.png"], "x is not a folder"),
-        (["casme2", "--manual_dir=tests", "--sheet=x"], "name a picture"),
-        (["casme2", "--manual_dir=tests", "--sheet=x.psd"], "name a picture"),
+        (["casme2", "--manual_dir=tests", "--sheet=x"], "must be an image file"),
+        (["casme2", "--manual_dir=tests", "--sheet=x.psd"], "must be an image file"),
         (["casme2", "--manual_dir=tests", "--frames=0"], "--frames=0 must be"),
     ],
 )
-def test_bad_flags_get_one_message(arguments, message):
+def test_invalid_flags_give_one_message(arguments, message):
     failed = command(*arguments)
     assert failed.returncode in (1, 2)
     text = " ".join((failed.stderr + failed.stdout).replace("│", " ").split())
     assert message in text and "Traceback" not in text
 
 
-def test_a_copy_without_frames_says_what_was_looked_for(tmp_path):
+def test_copy_without_frames_raises(tmp_path):
     casme2_tree.write_table(tmp_path / "CASME2-coding-20190701.xlsx")
     with pytest.raises(DataError, match="No frames of the table's clips"):
         check.check("casme2", tmp_path)

@@ -7,18 +7,18 @@ from datasets.clip_record import ClipConfig
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"sampling": "all"}, "none of apex, uniform, tim"),
+        ({"sampling": "all"}, "must be one of apex, uniform, tim"),
         ({"frames": 0}, "--frames=0"),
         ({"size": 8}, "--size=8 must be from 16 to 1024"),
-        ({"frames": 20, "window": 19}, "--window=19.*choose one from 20"),
+        ({"frames": 20, "window": 19}, "--window=19.*choose --window from 20 to 4096"),
     ],
 )
-def test_what_no_clip_can_have(values, message):
+def test_invalid_clip_configurations_raise(values, message):
     with pytest.raises(DataError, match=message):
         ClipConfig(name="x", **values)
 
 
-def test_names_tell_configurations_apart():
+def test_names_of_configurations_are_unique():
     def name(**values):
         return ClipConfig(name="x", **values).full_name()
 

@@ -16,7 +16,7 @@ FEW = ROWS[:4]
 
 
 def command(*arguments, under=()):
-    """The program, started by another where one is given."""
+    """Runs the program, with the command ``under`` as a prefix."""
     return subprocess.run(
         [*under, sys.executable, "-m", "datasets.prepare", *map(str, arguments)],
         cwd=ROOT,
@@ -39,7 +39,7 @@ def test_unknown_names_list_the_valid_ones(name, message):
         prepare.builder(name)
 
 
-def test_a_licensed_data_set_says_what_to_get_and_how_it_should_lie(tmp_path):
+def test_error_without_a_copy_explains_how_to_get_one(tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()
     for manual_dir, found in (
@@ -54,17 +54,17 @@ def test_a_licensed_data_set_says_what_to_get_and_how_it_should_lie(tmp_path):
     assert not list(tmp_path.glob("data/casme2/*/1.0.0"))
 
 
-def test_a_command_ends_with_one_message(tmp_path):
+def test_command_prints_one_error_message(tmp_path):
     failed = command("casme2", f"--data_dir={tmp_path}")
     assert failed.returncode == 1
     assert failed.stderr.startswith("error: casme2 is read from your own copy")
     assert "Traceback" not in failed.stderr
 
 
-def test_a_full_disk_leaves_no_records(tmp_path):
+def test_full_disk_leaves_no_records(tmp_path):
     write_tree(tmp_path / "copy")
 
-    # Blocks of 512 bytes. The signal would end the process instead of refusing it.
+    # Blocks of 512 bytes. Without the trap, the signal would end the process.
     limit = "ulimit -f 32; trap '' XFSZ; exec \"$@\""
     failed = command(
         "casme2",
@@ -78,7 +78,7 @@ def test_a_full_disk_leaves_no_records(tmp_path):
     assert not list(tmp_path.glob("data/casme2/apex*/*"))
 
 
-def test_the_number_of_threads_changes_no_byte(tmp_path):
+def test_number_of_threads_does_not_affect_the_files(tmp_path):
     casme2_tree.write_tree(tmp_path / "copy", rows=SOME[:20])
     shards = []
     for workers in (1, 3):
@@ -93,36 +93,36 @@ def test_the_number_of_threads_changes_no_byte(tmp_path):
     assert shards[0] == shards[1]
 
 
-def test_no_threads_are_no_way_to_read(tmp_path):
+def test_number_of_threads_must_be_positive(tmp_path):
     casme2_tree.write_tree(tmp_path / "copy", rows=FEW)
     with pytest.raises(DataError, match="--workers=0 must be at least 1"):
         read_back("casme2", tmp_path / "copy", tmp_path / "data", workers=0)
 
 
-def test_records_of_another_copy_are_not_taken_for_this_ones(tmp_path, capsys):
+def test_warning_if_records_are_of_another_copy(tmp_path, capsys):
     casme2_tree.write_tree(tmp_path / "one", rows=FEW)
     casme2_tree.write_tree(tmp_path / "other", rows=FEW[:2])
     read_back("casme2", tmp_path / "one", tmp_path / "data")
     capsys.readouterr()
     _, records = read_back("casme2", tmp_path / "one", tmp_path / "data")
-    assert "are not of" not in capsys.readouterr().err
+    assert "do not match" not in capsys.readouterr().err
     _, records = read_back("casme2", tmp_path / "other", tmp_path / "data")
     message = capsys.readouterr().err
-    assert "its table, its clips or their frames are others" in message
+    assert "do not match" in message and "its table, clips or frames differ" in message
     assert "delete that folder" in message and len(records) == 4
     read_back("casme2", tmp_path / "absent", tmp_path / "data")
     assert "cannot be read" in capsys.readouterr().err
 
 
-def test_what_is_refused_leaves_nothing(tmp_path):
+def test_invalid_options_leave_no_folder(tmp_path):
     casme2_tree.write_tree(tmp_path / "copy", rows=FEW)
-    for refused in ({"release": "nonsense"}, {"workers": 0}, {"crop": "detect"}):
+    for invalid in ({"release": "nonsense"}, {"workers": 0}, {"crop": "detect"}):
         with pytest.raises(DataError):
-            read_back("casme2", tmp_path / "copy", tmp_path / "data", **refused)
+            read_back("casme2", tmp_path / "copy", tmp_path / "data", **invalid)
         assert not (tmp_path / "data").exists()
 
 
-def test_each_table_and_release_has_its_own_folder():
+def test_each_configuration_has_a_unique_name():
     def name(**options):
         return prepare.configuration("casme2", prepare.Options(**options)).name
 
@@ -141,19 +141,19 @@ def test_each_table_and_release_has_its_own_folder():
     assert all("/" not in name for name in names)
 
 
-def test_what_a_killed_run_left_is_removed(tmp_path):
+def test_leftovers_of_a_killed_run_are_removed(tmp_path):
     casme2_tree.write_tree(tmp_path / "copy", rows=FEW)
     folder = prepare.prepare(
         "casme2", manual_dir=tmp_path / "copy", data_dir=tmp_path / "data"
     )
-    left = folder.with_name("incomplete.ABC123_2.0.0")
-    shutil.copytree(folder, left)
+    leftover = folder.with_name("incomplete.ABC123_2.0.0")
+    shutil.copytree(folder, leftover)
     shutil.rmtree(folder)
     _, records = read_back("casme2", tmp_path / "copy", tmp_path / "data")
-    assert len(records) == len(FEW) and not left.exists()
+    assert len(records) == len(FEW) and not leftover.exists()
 
 
-def test_two_that_prepare_at_once_make_one(tmp_path, capsys):
+def test_concurrent_runs_write_the_records_once(tmp_path, capsys):
     casme2_tree.write_tree(tmp_path / "copy", rows=SOME)
     results = []
 
@@ -166,10 +166,10 @@ def test_two_that_prepare_at_once_make_one(tmp_path, capsys):
     for thread in threads:
         thread.join()
     assert [len(records) for _, records in results] == [len(SOME)] * 2
-    assert "Another process prepares" in capsys.readouterr().err
+    assert "Another process is preparing" in capsys.readouterr().err
 
 
-def test_another_form_of_clip_has_its_own_folder(tmp_path):
+def test_each_form_of_clip_has_its_own_folder(tmp_path):
     casme2_tree.write_tree(tmp_path / "copy", rows=FEW)
     for options, name, shape in (
         ({}, "apex32-16x112", (16, 112, 112, 3)),
@@ -185,8 +185,8 @@ def test_another_form_of_clip_has_its_own_folder(tmp_path):
     assert len(list(tmp_path.glob("data/casme2/*/2.0.0"))) == 4
 
 
-def test_synthetic_clips_take_the_same_options(tmp_path):
-    # Only the folder's name: the clips themselves are tested with the data set.
+def test_options_apply_to_synthetic(tmp_path):
+    # Only the name: test_synthetic.py tests the clips.
     dataset = prepare.builder(
         "synthetic/hard", tmp_path, prepare.Options(sampling="tim", frames=8, size=56)
     )

@@ -6,9 +6,7 @@ from datasets.synthetic.synthetic_dataset_builder import Builder, SyntheticConfi
 from tests.datasets import casme2_tree
 
 
-def test_shards_are_begun_anew_when_full_and_hold_every_record_once(
-    tmp_path, monkeypatch
-):
+def test_full_shards_are_followed_by_new_ones(tmp_path, monkeypatch):
     casme2_tree.write_tree(tmp_path / "copy", rows=casme2_tree.ROWS[:10])
     monkeypatch.setattr(shards, "_SHARD_BYTES", 2_000_000)  # three clips of 0.6 MB
     folder = prepare.prepare(
@@ -26,7 +24,7 @@ def test_shards_are_begun_anew_when_full_and_hold_every_record_once(
     ]
 
 
-def test_a_data_set_without_an_example_is_an_error_and_leaves_nothing(tmp_path):
+def test_data_set_without_examples_raises_and_leaves_nothing(tmp_path):
     config = SyntheticConfig(name="none", subjects=0)
     builder = Builder(config=config, data_dir=tmp_path, file_format="array_record")
     with pytest.raises(ValueError, match="no example of synthetic"):

@@ -7,52 +7,56 @@ from datasets.synthetic import face, motion, strip
 from datasets.synthetic.synthetic_dataset_builder import (
     Builder,
     SyntheticConfig,
-    make_clip,
+    render_clip,
 )
 
 STILL = SyntheticConfig(name="still", drift=0.0, flicker=0.0, noise=0.0)
 
 
 def subject(seed=0):
-    return face.draw(np.random.default_rng(seed))
+    return face.draw_face(np.random.default_rng(seed))
 
 
-def film(emotion="surprise", config=STILL, seed=0, of=None):
-    return make_clip(of or subject(), emotion, config, np.random.default_rng(seed))
+def render(emotion="surprise", config=STILL, seed=0, of=None):
+    return render_clip(of or subject(), emotion, config, np.random.default_rng(seed))
 
 
-def test_subjects_look_different():
-    faces = [subject(seed).drawing[::6, ::6] for seed in range(6)]
+def test_subjects_differ():
+    faces = [subject(seed).image[::6, ::6] for seed in range(6)]
     for i in range(6):
         for j in range(i):
             assert np.abs(faces[i] - faces[j]).mean() > 10  # grey levels
 
 
-def test_a_clip_moves_where_its_mask_says_and_nowhere_else():
-    record = film()
+def test_changes_are_where_the_motion_mask_is_true():
+    record = render()
     clip, mask = record["clip"].astype(int), record["motion_mask"]
     change = np.abs(clip - clip[0]).max(-1)  # [T, H, W]
     apex = np.abs(record["motion_mask"].sum((1, 2))).argmax()
-    assert apex == 8  # the apex stands in the middle of the window
+    assert apex == 8  # the apex is in the middle of the window
     assert 0.05 < mask[apex].mean() < 0.5
     far = ~mask[apex]
     assert change[apex][mask[apex]].mean() > 10 * change[apex][far].mean()
 
 
-def test_nothing_moves_before_the_onset():
+def test_no_motion_before_the_onset():
     record = next(
         record
-        for record in (film(seed=seed) for seed in range(20))
+        for record in (render(seed=seed) for seed in range(20))
         if record["apex"] - record["onset"] < 12
     )
-    first = record["onset"] - (record["apex"] - 16)  # frames before it, two apart
+    first = record["onset"] - (
+        record["apex"] - 16
+    )  # frames before it, every second one selected
     assert first // 2 >= 2
     assert not record["motion_mask"][: first // 2].any()
     assert (record["clip"][0] == record["clip"][1]).all()
 
 
 def test_motion_rises_to_the_apex_and_falls():
-    course = motion.Course(onset=10, apex=20, offset=40, last=50, rise=1.0, fall=1.0)
+    course = motion.TimeCourse(
+        onset=10, apex=20, offset=40, last=50, rise=1.0, fall=1.0
+    )
     intensity = [course.intensity(number) for number in range(1, 51)]
     assert intensity[9] == intensity[39] == 0
     assert intensity[19] == 1
@@ -82,35 +86,35 @@ def test_each_emotion_moves_its_action_units(emotion, moves):
         assert np.sign(dy) == direction[1]
 
 
-def test_a_shift_of_the_head_is_no_motion_of_the_face():
+def test_head_motion_is_not_in_the_motion_mask():
     config = SyntheticConfig(
         name="drift", drift=2.0, flicker=0.0, noise=0.0, amplitude=(0.0, 0.0)
     )
-    record = film(config=config)
+    record = render(config=config)
     assert not record["motion_mask"].any()
     assert (record["clip"][0] != record["clip"][-1]).any()
 
 
-def test_repeated_edge_frames_are_the_same_picture():
+def test_repeated_edge_frames_are_identical():
     config = SyntheticConfig(name="long", window=400)
-    record = film(config=config)
+    record = render(config=config)
     assert (record["clip"][0] == record["clip"][1]).all()
     assert (record["clip"][8] != record["clip"][0]).any()
 
 
-def test_harder_clips_differ_more_from_frame_to_frame():
-    def restlessness(config):
-        clip = film(config=config)["clip"].astype(float)
+def test_harder_clips_change_more_between_frames():
+    def mean_change(config):
+        clip = render(config=config)["clip"].astype(float)
         return np.abs(np.diff(clip, axis=0)).mean()
 
     easy, medium, hard = (
-        restlessness(next(c for c in Builder.BUILDER_CONFIGS if c.name == name))
+        mean_change(next(c for c in Builder.BUILDER_CONFIGS if c.name == name))
         for name in ("easy", "medium", "hard")
     )
     assert easy < medium < hard
 
 
-def test_records_are_read_back_and_the_same_for_the_same_seed(tmp_path):
+def test_records_are_deterministic_given_the_seed(tmp_path):
     def records(folder, seed):
         config = SyntheticConfig(
             name="tiny",
@@ -142,7 +146,7 @@ def test_records_are_read_back_and_the_same_for_the_same_seed(tmp_path):
         assert (record["clip"] != other[key]["clip"]).any()
 
 
-def test_a_strip_shows_a_row_for_each_emotion(tmp_path):
+def test_strip_has_a_row_for_each_emotion(tmp_path):
     strip.main(tmp_path / "strip.png", config="easy", subjects=1, scale=1)
     picture = iio.imread(tmp_path / "strip.png")
     assert picture.shape == (3 * 112, 7 * 112, 3)

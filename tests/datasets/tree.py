@@ -1,7 +1,7 @@
-"""What the invented copies of the licensed data sets share: images and tables.
+"""Images, videos and tables of generated copies of the licensed data sets.
 
-Each image carries in its colours the place of its clip and its frame's number, so that
-``read_colours`` can tell which frame a resized or compressed image was.
+The colours of each image encode the index of its clip and its frame number, so that
+``read_colours`` identifies the frame after resizing or compression.
 """
 
 import csv
@@ -14,11 +14,11 @@ import openpyxl
 import xlwt
 from PIL import Image
 
-# [H, W]: as tiny as three bands of colour allow that survive JPEG and resizing. The
-# bands of RAW are as high as the blocks that a video's colour is stored in.
+# Height and width of the images: as small as possible for three bands of colour that
+# survive JPEG and resizing. The bands of RAW match the chroma blocks of a video.
 CROPPED, RAW = (30, 24), (48, 64)
 
-# Colour levels far enough apart to survive JPEG: three channels of eight tell 512.
+# Number of levels per channel that survive JPEG; three channels encode 512 values.
 _LEVELS = 8
 _COLOURS = _LEVELS**3
 
@@ -26,16 +26,16 @@ Cells = Sequence[Sequence[object]]
 
 
 def frame_image(clip: int, number: int, shape: tuple[int, int]) -> np.ndarray:
-    """An image that tells which it is.
+    """Returns an image that encodes its clip and frame number.
 
     Args:
-      clip: the clip's place, below 512.
-      number: the frame's, below 512 ** 2.
+      clip: index of the clip, below 512.
+      number: frame number, below 512 ** 2.
       shape: height and width.
 
     Returns:
-      uint8 [H, W, 3]: from top to bottom a band of the clip, one of the number's low
-      part and one of its high part.
+      uint8 [H, W, 3] with three bands, from top to bottom: the clip, the lower part of
+      the frame number and its higher part.
     """
     height, width = shape
     high, low = divmod(number, _COLOURS)
@@ -46,7 +46,7 @@ def frame_image(clip: int, number: int, shape: tuple[int, int]) -> np.ndarray:
 
 
 def read_colours(image: np.ndarray) -> tuple[int, int]:
-    """The clip's place and the frame's number, from uint8 [H, W, 3]."""
+    """Decodes the index of the clip and the frame number from uint8 [H, W, 3]."""
     height, width, _ = image.shape
     clip, low, high = (
         int(
@@ -59,20 +59,20 @@ def read_colours(image: np.ndarray) -> tuple[int, int]:
 
 
 def write_image(path: Path, image: np.ndarray) -> None:
-    """Writes a JPEG, whatever the name."""
-    # Not through imageio, which takes several times as long for an image so small.
+    """Writes a JPEG, whatever the suffix."""
+    # Not with imageio, which takes several times as long for such a small image.
     Image.fromarray(image).save(path, "JPEG", quality=90)
 
 
 def write_clip(
     folder: Path, clip: int, names: Mapping[int, str], shape: tuple[int, int]
 ) -> None:
-    """Writes a folder of frames, with the junk that file managers add.
+    """Writes a folder of frames, with the hidden files that file managers add.
 
     Args:
-      folder: the clip's.
-      clip: its place.
-      names: of the files, by the numbers of the frames.
+      folder: folder of the clip.
+      clip: index of the clip.
+      names: file names by frame number.
       shape: height and width.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -83,15 +83,17 @@ def write_clip(
 
 
 def write_video(path: Path, images: Sequence[np.ndarray], *, fps: int = 30) -> None:
-    """Writes uint8 [H, W, 3] images as Motion JPEG; an ``.avi`` by its name."""
+    """Writes uint8 [H, W, 3] images as a Motion JPEG video."""
     path.parent.mkdir(parents=True, exist_ok=True)
     height, width, _ = images[0].shape
-    # Not through imageio, whose work on each frame takes ten times as long.
+    # Not with imageio, which takes ten times as long for each frame.
     with av.open(str(path), "w") as file:
         stream = file.add_stream("mjpeg", rate=fps, width=width, height=height)
         stream.pix_fmt = "yuvj420p"
-        stream.bit_rate = 10_000_000  # never so coarse that the colours are lost
-        stream.codec_context.thread_count = 1  # each more costs as much as a clip
+        stream.bit_rate = 10_000_000  # high enough to preserve the colours
+        stream.codec_context.thread_count = (
+            1  # starting another takes as long as encoding a clip
+        )
         for image in images:
             file.mux(stream.encode(av.VideoFrame.from_ndarray(image)))
         file.mux(stream.encode())
@@ -104,7 +106,7 @@ def write_xlsx(
     *,
     others: Mapping[str, Cells] | None = None,
 ) -> None:
-    """Writes ``rows`` to ``sheet``, then ``others``; ``None`` is an empty cell."""
+    """Writes ``rows`` to ``sheet``, and ``others`` to further sheets; None is empty."""
     path.parent.mkdir(parents=True, exist_ok=True)
     book = openpyxl.Workbook()
     book.remove(book.active)
@@ -117,7 +119,7 @@ def write_xlsx(
 
 
 def write_xls(path: Path, rows: Cells, sheet: str = "Sheet1") -> None:
-    """Writes the binary format of before 2007 and not an ``.xlsx`` renamed."""
+    """Writes a genuine .xls file, the binary format before 2007."""
     path.parent.mkdir(parents=True, exist_ok=True)
     book = xlwt.Workbook(encoding="utf-8")
     page = book.add_sheet(sheet)
@@ -130,14 +132,14 @@ def write_xls(path: Path, rows: Cells, sheet: str = "Sheet1") -> None:
 
 
 def write_csv(path: Path, rows: Cells) -> None:
-    """Writes comma-separated text, nothing for ``None``."""
+    """Writes comma-separated text; None is an empty cell."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows(rows)
 
 
 def _write_lock(path: Path) -> None:
-    # What a spreadsheet program leaves beside an open table.
+    # The file that a spreadsheet program adds for an open table.
     path.with_name(f"~${path.name}").write_bytes(b"\x05owner")
 
 
@@ -148,7 +150,7 @@ def _colour(value: int) -> np.ndarray:
 
 
 def touch(folder: Path, *names: str) -> None:
-    """Makes empty files below ``folder``, and the folders that they are in."""
+    """Creates empty files below ``folder``, with their folders."""
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).touch()

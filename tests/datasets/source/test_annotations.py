@@ -1,4 +1,4 @@
-"""Tables as copies have them: every row is read as meant, or said to be unreadable."""
+"""Annotation tables in many forms: each row is parsed or reported as left out."""
 
 import csv
 import dataclasses
@@ -43,16 +43,16 @@ def save(path, *rows, title="Sheet1"):
 @pytest.mark.parametrize(
     "written", [1, 1.0, "1", "01", "1.0", "sub01", "Sub1", "s1", "S01", " 001 "]
 )
-def test_a_subject_is_known_however_it_is_written(written):
+def test_subject_spellings_have_one_canonical_form(written):
     assert canonical_subject(written) == "sub01"
 
 
 @pytest.mark.parametrize("written", ["", None, "/", -1, "-1", 1.5, "EP01", "sub", True])
-def test_what_is_no_subject_is_not_taken_for_one(written):
+def test_other_values_are_not_subjects(written):
     assert canonical_subject(written) is None
 
 
-def test_the_real_form_of_the_table(tmp_path):
+def test_table_in_the_form_of_casme2(tmp_path):
     write_table(tmp_path / "table.xlsx")
     table = read_table(tmp_path / "table.xlsx", CODING)
     assert table.sheet == "Sheet1" and not table.left_out
@@ -71,11 +71,11 @@ def test_the_real_form_of_the_table(tmp_path):
         )
         for r in ROWS
     ]
-    # As a spreadsheet program counts: the header is row 1.
+    # Numbered as in a spreadsheet program: the header is row 1.
     assert [row.number for row in table.rows] == list(range(2, len(ROWS) + 2))
 
 
-def test_headers_are_found_in_any_order_case_and_place(tmp_path):
+def test_headers_in_any_order_case_and_position(tmp_path):
     path = save(
         tmp_path / "table.xlsx",
         ["Coding of the expressions"],
@@ -90,7 +90,7 @@ def test_headers_are_found_in_any_order_case_and_place(tmp_path):
     assert (row.emotion, row.action_units) == ("disgust", "4")
 
 
-def test_the_sheet_with_the_columns_is_taken(tmp_path):
+def test_sheet_with_the_columns_is_read(tmp_path):
     path = save(tmp_path / "table.xlsx", ["how to read this"], title="notes")
     book = openpyxl.load_workbook(path)
     sheet = book.create_sheet("coding")
@@ -127,7 +127,7 @@ def test_markers_of_a_missing_apex(tmp_path, missing):
         ([1, "EP09_9", 10, 20, 9, "4", "fear"], "offset 9 lies before the onset 10"),
     ],
 )
-def test_a_row_that_cannot_be_read_is_reported_and_alone(tmp_path, cells, reason):
+def test_invalid_row_is_reported_and_others_are_read(tmp_path, cells, reason):
     good = ["02", "EP09_8", 10, 20, 30, "4", "fear"]
     path = save(tmp_path / "table.xlsx", COLUMNS, good, cells, [], good)
     table = read_table(path, CODING)
@@ -137,7 +137,7 @@ def test_a_row_that_cannot_be_read_is_reported_and_alone(tmp_path, cells, reason
 
 
 @pytest.mark.parametrize("missing", ["/", "\\", None, "NULL"])
-def test_an_offset_may_be_missing_where_there_is_an_apex(tmp_path, missing):
+def test_offset_may_be_missing_if_the_apex_is_given(tmp_path, missing):
     path = save(
         tmp_path / "table.xlsx", COLUMNS, [1, "EP09_9", 10, 20, missing, 4, "x"]
     )
@@ -145,7 +145,7 @@ def test_an_offset_may_be_missing_where_there_is_an_apex(tmp_path, missing):
     assert row.offset is None
 
 
-def test_other_headers_and_optional_columns(tmp_path):
+def test_alternative_headers_and_optional_columns(tmp_path):
     columns = ["Start" if name == "OnsetFrame" else name for name in COLUMNS]
     path = save(
         tmp_path / "table.xlsx",
@@ -154,7 +154,7 @@ def test_other_headers_and_optional_columns(tmp_path):
         ["01", "EP09_8", 10, 20, 30, "4", "fear", "\\"],
     )
     rows = read_table(path, CODING).rows
-    assert [row.beside for row in rows] == [
+    assert [row.extra_fields for row in rows] == [
         {"second_apex": "24"},
         {"second_apex": "\\"},
     ]
@@ -162,7 +162,7 @@ def test_other_headers_and_optional_columns(tmp_path):
     assert {row.table for row in rows} == {"table.xlsx"}
 
 
-def test_a_sheet_without_a_header_is_known_by_its_numeric_first_cell(tmp_path):
+def test_sheet_without_a_header(tmp_path):
     path = save(
         tmp_path / "table.xlsx",
         [1, "anger1_1", 557, 0, 575, "4+7", "negative"],
@@ -180,7 +180,7 @@ def test_a_sheet_without_a_header_is_known_by_its_numeric_first_cell(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "odd",
+    "invalid",
     [
         [1, "anger1_0", None, 20, 30, "4", "negative"],
         [1, "anger1_0", "/", 20, 30, "4", "negative"],
@@ -191,31 +191,31 @@ def test_a_sheet_without_a_header_is_known_by_its_numeric_first_cell(tmp_path):
         ["The coding of 2016", None, None, None, None, None, None],
     ],
 )
-def test_one_odd_row_does_not_hide_a_headerless_sheet(tmp_path, odd):
+def test_one_invalid_row_does_not_hide_a_headerless_sheet(tmp_path, invalid):
     rows = [[1, f"anger1_{n}", 10, 20, 30, "4", "negative"] for n in range(1, 5)]
-    path = save(tmp_path / "table.xlsx", odd, *rows)
+    path = save(tmp_path / "table.xlsx", invalid, *rows)
     table = read_table(path, HEADERLESS)
     clips = [row.clip for row in table.rows if row.clip != "anger1_0"]
     assert clips == ["anger1_1", "anger1_2", "anger1_3", "anger1_4"]
-    titled = "coding" in str(odd[0])
+    titled = "coding" in str(invalid[0])
     read = [row for row in table.rows if row.clip == "anger1_0"]
     assert len(read) + len(table.left_out) == (0 if titled else 1)
 
 
-def test_a_headerless_csv_with_fractions(tmp_path):
+def test_headerless_csv_with_decimal_numbers(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text("1.0,anger1_1,10.0,20.0,30.0,4,negative\n" * 3)
     (row, *_) = read_table(path, HEADERLESS).rows
     assert (row.subject, row.onset, row.offset) == ("sub01", 10, 30)
 
 
-def test_a_sheet_of_other_things_is_not_taken_for_a_headerless_one(tmp_path):
+def test_unrelated_sheet_is_not_mistaken_for_a_headerless_table(tmp_path):
     path = save(tmp_path / "table.xlsx", [15, "s15", 1], [16, "s16", 2])
     with pytest.raises(DataError, match="or 7 columns without a header"):
         read_table(path, HEADERLESS)
 
 
-def test_a_title_over_a_csv_does_not_decide_what_parts_its_cells(tmp_path):
+def test_title_of_a_csv_does_not_determine_the_delimiter(tmp_path):
     path = tmp_path / "table.csv"
     rows = [["01", f"EP09_{n}", "10", "20", "30", "4", "fear"] for n in range(3)]
     text = "\n".join(";".join(row) for row in [COLUMNS, *rows])
@@ -224,7 +224,7 @@ def test_a_title_over_a_csv_does_not_decide_what_parts_its_cells(tmp_path):
 
 
 @pytest.mark.parametrize("delimiter", [",", ";"])
-def test_a_csv_reads_like_the_spreadsheet(tmp_path, delimiter):
+def test_csv_equals_the_spreadsheet(tmp_path, delimiter):
     write_table(tmp_path / "table.xlsx")
     sheet = openpyxl.load_workbook(tmp_path / "table.xlsx").active
     path = tmp_path / "table.csv"
@@ -239,7 +239,7 @@ def test_a_csv_reads_like_the_spreadsheet(tmp_path, delimiter):
     )
 
 
-def test_absent_columns_are_named_with_what_was_found(tmp_path):
+def test_error_names_found_and_expected_columns(tmp_path):
     path = save(tmp_path / "table.xlsx", ["Subject", None, "Filename", "Onset"], [1])
     with pytest.raises(DataError) as error:
         read_table(path, CODING)
@@ -250,30 +250,30 @@ def test_absent_columns_are_named_with_what_was_found(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["table.xlsx", "table.xls", "table.csv"])
-def test_a_file_that_is_no_table_says_so(tmp_path, name):
+def test_file_that_is_not_a_table_raises(tmp_path, name):
     (tmp_path / name).write_bytes(b"\xff\xfe\x00 no table")
     with pytest.raises(DataError, match="cannot be read"):
         read_table(tmp_path / name, CODING)
 
 
-def test_a_spreadsheet_is_read_by_its_content_not_its_suffix(tmp_path):
+def test_spreadsheet_format_is_detected_by_content(tmp_path):
     write_table(tmp_path / "table.xlsx")
     renamed = (tmp_path / "table.xlsx").rename(tmp_path / "table.xls")
     assert len(read_table(renamed, CODING).rows) == len(ROWS)
 
 
-def test_tables_are_found_in_folders_but_not_among_frames_or_junk(tmp_path):
+def test_find_tables_skips_frames_and_other_files(tmp_path):
     for name in ("b.csv", "a/b/c/deep.XLSX", "~$b.xlsx", "._b.xlsx", "notes.txt"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     for name in ("sub01/in.csv", "15/in.csv", "__MACOSX/b.xlsx", "a/b/c/d/e/deep.csv"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    (tmp_path / "a/back").symlink_to(tmp_path)  # a circle
+    (tmp_path / "a/back").symlink_to(tmp_path)  # a cycle
     assert find_tables(tmp_path) == [tmp_path / "b.csv", tmp_path / "a/b/c/deep.XLSX"]
 
 
-def test_a_folder_that_is_called_like_a_subject_is_entered_if_it_is_alone(tmp_path):
+def test_single_folder_named_like_a_subject_is_searched(tmp_path):
     (tmp_path / "01/CASME").mkdir(parents=True)
     (tmp_path / "01/CASME/casme.csv").touch()
     assert find_tables(tmp_path) == [tmp_path / "01/CASME/casme.csv"]

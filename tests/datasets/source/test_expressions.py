@@ -1,4 +1,4 @@
-"""Which frames are an expression's, where some lack or are numbered otherwise."""
+"""Frames of an expression if some are missing or numbered differently."""
 
 import dataclasses
 
@@ -7,7 +7,7 @@ from tests.datasets.casme2_tree import ROWS, id_of, read_colours
 from tests.datasets.reading import read_back
 
 
-def test_a_hole_of_two_frames_is_bridged_and_noted(tmp_path):
+def test_gap_of_two_frames_is_bridged_and_noted(tmp_path):
     row = ROWS[2]
     casme2_tree.write_tree(tmp_path / "copy", rows=[row])
     folder = tmp_path / "copy/Cropped" / id_of(row)
@@ -16,13 +16,13 @@ def test_a_hole_of_two_frames_is_bridged_and_noted(tmp_path):
     info, records = read_back("casme2", tmp_path / "copy", tmp_path / "data")
     numbers = [read_colours(frame)[1] for frame in records[id_of(row)]["clip"]]
     wanted = list(range(row.apex - 16, row.apex + 15, 2))
-    wanted[7] = row.apex - 3  # the nearest to the one that is missing
+    wanted[7] = row.apex - 3  # the nearest to the missing frame
     assert numbers == wanted
     (note,) = info.metadata["notes"]
-    assert f"missing: {row.apex - 2}; the nearest frame was taken" in note
+    assert f"missing: {row.apex - 2}; the nearest frame was used" in note
 
 
-def test_a_copy_that_counts_from_one_with_a_frame_lost_is_not_guessed_at(tmp_path):
+def test_files_numbered_from_1_with_a_missing_frame_are_left_out(tmp_path):
     row = ROWS[3]
     casme2_tree.write_tree(tmp_path / "copy", rows=[row, ROWS[4]])
     folder = tmp_path / "copy/Cropped" / id_of(row)
@@ -33,20 +33,20 @@ def test_a_copy_that_counts_from_one_with_a_frame_lost_is_not_guessed_at(tmp_pat
     info, records = read_back("casme2", tmp_path / "copy", tmp_path / "data")
     assert set(records) == {id_of(ROWS[4])}
     (entry,) = info.metadata["left_out"]
-    assert "which is which cannot be told" in entry["reason"]
+    assert "cannot be matched to frame numbers" in entry["reason"]
 
 
-def test_an_expression_of_which_most_is_missing_is_left_out(tmp_path):
+def test_expression_with_most_frames_missing_is_left_out(tmp_path):
     rows = [ROWS[0], dataclasses.replace(ROWS[1], offset=999_999_999)]
     casme2_tree.write_table(tmp_path / "copy/CASME2-coding-20190701.xlsx", rows=rows)
     casme2_tree.write_frames(tmp_path / "copy", rows=ROWS[:2])
     info, records = read_back("casme2", tmp_path / "copy", tmp_path / "data")
     assert set(records) == {id_of(ROWS[0])}
     (entry,) = info.metadata["left_out"]
-    assert "999999999" in entry["reason"] and "of them are there" in entry["reason"]
+    assert "999999999" in entry["reason"] and "of them exist" in entry["reason"]
 
 
-def test_an_expression_with_every_third_frame_is_left_out(tmp_path):
+def test_expression_with_every_third_frame_is_left_out(tmp_path):
     casme2_tree.write_tree(tmp_path / "copy", rows=ROWS[:2])
     folder = tmp_path / "copy/Cropped" / id_of(ROWS[0])
     for number in range(ROWS[0].onset, ROWS[0].offset + 1):
@@ -56,11 +56,11 @@ def test_an_expression_with_every_third_frame_is_left_out(tmp_path):
     info, records = read_back("casme2", tmp_path / "copy", tmp_path / "data")
     assert set(records) == {id_of(ROWS[1])}
     (entry,) = info.metadata["left_out"]
-    assert "of them are there" in entry["reason"]
+    assert "of them exist" in entry["reason"]
 
 
-def test_frames_of_one_expression_are_not_taken_for_another_of_its_clip(tmp_path):
-    # The folder holds the first; numbered from 1 it looks like the second, moved.
+def test_frames_of_another_expression_of_the_clip_are_not_used(tmp_path):
+    # The folder contains the first; numbered from 1, it resembles the shifted second.
     first = dataclasses.replace(ROWS[0], onset=1, apex=20, offset=41)
     second = dataclasses.replace(ROWS[0], onset=90, apex=105, offset=130)
     casme2_tree.write_frames(tmp_path / "copy", rows=[first])
@@ -72,13 +72,13 @@ def test_frames_of_one_expression_are_not_taken_for_another_of_its_clip(tmp_path
         )
         assert set(records) == {f"{id_of(first)}@1"}
         (entry,) = info.metadata["left_out"]
-        assert entry["row"] == 3 and "cannot be told" in entry["reason"]
+        assert entry["row"] == 3 and "cannot be matched" in entry["reason"]
 
 
-def test_a_missing_offset_is_the_end_of_the_run_and_not_of_the_folder(tmp_path):
+def test_missing_offset_is_the_end_of_the_contiguous_run(tmp_path):
     row = dataclasses.replace(ROWS[0], onset=10, apex=20, offset=None)
-    there = dataclasses.replace(ROWS[0], onset=10, offset=60)
-    casme2_tree.write_frames(tmp_path / "copy", rows=[there])
+    on_disk = dataclasses.replace(ROWS[0], onset=10, offset=60)
+    casme2_tree.write_frames(tmp_path / "copy", rows=[on_disk])
     folder = tmp_path / "copy/Cropped" / id_of(row)
     for number in range(36, 50):
         (folder / f"reg_img{number}.jpg").unlink()
@@ -88,7 +88,7 @@ def test_a_missing_offset_is_the_end_of_the_run_and_not_of_the_folder(tmp_path):
     assert record["offset"] == 35 and record["offset_estimated"]
 
 
-def test_a_double_in_another_case_is_one(tmp_path):
+def test_duplicate_row_in_another_case_is_left_out(tmp_path):
     casme2_tree.write_tree(tmp_path / "copy", rows=[ROWS[1]])
     upper = dataclasses.replace(ROWS[1], clip=ROWS[1].clip.upper())
     path = tmp_path / "copy/CASME2-coding-20190701.xlsx"

@@ -1,4 +1,4 @@
-"""What all licensed copies share: threads, faces, holes, fingerprints, odd places."""
+"""Behaviour of all licensed data sets: face crops, fingerprints, folders, links."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from datasets import DataError, prepare
-from datasets.source.local_copy import open_copy
+from datasets.source.local_copy import open_local_copy
 from tests.datasets import cas_me_2_tree, casme2_tree, casme_tree
 from tests.datasets.astronaut import with_faces
 from tests.datasets.casme2_tree import ROWS, SOME, id_of
@@ -21,7 +21,7 @@ from tests.datasets.reading import read_back
 FEW = ROWS[:4]
 
 
-def test_raw_frames_are_cut_to_the_face_by_one_square_a_clip(tmp_path):
+def test_raw_frames_are_cropped_to_the_face_with_one_crop_per_clip(tmp_path):
     manual_dir = with_faces(tmp_path / "copy", rows=FEW[:2])
     info, records = read_back("casme2", manual_dir, tmp_path / "data")
     assert info.metadata["crop"] == "detect" and info.metadata["left_out"] == []
@@ -30,18 +30,18 @@ def test_raw_frames_are_cut_to_the_face_by_one_square_a_clip(tmp_path):
         x, y, side, angle = record["face"]
         assert 280 - 20 < x < 320 + 20 and abs(y - 240) < 40
         assert 120 < side < 220 and abs(angle) < 6
-        # The head moves within the square, which stays.
+        # The head moves within the crop, which is the same for all frames.
         assert (record["clip"][0] != record["clip"][8]).any()
         assert record["clip"].std() > 20
-    whole, taken = read_back("casme2", manual_dir, tmp_path / "data", crop="none")
-    assert whole.metadata["crop"] == "none"
-    assert (taken[id_of(FEW[0])]["face"] == 0).all()
+    full, uncropped = read_back("casme2", manual_dir, tmp_path / "data", crop="none")
+    assert full.metadata["crop"] == "none"
+    assert (uncropped[id_of(FEW[0])]["face"] == 0).all()
     _, wider = read_back("casme2", manual_dir, tmp_path / "data", margin=0.4)
     shares = wider[id_of(FEW[0])]["face"][2] / records[id_of(FEW[0])]["face"][2]
     assert shares == pytest.approx(1.8 / 1.2, rel=1e-3)
 
 
-def test_a_clip_without_a_face_is_reported_and_not_cropped_at_random(tmp_path):
+def test_clip_without_a_face_is_left_out(tmp_path):
     manual_dir = with_faces(tmp_path / "copy", rows=FEW[:2])
     clip = manual_dir / "CASME2_RAW_selected" / id_of(FEW[1])
     for path in clip.glob("*.jpg"):
@@ -49,76 +49,92 @@ def test_a_clip_without_a_face_is_reported_and_not_cropped_at_random(tmp_path):
     info, records = read_back("casme2", manual_dir, tmp_path / "data")
     assert set(records) == {id_of(FEW[0])}
     (entry,) = info.metadata["left_out"]
-    assert "a face was found in 0 of its frames" in entry["reason"]
+    assert "a face was found in only 0 of 5 frames" in entry["reason"]
 
 
-def test_a_copy_is_told_by_its_table_its_release_and_its_files(tmp_path):
-    def print_of(**options):
+def test_fingerprint_depends_on_table_release_and_files(tmp_path):
+    def fingerprint(**options):
         config = prepare.configuration("casme2", prepare.Options(**options))
-        facts = prepare.builder_class("casme2").FACTS
-        return open_copy(facts, config, tmp_path).fingerprint()
+        specification = prepare.builder_class("casme2").SPECIFICATION
+        return open_local_copy(specification, config, tmp_path).fingerprint()
 
     table = tmp_path / "CASME2-coding-20190701.xlsx"
     casme2_tree.write_tree(tmp_path, rows=SOME)
-    first = print_of()
-    assert print_of() == first
+    first = fingerprint()
+    assert fingerprint() == first
     saved = table.read_bytes()
-    time.sleep(1)  # a spreadsheet notes when it was saved
+    time.sleep(1)  # spreadsheets contain the time of saving
     casme2_tree.write_table(table, rows=SOME)
-    assert table.read_bytes() != saved and print_of() == first
+    assert table.read_bytes() != saved and fingerprint() == first
 
     casme2_tree.write_table(table, table="20140508", rows=SOME)  # other emotions
-    prints = [first, print_of()]
+    fingerprints = [first, fingerprint()]
     casme2_tree.write_table(table, rows=SOME)
-    casme2_tree.write_frames(tmp_path, layout="CASME2_RAW_selected", rows=SOME)
-    prints.append(print_of(crop="none"))
-    prints.append(print_of(crop="none", release="Cropped"))
+    casme2_tree.write_frames(tmp_path, release="CASME2_RAW_selected", rows=SOME)
+    fingerprints.append(fingerprint(crop="none"))
+    fingerprints.append(fingerprint(crop="none", release="Cropped"))
     clip = tmp_path / "Cropped" / id_of(SOME[0])
     frame = clip / f"reg_img{SOME[0].apex}.jpg"
-    whole = frame.read_bytes()
-    frame.write_bytes(whole[:200])
-    prints.append(print_of())
-    frame.write_bytes(whole)
-    assert print_of() == first
+    content = frame.read_bytes()
+    frame.write_bytes(content[:200])
+    fingerprints.append(fingerprint())
+    frame.write_bytes(content)
+    assert fingerprint() == first
     shutil.rmtree(clip)
-    prints.append(print_of())
-    assert len(set(prints)) == len(prints)
+    fingerprints.append(fingerprint())
+    assert len(set(fingerprints)) == len(fingerprints)
 
 
-def test_all_data_sets_in_one_folder_are_told_apart(tmp_path):
+def test_fingerprints_on_disk_stay_valid(tmp_path):
+    # Of a copy as version 1.0.0 of the builder read it; the second row is invalid.
+    header = "Subject,Filename,OnsetF,ApexF1,ApexF2,OffsetF,AU,Emotion"
+    rows = ["1,EP01_1,10,20,22,30,4+L10,tense", "1,EP01_2,10,20,\\,5,4,tense"]
+    (tmp_path / "casme.csv").write_text("\n".join([header, *rows, ""]))
+    clip = tmp_path / "Cropped/sub01/EP01_1"
+    clip.mkdir(parents=True)
+    for number in range(10, 31):
+        (clip / f"reg_EP01_1-{number}.jpg").write_bytes(bytes(number))
+    config = prepare.configuration("casme", prepare.Options())
+    specification = prepare.builder_class("casme").SPECIFICATION
+    assert open_local_copy(specification, config, tmp_path).fingerprint() == (
+        "880857be2ecae829615e84100a44a05d8b4f7e37b06ddc5de697da229af44d5e"
+    )
+
+
+def test_data_sets_in_one_folder_are_distinguished(tmp_path):
     casme2_tree.write_tree(tmp_path / "all/CASME II", rows=FEW)
     casme_tree.write_tree(
-        tmp_path / "all/CASME", layout="Cropped", rows=casme_tree.SOME
+        tmp_path / "all/CASME", release="Cropped", rows=casme_tree.SOME
     )
     cas_me_2_tree.write_tree(
-        tmp_path / "all/CAS(ME)^2", layout="cropped", rows=cas_me_2_tree.SOME
+        tmp_path / "all/CAS(ME)^2", release="cropped", rows=cas_me_2_tree.SOME
     )
     micro = [row for row in cas_me_2_tree.SOME if row in cas_me_2_tree.MICRO]
-    for name, number, where in (
+    for name, number, release in (
         ("casme2", len(FEW), "CASME II/Cropped"),
         ("casme", len(casme_tree.SOME), "CASME/Cropped"),
         ("cas_me_2", len(micro), "CAS(ME)^2/cropped"),
     ):
         info, records = read_back(name, tmp_path / "all", tmp_path / "data")
-        assert len(records) == number and info.metadata["release"].endswith(where)
+        assert len(records) == number and info.metadata["release"].endswith(release)
 
 
 @pytest.mark.parametrize("inner", ["Cropped", "Cropped/sub01"])
-def test_a_folder_within_the_right_one_names_the_right_one(tmp_path, inner):
+def test_error_names_the_parent_folder_with_the_table(tmp_path, inner):
     casme2_tree.write_tree(tmp_path / "casme 2", rows=FEW)
     with pytest.raises(DataError) as error:
         read_back("casme2", tmp_path / "casme 2" / inner, tmp_path / "data")
     assert f"There is one in {tmp_path / 'casme 2'}" in str(error.value)
 
 
-def test_spaces_and_other_alphabets_in_names(tmp_path):
+def test_folder_names_with_spaces_and_non_ascii_characters(tmp_path):
     manual_dir = tmp_path / "微表情 données"
     casme2_tree.write_tree(manual_dir / "a b", rows=FEW)
     _, records = read_back("casme2", manual_dir, tmp_path / "ö data")
     assert len(records) == len(FEW)
 
 
-def test_links_in_a_circle_to_nowhere_and_to_themselves(tmp_path):
+def test_link_cycles_and_broken_links_are_ignored(tmp_path):
     casme2_tree.write_tree(tmp_path / "copy", rows=FEW)
     (tmp_path / "copy/loop").symlink_to(tmp_path / "copy")
     (tmp_path / "copy/Cropped/loop").symlink_to(tmp_path)
@@ -131,14 +147,14 @@ def test_links_in_a_circle_to_nowhere_and_to_themselves(tmp_path):
 
 
 @pytest.mark.parametrize("program", ["prepare", "check"])
-def test_nothing_is_written_but_in_the_data_dir(tmp_path, program):
+def test_nothing_is_written_outside_of_data_dir(tmp_path, program):
     manual_dir = with_faces(tmp_path / "copy", rows=FEW[:1])
     (tmp_path / "home").mkdir()
     before = sorted((p, p.stat().st_mtime_ns) for p in manual_dir.rglob("*"))
     flags = [f"--manual_dir={manual_dir}"]
     if program == "prepare":
         flags.append(f"--data_dir={tmp_path / 'data'}")
-    # A process of its own, whose libraries find an empty home.
+    # A separate process, so that libraries see an empty home directory.
     done = subprocess.run(
         [sys.executable, "-m", f"datasets.{program}", "casme2", *flags],
         cwd=Path(__file__).parents[3],
@@ -155,31 +171,31 @@ def test_nothing_is_written_but_in_the_data_dir(tmp_path, program):
     assert left == ({"data"} if program == "prepare" else set())
 
 
-def test_folders_that_may_not_be_read_are_lines_of_the_report(tmp_path, monkeypatch):
+def test_unreadable_folders_are_reported(tmp_path, monkeypatch):
     casme2_tree.write_tree(tmp_path / "copy", rows=FEW)
     cropped = tmp_path / "copy/Cropped"
     shutil.copytree(cropped / id_of(FEW[0]), cropped / "sub01/EP99_9")
-    closed = [f"sub{FEW[1].subject:02d}", FEW[2].clip, "EP99_9"]
+    denied = [f"sub{FEW[1].subject:02d}", FEW[2].clip, "EP99_9"]
     scandir = os.scandir
 
-    def refusing(path):  # root may read everything
-        if Path(path).name in closed:
+    def denying(path):  # simulated, since root can read everything
+        if Path(path).name in denied:
             raise PermissionError(13, "Permission denied", str(path))
         return scandir(path)
 
-    monkeypatch.setattr(os, "scandir", refusing)
+    monkeypatch.setattr(os, "scandir", denying)
     info, records = read_back("casme2", tmp_path / "copy", tmp_path / "data")
     assert set(records) == {id_of(FEW[0]), id_of(FEW[3])}
     assert {(e["row"], e["reason"]) for e in info.metadata["left_out"]} == {
-        (3, "the folder of its subject may not be read"),
-        (4, f"{FEW[2].clip} may not be read"),
-        (None, "a folder that may not be read, and no row in the table"),
-        (None, "its folder may not be read"),
+        (3, "permission denied for the folder of its subject"),
+        (4, f"{FEW[2].clip} cannot be read: permission denied"),
+        (None, "permission denied for its folder, and no row in the table"),
+        (None, "permission denied for its folder"),
     }
 
 
-def test_the_clips_of_a_record_are_the_frames(tmp_path):
-    # Through the whole chain: what is on disk, averaged, is what is read back.
+def test_record_contains_the_averaged_frames(tmp_path):
+    # End to end: the record contains the area average of the image on disk.
     row = ROWS[0]
     casme2_tree.write_tree(tmp_path / "copy", rows=[row])
     folder = tmp_path / "copy/Cropped" / id_of(row)

@@ -1,18 +1,18 @@
-"""Which release is read, wherever archives and users put it."""
+"""Search for releases, wherever archives and users put them."""
 
 import os
 
 import pytest
 
 from datasets import DataError
-from datasets.source.releases import Release, choose_layout, find_layouts
+from datasets.source.releases import Release, choose_release, find_releases
 from tests.datasets.tree import touch
 
 RELEASES = (
     Release("Cropped", (("Cropped", "Cropped-updated"),), cropped=True),
-    Release("RAW", (("CASME2-RAW",),), whole=True),
+    Release("RAW", (("CASME2-RAW",),), full_recording=True),
 )
-SECTIONS = (Release("raw", (("Section A",), ("Section B",)), whole=True),)
+SECTIONS = (Release("raw", (("Section A",), ("Section B",)), full_recording=True),)
 
 
 @pytest.mark.parametrize(
@@ -26,144 +26,142 @@ SECTIONS = (Release("raw", (("Section A",), ("Section B",)), whole=True),)
     ],
 )
 @pytest.mark.parametrize("subject", ["sub01", "1", "s1"])
-def test_the_layout_is_found_wherever_archives_put_it(tmp_path, place, subject):
+def test_release_is_found_in_any_enclosing_folder(tmp_path, place, subject):
     touch(tmp_path, f"{place}/{subject}/EP01_1/img1.jpg", "__MACOSX/Cropped/sub01/x/y")
-    ((layout,),) = find_layouts(tmp_path, RELEASES)
-    assert layout.release.name == "Cropped" and layout.roots == (tmp_path / place,)
-    assert layout.source("sub01", "ep01_1") == tmp_path / place / subject / "EP01_1"
+    ((local,),) = find_releases(tmp_path, RELEASES)
+    assert local.release.name == "Cropped" and local.roots == (tmp_path / place,)
+    assert local.source("sub01", "ep01_1") == tmp_path / place / subject / "EP01_1"
 
 
-def test_the_layout_may_be_the_folder_itself(tmp_path):
+def test_manual_dir_may_be_the_release_itself(tmp_path):
     touch(tmp_path, "Cropped/sub01/EP01_1/img1.jpg")
-    ((layout,),) = find_layouts(tmp_path / "Cropped", RELEASES)
-    assert layout.roots == (tmp_path / "Cropped",)
+    ((local,),) = find_releases(tmp_path / "Cropped", RELEASES)
+    assert local.roots == (tmp_path / "Cropped",)
 
 
-def test_no_name_in_a_table_leads_out_of_the_layout(tmp_path):
+def test_clip_names_cannot_refer_outside_of_the_release(tmp_path):
     touch(tmp_path, "secret/img1.jpg", "Cropped/sub01/EP01_1/img1.jpg")
-    ((layout,),) = find_layouts(tmp_path, RELEASES)
+    ((local,),) = find_releases(tmp_path, RELEASES)
     for clip in ("../../secret", str(tmp_path / "secret"), "..", ".", ""):
-        assert layout.source("sub01", clip) is None
+        assert local.source("sub01", clip) is None
 
 
-def test_the_preferred_layout_with_the_tables_clips_is_taken_and_said(tmp_path):
+def test_preferred_release_with_the_tables_clips_is_chosen(tmp_path):
     touch(tmp_path, "CASME2-RAW/sub01/EP01_1/img1.jpg")
     touch(tmp_path, "other/Cropped/sub01/EP99_9/img1.jpg")
     wanted = [("sub01", "EP01_1"), ("sub02", "EP02_1")]
-    layout, notes = choose_layout(tmp_path, RELEASES, wanted)
-    assert layout.release.name == "RAW"
+    local, notes = choose_release(tmp_path, RELEASES, wanted)
+    assert local.release.name == "RAW"
     assert notes == ["other/Cropped (0 of the table's 2 expressions) was not read"]
 
     touch(tmp_path, "deeper/down/Cropped/sub01/EP01_1/img1.jpg")
-    layout, notes = choose_layout(tmp_path, RELEASES, wanted)
-    assert layout.roots == (tmp_path / "deeper/down/Cropped",) and len(notes) == 2
+    local, notes = choose_release(tmp_path, RELEASES, wanted)
+    assert local.roots == (tmp_path / "deeper/down/Cropped",) and len(notes) == 2
 
-    # Of two of a kind the one with more of the clips, though the other is nearer.
+    # Of two folders of a release, the one with more clips, although it is deeper.
     touch(tmp_path, "Cropped/sub01/EP01_1/img1.jpg")
     touch(tmp_path, "deeper/down/Cropped/sub02/EP02_1/img1.jpg")
-    layout, _ = choose_layout(tmp_path, RELEASES, wanted)
-    assert layout.roots == (tmp_path / "deeper/down/Cropped",)
+    local, _ = choose_release(tmp_path, RELEASES, wanted)
+    assert local.roots == (tmp_path / "deeper/down/Cropped",)
 
 
-def test_a_preferred_layout_with_less_than_half_of_the_clips_is_not_taken(tmp_path):
+def test_preferred_release_needs_half_of_the_clips(tmp_path):
     wanted = [("sub01", f"EP01_{n}") for n in range(5)]
     touch(tmp_path, *(f"CASME2-RAW/sub01/EP01_{n}/img1.jpg" for n in range(5)))
     touch(tmp_path, *(f"Cropped/sub01/EP01_{n}/img1.jpg" for n in range(2)))
-    layout, notes = choose_layout(tmp_path, RELEASES, wanted)
-    assert layout.release.name == "RAW"
+    local, notes = choose_release(tmp_path, RELEASES, wanted)
+    assert local.release.name == "RAW"
     assert notes == ["Cropped (2 of the table's 5 expressions) was not read"]
     touch(tmp_path, "Cropped/sub01/EP01_2/img1.jpg")
-    layout, _ = choose_layout(tmp_path, RELEASES, wanted)
-    assert layout.release.name == "Cropped"
+    local, _ = choose_release(tmp_path, RELEASES, wanted)
+    assert local.release.name == "Cropped"
 
 
-def test_the_parts_of_a_release_are_read_as_one(tmp_path):
+def test_parts_of_a_release_are_merged(tmp_path):
     touch(tmp_path, "CASME_A/Section A/sub01/EP01_1/img1.jpg")
     touch(tmp_path, "CASME_B/section_b/sub08/EP01_1/img1.jpg")
     wanted = [("sub01", "EP01_1"), ("sub08", "EP01_1")]
-    layout, notes = choose_layout(tmp_path, SECTIONS, wanted)
-    assert layout.held(wanted) == 2 and not notes
-    assert layout.within(tmp_path) == "CASME_A/Section A, CASME_B/section_b"
+    local, notes = choose_release(tmp_path, SECTIONS, wanted)
+    assert local.count_clips(wanted) == 2 and not notes
+    assert local.relative_roots(tmp_path) == "CASME_A/Section A, CASME_B/section_b"
 
 
-def test_a_clip_may_be_a_video(tmp_path):
+def test_clips_may_be_videos(tmp_path):
     touch(tmp_path, "CASME2-RAW/sub01/EP01_1.avi", "CASME2-RAW/sub01/EP01_2.AVI")
     touch(tmp_path, "CASME2-RAW/sub01/EP01_1/img1.jpg")
     touch(tmp_path, "CASME2-RAW/sub01/._EP01_3.avi", "CASME2-RAW/sub01/notes.txt")
-    ((layout,),) = find_layouts(tmp_path, RELEASES)
+    ((local,),) = find_releases(tmp_path, RELEASES)
     subject = tmp_path / "CASME2-RAW/sub01"
-    # Where there are frames and a video the frames are meant.
-    assert layout.clips == {
+    # Frames are preferred to a video of the same clip.
+    assert local.clips == {
         ("sub01", "ep01_1"): subject / "EP01_1",
         ("sub01", "ep01_2"): subject / "EP01_2.AVI",
     }
 
 
-def test_links_in_a_circle_end(tmp_path):
+def test_link_cycles_are_ignored(tmp_path):
     touch(tmp_path, "Cropped/sub01/EP01_1/img1.jpg")
     (tmp_path / "Cropped/again").symlink_to(tmp_path)
     (tmp_path / "Cropped/sub01/EP01_2").symlink_to(tmp_path / "Cropped")
-    ((layout,),) = find_layouts(tmp_path, RELEASES)
-    assert ("sub01", "ep01_1") in layout.clips
+    ((local,),) = find_releases(tmp_path, RELEASES)
+    assert ("sub01", "ep01_1") in local.clips
 
 
-def test_no_layout_says_what_is_there_and_what_should_be(tmp_path):
+def test_error_names_found_and_expected_folders(tmp_path):
     touch(tmp_path, "Cropped/sub01/EP99_9/img1.jpg")
     with pytest.raises(DataError, match="Found without any of these clips: Cropped"):
-        choose_layout(tmp_path, RELEASES, [("sub01", "EP01_1")])
+        choose_release(tmp_path, RELEASES, [("sub01", "EP01_1")])
     touch(tmp_path / "empty", "Cropped.zip", "frames/sub01/EP01_1/img1.jpg")
     with pytest.raises(DataError) as error:
-        choose_layout(tmp_path / "empty", RELEASES, [("sub01", "EP01_1")])
+        choose_release(tmp_path / "empty", RELEASES, [("sub01", "EP01_1")])
     message = str(error.value)
     assert "nothing" in message and "Cropped or RAW" in message
-    assert "Found packed: Cropped.zip" in message
-    assert "Folders of subjects with another name: frames" in message
+    assert "Archives that are not unpacked: Cropped.zip" in message
+    assert "Folders of subjects with an unknown name: frames" in message
 
 
-def test_of_several_sources_of_a_clip_one_with_frames_is_read(tmp_path):
+def test_source_with_frames_is_preferred(tmp_path):
     touch(tmp_path, "Cropped/sub01/EP01_1/img1.jpg", "Cropped/sub01/EP01_1.avi")
     (tmp_path / "Cropped/1/EP01_1").mkdir(parents=True)  # first by name, but empty
     (tmp_path / "Cropped/sub01/EP01_2").mkdir()
     touch(tmp_path, "Cropped/sub01/EP01_2.avi", "Cropped/sub01/EP01_2.mp4")
-    ((layout,),) = find_layouts(tmp_path, RELEASES)
+    ((local,),) = find_releases(tmp_path, RELEASES)
     subject = tmp_path / "Cropped/sub01"
-    assert layout.source("sub01", "EP01_1") == subject / "EP01_1"
-    assert layout.source("sub01", "EP01_2") == subject / "EP01_2.avi"
-    # A video of what is there as frames is no surprise; the others are named.
-    assert layout.doubles == (tmp_path / "Cropped/1/EP01_1", subject / "EP01_2.mp4")
+    assert local.source("sub01", "EP01_1") == subject / "EP01_1"
+    assert local.source("sub01", "EP01_2") == subject / "EP01_2.avi"
+    # A video of a clip that exists as frames is expected and not a duplicate.
+    assert local.duplicates == (tmp_path / "Cropped/1/EP01_1", subject / "EP01_2.mp4")
 
 
-def test_folders_that_may_not_be_read_are_named_and_the_others_found(
-    tmp_path, monkeypatch
-):
+def test_unreadable_folders_are_listed_and_others_are_found(tmp_path, monkeypatch):
     touch(tmp_path, "Cropped/sub01/EP01_1/img1.jpg", "Cropped/sub02/EP01_1/img1.jpg")
-    touch(tmp_path, "closed/Cropped/sub01/EP01_1/img1.jpg")
+    touch(tmp_path, "locked/Cropped/sub01/EP01_1/img1.jpg")
     scandir = os.scandir
 
-    def refusing(path):  # root may read everything
-        if str(path).endswith(("sub02", "closed")):
+    def denying(path):  # simulated, since root can read everything
+        if str(path).endswith(("sub02", "locked")):
             raise PermissionError(13, "Permission denied", str(path))
         return scandir(path)
 
-    monkeypatch.setattr(os, "scandir", refusing)
-    ((layout,),) = find_layouts(tmp_path, RELEASES)
-    assert set(layout.clips) == {("sub01", "ep01_1")}
-    assert layout.closed == (tmp_path / "Cropped/sub02",)
+    monkeypatch.setattr(os, "scandir", denying)
+    ((local,),) = find_releases(tmp_path, RELEASES)
+    assert set(local.clips) == {("sub01", "ep01_1")}
+    assert local.unreadable == (tmp_path / "Cropped/sub02",)
 
 
-def test_a_clip_in_two_parts_is_a_double(tmp_path):
+def test_clip_in_two_parts_is_a_duplicate(tmp_path):
     touch(tmp_path, "Section A/sub01/EP01_1/img1.jpg")
     touch(tmp_path, "Section B/sub01/EP01_1/img1.jpg")
-    layout, _ = choose_layout(tmp_path, SECTIONS, [("sub01", "EP01_1")])
-    assert layout.source("sub01", "EP01_1") == tmp_path / "Section A/sub01/EP01_1"
-    assert layout.doubles == (tmp_path / "Section B/sub01/EP01_1",)
+    local, _ = choose_release(tmp_path, SECTIONS, [("sub01", "EP01_1")])
+    assert local.source("sub01", "EP01_1") == tmp_path / "Section A/sub01/EP01_1"
+    assert local.duplicates == (tmp_path / "Section B/sub01/EP01_1",)
 
 
-def test_a_release_that_may_not_be_taken_is_named(tmp_path):
+def test_error_names_an_excluded_release(tmp_path):
     touch(tmp_path, "CASME2-RAW/sub01/EP01_1/img1.jpg")
     cropped, raw = RELEASES
     with pytest.raises(DataError) as error:
-        choose_layout(tmp_path, [cropped], [("sub01", "EP01_1")], [raw])
+        choose_release(tmp_path, [cropped], [("sub01", "EP01_1")], [raw])
     message = str(error.value)
-    assert "There is RAW in CASME2-RAW, with 1 of the table's 1 expressions" in message
-    assert "another name" not in message
+    assert "RAW was found in CASME2-RAW, with 1 of the table's 1 expressions" in message
+    assert "unknown name" not in message

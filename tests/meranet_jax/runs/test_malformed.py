@@ -14,7 +14,7 @@ import openpyxl
 import pytest
 from hypothesis import strategies as st
 
-from datasets.casme2.casme2_dataset_builder import FACTS as CASME2
+from datasets.casme2.casme2_dataset_builder import SPECIFICATION as CASME2
 from datasets.source.annotations import read_table
 from meranet_jax.data import class_sets, splits
 from meranet_jax.errors import DataError, UserError

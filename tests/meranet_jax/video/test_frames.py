@@ -1,4 +1,4 @@
-"""Which frame is read: by number, whatever the names, the layout and the junk."""
+"""Frames are identified by number, whatever the file names and other files."""
 
 import imageio.v3 as iio
 import numpy as np
@@ -7,11 +7,11 @@ from PIL import Image
 
 from datasets import DataError
 from meranet_jax.video import frames
-from meranet_jax.video.frames import numbered_frames, read_image, recording, resize
+from meranet_jax.video.frames import numbered_frames, open_recording, read_image, resize
 from tests.datasets.tree import touch, write_video
 
 
-def test_frames_go_by_the_last_integer_of_the_stem(tmp_path):
+def test_frame_number_is_the_last_integer_of_the_stem(tmp_path):
     touch(tmp_path, "img10.jpg", "img2.jpg", "reg_img9.JPG", "EP03_2-011.jpeg")
     touch(tmp_path, "1.png", "img12.jpg.jpg")
     assert [(n, path.name) for n, path in numbered_frames(tmp_path).items()] == [
@@ -24,7 +24,7 @@ def test_frames_go_by_the_last_integer_of_the_stem(tmp_path):
     ]
 
 
-def test_junk_and_second_copies_are_no_frames(tmp_path):
+def test_other_files_and_second_copies_are_ignored(tmp_path):
     touch(tmp_path, "img7.jpg", "img7 (1).jpg", "img7.jpg.jpg", "img8 (2).jpg")
     touch(tmp_path, ".DS_Store", "Thumbs.db", "._img9.jpg", "cover.jpg", "img3.txt")
     touch(tmp_path, "img4.jpg/img5.jpg")
@@ -39,23 +39,23 @@ def test_junk_and_second_copies_are_no_frames(tmp_path):
     [
         ((46, 86), 46, 86, 46, 86, False),  # onset to offset
         ((1, 140), 46, 86, 1, 140, False),  # the full recording
-        ((48, 80), 46, 86, 48, 80, False),  # some frames lost
-        ((1, 60), 46, 86, 1, 60, False),  # the recording's end lost
-        ((1, 41), 46, 86, 46, 86, True),  # counted from 1 at the onset
+        ((48, 80), 46, 86, 48, 80, False),  # some frames missing
+        ((1, 60), 46, 86, 1, 60, False),  # the end of the recording missing
+        ((1, 41), 46, 86, 46, 86, True),  # numbered from 1 at the onset
         ((0, 40), 46, 86, 46, 86, True),
         ((1, 77), 46, 122, 46, 122, True),  # covers the onset only by chance
         ((1, 41), 1, 41, 1, 41, False),
         ((1, 90), 0, 80, 1, 90, False),
     ],
 )
-def test_numbers_are_the_recordings_unless_they_cannot_be(
+def test_numbers_are_kept_or_shifted_to_the_onset(
     tmp_path, on_disk, onset, offset, first, last, renumbered
 ):
     touch(tmp_path, *(f"img{n}.jpg" for n in range(on_disk[0], on_disk[1] + 1)))
-    found = recording(tmp_path, onset, offset, whole=True)
+    found = open_recording(tmp_path, onset, offset, full_recording=True)
     assert (found.first, found.last, found.renumbered) == (first, last, renumbered)
-    # In order, whichever numbers they were given.
-    names = [path.name for path in found.places.values()]
+    # In order, whichever numbers they were assigned.
+    names = [path.name for path in found.locations.values()]
     assert names == [f"img{n}.jpg" for n in range(on_disk[0], on_disk[1] + 1)]
 
 
@@ -69,7 +69,7 @@ def test_numbers_are_the_recordings_unless_they_cannot_be(
         ("1.bmp", "RGB"),
     ],
 )
-def test_any_image_becomes_rgb(tmp_path, name, mode):
+def test_any_image_mode_is_converted_to_rgb(tmp_path, name, mode):
     grey = Image.new("RGB", (9, 7), (80, 80, 80))
     image = grey.quantize(4) if mode == "P" else grey.convert(mode)
     image.save(tmp_path / name)
@@ -78,8 +78,8 @@ def test_any_image_becomes_rgb(tmp_path, name, mode):
     assert np.abs(image.astype(int) - 80).max() <= 3
 
 
-def test_areas_are_averaged_not_sampled():
-    # Lines one pixel wide: a filter that samples would make bands of them.
+def test_resize_averages_areas():
+    # Lines one pixel wide: sampling without averaging would alias them into bands.
     lines = np.zeros((40, 60, 3), np.uint8)
     lines[:, ::2] = 200
     assert (resize(lines, 10) == 100).all()
@@ -90,9 +90,9 @@ def test_areas_are_averaged_not_sampled():
 
 
 @pytest.mark.parametrize("size", [112, 56, 128])
-def test_a_motion_of_a_pixel_keeps_its_size_wherever_it_is(size):
-    # A soft spot on 640 x 480, as the camera saw it, moved by a pixel: its centre in
-    # the small picture must move by size / 640, also where pixels do not fit pixels.
+def test_resize_preserves_motion_of_one_pixel(size):
+    # A soft spot in a frame of 640 x 480 pixels moves by one pixel: its centre in the
+    # resized image must move by size / 640, also where pixel borders do not coincide.
     def centre(x):
         columns = np.arange(640)
         row = 20 + 220 * np.exp(-((columns - x) ** 2) / (2 * 9.0**2))
@@ -105,75 +105,77 @@ def test_a_motion_of_a_pixel_keeps_its_size_wherever_it_is(size):
     assert np.mean(moved) == pytest.approx(size / 640, rel=0.01)
 
 
-def test_a_small_image_is_interpolated():
+def test_resize_interpolates_smaller_images():
     steps = np.repeat(np.uint8([[0, 100]]), 2, 0)[..., None].repeat(3, 2)
     large = resize(steps, 8)[0, :, 0].astype(int)
     assert large[0] == 0 and large[-1] == 100 and (np.diff(large) >= 0).all()
     assert len(set(large)) > 2
 
 
-def test_frames_are_read_each_once_and_in_order(tmp_path):
+def test_frames_are_read_once_and_in_order(tmp_path):
     for number in (3, 4, 10):
         iio.imwrite(tmp_path / f"{number}.png", np.full((8, 6, 3), number, np.uint8))
-    found = recording(tmp_path, 3, 10, whole=True)
-    read = list(found.frames([10, 3, 3, 10]))
+    found = open_recording(tmp_path, 3, 10, full_recording=True)
+    read = list(found.read([10, 3, 3, 10]))
     assert [number for number, _ in read] == [3, 10]
     assert [image[0, 0, 0] for _, image in read] == [3, 10]
 
 
 @pytest.mark.parametrize("content", ["empty", "text", "half", "head"])
-def test_a_damaged_image_names_its_file(tmp_path, content):
+def test_damaged_image_error_names_the_file(tmp_path, content):
     path = tmp_path / "img3.jpg"
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     iio.imwrite(path, noise)
-    whole = path.read_bytes()
+    content_bytes = path.read_bytes()
     path.write_bytes(
         {
             "empty": b"",
             "text": b"not an image",
-            "half": whole[: len(whole) // 2],
-            "head": whole[:30],
+            "half": content_bytes[: len(content_bytes) // 2],
+            "head": content_bytes[:30],
         }[content]
     )
     with pytest.raises(DataError, match="img3.jpg cannot be read"):
         read_image(path)
 
 
-@pytest.mark.parametrize("limit", [60, 30])  # PIL warns of one, refuses the other
-def test_a_far_too_large_image_is_not_decoded(tmp_path, monkeypatch, limit):
+@pytest.mark.parametrize(
+    "limit", [60, 30]
+)  # Pillow warns at one limit and raises at the other
+def test_far_too_large_image_is_rejected(tmp_path, monkeypatch, limit):
     iio.imwrite(tmp_path / "img3.png", np.zeros((10, 10, 3), np.uint8))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
     with pytest.raises(DataError, match="img3.png cannot be read: it has more than"):
         read_image(tmp_path / "img3.png")
 
 
-def test_a_gap_in_files_that_count_from_one_moves_no_other_frame(tmp_path):
+def test_gap_in_files_numbered_from_1_shifts_no_other_frame(tmp_path):
     touch(tmp_path, *(f"img{n}.jpg" for n in range(1, 42) if n != 7))
-    found = recording(tmp_path, onset=46, offset=86, whole=True)
+    found = open_recording(tmp_path, onset=46, offset=86, full_recording=True)
     assert found.renumbered
-    assert found.places[66].name == "img21.jpg"
-    assert 52 not in found.places
+    assert found.locations[66].name == "img21.jpg"
+    assert 52 not in found.locations
 
 
-def test_a_recording_cut_short_before_the_onset_is_not_taken_for_the_expression(
+def test_truncated_recording_is_not_mistaken_for_the_expression(
     tmp_path,
 ):
     touch(tmp_path, *(f"img{n}.jpg" for n in range(1, 41)))
-    found = recording(tmp_path, onset=46, offset=186, whole=True)
+    found = open_recording(tmp_path, onset=46, offset=186, full_recording=True)
     assert not found.renumbered
     assert (found.first, found.last) == (1, 40)
 
 
-def test_two_missing_frames_are_bridged_and_three_are_an_end(tmp_path):
-    there = [*range(20, 30), 32, 33, *range(37, 40)]
-    touch(tmp_path, *(f"img{n}.jpg" for n in there))
-    found = recording(tmp_path, 20, 39, whole=True)
-    run = found.around(25)
+def test_gap_of_two_frames_is_bridged_and_gap_of_three_ends_the_run(tmp_path):
+    numbers = [*range(20, 30), 32, 33, *range(37, 40)]
+    touch(tmp_path, *(f"img{n}.jpg" for n in numbers))
+    found = open_recording(tmp_path, 20, 39, full_recording=True)
+    run = found.contiguous_run(25)
     assert (run.first, run.last) == (20, 33)
     assert [run.nearest(n) for n in (28, 30, 31, 32)] == [28, 29, 32, 32]
-    assert found.around(31).last == 33
-    assert found.around(38).first == 37
-    assert found.around(35) is None and found.around(50) is None
+    assert found.contiguous_run(31).last == 33
+    assert found.contiguous_run(38).first == 37
+    assert found.contiguous_run(35) is None and found.contiguous_run(50) is None
 
 
 def video(folder, frames):
@@ -183,63 +185,65 @@ def video(folder, frames):
     return folder / "EP01_1.avi"
 
 
-def test_the_frames_of_a_video_count_from_one(tmp_path):
+def test_frames_of_a_video_are_numbered_from_1(tmp_path):
     path = video(tmp_path, 12)
-    found = recording(path, 3, 8, whole=True)
+    found = open_recording(path, 3, 8, full_recording=True)
     assert (found.first, found.last, found.renumbered) == (1, 12, False)
-    read = list(found.frames([9, 2]))
+    read = list(found.read([9, 2]))
     assert [number for number, _ in read] == [2, 9]
     for number, image in read:
         assert image.shape == (48, 64, 3) and image.dtype == np.uint8
         assert np.abs(image.astype(int) - 128 - 4 * (number - 1)).max() <= 3
 
 
-def test_a_video_of_the_expression_alone_is_moved_to_the_onset(tmp_path):
-    found = recording(video(tmp_path, 12), 40, 51, whole=True)
+def test_video_of_a_single_expression_is_shifted_to_the_onset(tmp_path):
+    found = open_recording(video(tmp_path, 12), 40, 51, full_recording=True)
     assert (found.first, found.last, found.renumbered) == (40, 51, True)
 
 
 @pytest.mark.parametrize("content", ["empty", "text", "half"])
-def test_a_damaged_video_is_named(tmp_path, content):
+def test_damaged_video_error_names_the_file(tmp_path, content):
     path = video(tmp_path, 12)
-    whole = path.read_bytes()
+    content_bytes = path.read_bytes()
     path.write_bytes(
-        {"empty": b"", "text": b"no video", "half": whole[: len(whole) // 2]}[content]
+        {
+            "empty": b"",
+            "text": b"no video",
+            "half": content_bytes[: len(content_bytes) // 2],
+        }[content]
     )
     with pytest.raises(DataError, match="EP01_1.avi"):
-        list(recording(path, 1, 12, whole=True).frames([12]))
+        list(open_recording(path, 1, 12, full_recording=True).read([12]))
 
 
 @pytest.mark.parametrize(
     ("on_disk", "onset", "offset", "first"),
     [
         ((46, 86), 46, 86, 46),
-        ((1, 41), 46, 86, 46),  # counted from 1, and whole
-        ((1, 140), 46, 86, 1),  # the full recording after all
-        ((44, 84), 46, 86, 44),  # not from 1, so the recording's numbers
+        ((1, 41), 46, 86, 46),  # numbered from 1, complete
+        ((1, 140), 46, 86, 1),  # the full recording
+        ((44, 84), 46, 86, 44),  # not from 1, so these are the recording's numbers
         ((1, 40), 46, None, 46),  # cannot be the recording's numbers
         ((46, 60), 46, None, 46),
         ((1, 60), 46, None, None),
-        ((1, 40), 46, 86, None),  # a frame is lost, at which end?
+        ((1, 40), 46, 86, None),  # a frame is missing at an unknown end
         ((2, 41), 46, 86, None),
         ((1, 60), 46, 86, None),
         ((5, 41), 46, 86, None),
         ((2, 40), 46, None, None),
     ],
 )
-def test_frames_of_an_expression_are_not_guessed_at(
-    tmp_path, on_disk, onset, offset, first
-):
+def test_ambiguous_frame_numbers_raise(tmp_path, on_disk, onset, offset, first):
     touch(tmp_path, *(f"img{n}.jpg" for n in range(on_disk[0], on_disk[1] + 1)))
     if first is None:
-        with pytest.raises(DataError, match="which is which cannot be told"):
-            recording(tmp_path, onset, offset, whole=False)
+        with pytest.raises(DataError, match="cannot be matched to frame numbers"):
+            open_recording(tmp_path, onset, offset, full_recording=False)
         return
-    found = recording(tmp_path, onset, offset, whole=False)
+    found = open_recording(tmp_path, onset, offset, full_recording=False)
     assert found.first == first and found.renumbered == (on_disk[0] != first)
 
 
-def test_a_video_of_too_many_frames_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(frames, "_LONGEST_VIDEO", 10)
+def test_video_with_too_many_frames_is_rejected(tmp_path, monkeypatch):
+    monkeypatch.setattr(frames, "_MAX_VIDEO_FRAMES", 10)
     with pytest.raises(DataError, match="EP01_1.avi has more than 10 frames"):
-        recording(video(tmp_path, 12), 1, 12, whole=True)
+        open_recording(video(tmp_path, 12), 1, 12, full_recording=True)

@@ -4,26 +4,28 @@ import pytest
 from meranet_jax.video.sampling import (
     interpolate,
     interpolation_matrix,
-    uniform_numbers,
-    window_numbers,
+    uniform_frame_numbers,
+    window_frame_numbers,
 )
 
 
 def numbers(apex, first, last, window=32, frames=16):
-    return window_numbers(apex, first, last, window=window, frames=frames).tolist()
+    return window_frame_numbers(
+        apex, first, last, window=window, frames=frames
+    ).tolist()
 
 
-def test_every_second_frame_around_the_apex():
+def test_window_of_32_selects_every_second_frame():
     found = numbers(100, 1, 200)
     assert found == list(range(84, 116, 2))
     assert 100 in found
 
 
-def test_every_frame_where_the_window_is_no_longer():
+def test_window_of_16_selects_every_frame():
     assert numbers(50, 1, 99, window=16) == list(range(42, 58))
 
 
-def test_edges_are_repeated():
+def test_window_repeats_edge_frames():
     assert numbers(50, 46, 57) == [46] * 7 + [48, 50, 52, 54, 56] + [57] * 4
     assert numbers(7, 7, 7) == [7] * 16
 
@@ -31,7 +33,7 @@ def test_edges_are_repeated():
 @pytest.mark.parametrize(
     ("window", "frames"), [(32, 10), (24, 16), (17, 17), (20, 5), (32, 1)]
 )
-def test_other_windows_are_spread_evenly_about_the_apex(window, frames):
+def test_other_windows_are_evenly_spaced_around_the_apex(window, frames):
     found = numbers(500, 1, 999, window, frames)
     assert 500 in found and len(found) == frames
     assert 500 - window / 2 <= found[0] and found[-1] < 500 + window / 2
@@ -42,7 +44,7 @@ def test_other_windows_are_spread_evenly_about_the_apex(window, frames):
     assert abs(found.sum() - window * (frames - 1) / frames) < 1
 
 
-def test_what_is_no_window():
+def test_invalid_windows_raise():
     with pytest.raises(ValueError, match="empty recording"):
         numbers(5, 6, 5)
     with pytest.raises(ValueError, match="17 frames.*window of 16"):
@@ -52,8 +54,8 @@ def test_what_is_no_window():
 @pytest.mark.parametrize(
     ("first", "last", "frames"), [(5, 40, 8), (7, 9, 6), (3, 3, 4)]
 )
-def test_uniform_frames_hold_both_ends(first, last, frames):
-    found = uniform_numbers(first, last, frames=frames)
+def test_uniform_sampling_includes_both_ends(first, last, frames):
+    found = uniform_frame_numbers(first, last, frames=frames)
     assert len(found) == frames
     assert (found[0], found[-1]) == (first, last)
     exact = first + (last - first) * np.arange(frames) / (frames - 1)
@@ -61,7 +63,7 @@ def test_uniform_frames_hold_both_ends(first, last, frames):
 
 
 def published_tim(images, frames):
-    """TIM as Zhou et al. describe it: graph embedding, SVD, and the curve read off.
+    """TIM as published by Zhou et al.: graph embedding, SVD, evaluation of the curve.
 
     images: float64 [N, D], linearly independent.
     """
@@ -80,30 +82,30 @@ def published_tim(images, frames):
     def curve(t):
         return np.sin(np.pi * k * t + np.pi * (n - k) / (2 * n))
 
-    # Eigenvectors come in any length and sign; the curve at 1/n tells which.
+    # Eigenvectors have arbitrary length and sign; the curve at 1/n determines both.
     scale = vectors[0] / curve(np.array([1 / n]))[:, 0]
     t = np.linspace(1 / n, 1, frames)
     return (u @ np.linalg.solve(w.T, scale[:, None] * curve(t))).T + mean
 
 
 @pytest.mark.parametrize(("length", "frames"), [(9, 16), (24, 16), (16, 16), (2, 5)])
-def test_interpolation_is_the_published_model(length, frames):
+def test_interpolation_equals_the_published_model(length, frames):
     images = np.random.default_rng(0).normal(size=(length, 60))
     ours = interpolation_matrix(length, frames) @ images
     np.testing.assert_allclose(ours, published_tim(images, frames), atol=1e-9)
 
 
-def test_interpolation_holds_where_the_published_model_has_no_inverse():
+def test_interpolation_of_equal_frames():
     still = np.full((12, 4, 4, 3), 90, np.uint8)
     assert (interpolate(still, 7) == 90).all()
     one = still[:1]
     assert (interpolate(one, 3) == 90).all() and len(interpolate(one, 3)) == 3
 
 
-def test_interpolation_keeps_frames_and_a_smooth_motion():
+def test_interpolation_preserves_frames_and_smooth_motion():
     images = np.random.default_rng(0).integers(0, 256, (10, 4, 5, 3), np.uint8)
     assert (interpolate(images, 10) == images).all()
-    # A slow wave that fills the length: the frames between are where they should be.
+    # A slow wave over the full length: interpolated frames lie on the wave.
     t = np.arange(33)
     wave = 100 + 80 * np.cos(np.pi * (t + 0.5) / 33)
     images = np.rint(wave)[:, None, None, None].repeat(3, 3).astype(np.uint8)
