@@ -9,13 +9,15 @@ import zipfile
 from importlib import metadata
 
 import pytest
+import yaml
 
 import meranet_jax
 from meranet_jax import __main__ as command_line
 from meranet_jax import version
 from tests.programs import ROOT
 
-VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+VERSION = PROJECT["version"]
 
 # Third-party modules of the extras, by which a core installation must do without.
 EXTRAS = """
@@ -116,3 +118,20 @@ def test_a_checkout_that_is_not_installed_has_a_version(monkeypatch, tmp_path):
     assert version._find_version() == "unknown"
     (tmp_path / "pyproject.toml").write_text('project = {name = "b", version = "1"}')
     assert version._find_version() == "unknown"
+
+
+def test_hooks_call_the_versions_of_make_lint():
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    called = {
+        requirement
+        for repository in hooks
+        for hook in repository["hooks"]
+        for requirement in hook["additional_dependencies"]
+    }
+    assert called <= set(PROJECT["optional-dependencies"]["dev"])
+
+
+def test_the_citation_names_this_version():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == VERSION
+    assert citation["license"] == PROJECT["license"]
