@@ -61,8 +61,9 @@ faults: $(VENV)/.installed-dev
 audit: $(VENV)/.installed
 	$(PYTHON) -m venv $(VENV)/audit
 	$(VENV)/audit/bin/python -m pip install --quiet pip-audit
-	$(VENV)/audit/bin/pip-audit --strict --path \
-		$$($(RUN) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+	$(RUN) -m pip freeze --all --exclude-editable > $(VENV)/audit/requirements.txt
+	$(VENV)/audit/bin/pip-audit --strict --no-deps --disable-pip \
+		--requirement $(VENV)/audit/requirements.txt
 
 # requirements*.txt install the checkout: versions are in pyproject.toml.
 $(VENV)/.installed: pyproject.toml $(REQUIREMENTS)
