@@ -1,5 +1,5 @@
-# make demo · make test · make lint · make notebook · make bench · make faults ·
-# make audit
+# make demo · make test · make test-quick · make lint · make docs · make build ·
+# make notebook · make bench · make faults · make audit
 # Another Python: make demo PYTHON=python3.12 VENV=.venv312
 PYTHON ?= python3
 VENV ?= .venv
@@ -9,7 +9,7 @@ RUN := $(VENV)/bin/python
 REQUIREMENTS ?= $(shell nvidia-smi >/dev/null 2>&1 \
 	&& echo requirements.txt || echo requirements-cpu.txt)
 
-.PHONY: demo test lint notebook bench faults audit
+.PHONY: demo test test-quick lint docs build notebook bench faults audit
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
@@ -19,13 +19,29 @@ demo: $(VENV)/.installed
 	@echo
 	@echo "Report and pictures: runs/demo/report.md"
 
+PYTEST := $(RUN) -m pytest -n auto --maxprocesses=4 --dist=loadfile
+
 test: $(VENV)/.installed-parity
-	$(RUN) -m pytest -n auto --maxprocesses=4 --dist=loadfile $(FLAGS)
+	$(PYTEST) --durations=30 $(FLAGS)
+
+# Without the tests that start clusters, notebooks or whole programs
+test-quick: $(VENV)/.installed-parity
+	$(PYTEST) -m "not e2e and not slow" $(FLAGS)
 
 lint: $(VENV)/.installed-dev
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(VENV)/bin/nbstripout --verify notebooks/*.ipynb
+	$(VENV)/bin/lint-imports --no-logo
+	$(RUN) -m mypy
+
+# The site of the docs, in site/; a broken link fails.
+docs: $(VENV)/.installed-dev
+	$(RUN) -m mkdocs build --strict
+
+# The wheel and the source archive, in dist/
+build: $(VENV)/.installed-dev
+	$(RUN) -m build
 
 # From top to bottom in a clean kernel; what it shows is in the copy.
 notebook: $(VENV)/.installed-dev
@@ -45,10 +61,12 @@ faults: $(VENV)/.installed-dev
 audit: $(VENV)/.installed
 	$(PYTHON) -m venv $(VENV)/audit
 	$(VENV)/audit/bin/python -m pip install --quiet pip-audit
-	$(VENV)/audit/bin/pip-audit --strict --path \
-		$$($(RUN) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+	$(RUN) -m pip freeze --all --exclude-editable > $(VENV)/audit/requirements.txt
+	$(VENV)/audit/bin/pip-audit --strict --no-deps --disable-pip \
+		--requirement $(VENV)/audit/requirements.txt
 
-$(VENV)/.installed: requirements-cpu.txt $(REQUIREMENTS)
+# requirements*.txt install the checkout: versions are in pyproject.toml.
+$(VENV)/.installed: pyproject.toml $(REQUIREMENTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python " \
 		"3.11 or newer is needed; name one with make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)

@@ -5,6 +5,13 @@ Names are imported when they are first used (PEP 562), so that ``meranet_jax.vid
 """
 
 import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from meranet_jax.models.attention import ChannelAttention, SpatioTemporalAttention
+    from meranet_jax.models.conv import Conv3D
+    from meranet_jax.models.meranet import MERANet, ResidualAttentionBlock
+    from meranet_jax.version import __version__
 
 _MODULES = {
     "ChannelAttention": "meranet_jax.models.attention",
@@ -12,9 +19,18 @@ _MODULES = {
     "MERANet": "meranet_jax.models.meranet",
     "ResidualAttentionBlock": "meranet_jax.models.meranet",
     "SpatioTemporalAttention": "meranet_jax.models.attention",
+    "__version__": "meranet_jax.version",
 }
 
-__all__ = sorted(_MODULES)
+# Not computed from _MODULES: type checkers and linters read it.
+__all__ = [
+    "ChannelAttention",
+    "Conv3D",
+    "MERANet",
+    "ResidualAttentionBlock",
+    "SpatioTemporalAttention",
+    "__version__",
+]
 
 
 def __getattr__(name: str):

@@ -7,7 +7,7 @@ products (``planes``).
 Shapes: inputs ``[B, T, H, W, C]``, kernels ``[kT, kH, kW, C, O]``.
 """
 
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import flax.linen as nn
 import jax
@@ -83,7 +83,7 @@ def conv3d(
     Raises:
       ValueError: if ``lowering`` is unknown.
     """
-    pads: Pads = tuple((k // 2, k // 2) for k in kernel.shape[:3])
+    pads = cast(Pads, tuple((k // 2, k // 2) for k in kernel.shape[:3]))
     if lowering is None:
         lowering = "planes" if jax.default_backend() == "cpu" else "primitive"
     if lowering == "primitive":
@@ -92,4 +92,4 @@ def conv3d(
         )
     if lowering != "planes":
         raise ValueError(f"lowering={lowering!r}; choose 'primitive' or 'planes'")
-    return conv_cpu.convolve(x, kernel, tuple(strides), pads)
+    return conv_cpu.convolve(x, kernel, cast(Triple, tuple(strides)), pads)

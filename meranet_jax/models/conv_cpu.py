@@ -11,6 +11,7 @@ import functools
 import itertools
 import math
 from collections.abc import Sequence
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -86,7 +87,7 @@ def _forward(
 
 def _sum_of_planes(x, kernel, strides, pads, depth) -> jax.Array:
     """One 2-D convolution for each tap in depth, on the planes it meets."""
-    total = 0
+    total: Any = 0
     for tap, met in enumerate(_met_planes(x, kernel.shape[0], strides, pads, depth)):
         planes = met.reshape(-1, *x.shape[2:])  # [B * T', H, W, C]
         total += _conv2d(planes, kernel[tap], strides[1:], pads[1:])
@@ -110,7 +111,8 @@ def _folded_planes(x, kernel, strides, pads, depth) -> jax.Array:
     kernel = kernel.transpose(1, 2, 3, 0, 4).reshape(height, width, channels, -1)
     y = _conv2d(planes, kernel, strides[1:], pads[1:])
     y = y.reshape(*x.shape[:2], *y.shape[1:3], taps, features)
-    return sum(_window(y[..., tap, :], tap - pads[0][0], depth) for tap in range(taps))
+    shifted = (_window(y[..., t, :], t - pads[0][0], depth) for t in range(taps))
+    return cast(jax.Array, sum(shifted))
 
 
 def _met_planes(x, taps, strides, pads, depth) -> list[jax.Array]:
@@ -137,8 +139,8 @@ def _input_gradient(
         patches = functools.partial(
             _patches, kernel_size=kernel.shape[:3], strides=strides, pads=pads
         )
-        x = jax.ShapeDtypeStruct(tuple(shape), gradient.dtype)
-        return jax.linear_transpose(patches, x)(products)[0]
+        like = jax.ShapeDtypeStruct(tuple(shape), gradient.dtype)
+        return jax.linear_transpose(patches, like)(products)[0]
 
     turned = kernel.swapaxes(3, 4)
     phases = [
@@ -177,11 +179,11 @@ def _phase(gradient, turned, shape, strides, pads, start) -> jax.Array:
         around.append((max(before, 0), max(after, 0)))
     kernel = turned[tuple(taps)][::-1, ::-1, ::-1]
     if not kernel.size:
-        sizes = (-(-n // s) for n, s in zip(shape[1:4], strides, strict=True))
-        return jnp.zeros((shape[0], *sizes, shape[4]), gradient.dtype)
+        empty = (-(-n // s) for n, s in zip(shape[1:4], strides, strict=True))
+        return jnp.zeros((shape[0], *empty, shape[4]), gradient.dtype)
     zero = jnp.zeros((), gradient.dtype)
     gradient = lax.pad(gradient, zero, ((0, 0, 0), *crop, (0, 0, 0)))
-    return _forward(gradient, kernel, (1, 1, 1), tuple(around))
+    return _forward(gradient, kernel, (1, 1, 1), cast(Pads, tuple(around)))
 
 
 def _kernel_gradient(
@@ -312,7 +314,7 @@ def _conv2d(x, kernel, strides, pads) -> jax.Array:
 
 
 def _patches(
-    x: jax.Array, kernel_size: Triple, strides: Triple, pads: Pads
+    x: jax.Array, kernel_size: Sequence[int], strides: Triple, pads: Pads
 ) -> jax.Array:
     """[B, T, H, W, C] -> [B, T', H', W', kT * kH * kW * C]."""
     x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
@@ -321,7 +323,7 @@ def _patches(
 
 
 def _shifted(
-    x: jax.Array, kernel_size: Triple, strides: Triple, outputs: Sequence[int]
+    x: jax.Array, kernel_size: Sequence[int], strides: Triple, outputs: Sequence[int]
 ) -> jax.Array:
     """What each tap meets, as channels: [..., T, H, W, C] -> [..., T', H', W', -1]."""
     copies = []

@@ -137,7 +137,7 @@ class MERANet(nn.Module):
         dense = functools.partial(
             nn.Dense, kernel_init=nn.initializers.xavier_uniform(), dtype=self.dtype
         )
-        ours = {
+        ours: dict[str, ModuleDef] = {
             "channel": functools.partial(
                 ChannelAttention,
                 reduction=self.reduction,
@@ -151,7 +151,7 @@ class MERANet(nn.Module):
                 name="st_attention",
             ),
         }
-        attentions = ()
+        attentions: tuple[ModuleDef, ...] = ()
         if self.attention:
             if unknown := {a for a in self.attentions if isinstance(a, str)} - set(
                 ours
