@@ -2,7 +2,7 @@
 
 import typing
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 from meranet_jax.errors import UserError
 
@@ -39,7 +39,7 @@ def check_minimums(settings: object, minimums: Mapping[str, float]) -> None:
             raise UserError(f"--{field}={value} must be at least {least}.")
 
 
-def has_type(value: object, hint: object) -> bool:
+def has_type(value: object, hint: Any) -> bool:
     """Returns whether a value has the type that a settings field is annotated with."""
     parts = typing.get_args(hint)
     if typing.get_origin(hint) is Literal:

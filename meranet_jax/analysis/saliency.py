@@ -19,8 +19,7 @@ from scipy import stats
 
 from meranet_jax.errors import UserError
 from meranet_jax.inputs.registry import INPUTS, Input
-from meranet_jax.models.attention import ATTENTION_MAPS, CHANNEL_WEIGHTS
-from meranet_jax.models.layers import map_layers
+from meranet_jax.models.layers import ATTENTION_MAPS, CHANNEL_WEIGHTS, map_layers
 from meranet_jax.training.trainers import Weights
 
 # SmoothGrad: noisy copies of a clip, and their noise as a share of the clip's range.

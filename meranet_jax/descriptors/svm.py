@@ -45,7 +45,7 @@ _STEPS = 20_000
 def fit(
     features: np.ndarray,
     labels: np.ndarray,
-    groups: Sequence[object] | np.ndarray,
+    groups: np.ndarray,
     seed: int,
     num_classes: int,
     *,
@@ -127,7 +127,7 @@ def fit(
         {
             "c": float(values[chosen]),
             "inner_folds": 0 if fallback else len(inner),
-            "inner_uar": None if fallback else scores[chosen],
+            "inner_uar": None if scores is None else scores[chosen],
             "inner_uar_by_c": scores,
             "converged": converged,
             "fallback": fallback,

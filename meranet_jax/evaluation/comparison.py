@@ -32,7 +32,7 @@ def compare(first: Predictions, second: Predictions) -> dict:
       UserError: if the runs differ in classes, seeds, clips, labels or subjects.
     """
     first, second = _align(first, second)
-    confusions = [summary.confusion_matrices(each) for each in (first, second)]
+    confusions = summary.confusion_matrices(first), summary.confusion_matrices(second)
     compared = {}
     for name, statistic in metrics.STATISTICS.items():
         if name in NAMES:
@@ -163,7 +163,7 @@ def _align(first: Predictions, second: Predictions) -> tuple[Predictions, Predic
             f"The runs have different test clips: {'; '.join(counts)}. Train the "
             "second run on the split of the first: --split=RUN/split.json."
         )
-    orders = [sorted(range(len(k)), key=k.__getitem__) for k in keys]
+    orders = [np.array(sorted(range(len(k)), key=k.__getitem__), int) for k in keys]
     first, second = first.select(orders[0]), second.select(orders[1])
     if (differing := first.truth != second.truth).any():
         clip = first.clips[differing][0]

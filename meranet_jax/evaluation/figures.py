@@ -7,6 +7,7 @@ styles repeat what colours say.
 
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -24,6 +25,8 @@ _UNIT_LIMITS = (-0.03, 1.03)
 # Widths in inches of a wide letter in tick labels and in titles, to estimate the size
 # of text before it is drawn.
 _LETTER, _TITLE_LETTER = 0.085, 0.105
+# Keyword arguments of a matplotlib function
+_Style = dict[str, Any]
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -40,8 +43,11 @@ def save(figure: Figure, path: Path) -> None:
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     # Without a salt, the ids in an SVG file are random.
-    settings = {"svg.hashsalt": "meranet_jax", "svg.fonttype": "none"}
-    formats = {"png": {"dpi": 150}, "svg": {"metadata": {"Date": None}}}
+    settings: dict[Any, str] = {"svg.hashsalt": "meranet_jax", "svg.fonttype": "none"}
+    formats: dict[str, _Style] = {
+        "png": {"dpi": 150},
+        "svg": {"metadata": {"Date": None}},
+    }
     for suffix, options in formats.items():
         with (
             files.atomic_write(path.with_suffix(f".{suffix}")) as part,
@@ -65,8 +71,8 @@ def learning_curves(lines: dict[str, list[dict]]) -> Figure:
     common = sorted(set.intersection(*map(set, folds))) if folds else []
     several = len(folds) > 1
     styles = {"train": (_BLUE, "o-"), "validation": (_VERMILION, "s--")}
-    thin = {"linewidth": 0.7, "markersize": 2, "alpha": 0.25, "zorder": 1.5}
-    thick = {"linewidth": 1.5, "markersize": 4}
+    thin: _Style = {"linewidth": 0.7, "markersize": 2, "alpha": 0.25, "zorder": 1.5}
+    thick: _Style = {"linewidth": 1.5, "markersize": 4}
     if several:
         # Markers at every epoch would hide the folds and the dashes.
         thick = {"linewidth": 2.5, "markersize": 6, "markeredgecolor": "white"}
@@ -78,7 +84,7 @@ def learning_curves(lines: dict[str, list[dict]]) -> Figure:
                 values = [line[key] for line in fold.values()]
                 # A marker at the last epoch shows the progress of a fold, and makes a
                 # fold with a single epoch visible.
-                mark = {"marker": style[0], "markevery": [-1], "color": colour}
+                mark: _Style = {"marker": style[0], "markevery": [-1], "color": colour}
                 axes.plot(list(fold), values, **mark, **thin)
             means = [np.mean([fold[epoch][key] for fold in folds]) for epoch in common]
             label = f"{part}, mean of {len(folds)} folds" if several else part
@@ -113,9 +119,9 @@ def validation_losses(found: dict[str, dict[str, np.ndarray]]) -> Figure:
         ):
             epochs = np.arange(1, values.shape[1] + 1)
             mean, spread = values.mean(0), values.std(0, ddof=min(1, len(values) - 1))
-            band = {"color": colour, "alpha": 0.2, "linewidth": 0}
+            band: _Style = {"color": colour, "alpha": 0.2, "linewidth": 0}
             axes.fill_between(epochs, mean - spread, mean + spread, **band)
-            mark = {"markersize": 4, "markevery": 1 + len(epochs) // 15}
+            mark: _Style = {"markersize": 4, "markevery": 1 + len(epochs) // 15}
             axes.plot(epochs, mean, style, color=colour, label=label, **mark)
         seeds = len(next(iter(variants.values())))
         axes.set(xlabel="epoch", ylabel="validation loss (cross-entropy)")
@@ -135,8 +141,8 @@ def paper_comparison(rows: list[dict]) -> Figure:
     names = [f"{row['dataset']}, {row['protocol']}\n{row['network']}" for row in rows]
     figure = Figure(figsize=(7.5, 1.4 + 0.45 * len(rows)), layout="constrained")
     axes = figure.subplots()
-    line = {"color": _BLUE, "linewidth": 1.2}
-    paper = {"color": _VERMILION, "fillstyle": "none", "linestyle": "none"}
+    line: _Style = {"color": _BLUE, "linewidth": 1.2}
+    paper: _Style = {"color": _VERMILION, "fillstyle": "none", "linestyle": "none"}
     for y, row in enumerate(rows):
         if row["accuracy_low"] is not None:
             bounds = [row["accuracy_low"], row["accuracy_high"]]
@@ -165,7 +171,7 @@ def parameter_counts(rows: list[dict]) -> Figure:
     plain = [row["3D ResNet"] for row in rows]
     added = [row["attention"] or np.nan for row in rows]
     axes.barh(y - 0.2, plain, 0.38, color=_BLUE, label="3D ResNet")
-    hatch = {"color": (_ORANGE, 0.5), "edgecolor": _ORANGE, "hatch": "///"}
+    hatch: _Style = {"color": (_ORANGE, 0.5), "edgecolor": _ORANGE, "hatch": "///"}
     axes.barh(y + 0.2, added, 0.38, label="added by attention", **hatch)
     axes.set_yticks(y, [row["block"] for row in rows])
     axes.set(xscale="log", xlabel="parameters", ylim=(len(rows) - 0.5, -0.5))
@@ -194,13 +200,13 @@ def confusion_matrix(
     axes = figure.subplots()
     colours = matplotlib.colormaps["Blues"].with_extremes(bad="0.93")
     image = axes.imshow(fractions, cmap=colours, vmin=0, vmax=1)
-    centred = {"ha": "center", "va": "center"}
+    centred: _Style = {"ha": "center", "va": "center"}
     for (row, column), fraction in np.ndenumerate(fractions):
         if clips[row]:
             text = f"{confusion[row, column]}\n{fraction:.0%}"
             colour = "white" if fraction > 0.7 else "black"  # for contrast
             axes.text(column, row, text, color=colour, **centred)
-    for row in np.flatnonzero(clips == 0):
+    for row in map(int, np.flatnonzero(clips == 0)):
         axes.text((len(classes) - 1) / 2, row, "no clips", style="italic", **centred)
     ticks = range(len(classes))
     axes.set_xticks(ticks, classes, rotation=30, ha="right", rotation_mode="anchor")
@@ -228,13 +234,13 @@ def accuracy_by_subject(predictions: Predictions) -> Figure:
     for row in rows if one_seed else ():
         interval = metrics.wilson_interval(int(correct[row]), int(clips[row]))
         axes.plot(interval, [row, row], color=_BLUE, linewidth=1)
-    point = {"color": _BLUE, "linewidth": 1, "markersize": 5}
+    point: _Style = {"color": _BLUE, "linewidth": 1, "markersize": 5}
     axes.plot(correct / clips, rows, "o", **point)
     label = "subject, 95 % interval" if one_seed else "subject, all seeds"
     axes.plot([], [], "o-" if one_seed else "o", label=label, **point)
     overall = predictions.correct.mean()
     majority = np.bincount(predictions.truth).max() / len(predictions)
-    line = {"color": _VERMILION, "linestyle": "--", "zorder": 1}
+    line: _Style = {"color": _VERMILION, "linestyle": "--", "zorder": 1}
     axes.axvline(overall, **line, label=f"all clips, {overall:.3f}")
     line = {"color": _GREY, "linestyle": ":", "linewidth": 2, "zorder": 1}
     axes.axvline(majority, **line, label=f"majority class, {majority:.3f}")
@@ -264,11 +270,11 @@ def seeds_and_folds(report: dict) -> Figure:
     wide = max(3.0, (0.2 + 0.02 * len(seeds)) * len(folds)) if named else 9.0
     widths = (4.2, wide)[: len(folds)]
     figure = Figure(figsize=(sum(widths) + 1, 4.6), layout="constrained")
-    ratios = {"width_ratios": widths, "squeeze": False, "sharey": True}
+    ratios: _Style = {"width_ratios": widths, "squeeze": False, "sharey": True}
     (panels,) = figure.subplots(1, len(widths), **ratios)
     # Seeds are drawn next to each other, since equal accuracies would overlap.
     offsets = np.linspace(-0.3, 0.3, len(seeds)) if several else np.zeros(1)
-    hollow = {"marker": "o", "markersize": 3.5, "markerfacecolor": "none"}
+    hollow: _Style = {"marker": "o", "markersize": 3.5, "markerfacecolor": "none"}
     hollow |= {"color": _BLUE, "linestyle": "none"}
 
     axes, names = panels[0], {"accuracy": "accuracy", "uf1": "UF1", "uar": "UAR"}
@@ -328,7 +334,7 @@ def reliability_diagram(calibration: dict) -> Figure:
     confidence, accuracy, clips = bins.T  # each [bins]
     above.plot([0, 1], [0, 1], "--", color=_GREY, label="confidence = accuracy")
     # Bars are at the mean confidence of a bin, where the gap is measured.
-    gap = {"color": (_ORANGE, 0.4), "edgecolor": _ORANGE, "hatch": "///"}
+    gap: _Style = {"color": (_ORANGE, 0.4), "edgecolor": _ORANGE, "hatch": "///"}
     above.bar(confidence, accuracy - confidence, 0.03, confidence, label="gap", **gap)
     above.plot(confidence, accuracy, "o", color=_BLUE, label="bin of clips")
     above.set(xlim=_UNIT_LIMITS, ylim=_UNIT_LIMITS, ylabel="accuracy")

@@ -146,9 +146,14 @@ def read(path: Path) -> Predictions:
         # Rounding may put a mean slightly above 1. NaN fails both comparisons.
         if not ((probabilities >= 0) & (probabilities < 1.001)).all():
             raise ValueError("a probability is not between 0 and 1")
+        clips, datasets, subjects = (
+            np.array([row[name] for row in rows]) for name in _COLUMNS[:3]
+        )
         predictions = Predictions(
             classes,
-            *(np.array([row[name] for row in rows]) for name in _COLUMNS[:3]),
+            clips,
+            datasets,
+            subjects,
             np.array([int(row["seed"]) for row in rows], np.int64),
             np.array([row["fold"] for row in rows]),
             np.array([classes.index(row["truth"]) for row in rows]),

@@ -15,14 +15,10 @@ import jax.numpy as jnp
 from jax import lax
 
 from meranet_jax.models.conv import Conv3D
+from meranet_jax.models.layers import ATTENTION_MAPS, CHANNEL_WEIGHTS
 from meranet_jax.models.settings import SharedNetwork
 
 ModuleDef = Callable[..., nn.Module]
-
-# Collections in which attention modules sow what they multiply by, for saliency: of one
-# channel [B, 1, 1, 1, C], of one voxel [B, T, H, W, 1]. Modules of one's own may too.
-CHANNEL_WEIGHTS = "channel_weights"
-ATTENTION_MAPS = "attention_maps"
 
 
 class ChannelAttention(nn.Module):

@@ -7,6 +7,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+# Collections in which attention modules sow what they multiply by, for saliency: of one
+# channel [B, 1, 1, 1, C], of one voxel [B, T, H, W, 1]. Modules of one's own may too.
+CHANNEL_WEIGHTS = "channel_weights"
+ATTENTION_MAPS = "attention_maps"
+
 
 @dataclasses.dataclass(frozen=True)
 class Layer:
