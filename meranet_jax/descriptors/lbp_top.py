@@ -258,7 +258,7 @@ def codes(grey: np.ndarray, plane: str, radius: tuple[int, int, int]) -> np.ndar
                     difference = difference + (shifted(r, c) - centre) * np.int64(
                         weight
                     )
-        bits |= (difference >= 0).astype(np.uint8) << i
+        bits |= np.asarray(difference >= 0, np.uint8) << i
     return _UNIFORM[bits]
 
 
