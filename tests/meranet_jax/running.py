@@ -7,6 +7,7 @@ import jax
 
 from meranet_jax.data import splits
 from meranet_jax.inputs import registry
+from meranet_jax.recognisers import Descriptor
 from meranet_jax.runs import fold_loop, reader, report, writer
 from meranet_jax.training import fitters
 
@@ -34,9 +35,12 @@ def run(config, clips, *, watch=None, trainer=None, **options):
     here, folds = plan(config, clips)
     path = reader.path_of(config)
     split = splits.make(config, clips)
-    fitter = fitters.NetworkFitter(
-        config, clips, folds=folds, trainer=trainer, **options
-    )
+    if isinstance(config.recogniser, Descriptor):
+        fitter = fitters.DescriptorFitter(config, clips)
+    else:
+        fitter = fitters.NetworkFitter(
+            config, clips, folds=folds, trainer=trainer, **options
+        )
     with writer.RunFolder(path, config, clips, split, [Path("/records")]) as folder:
         folder.log_start(fitter.devices)
         missing = [job for job in here if not folder.is_finished(job, clips)]
