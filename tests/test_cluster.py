@@ -47,7 +47,7 @@ def outputs(processes):
 
 
 def test_two_processes_divide_the_folds(flags, process_flags):
-    flags = [*flags, "--name=both"]
+    flags = [*flags, "--name=two_processes"]
     processes = [started("train.py", *flags, *mine) for mine in process_flags]
     first, second = outputs(processes)
     assert [p.returncode for p in processes] == [0, 0], first + second
@@ -56,12 +56,12 @@ def test_two_processes_divide_the_folds(flags, process_flags):
     # Each trained two of the four folds, and the first reports its own only.
     assert first.count("epoch 1/1") == 2
 
-    alone = program("train.py", *flags[:-1], "--name=alone")
-    assert alone.returncode == 0, alone.stderr
-    both, one = (run_of(flags, name) for name in ("both", "alone"))
-    tables = [(run / "predictions.csv").read_text() for run in (both, one)]
+    single = program("train.py", *flags[:-1], "--name=one_process")
+    assert single.returncode == 0, single.stderr
+    two, one = (run_of(flags, name) for name in ("two_processes", "one_process"))
+    tables = [(run / "predictions.csv").read_text() for run in (two, one)]
     assert tables[0] == tables[1]
-    (start,) = json.loads((both / "config.json").read_text())["starts"]
+    (start,) = json.loads((two / "config.json").read_text())["starts"]
     assert start["processes"] == 2
 
 
@@ -71,8 +71,8 @@ def one_fold(flags):
     kept = [f for f in flags if not f.startswith(("--protocol", "--seeds", "--folds"))]
     few = ["--epochs=4", "--learning_rate=1e-4", "--select=last"]
     flags = [*kept, "--protocol=holdout", *few]
-    alone = program("train.py", *flags, "--name=single")
-    assert alone.returncode == 0, alone.stderr
+    single = program("train.py", *flags, "--name=single")
+    assert single.returncode == 0, single.stderr
     return flags, read(flags, "single")
 
 
@@ -85,26 +85,26 @@ def read(flags, name):
     return predictions.read(run / "predictions.csv").probabilities, np.array(losses)
 
 
-def assert_close(ours, theirs):
+def assert_close(actual, expected):
     """Compares results up to rounding, which dividing a batch changes."""
-    np.testing.assert_allclose(ours[0], theirs[0], rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(ours[1], theirs[1], rtol=1e-5)
+    np.testing.assert_allclose(actual[0], expected[0], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(actual[1], expected[1], rtol=1e-5)
 
 
 def test_two_processes_of_two_devices_train_one_fold(one_fold, process_flags):
-    flags, alone = one_fold
+    flags, single = one_fold
     flags = [*flags, "--name=divided", "--devices=2"]
     processes = [started("train.py", *flags, *mine) for mine in process_flags]
     first, second = outputs(processes)
     assert [p.returncode for p in processes] == [0, 0], first + second
     assert "2 x cpu in each of 2 processes" in first and second == ""
     assert first.count("epoch 4/4") == 1
-    assert_close(read(flags, "divided"), alone)
+    assert_close(read(flags, "divided"), single)
 
 
 def test_signal_to_one_process_stops_all(one_fold, process_flags):
     """The run is resumed with another number of processes and devices."""
-    flags, alone = one_fold
+    flags, single = one_fold
     flags = [*flags, "--name=stopped", "--checkpoint_every=0"]
     processes = [started("train.py", *flags, *mine) for mine in process_flags]
     for line in processes[0].stdout:
@@ -118,12 +118,12 @@ def test_signal_to_one_process_stops_all(one_fold, process_flags):
     again = program("train.py", *flags, "--devices=2")
     assert again.returncode == 0, again.stderr
     assert "goes on in epoch" in again.stdout
-    assert_close(read(flags, "stopped"), alone)
+    assert_close(read(flags, "stopped"), single)
 
 
 @pytest.mark.slow
 def test_death_of_one_process_ends_the_others(one_fold, process_flags):
-    flags, alone = one_fold
+    flags, single = one_fold
     flags = [*flags, "--name=killed", "--checkpoint_every=0", "--epochs=4"]
     processes = [started("train.py", *flags, *mine) for mine in process_flags]
     for line in processes[0].stdout:
@@ -137,7 +137,7 @@ def test_death_of_one_process_ends_the_others(one_fold, process_flags):
     assert "(stopped sending heartbeats):\n1\n" in first  # the index of the process
     again = program("train.py", *flags)
     assert again.returncode == 0, again.stderr
-    assert_close(read(flags, "killed"), alone)
+    assert_close(read(flags, "killed"), single)
 
 
 def test_failure_of_one_process_ends_the_others(flags, process_flags, tmp_path):

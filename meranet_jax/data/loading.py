@@ -79,8 +79,8 @@ def load(
 ) -> Clips:
     """Loads the clips of one or several prepared data sets, reading each record once.
 
-    The clips in memory are never copied as a whole: the array has room for every
-    record first, and is then reordered and shortened in place.
+    The array of clips is never copied: it has room for every record first, and is then
+    reordered and shortened in place.
 
     Args:
       sources: the data sets. With several, ids and subjects are prefixed by their data

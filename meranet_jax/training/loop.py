@@ -159,7 +159,7 @@ class _CheckpointKeeper:
         """
         due = time.monotonic() - self._last >= self._seconds
         action = _STOP if self._stop.requested else _SAVE if due else 0
-        # The processes must go on with the same calls of the devices.
+        # All processes must make the same calls of the devices.
         action = self._trainer.max_over_processes(action)
         if not action:
             return
@@ -198,7 +198,7 @@ def _train_epoch(trainer, folds, batch_size, on_step, keeper) -> None:
                 _report_divergence(
                     fold.task,
                     Divergence(
-                        f"update {step + 1} of epoch {fold.epoch}",
+                        f"step {step + 1} of epoch {fold.epoch}",
                         order[bad.argmax()],
                         trainer.state(slot),
                     ),

@@ -81,9 +81,9 @@ def test_all_forms_compute_the_same_convolution(layer, form, monkeypatch):
         set_form(monkeypatch, form, x, strides)
         planes = value_and_gradients(x, kernel, strides, "planes")
         primitive = value_and_gradients(x, kernel, strides, "primitive")
-        for ours, reference in zip(planes, primitive, strict=True):
-            assert ours.shape == reference.shape
-            np.testing.assert_allclose(ours, reference, rtol=1e-10, atol=1e-10)
+        for actual, reference in zip(planes, primitive, strict=True):
+            assert actual.shape == reference.shape
+            np.testing.assert_allclose(actual, reference, rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -115,9 +115,9 @@ def test_float32_agrees_up_to_rounding():
         x, kernel, strides = make(layer, np.float32)
         planes = value_and_gradients(x, kernel, strides, "planes")
         primitive = value_and_gradients(x, kernel, strides, "primitive")
-        for ours, reference in zip(planes, primitive, strict=True):
+        for actual, reference in zip(planes, primitive, strict=True):
             scale = np.abs(reference).max()
-            np.testing.assert_allclose(ours / scale, reference / scale, atol=2e-6)
+            np.testing.assert_allclose(actual / scale, reference / scale, atol=2e-6)
 
 
 def test_bfloat16_output_with_float32_parameters():

@@ -54,11 +54,11 @@ def pair(clip_shape, dtype=np.float32, lowering=None, **options):
     init = functools.partial(model.init, train=False)
     variables = randomised(jax.jit(init)(jax.random.key(0), clips[:1].astype("f4")))
     variables = jax.tree.map(lambda leaf: leaf.astype(dtype), variables)
-    theirs = torch_reference.MERANet(3, **options).to(
+    torch_model = torch_reference.MERANet(3, **options).to(
         torch.float64 if dtype == np.float64 else torch.float32
     )
-    torch_reference.load(theirs, variables["params"], variables["batch_stats"])
-    return model, variables, theirs, clips, np.arange(len(clips)) % 3
+    torch_reference.load(torch_model, variables["params"], variables["batch_stats"])
+    return model, variables, torch_model, clips, np.arange(len(clips)) % 3
 
 
 def compute(model, variables, clips, labels, train):
@@ -77,13 +77,13 @@ def compute(model, variables, clips, labels, train):
     return value[0], *value[1], gradient
 
 
-def compute_torch(theirs, params, clips, labels, train):
+def compute_torch(torch_model, params, clips, labels, train):
     """Returns loss, logits and the gradient by the parameters, from PyTorch."""
-    theirs.train(train)
-    logits = theirs(torch_reference.channels_first(clips))
+    torch_model.train(train)
+    logits = torch_model(torch_reference.channels_first(clips))
     loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(labels))
     loss.backward()
-    gradient = torch_reference.gradients(theirs, params)
+    gradient = torch_reference.gradients(torch_model, params)
     return loss.detach().numpy(), logits.detach().numpy(), gradient
 
 
@@ -99,18 +99,22 @@ def distance(tree, reference):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_evaluation_mode(variant):
-    model, variables, theirs, clips, labels = pair(SMALL, **VARIANTS[variant])
+    model, variables, torch_model, clips, labels = pair(SMALL, **VARIANTS[variant])
     loss, logits, _, gradient = compute(model, variables, clips, labels, train=False)
-    reference = compute_torch(theirs, variables["params"], clips, labels, train=False)
+    reference = compute_torch(
+        torch_model, variables["params"], clips, labels, train=False
+    )
     assert loss == pytest.approx(reference[0], rel=1e-4)
     assert distance(logits, reference[1]) < 1e-4
     assert distance(gradient, reference[2]) < 1e-4
 
 
 def test_evaluation_mode_at_full_width():
-    model, variables, theirs, clips, labels = pair((1, 16, 112, 112, 3))
+    model, variables, torch_model, clips, labels = pair((1, 16, 112, 112, 3))
     _, logits, _, gradient = compute(model, variables, clips, labels, train=False)
-    reference = compute_torch(theirs, variables["params"], clips, labels, train=False)
+    reference = compute_torch(
+        torch_model, variables["params"], clips, labels, train=False
+    )
     assert distance(logits, reference[1]) < 1e-4
     # Compared as one vector, for which 4.8e-6 was measured. For single arrays it was up
     # to 1.5e-4, and 2.8e-5 with the primitive; in float64 the forms agree (see below).
@@ -123,16 +127,18 @@ def test_evaluation_mode_at_full_width():
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_training_mode(variant):
-    model, variables, theirs, clips, labels = pair(SMALL, **VARIANTS[variant])
+    model, variables, torch_model, clips, labels = pair(SMALL, **VARIANTS[variant])
     loss, logits, statistics, _ = compute(model, variables, clips, labels, train=True)
-    reference = compute_torch(theirs, variables["params"], clips, labels, train=True)
+    reference = compute_torch(
+        torch_model, variables["params"], clips, labels, train=True
+    )
     assert loss == pytest.approx(reference[0], rel=1e-4)
     assert distance(logits, reference[1]) < 1e-4
     old = variables["batch_stats"]
-    assert distance(statistics, new_statistics(theirs, old, clips.shape)) < 1e-4
+    assert distance(statistics, new_statistics(torch_model, old, clips.shape)) < 1e-4
 
 
-def new_statistics(theirs, old, clip_shape):
+def new_statistics(torch_model, old, clip_shape):
     """Converts PyTorch's running statistics to Flax's, with biased variance."""
     samples, frames, height, width, _ = clip_shape
 
@@ -153,7 +159,7 @@ def new_statistics(theirs, old, clip_shape):
                 found[name] = of(child, old[name], stage)
         return found
 
-    return of(theirs, old, 1)
+    return of(torch_model, old, 1)
 
 
 @pytest.mark.parametrize("lowering", ["planes", "primitive"])
@@ -169,24 +175,24 @@ def new_statistics(theirs, old, clip_shape):
 )
 def test_convolution(kernel_size, strides, channels, lowering):
     module = Conv3D(channels[1], kernel_size, strides, lowering=lowering)
-    their_module = torch.nn.Conv3d(
+    torch_module = torch.nn.Conv3d(
         *channels, kernel_size, strides, [k // 2 for k in kernel_size], bias=False
     )
-    check_module(module, their_module, (2, 5, 9, 12, channels[0]))
+    check_module(module, torch_module, (2, 5, 9, 12, channels[0]))
 
 
 @pytest.mark.parametrize("shared", ["cnn", "mlp"])
 def test_channel_attention(shared):
     module = ChannelAttention(reduction=4, shared=shared)
-    theirs = torch_reference.ChannelAttention(16, 4, shared)
-    check_module(module, theirs, (2, 4, 6, 5, 16))
+    torch_model = torch_reference.ChannelAttention(16, 4, shared)
+    check_module(module, torch_model, (2, 4, 6, 5, 16))
 
 
 @pytest.mark.parametrize("kernel_size", [3, 5, 7])
 def test_spatio_temporal_attention(kernel_size):
     module = SpatioTemporalAttention(kernel_size)
-    theirs = torch_reference.SpatioTemporalAttention(kernel_size)
-    check_module(module, theirs, (2, 4, 8, 8, 6))
+    torch_model = torch_reference.SpatioTemporalAttention(kernel_size)
+    check_module(module, torch_model, (2, 4, 8, 8, 6))
 
 
 @pytest.mark.parametrize("train", [False, True])
@@ -206,15 +212,15 @@ def test_block(inputs, stride, shortcut, train):
         16, Conv3D, norm, (stride,) * 3, attentions, shortcut=shortcut
     )
     options = {"attention": True, "reduction": 4, "shared": "cnn", "kernel_size": 5}
-    theirs = torch_reference.ResidualAttentionBlock(
+    torch_model = torch_reference.ResidualAttentionBlock(
         inputs, 16, stride, options | {"shortcut": shortcut}
     )
-    check_module(module, theirs.train(train), (4, 4, 8, 8, inputs))
+    check_module(module, torch_model.train(train), (4, 4, 8, 8, inputs))
 
 
-def check_module(module, theirs, shape):
+def check_module(module, torch_model, shape):
     """Compares output and gradients by input and parameters in float64."""
-    theirs = theirs.double()
+    torch_model = torch_model.double()
     with jax.enable_x64(True):
         x = np.random.default_rng(0).normal(size=shape)
         variables = randomised(module.init(jax.random.key(0), x.astype("f4")))
@@ -232,19 +238,19 @@ def check_module(module, theirs, shape):
             )
         )
     # Weights are loaded into the children of a module, so a parent is added.
-    holder, params = torch.nn.Module(), {"module": variables["params"]}
-    holder.add_module("module", theirs)
-    torch_reference.load(holder, params, {"module": variables.get("batch_stats", {})})
-    their_x = torch_reference.channels_first(x).requires_grad_()
-    their_y = theirs(their_x)
-    (their_y * their_y.cos()).sum().backward()
+    parent, params = torch.nn.Module(), {"module": variables["params"]}
+    parent.add_module("module", torch_model)
+    torch_reference.load(parent, params, {"module": variables.get("batch_stats", {})})
+    torch_x = torch_reference.channels_first(x).requires_grad_()
+    torch_y = torch_model(torch_x)
+    (torch_y * torch_y.cos()).sum().backward()
 
     def last(array):
         return np.moveaxis(array.detach().numpy(), 1, -1)
 
-    np.testing.assert_allclose(y, last(their_y), rtol=1e-9, atol=1e-9)
-    assert distance(by_x, last(their_x.grad)) < 1e-9
-    reference = torch_reference.gradients(holder, params)["module"]
+    np.testing.assert_allclose(y, last(torch_y), rtol=1e-9, atol=1e-9)
+    assert distance(by_x, last(torch_x.grad)) < 1e-9
+    reference = torch_reference.gradients(parent, params)["module"]
     assert distance(by_params, reference) < 1e-9
 
 
@@ -254,7 +260,7 @@ def test_gradient_of_the_complete_network_in_training_mode(lowering):
     # Sizes are not powers of two, for which the mean is exact and hides the error.
     shape = (4, 4, 48, 48, 3)
     with jax.enable_x64(True):
-        model, variables, theirs, clips, labels = pair(
+        model, variables, torch_model, clips, labels = pair(
             shape, np.float64, lowering, width=16
         )
         arguments = model, variables
@@ -262,7 +268,7 @@ def test_gradient_of_the_complete_network_in_training_mode(lowering):
         nudge = 1 + 1e-12 * np.random.default_rng(2).choice([-1, 1], clips.shape)
         *_, nudged = compute(*arguments, clips * nudge, labels, train=True)
         *_, reference = compute_torch(
-            theirs, variables["params"], clips, labels, train=True
+            torch_model, variables["params"], clips, labels, train=True
         )
     assert distance(nudged, gradient) < 1e-6
     assert distance(gradient, reference) < 1e-8

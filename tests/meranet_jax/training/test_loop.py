@@ -9,7 +9,7 @@ import pytest
 
 from meranet_jax.data import protocols
 from meranet_jax.errors import UserError
-from meranet_jax.inputs import rgb
+from meranet_jax.inputs import registry, rgb
 from meranet_jax.training import fold_progress, loop, step, trainers
 from meranet_jax.training.checkpoint import Checkpoints, read_weights, save_weights
 from meranet_jax.training.fold_progress import FoldTask
@@ -81,15 +81,15 @@ def test_several_devices_compute_the_same_as_one(config, clips, fold):
         assert len(metrics[0]) == 4 and len(trainer.devices) == devices
     for state, loss in zip(states[1:], losses[1:], strict=True):
         np.testing.assert_allclose(loss, losses[0], rtol=1e-5)
-        for ours, one in zip(leaves(state), leaves(states[0]), strict=True):
-            np.testing.assert_allclose(ours, one, rtol=1e-5, atol=1e-5)
+        for actual, one in zip(leaves(state), leaves(states[0]), strict=True):
+            np.testing.assert_allclose(actual, one, rtol=1e-5, atol=1e-5)
 
 
 def test_step_without_pmap_axis_is_equal(config, clips, fold):
     trainer = started(config, clips)
     model = step.make_model(config, num_classes=3)
     optimizer, rate = step.make_optimizer(config)
-    alone = step.init_state(
+    separate = step.init_state(
         jax.random.key(config.seed),
         8,
         model=model,
@@ -100,13 +100,19 @@ def test_step_without_pmap_axis_is_equal(config, clips, fold):
     batch = {"clip": clips.clips[index], "label": clips.labels[index]}
     update = jax.jit(
         lambda state: step.train_step(
-            state, batch, model=model, optimizer=optimizer, rate=rate, flip=True
+            state,
+            batch,
+            model=model,
+            optimizer=optimizer,
+            rate=rate,
+            network_input=registry.find("rgb"),
+            flip=True,
         )
     )
-    alone, sums = update(alone)
-    (ours,) = updated(trainer, index)
-    assert ours["loss"] == pytest.approx(sums["loss"].item(), rel=1e-5)
-    for one, other in zip(leaves(trainer.state()), leaves(alone), strict=True):
+    separate, sums = update(separate)
+    (actual,) = updated(trainer, index)
+    assert actual["loss"] == pytest.approx(sums["loss"].item(), rel=1e-5)
+    for one, other in zip(leaves(trainer.state()), leaves(separate), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
 
 
@@ -139,13 +145,13 @@ def test_update_is_equal_to_optax(config, clips, fold):
         updates, opt_state = optimizer.update(gradient, opt_state, params)
         return optax.apply_updates(params, updates), stats, opt_state
 
-    theirs = before.params, before.batch_stats, optimizer.init(before.params)
+    expected = before.params, before.batch_stats, optimizer.init(before.params)
     for _ in range(8):
         updated(trainer, index)
-        theirs = update(*theirs)
-    ours = leaves(trainer.state().params)
+        expected = update(*expected)
+    actual = leaves(trainer.state().params)
     for one, other, start in zip(
-        ours, leaves(theirs[0]), leaves(before.params), strict=True
+        actual, leaves(expected[0]), leaves(before.params), strict=True
     ):
         assert abs(one - other).max() < 0.01 * abs(one - start).max()
 
@@ -297,7 +303,7 @@ def test_divergence_can_be_reproduced_from_state_and_clips(
     monkeypatch.setattr(trainers, "make_trainer", make)
     config = config.change(learning_rate=3e38, epochs=9)
     divergences = []
-    with pytest.raises(UserError, match="not finite in update .*--learning_rate"):
+    with pytest.raises(UserError, match="not finite in step .*--learning_rate"):
         run(config, clips, fold, tmp_path / "checkpoints", divergences)
     (divergence,) = divergences
     step, epoch = (int(n) for n in re.findall(r"\d+", divergence.where))

@@ -91,8 +91,8 @@ def assert_equal(path, other, trainer):
         assert {p.name for p in fold.iterdir()} == {p.name for p in expected.iterdir()}
         for name in ("fold.json", "predictions.csv"):
             assert (fold / name).read_bytes() == (expected / name).read_bytes()
-        ours, theirs = (read_weights(p / "weights", shapes) for p in (fold, expected))
-        jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+        weights = (read_weights(p / "weights", shapes) for p in (fold, expected))
+        jax.tree.map(np.testing.assert_array_equal, *weights)
         events = EventAccumulator(str(fold / "events")).Reload()
         steps = [event.step for event in events.Scalars("train_loss")]
         assert steps == [line["step"] for line in reader.read_lines(path)[fold.name]]
@@ -171,9 +171,9 @@ def test_resumed_on_other_devices(holdout, some, tmp_path):
     complete = run(config, some, trainer=one)
     path, messages = resume(interrupt(config, some, one, 5, kill), some, two)
     assert messages
-    ((_, ours),), ((_, theirs),) = log(path).items(), log(complete).items()
-    assert len(ours) == len(theirs) == 2
-    for one, other in zip(ours, theirs, strict=True):
+    ((_, actual),), ((_, expected),) = log(path).items(), log(complete).items()
+    assert len(actual) == len(expected) == 2
+    for one, other in zip(actual, expected, strict=True):
         assert one == pytest.approx(other, rel=1e-4)
 
 
@@ -232,11 +232,11 @@ def test_run_stops_if_its_folder_is_deleted(holdout, some, tmp_path):
 def test_divergence_is_reported_and_saved(some, tmp_path):
     config = smallest(tmp_path, learning_rate=3e38, epochs=9)
     messages = []
-    with pytest.raises(UserError, match="not finite in update"):
+    with pytest.raises(UserError, match="not finite in step"):
         run(config, some, watch={"tell": messages.append})
     (fold,) = reader.path_of(config).glob("folds/*")
     (text,) = messages
-    assert text.startswith(f"{fold / 'diverged'} has the state and the clips of update")
+    assert text.startswith(f"{fold / 'diverged'} has the state and the clips of step")
     batch = json.loads((fold / "diverged" / "batch.json").read_text())
     assert len(batch["clips"]) == 8 and set(batch["clips"]) < set(some.clip_ids)
     trainer = trainers.make_trainer(config, some, folds=1)
