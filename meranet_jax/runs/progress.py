@@ -45,14 +45,18 @@ class RunProgress(Watcher):
         )
 
     def step(
-        self, jobs: Sequence[Job], epoch: int, steps: int, means: dict[str, float]
+        self,
+        jobs: Sequence[Job],
+        epoch: int,
+        steps: int,
+        means: dict[str, float] | None,
     ) -> None:
         """So many steps more are done; ``means`` are those of the epoch so far."""
         self._bar.update(
             self._task,
             advance=steps,
             where=f"{self._of(jobs)}epoch {epoch}/{self._epochs}",
-            loss=f"{means['loss']:.3f}",
+            loss="" if means is None else f"{means['loss']:.3f}",
         )
 
     def skip(self, steps: int) -> None:

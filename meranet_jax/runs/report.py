@@ -75,12 +75,14 @@ def write(run: Run, tested: Predictions) -> dict:
         "spread": figures.seeds_and_folds(report),
         "subjects": figures.accuracy_by_subject(tested),
         "reliability": figures.reliability_diagram(report["calibration"]),
-        "curves": figures.learning_curves(reader.read_lines(run.path)),
     }
+    history = reader.read_lines(run.path)
+    if any(history.values()):  # a descriptor has no epochs
+        pictures["curves"] = figures.learning_curves(history)
     for name, figure in pictures.items():
         figures.save(figure, run.path / f"{name}.png")
     with files.atomic_write(run.path / "report.md") as part:
-        part.write_text(report_text.to_markdown(run, report))
+        part.write_text(report_text.to_markdown(run, report, pictures))
     # The last to be written: it says that the run is finished.
     files.write_json(run.path / "report.json", report)
     return report

@@ -1,7 +1,7 @@
 """A report in words: for a terminal, and as ``report.md``."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from meranet_jax.data.splits import Job
 from meranet_jax.evaluation.summary import NAMES
@@ -150,6 +150,15 @@ def _of_class(row: dict, seeds: list[int]) -> str:
     return f"{recall}{f1} ({row['clips']} tested{over})"
 
 
+# Of each picture by its name.
+_CAPTIONS = {
+    "confusion": "Confusion matrix",
+    "spread": "Seeds and folds",
+    "subjects": "Accuracy by subject",
+    "reliability": "Reliability",
+    "curves": "Learning curves",
+}
+
 _DEFINITIONS = """\
 UF1: F1 of each class, 2 TP / (2 TP + FP + FN), from the pooled confusion matrix,
 averaged over the classes that have a test clip, each alike (MEGC 2019). UAR: likewise
@@ -161,7 +170,7 @@ clips of one subject are alike. They hold what other subjects would change, not 
 other seeds would: for that there is the standard deviation over seeds (sd)."""
 
 
-def to_markdown(run: Run, report: dict) -> str:
+def to_markdown(run: Run, report: dict, pictures: Iterable[str] = ()) -> str:
     """``report.md``: what a paper's supplement needs."""
     config, facts = run.config, report["data"]
     lines = [
@@ -203,11 +212,7 @@ def to_markdown(run: Run, report: dict) -> str:
         "",
         "## Pictures",
         "",
-        "![Confusion matrix](confusion.png)",
-        "![Seeds and folds](spread.png)",
-        "![Accuracy by subject](subjects.png)",
-        "![Reliability](reliability.png)",
-        "![Learning curves](curves.png)",
+        *(f"![{_CAPTIONS[name]}]({name}.png)" for name in pictures),
         "",
         "## Clips",
         "",
