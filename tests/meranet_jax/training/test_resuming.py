@@ -1,7 +1,6 @@
 """A run that is interrupted at any step has the same result as an uninterrupted run."""
 
 import contextlib
-import dataclasses
 import itertools
 import json
 import os
@@ -161,9 +160,7 @@ def test_interrupted_repeatedly(holdout, some, tmp_path):
 
 def test_resumed_on_other_devices(holdout, some, tmp_path):
     """The results are equal up to rounding."""
-    config = dataclasses.replace(
-        holdout[0], runs_dir=str(tmp_path), learning_rate=1e-3, batch_size=4
-    )
+    config = holdout[0].change(runs_dir=str(tmp_path), learning_rate=1e-3, batch_size=4)
     one, two = (
         trainers.make_trainer(config.change(devices=devices), some, folds=1)
         for devices in (1, 2)

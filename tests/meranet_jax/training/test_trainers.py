@@ -154,7 +154,7 @@ def test_default_number_of_cores_divides_batch_and_fits(config, clips, monkeypat
     every = config.change(devices=None)
 
     def used(folds, **changes):
-        changed = dataclasses.replace(every, **changes)
+        changed = every.change(**changes)
         return len(trainers.make_trainer(changed, clips, folds=folds).devices)
 
     assert len(jax.local_devices()) == 4
