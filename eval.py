@@ -55,7 +55,7 @@ def _read(path: str) -> reader.Run:
 
 def _evaluate(run: reader.Run, data_dir: str | None, console: Console) -> None:
     console.print(report_text.describe(verification.check_report(run)))
-    xla.prepare()
+    xla.configure()
     apart = verification.check_predictions(run, data_dir)
     console.print(
         f"Equal to {run.path / 'report.json'}; predicted anew from weights and "

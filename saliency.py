@@ -41,7 +41,7 @@ def main(
     path = Path(run).expanduser()
     read = reader.read(path)
     verification.tested(read)  # says so if it is not finished
-    xla.prepare()
+    xla.configure()
     opened = verification.reopen(read, data_dir)
     explain = explainer.Explainer(opened, layer=layer)
     if clip is None:

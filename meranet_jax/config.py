@@ -229,7 +229,7 @@ class TrainConfig:
 
     @property
     def feed(self) -> str:
-        """Where clips are kept while the recogniser is fitted; see ``feed.streams``."""
+        """Where clips are kept during the fitting; see ``feed.should_stream``."""
         return getattr(self.settings, "feed", "auto")
 
     @property

@@ -150,7 +150,7 @@ class Map(nn.Module):
         (["nowhere:Attention"], "No module named 'nowhere'"),
         (["os:system"], "system in os is no class of Flax modules"),
         (["flax.linen:Dense"], "it is made with conv alone, but "),
-        (["mapping:Map"], "must give what it is given"),
+        (["mapping:Map"], "must return the shape of its input"),
     ],
 )
 def test_what_is_no_block_is_told(project, attentions, told):

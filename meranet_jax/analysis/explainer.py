@@ -91,7 +91,7 @@ class Explainer:
             clip_shape=self._clip_shape,
             network_input=network_input,
             layer=layer,
-            decorate=precision.applied(config),
+            decorate=precision.with_precision(config),
         )
         self.layer = self._maps.layer
         self._shapes = jax.eval_shape(lambda: self.fresh(0))
@@ -100,7 +100,7 @@ class Explainer:
     def _known(self) -> dict[str, dict]:
         """What records say of each clip, what moved at the size of the input."""
         clips = self._opened.clips
-        found = loading.look_up(self._opened.sources, set(clips.clip_ids), _KNOWN)
+        found = loading.read_features(self._opened.sources, set(clips.clip_ids), _KNOWN)
         for known in found.values():
             known["moved"] = _moved(known, clips.clips.shape[2])
             known.pop("motion_mask", None)

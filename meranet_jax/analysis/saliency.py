@@ -69,7 +69,7 @@ class Saliency:
           network_input: prepares the clips.
           layer: that Grad-CAM looks at, one of ``models.layers.map_layers``; by default
             the last.
-          decorate: what is compiled; see ``precision.applied``.
+          decorate: what is compiled; see ``precision.with_precision``.
 
         Raises:
           UserError: if there is no such layer, or the network has none.

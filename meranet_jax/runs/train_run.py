@@ -42,8 +42,8 @@ def train_run(config: TrainConfig, prepare: Prepare, console: Console) -> None:
       OSError: if the run folder cannot be written.
       Interrupted: if a signal asked the run to stop; nothing is lost by it.
     """
-    xla.prepare(deterministic=getattr(config.settings, "deterministic", False))
-    distributed.join(config)
+    xla.configure(deterministic=getattr(config.settings, "deterministic", False))
+    distributed.initialize(config)
     config = fitters.resolve(config)
     console.quiet = not distributed.is_first()
     path = reader.path_of(config)
@@ -54,7 +54,7 @@ def train_run(config: TrainConfig, prepare: Prepare, console: Console) -> None:
     split = splits.make(config, clips)
     jobs = splits.jobs(split)
     compile_ahead = getattr(config.settings, "compile_ahead", False)
-    distributed.check_alike(
+    distributed.check_equal_on_processes(
         "settings",
         reader.result_settings(config)
         | {"--compile_ahead": compile_ahead}
@@ -67,11 +67,11 @@ def train_run(config: TrainConfig, prepare: Prepare, console: Console) -> None:
     )
     if compile_ahead:
         fitter.compile()
-        distributed.wait("compiled")
+        distributed.barrier("compiled")
         console.print("Prepared and compiled; a run with the same flags finds it.")
         return
     with contextlib.ExitStack() as stack:
-        with distributed.first_ahead("folder"):
+        with distributed.first_process_first("folder"):
             folder = stack.enter_context(RunFolder(path, config, clips, split, records))
             missing = [job for job in of_shard if not folder.is_finished(job, clips)]
             if missing and distributed.is_first():
@@ -89,7 +89,7 @@ def train_run(config: TrainConfig, prepare: Prepare, console: Console) -> None:
             _fit(folder, fitter, config, clips, mine, folds=len(jobs), console=console)
         elif not missing:
             console.print(f"All folds of {path} are finished already.\n")
-        distributed.wait("folds")
+        distributed.barrier("folds")
         if config.shard is not None:
             console.print(
                 f"Part {config.fold_shard} is finished. When all parts are, pool "
@@ -113,7 +113,7 @@ def _check_network(config: TrainConfig) -> None:
 
 def _load_clips(config: TrainConfig, prepare: Prepare) -> tuple[list[Path], Clips]:
     """The folders of the records, and the clips in them."""
-    with distributed.first_ahead("records"):
+    with distributed.first_process_first("records"):
         sources = [
             loading.Source(
                 one.dataset, prepare(one), min_frames=one.min_frames, label=one.label
@@ -122,7 +122,7 @@ def _load_clips(config: TrainConfig, prepare: Prepare) -> tuple[list[Path], Clip
         ]
     clips = loading.load(
         sources,
-        choose=functools.partial(
+        choose_classes=functools.partial(
             class_sets.resolve, text=config.classes, paper=config.paper_classes
         ),
         size=config.size,

@@ -91,7 +91,7 @@ def reopen(run: Run, data_dir: str | None) -> Opened:
     ]
     clips = loading.load(
         sources,
-        choose=lambda emotions: run.classes,
+        choose_classes=lambda emotions: run.classes,
         size=run.config.size,
         leave_out=run.config.left_out,
         feed=run.config.feed,

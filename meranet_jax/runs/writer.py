@@ -102,8 +102,8 @@ class RunFolder:
         if not distributed.is_first():
             if not _appears(path / "config.json"):
                 raise UserError(
-                    f"Process {distributed.place()} does not see {path}, which the "
-                    "first has made. Give a folder that all of them share with "
+                    f"Process {distributed.process_index()} does not see {path}, which "
+                    "the first has made. Give a folder that all of them share with "
                     "--runs_dir."
                 )
             return
@@ -237,7 +237,7 @@ def _facts(clips: Clips, split: Split) -> dict:
         "lacking": [
             f"{job.name}: its training part has no clip of {', '.join(lacking)}"
             for job in splits.jobs(split)
-            if (lacking := splits.lacking(job.fold, clips))
+            if (lacking := splits.missing_classes(job.fold, clips))
         ],
     }
 

@@ -1,4 +1,4 @@
-"""Whole runs, as train.py does them, on the tests' clips."""
+"""Complete runs, as train.py makes them, on the clips of tests."""
 
 import dataclasses
 from pathlib import Path
@@ -13,26 +13,29 @@ from meranet_jax.training import fitters
 
 
 def plan(config, clips):
-    """The folds of a run that are trained here, and how many there are in all."""
+    """Returns the folds of this shard, and the number of folds of the run."""
     jobs = splits.jobs(splits.make(config, clips))
     return fold_loop.folds_of_shard(jobs, config.shard), len(jobs)
 
 
 class Watching(fold_loop.Watcher):
-    """Calls a function for each of the methods that are named."""
+    """A watcher whose methods are given functions."""
 
     def __init__(self, **functions):
         vars(self).update(functions)
 
 
 def run(config, clips, *, watch=None, trainer=None, **options):
-    """Trains what lacks and, of a whole run, writes its report; returns its folder.
+    """Trains the missing folds, writes the report, and returns the folder of the run.
 
-    ``watch`` has functions for the methods of a watcher, by name; ``options`` are the
-    fitter's. Where there is a trainer there is no report: the training of
-    many runs is looked at.
+    Args:
+      config: the run's.
+      clips: all clips.
+      watch: functions for the methods of a watcher, by name.
+      trainer: used instead of a new one; then no report is written.
+      **options: of the fitter.
     """
-    here, folds = plan(config, clips)
+    of_shard, folds = plan(config, clips)
     path = reader.path_of(config)
     split = splits.make(config, clips)
     if isinstance(config.recogniser, Descriptor):
@@ -43,21 +46,21 @@ def run(config, clips, *, watch=None, trainer=None, **options):
         )
     with writer.RunFolder(path, config, clips, split, [Path("/records")]) as folder:
         folder.log_start(fitter.devices)
-        missing = [job for job in here if not folder.is_finished(job, clips)]
+        missing = [job for job in of_shard if not folder.is_finished(job, clips)]
         fold_loop.run(folder, fitter, clips, missing, Watching(**(watch or {})))
     if trainer is not None:
         return path
-    # Every program of every trainer stays mapped into memory, in hundreds of places. A
-    # process may have 65530 of these, and is aborted at the next.
+    # Compiled programs stay mapped into memory, each in hundreds of regions. A process
+    # is aborted if it has more than 65530.
     jax.clear_caches()
-    if len(here) == folds:
+    if len(of_shard) == folds:
         read = reader.read(path)
         report.write(read, report.read_predictions(read))
     return path
 
 
 def count_traces(monkeypatch):
-    """Returns a list that gets the shape of the clips whenever a program is traced."""
+    """Returns a list to which each tracing of a program adds the shape of the clips."""
     traced, rgb = [], registry.INPUTS["rgb"]
 
     def prepare(clips):

@@ -70,7 +70,7 @@ def test_maps_can_be_of_another_class(opened, explain, shown):
 def test_what_was_drawn_anew_is_not_what_training_began_with(opened, explain, clips):
     trainer = trainers.make_trainer(opened.run.config, clips, folds=4)
     for seed in (0, 1):
-        began = trainer.fresh(seed, 1).params["head"]["kernel"]
+        began = trainer.initial_state(seed, 1).params["head"]["kernel"]
         assert (explain.fresh(seed)["params"]["head"]["kernel"] != began).any()
 
 
@@ -93,7 +93,7 @@ def test_maps_collapse_where_nothing_is_learnt(explain, shown):
 
 def test_what_moved_is_known_at_the_size_of_the_input(records, shown):
     for one in shown:
-        known = loading.look_up(
+        known = loading.read_features(
             [loading.Source("synthetic", records)], {one.clip_id}, ["motion_mask"]
         )
         mask = known[one.clip_id]["motion_mask"]

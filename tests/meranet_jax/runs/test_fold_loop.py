@@ -70,7 +70,7 @@ def test_a_fold_beside_others_is_the_fold_alone(loso, some, whole):
 def test_one_compilation_serves_all_folds(loso, some, monkeypatch, at_once):
     traced = count_traces(monkeypatch)
     loso = named(loso, "counted", devices=1, seeds="2")
-    run(loso, some, steps_at_once=at_once)
+    run(loso, some, steps_per_call=at_once)
     # Once in the step, once in the prediction, for eight folds of two lengths.
     assert traced == [(8, 8, 16, 16, 3)] * 2
 

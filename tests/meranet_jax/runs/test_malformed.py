@@ -173,9 +173,9 @@ def test_what_a_checkpoint_goes_on_from():
     learner = FoldTask("it", 0, *[None] * 6)
     line = {"epoch": 1, "validation_accuracy": 0.5, "validation_loss": 1.0, "step": 2}
     course = FoldProgress(learner, 2, 3)
-    course.add(line)
+    course.add_epoch(line)
     course.step, course.seconds = 1, 0.5
-    facts = json.loads(json.dumps(course.facts()))
+    facts = json.loads(json.dumps(course.to_json()))
 
     def attempt(value):
         course = FoldProgress(learner, 2, 3)
@@ -187,8 +187,8 @@ def test_what_a_checkpoint_goes_on_from():
     try_each(changed(facts), attempt, ValueError)
     for value in checked:
         course = FoldProgress(learner, 2, 3)
-        course.go_on(value, None)
-        assert 0 <= course.done <= 6
+        course.resume(value, None)
+        assert 0 <= course.steps_done <= 6
 
 
 @pytest.mark.parametrize("name", ["features.json", "dataset_info.json"])

@@ -200,7 +200,7 @@ def of_first_version(copied, clips):
 
 def test_a_run_of_an_older_version_goes_on_with_its_clips(of_first_version, clips):
     config, path = of_first_version
-    recorded = loading.Recorded(lambda index: clips.clips[index], clips.clips.shape)
+    recorded = loading.LazyClips(lambda index: clips.clips[index], clips.clips.shape)
     assert run(config, dataclasses.replace(clips, clips=recorded)) == path
     assert reader.read(path).facts["fingerprint"] == clips.fingerprint()
     report = json.loads((path / "report.json").read_text())
