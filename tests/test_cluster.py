@@ -79,7 +79,7 @@ def one_fold(flags):
 def read(flags, name):
     """The probabilities, and the losses of all epochs, of a run."""
     run = run_of(flags, name)
-    (lines,) = reader.read_lines(run).values()
+    (lines,) = reader.read_epoch_metrics(run).values()
     assert [line["epoch"] for line in lines] == [1, 2, 3, 4]
     losses = [[line["train_loss"], line["validation_loss"]] for line in lines]
     return predictions.read(run / "predictions.csv").probabilities, np.array(losses)
@@ -117,7 +117,7 @@ def test_what_one_of_them_is_told_stops_all_and_others_go_on(one_fold, joined):
     assert "process 1 of 2: interrupted (SIGTERM)" in second
     again = program("train.py", *flags, "--devices=2")
     assert again.returncode == 0, again.stderr
-    assert "goes on in epoch" in again.stdout
+    assert "resumes in epoch" in again.stdout
     assert_close(read(flags, "stopped"), alone)
 
 
@@ -193,5 +193,5 @@ def test_parts_of_the_folds_are_trained_apart():
     ],
 )
 def test_half_an_address_is_refused(given):
-    with pytest.raises(UserError, match="give all three"):
+    with pytest.raises(UserError, match="set all three"):
         TrainConfig(**given)

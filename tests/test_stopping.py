@@ -37,12 +37,12 @@ def test_a_signal_keeps_the_state(flags):
         said, _ = process.communicate(timeout=60)
     assert process.returncode == 143
     assert "SIGTERM: stopping after this step; again: at once" in said
-    assert "interrupted (SIGTERM); what was done is kept" in said
+    assert "interrupted (SIGTERM); everything done so far is saved" in said
     assert "Traceback" not in said
     # And another start finds it, which is killed; and a third one that one's.
-    with running([*flags, "--checkpoint_every=0"], until="goes on in epoch") as again:
+    with running([*flags, "--checkpoint_every=0"], until="resumes in epoch") as again:
         first = again.stdout.readline()
-    with running(flags, until="goes on in epoch") as third:
+    with running(flags, until="resumes in epoch") as third:
         second = third.stdout.readline()
     epochs = [int(re.search(r"epoch (\d+)/", line)[1]) for line in (first, second)]
     assert epochs[0] <= epochs[1]

@@ -38,12 +38,6 @@ class Job:
         """A name for people."""
         return f"seed {self.seed}, fold {self.fold.name}"
 
-    @property
-    def folder(self) -> str:
-        """A name for files; the number tells what the rest may not."""
-        plain = "".join(c if c.isalnum() or c in "-_." else "_" for c in self.fold.name)
-        return f"seed{self.seed}-{self.number:03d}-{plain}"
-
 
 def jobs(split: Split) -> list[Job]:
     """All that is to be trained, seed by seed."""

@@ -1,4 +1,4 @@
-"""By what code, and on what, something was made."""
+"""Code version, packages and devices of a start of a program."""
 
 import datetime
 import importlib.metadata
@@ -16,7 +16,10 @@ _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
 def commit() -> str | None:
-    """The code's commit, with a mark if it was changed since; None without git."""
+    """Returns the commit of the code, or None without git.
+
+    " with changes" is appended if the working tree has uncommitted changes.
+    """
     git = ["git", "-C", str(Path(__file__).parent)]
     quiet = {"text": True, "stderr": subprocess.DEVNULL}
     try:
@@ -28,7 +31,11 @@ def commit() -> str | None:
 
 
 def start(devices: Sequence[jax.Device]) -> dict:
-    """A start of a program, now, on these devices of this process."""
+    """Describes the current start of this program, as JSON.
+
+    Args:
+      devices: the devices that this process uses.
+    """
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": [sys.executable, *sys.argv],

@@ -1,4 +1,4 @@
-"""Whole runs, as train.py does them, on the tests' clips."""
+"""Complete runs, as train.py does them, on the clips of the tests."""
 
 import dataclasses
 from pathlib import Path
@@ -7,48 +7,54 @@ import jax
 
 from meranet_jax.data import splits
 from meranet_jax.inputs import registry
-from meranet_jax.runs import fold_loop, reader, report, writer
+from meranet_jax.runs import fold_loop, layout, reader, report, writer
 from meranet_jax.training import fitters
 
 
 def plan(config, clips):
-    """The folds of a run that are trained here, and how many there are in all."""
+    """Returns the folds of a run's shard, and the number of all folds."""
     jobs = splits.jobs(splits.make(config, clips))
     return fold_loop.folds_of_shard(jobs, config.shard), len(jobs)
 
 
-class Watching(fold_loop.Watcher):
-    """Calls a function for each of the methods that are named."""
+class Observer(fold_loop.RunObserver):
+    """Replaces methods by functions with their names."""
 
     def __init__(self, **functions):
         vars(self).update(functions)
 
 
 def run(config, clips, *, watch=None, trainer=None, **options):
-    """Trains what lacks and, of a whole run, writes its report; returns its folder.
+    """Trains the unfinished folds of a run, and writes the report of a complete run.
 
-    ``watch`` has functions for the methods of a watcher, by name; ``options`` are the
-    fitter's. Where there is a trainer there is no report: the training of
-    many runs is looked at.
+    Args:
+      config: the settings of the run.
+      clips: all clips.
+      watch: functions for the methods of ``RunObserver``, by name.
+      trainer: a compiled trainer for many runs; their reports are not written.
+      **options: see ``fitters.NetworkFitter``.
+
+    Returns:
+      The run folder.
     """
-    here, folds = plan(config, clips)
-    path = reader.path_of(config)
+    of_shard, folds = plan(config, clips)
+    path = layout.run_path(config)
     split = splits.make(config, clips)
     fitter = fitters.NetworkFitter(
         config, clips, folds=folds, trainer=trainer, **options
     )
     with writer.RunFolder(path, config, clips, split, [Path("/records")]) as folder:
         folder.log_start(fitter.devices)
-        missing = [job for job in here if not folder.is_finished(job, clips)]
-        fold_loop.run(folder, fitter, clips, missing, Watching(**(watch or {})))
+        missing = [job for job in of_shard if not folder.is_finished(job, clips)]
+        fold_loop.run(folder, fitter, clips, missing, Observer(**(watch or {})))
     if trainer is not None:
         return path
-    # Every program of every trainer stays mapped into memory, in hundreds of places. A
-    # process may have 65530 of these, and is aborted at the next.
+    # Compiled programs use hundreds of memory maps each, of which a process may have
+    # 65530; it is aborted at the next.
     jax.clear_caches()
-    if len(here) == folds:
-        read = reader.read(path)
-        report.write(read, report.read_predictions(read))
+    if len(of_shard) == folds:
+        finished = reader.read(path)
+        report.write(finished, report.read_predictions(finished))
     return path
 
 

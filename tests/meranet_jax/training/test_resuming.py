@@ -14,7 +14,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from meranet_jax.errors import UserError
-from meranet_jax.runs import reader
+from meranet_jax.runs import layout, reader
 from meranet_jax.training import signals, trainers
 from meranet_jax.training.checkpoint import read_weights
 from tests.meranet_jax.loading import smallest
@@ -78,7 +78,7 @@ def log(path):
             {k: v for k, v in line.items() if k not in ("seconds", "clips_per_second")}
             for line in lines
         ]
-        for fold, lines in reader.read_lines(path).items()
+        for fold, lines in reader.read_epoch_metrics(path).items()
     }
 
 
@@ -95,7 +95,9 @@ def assert_equal(path, other, trainer):
         jax.tree.map(np.testing.assert_array_equal, ours, theirs)
         events = EventAccumulator(str(fold / "events")).Reload()
         steps = [event.step for event in events.Scalars("train_loss")]
-        assert steps == [line["step"] for line in reader.read_lines(path)[fold.name]]
+        assert steps == [
+            line["step"] for line in reader.read_epoch_metrics(path)[fold.name]
+        ]
 
 
 def left(config, clips, trainer, after, how):
@@ -109,7 +111,7 @@ def left(config, clips, trainer, after, how):
 def resumed(config, clips, trainer):
     """The run at its end, and what was told."""
     told = []
-    path = run(config, clips, watch={"tell": told.append}, trainer=trainer)
+    path = run(config, clips, watch={"message": told.append}, trainer=trainer)
     return path, told
 
 
@@ -194,7 +196,7 @@ def test_a_damaged_checkpoint_is_set_aside_for_the_one_before(
 ):
     config, trainer, whole = holdout
     config = config.change(runs_dir=str(tmp_path))
-    path = reader.path_of(left(config, some, trainer, 5, gone))
+    path = layout.run_path(left(config, some, trainer, 5, gone))
     files = sorted(f.relative_to(path) for f in newest(path).rglob("*") if f.is_file())
     for index, file in enumerate(files):
         shutil.copytree(path, tmp_path / str(index))
@@ -213,7 +215,7 @@ def test_without_any_checkpoint_that_can_be_read_a_fold_starts_anew(
     config, trainer, whole = holdout
     config = config.change(runs_dir=str(tmp_path))
     config = left(config, some, trainer, 5, gone)
-    for file in reader.path_of(config).glob("folds/*/checkpoints/*/**/*"):
+    for file in layout.run_path(config).glob("folds/*/checkpoints/*/**/*"):
         if file.is_file():
             file.write_bytes(b"")
     path, told = resumed(config, some, trainer)
@@ -224,7 +226,7 @@ def test_without_any_checkpoint_that_can_be_read_a_fold_starts_anew(
 def test_a_folder_that_vanishes_stops_the_run(holdout, some, tmp_path):
     config, trainer, _ = holdout
     config = config.change(runs_dir=str(tmp_path))
-    watch = leaving(2, lambda: shutil.rmtree(reader.path_of(config)))
+    watch = leaving(2, lambda: shutil.rmtree(layout.run_path(config)))
     with pytest.raises(UserError, match="metrics.jsonl has vanished"):
         run(config, some, watch=watch, trainer=trainer)
 
@@ -233,8 +235,8 @@ def test_what_diverged_is_told_and_kept(some, tmp_path):
     config = smallest(tmp_path, learning_rate=3e38, epochs=9)
     told = []
     with pytest.raises(UserError, match="diverged: in update"):
-        run(config, some, watch={"tell": told.append})
-    (fold,) = reader.path_of(config).glob("folds/*")
+        run(config, some, watch={"message": told.append})
+    (fold,) = layout.run_path(config).glob("folds/*")
     (text,) = told
     assert text.startswith(f"{fold / 'diverged'} has the state and the clips of update")
     batch = json.loads((fold / "diverged" / "batch.json").read_text())
