@@ -30,8 +30,7 @@ class Recogniser:
       defaults: flags of ``TrainConfig`` whose defaults differ for this recogniser.
       presets: for each preset the flags that it changes, of ``TrainConfig`` or of its
         own settings.
-      selection: maps its settings to a sentence fragment for reports: how what is
-        tested was selected.
+      selection: maps its settings to a phrase for reports: what is tested.
       variant: maps its settings to a suffix of the run's name; empty for the default.
     """
 
@@ -48,6 +47,18 @@ class Recogniser:
     variant: Callable[[Any], str] = lambda settings: ""
 
 
+_SELECTIONS = {
+    "best_val": "the checkpoint of the highest accuracy on the fold's validation part, "
+    "of equal ones the one of the lowest loss",
+    "last": "the checkpoint of the last epoch",
+}
+
+
+def describe_checkpoint(settings: Any) -> str:
+    """Returns in words which checkpoint of a network ``settings.select`` tests."""
+    return _SELECTIONS[settings.select]
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Network(Recogniser):
     """A recogniser that is a Flax module.
@@ -62,6 +73,7 @@ class Network(Recogniser):
     """
 
     make: Callable[..., Any]
+    selection: Callable[[Any], str] = describe_checkpoint
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,11 @@ def project(tmp_path_factory):
     for name in ("train.py", "eval.py", "saliency.py"):
         shutil.copy(ROOT / name, folder)
     files = dict(_FILE.findall((ROOT / "docs" / "extending.md").read_text()))
-    assert set(files) == {"datasets/mylab/mylab_dataset_builder.py", "temporal.py"}
+    assert set(files) == {
+        "datasets/mylab/mylab_dataset_builder.py",
+        "temporal.py",
+        "framenet.py",
+    }
     mylab = folder / "datasets" / "mylab"
     mylab.mkdir()
     for name in ("__init__.py", "README.md", "CITATIONS.bib", "TAGS.txt"):
@@ -82,11 +86,47 @@ def test_a_new_attention_is_trained_evaluated_and_explained(project):
     ]
     assert any(b"TemporalAttention_0" in one for one in contents)
     evaluated = run(project, "eval.py", f"--run={path}")
-    assert "each clip has the same predicted class" in evaluated.stdout, (
-        evaluated.stderr
-    )
+    assert "same predicted class" in evaluated.stdout, evaluated.stderr
     explained = run(project, "saliency.py", f"--run={path}", "--number=1")
     assert explained.returncode == 0, explained.stderr
+
+
+def test_a_new_recogniser_is_trained_evaluated_and_explained(project):
+    model = ["--model=framenet:FRAMENET"]
+    flags = [flag for flag in FLAGS if flag not in SMALLEST[2:]]
+    listed = run(project, "train.py", *model, "--help").stdout
+    assert "--dropout" in listed and "--learning_rate" in listed
+    assert "--kernel_size" not in listed
+    trained = run(project, "train.py", *flags, *model, "--features=4", "--epochs=2")
+    assert trained.returncode == 0, trained.stderr
+    assert "FrameNet, preset small, fp32, on 1 x cpu" in trained.stdout
+    (path,) = (project / "runs").glob("mylab-framenet-*")
+    evaluated = run(project, "eval.py", f"--run={path}")
+    assert "same predicted class" in evaluated.stdout, evaluated.stderr
+    explained = run(project, "saliency.py", f"--run={path}", "--number=1")
+    assert explained.returncode == 0, explained.stderr
+    assert "do not say where the face moved" in explained.stdout
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--model=framenet"], "--model=framenet is no recogniser"),
+        (["--model=meranett"], "Did you mean meranet?"),
+        (["--model=framenet:Nothing"], "module 'framenet' has no attribute 'Nothing'"),
+        (["--model=nowhere:NET"], "No module named 'nowhere'"),
+        (["--model=framenet:FrameNet"], "Expected a meranet_jax.recognisers.Network"),
+        (["--model=framenet:FRAMENET", "--width=4"], "--model=meranet has."),
+        (["--model=framenet:FRAMENET", "--input=flow"], "accepts rgb"),
+        (["--model=lbp_top", "--epochs=3"], "--model=meranet has."),
+        (["--model=resnet3d", "--no-attention"], "choose --model=resnet3d"),
+    ],
+)
+def test_invalid_recognisers_are_refused(project, flags, message):
+    refused = run(project, "train.py", "--dataset=mylab", "--data_dir=none", *flags)
+    assert refused.returncode == 1
+    assert message in " ".join(refused.stderr.split())
+    assert "Traceback" not in refused.stderr and not (project / "none").exists()
 
 
 # The most likely mistake: it returns the attention map, not the scaled features.

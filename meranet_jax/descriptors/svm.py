@@ -22,7 +22,6 @@ matrix (LIBSVM), and linear weights are computed from the solution.
 """
 
 import warnings
-from collections.abc import Sequence
 
 import numpy as np
 from scipy import optimize, special

@@ -22,12 +22,6 @@ _PAPER = (
     "Micro-Expression Recognition using 3D Residual Attention Network"
 )
 
-_SELECTIONS = {
-    "best_val": "the checkpoint of the highest accuracy on the fold's validation part, "
-    "of equal ones the one of the lowest loss",
-    "last": "the checkpoint of the last epoch",
-}
-
 # A narrower, shallower network: minutes on two cores. With so few steps it needs a
 # smaller learning rate.
 _SMALL = {
@@ -37,11 +31,6 @@ _SMALL = {
     "epochs": 18,
     "learning_rate": 0.003,
 }
-
-
-def selection(settings: NetworkSettings) -> str:
-    """Returns in words which checkpoint is tested."""
-    return _SELECTIONS[settings.select]
 
 
 def make_resnet3d(settings: ResNet3DSettings, **arguments) -> MERANet:
@@ -141,7 +130,6 @@ MERANET = Network(
     citation=_PAPER,
     settings=MERANetSettings,
     presets={"small": _SMALL},
-    selection=selection,
     variant=_variant,
     make=make_meranet,
 )
@@ -152,6 +140,5 @@ RESNET3D = Network(
     citation=_PAPER,
     settings=ResNet3DSettings,
     presets={"small": _SMALL},
-    selection=selection,
     make=make_resnet3d,
 )

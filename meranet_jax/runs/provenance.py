@@ -1,11 +1,12 @@
 """Code version, packages and devices of a start of a program."""
 
+import contextlib
 import datetime
 import importlib.metadata
 import platform
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import jax
@@ -13,6 +14,7 @@ import jax
 from meranet_jax.training import distributed
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+_PACKAGES += ("scipy", "scikit-learn")
 
 
 def commit() -> str | None:
@@ -41,8 +43,15 @@ def start(devices: Sequence[jax.Device]) -> dict:
         "command": [sys.executable, *sys.argv],
         "commit": commit(),
         "python": platform.python_version(),
-        "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
+        "packages": dict(_versions()),
         "processes": distributed.size(),
         "devices": [str(device) for device in devices],
         "device_kind": devices[0].device_kind,
     }
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    """Yields name and version of each package that is installed."""
+    for name in _PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            yield name, importlib.metadata.version(name)

@@ -10,7 +10,6 @@ from meranet_jax.errors import UserError
 from meranet_jax.evaluation import figures, metrics, predictions, summary
 from meranet_jax.evaluation.predictions import Predictions
 from meranet_jax.runs import reader, report_text
-from meranet_jax.runs.layout import FIGURES
 from meranet_jax.runs.reader import Run
 
 
@@ -89,12 +88,14 @@ def write(run: Run, predicted: Predictions) -> dict:
         "spread": figures.seeds_and_folds(report),
         "subjects": figures.accuracy_by_subject(predicted),
         "reliability": figures.reliability_diagram(report["calibration"]),
-        "curves": figures.learning_curves(reader.read_epoch_metrics(run.path)),
     }
-    for name in FIGURES:
-        figures.save(plots[name], run.layout.figure(name))
+    metrics_by_epoch = reader.read_epoch_metrics(run.path)
+    if any(metrics_by_epoch.values()):  # a descriptor has no epochs
+        plots["curves"] = figures.learning_curves(metrics_by_epoch)
+    for name, figure in plots.items():
+        figures.save(figure, run.layout.figure(name))
     with files.atomic_write(run.layout.report_text) as part:
-        part.write_text(report_text.to_markdown(run, report))
+        part.write_text(report_text.to_markdown(run, report, tuple(plots)))
     # Written last: this file marks the run as finished.
     files.write_json(run.layout.report, report)
     return report

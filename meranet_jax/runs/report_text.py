@@ -185,12 +185,13 @@ variation between subjects; the standard deviation over seeds (sd) describes tha
 between seeds."""
 
 
-def to_markdown(run: Run, report: dict) -> str:
+def to_markdown(run: Run, report: dict, figures: Sequence[str] = FIGURES) -> str:
     """Formats a report as ``report.md``, for a paper's supplement.
 
     Args:
       run: the run.
       report: the result of ``report.make``.
+      figures: the names of the figures to show, of ``layout.FIGURES``.
     """
     config, data = run.config, report["data"]
     lines = [
@@ -235,7 +236,7 @@ def to_markdown(run: Run, report: dict) -> str:
         "",
         *(
             f"![{_FIGURE_TITLES[name]}]({run.layout.figure(name).name})"
-            for name in FIGURES
+            for name in figures
         ),
         "",
         "## Clips",
