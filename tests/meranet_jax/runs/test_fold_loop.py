@@ -118,7 +118,7 @@ def test_merged_shards_equal_a_complete_run(loso, some, sequential, tmp_path):
 
 
 def test_runs_with_other_settings_or_clips_are_not_merged(loso, some, clips, tmp_path):
-    config = dataclasses.replace(loso, epochs=1)
+    config = loso.change(epochs=1)
     first = reader.read(run(named(config, "a", fold_shard="1/2"), some))
     for name, other, of in (
         ("epochs .1; 2.", named(loso, "b", fold_shard="2/2"), some),
@@ -136,7 +136,7 @@ def test_runs_with_other_settings_or_clips_are_not_merged(loso, some, clips, tmp
 
 
 def test_incomplete_predictions_are_not_merged(loso, some, tmp_path):
-    config = dataclasses.replace(loso, epochs=1)
+    config = loso.change(epochs=1)
     parts = [run(named(config, "cut", fold_shard=f"{n}/2"), some) for n in (1, 2)]
     (table, *_) = sorted(parts[0].glob("folds/*/predictions.csv"))
     table.write_text("".join(table.read_text().splitlines(keepends=True)[:-1]))
@@ -146,7 +146,7 @@ def test_incomplete_predictions_are_not_merged(loso, some, tmp_path):
 
 
 def test_path_of_a_merged_run(loso, some):
-    config = dataclasses.replace(loso, epochs=1, protocol="holdout")
+    config = loso.change(epochs=1, protocol="holdout")
     seeds = [reader.read(run(named(config, f"s{s}", seed=s), some)) for s in (0, 1)]
     with pytest.raises(
         UserError, match="different names. Name the merged run with --name"
@@ -190,7 +190,7 @@ def test_the_selected_checkpoint_is_tested(config, some, select):
 
 def test_selection_does_not_depend_on_the_test_part(loso, some, monkeypatch):
     """Other test frames and labels change neither metrics nor the selected epoch."""
-    loso = dataclasses.replace(loso, epochs=4)
+    loso = loso.change(epochs=4)
     original = run(named(loso, "original"), some)
     rng = np.random.default_rng(0)
     for job in plan(loso, some)[0][::3]:
