@@ -7,6 +7,7 @@ recogniser; they know this interface only.
 import abc
 import concurrent.futures
 import functools
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 
 import jax
@@ -243,8 +244,11 @@ class DescriptorFitter(Fitter):
             )
             return Selected(weights, selected)
 
-        with concurrent.futures.ThreadPoolExecutor(self.slots) as pool:
-            fitted = list(pool.map(fit, tasks))
+        with warnings.catch_warnings():
+            # The threads restore the filters in any order, so that some would escape.
+            warnings.simplefilter("ignore", UserWarning)
+            with concurrent.futures.ThreadPoolExecutor(self.slots) as pool:
+                fitted = list(pool.map(fit, tasks))
         on_step(1, 1, None)
         return fitted
 

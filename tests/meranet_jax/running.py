@@ -7,6 +7,7 @@ import jax
 
 from meranet_jax.data import splits
 from meranet_jax.inputs import registry
+from meranet_jax.recognisers import Descriptor
 from meranet_jax.runs import fold_loop, layout, reader, report, writer
 from meranet_jax.training import fitters
 
@@ -40,9 +41,12 @@ def run(config, clips, *, watch=None, trainer=None, **options):
     of_shard, folds = plan(config, clips)
     path = layout.run_path(config)
     split = splits.make(config, clips)
-    fitter = fitters.NetworkFitter(
-        config, clips, folds=folds, trainer=trainer, **options
-    )
+    if isinstance(config.recogniser, Descriptor):
+        fitter = fitters.DescriptorFitter(config, clips)
+    else:
+        fitter = fitters.NetworkFitter(
+            config, clips, folds=folds, trainer=trainer, **options
+        )
     with writer.RunFolder(path, config, clips, split, [Path("/records")]) as folder:
         folder.log_start(fitter.devices)
         missing = [job for job in of_shard if not folder.is_finished(job, clips)]

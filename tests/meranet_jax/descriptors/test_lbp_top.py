@@ -1,14 +1,11 @@
 """LBP-TOP against scikit-image, a slow second implementation, and by hand."""
 
-import ast
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 from skimage.feature import local_binary_pattern
 
-from meranet_jax import descriptors
 from meranet_jax.descriptors import lbp_top
 from meranet_jax.descriptors.lbp_top import LbpTopSettings
 from meranet_jax.errors import UserError
@@ -301,21 +298,3 @@ def test_what_is_no_clip_is_refused(clip):
 def test_settings_out_of_range_are_refused(field, value):
     with pytest.raises(UserError, match=f"--{field}"):
         LbpTopSettings(**{field: value})
-
-
-def test_the_room_imports_nothing_of_the_project_but_errors():
-    for path in Path(descriptors.__file__).parent.glob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            names = []
-            if isinstance(node, ast.ImportFrom):
-                names = [node.module]
-            elif isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            for name in names:
-                assert name == "meranet_jax.errors" or name.partition(".")[0] not in (
-                    "meranet_jax",
-                    "datasets",
-                    "jax",
-                    "flax",
-                    "tensorflow_datasets",
-                ), path
