@@ -157,7 +157,7 @@ def test_number_of_seeds_under_loso(loso_seeds, seeds):
         (["table1", "--loso_seeds=0"], "--loso_seeds=0 must be at least 1"),
         (["table1", "--protocol=kfold"], "--protocol: reproduce.py sets this flag"),
         (["figure4", "--shared=mlp"], "--shared: reproduce.py sets this flag"),
-        (["parameters", "--dataset=casme,casme2"], "name one --dataset"),
+        (["parameters", "--dataset=casme,casme2"], "Name one --dataset"),
         (["table1", "--protocols", "lopo"], "--protocol=lopo is none of"),
         (["table1", "--epoch=3"], "Did you mean --epochs"),
     ],

@@ -102,7 +102,7 @@ def _figure6(folder: Path, finished: dict[Key, Run], bases) -> str:
                         of_run | {"seed": seed, "map": kind, "clips": count} | means
                     )
             job = chosen[0][0]
-            ids = [name for other, name in chosen if other == job][:CHECKED]
+            ids = [name for other, name in chosen if other is job][:CHECKED]
             checks += [of_run | row for row in explainer.sanity(explain, job, ids)]
         plain = dataset.replace("/", "-")
         figures.save(overlays.overview(columns), folder / f"{plain}.png")
