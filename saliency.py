@@ -6,7 +6,7 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
-from meranet_jax.analysis import explainer, overlays
+from meranet_jax.analysis import explainer, overlays, saliency_checks
 from meranet_jax.errors import UserError
 from meranet_jax.evaluation import figures
 from meranet_jax.runs import reader, report_text, verification
@@ -67,7 +67,7 @@ def main(
             f"{folder / name}.png, .gif: {one.truth}, predicted {one.predicted} "
             f"({one.probability:.2f}), {result}"
         )
-    console.print(explainer.describe(explained, explain.layer))
+    console.print(saliency_checks.describe(explained, explain.layer))
 
 
 if __name__ == "__main__":

@@ -181,8 +181,7 @@ class TrainConfig:
     def from_flags(cls, **flags: object) -> "TrainConfig":
         """Makes a configuration from flags, including those of the recogniser.
 
-        Args:
-          **flags: values by the name of the flag. Others have their defaults.
+        Other flags have their defaults.
 
         Raises:
           UserError: if there is no such flag, or a value is invalid.
@@ -191,10 +190,7 @@ class TrainConfig:
         recogniser = recognisers.find(flags.get("model", cls.model))
         of_model = {field.name for field in dataclasses.fields(recogniser.settings)}
         if unknown := sorted(set(flags) - own - of_model):
-            raise UserError(
-                f"--model={recogniser.name} has no flag --{unknown[0]}. --help lists "
-                "its flags."
-            )
+            raise UserError(f"--model={recogniser.name} has no flag --{unknown[0]}.")
         settings = recogniser.settings(
             **{name: value for name, value in flags.items() if name in of_model}
         )
@@ -214,9 +210,6 @@ class TrainConfig:
 
         If ``model`` changes, settings that both recognisers have keep their values, and
         the others get their defaults.
-
-        Args:
-          **flags: new values by the name of the flag.
 
         Raises:
           UserError: if there is no such flag, or a value is invalid.
@@ -262,8 +255,7 @@ class TrainConfig:
                 seeds = tuple(range(self.seed, self.seed + seeds[0]))
             elif self.seed:
                 raise UserError(
-                    f"--seed={self.seed} and --seeds={self.seeds}: set only one of "
-                    "them."
+                    f"--seed={self.seed} and --seeds={self.seeds}: set only one."
                 )
         except ValueError:
             seeds = ()
@@ -274,8 +266,7 @@ class TrainConfig:
             )
         if len(seeds) > 1000 or max(seeds) >= 2**32:
             raise UserError(
-                f"--seeds={self.seeds}: at most 1000 seeds, each below {2**32}, are "
-                "possible."
+                f"--seeds={self.seeds}: set at most 1000 seeds, each below {2**32}."
             )
         return seeds
 
@@ -304,10 +295,7 @@ class TrainConfig:
         """Returns a configuration for each data set of a composite data set.
 
         Unset values are taken from the recipe of the data set, and NAME=VALUE lists are
-        replaced by the value for the data set.
-
-        Raises:
-          UserError: if a NAME=VALUE list is invalid.
+        replaced by the value for the data set. Raises UserError for invalid lists.
         """
         alone = []
         for dataset in self.datasets:
@@ -339,10 +327,7 @@ class TrainConfig:
         return pairs.get(dataset.partition("/")[0], default)
 
     def record_options(self) -> dict[str, object]:
-        """Returns the options of the records, as in ``datasets.prepare.Options``.
-
-        The configuration must have one data set; see ``each_dataset``.
-        """
+        """Returns ``datasets.prepare.Options`` of the one data set, by name."""
         names = ("sampling", "frames", "window", "crop", "margin") + (
             "release",
             "table",
@@ -380,9 +365,7 @@ class TrainConfig:
 def check_name(name: str) -> None:
     """Raises UserError unless ``name`` is a valid name of a run folder."""
     if name in ("", ".", "..") or "/" in name or "\\" in name:
-        raise UserError(
-            f"--name={name!r} must be a folder name without path separators."
-        )
+        raise UserError(f"--name={name!r} must be a folder name without separators.")
 
 
 def default_config(

@@ -249,7 +249,7 @@ def test_damaged_records_are_named(folder, flags, tmp_path):
         (["--dataset=casme2,casme2"], "names a data set twice"),
         (["--dataset=casme2,casme3"], "Did you mean casme?"),
         (["--seeds=0"], "--seeds=0 is neither a number"),
-        (["--seeds=1,2", "--seed=3"], "set only one of"),
+        (["--seeds=1,2", "--seed=3"], "set only one"),
         (["--fold_shard=3/2"], "--fold_shard=3/2 is not PART/PARTS"),
         (["--protocol=leave"], "holdout_subject"),
         (["--protocol=kfold", "--fold_shard=7/9"], "nothing to do for part 7 of 9"),

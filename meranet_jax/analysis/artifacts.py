@@ -8,7 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from meranet_jax import files
-from meranet_jax.analysis import complexity, experiments, explainer, overlays
+from meranet_jax.analysis import (
+    complexity,
+    experiments,
+    explainer,
+    overlays,
+    saliency_checks,
+)
 from meranet_jax.analysis.experiments import MERANET, RESNET, Experiment, Key
 from meranet_jax.analysis.explainer import Explainer
 from meranet_jax.config import TrainConfig
@@ -63,11 +69,11 @@ def _losses(folder: Path, finished: dict[Key, Run], bases, *, title, claim) -> s
 
 
 def _localisation(explain: Explainer, clips) -> dict[str, dict[str, np.ndarray]]:
-    """Computes ``explainer.localisation`` over many clips in chunks."""
+    """Computes ``saliency_checks.localisation`` over many clips in chunks."""
     parts = []
     for first in range(0, len(clips), _MAX_CLIPS):
         explained = explain.explain_all(clips[first : first + _MAX_CLIPS])
-        parts.append(explainer.localisation(explained))
+        parts.append(saliency_checks.localisation(explained))
     return {
         kind: {
             name: np.concatenate([part[kind][name] for part in parts if part])
@@ -103,7 +109,9 @@ def _figure6(folder: Path, finished: dict[Key, Run], bases) -> str:
                     )
             job = chosen[0][0]
             ids = [name for other, name in chosen if other is job][:CHECKED]
-            checks += [of_run | row for row in explainer.sanity(explain, job, ids)]
+            checks += [
+                of_run | row for row in saliency_checks.sanity(explain, job, ids)
+            ]
         plain = dataset.replace("/", "-")
         figures.save(overlays.overview(columns), folder / f"{plain}.png")
         for network, explained in columns.items():

@@ -319,7 +319,7 @@ def describe_saliency(rows: Sequence[dict], checks: Sequence[dict]) -> str:
     Args:
       rows: for each data set, network, seed and kind of map the means of
         ``saliency.localisation`` over test clips.
-      checks: for each data set and network the rows of ``explainer.sanity``.
+      checks: for each data set and network the rows of ``saliency_checks.sanity``.
     """
     groups = {}
     for row in rows:

@@ -4,7 +4,7 @@ import imageio.v3 as imageio
 import numpy as np
 import pytest
 
-from meranet_jax.analysis import explainer, overlays
+from meranet_jax.analysis import explainer, overlays, saliency_checks
 from meranet_jax.data import loading, splits
 from meranet_jax.errors import UserError
 from meranet_jax.evaluation import figures
@@ -88,7 +88,7 @@ def test_a_run_with_remat_can_be_explained(opened, explained):
 
 
 def test_maps_change_when_layers_are_randomised(explain, explained):
-    rows = explainer.sanity(explain, explained[0].job, [explained[0].clip_id])
+    rows = saliency_checks.sanity(explain, explained[0].job, [explained[0].clip_id])
     assert [row["randomised"] for row in rows] == [
         *("nothing", "head", "block2_1", "block1_1", "stem")
     ]
@@ -109,7 +109,7 @@ def test_motion_masks_have_the_size_of_the_input(records, explained):
 
 def test_localisation_is_described(explained, explain):
     known = [clip for clip in explained if clip.motion.any()]
-    found = explainer.localisation(explained)
+    found = saliency_checks.localisation(explained)
     assert list(found) == [
         "Grad-CAM",
         "SmoothGrad",
@@ -118,11 +118,13 @@ def test_localisation_is_described(explained, explain):
     ]
     for numbers in found.values():
         assert all(len(values) == len(known) for values in numbers.values())
-    text = explainer.describe(explained, explain.layer)
+    text = saliency_checks.describe(explained, explain.layer)
     assert f"means over {len(known)} clips" in text
     assert "Grad-CAM explains block2_1." in text
     unknown = [dataclasses.replace(one, motion=None) for one in explained]
-    assert "do not say where the face moved" in explainer.describe(unknown, "stem")
+    assert "do not say where the face moved" in saliency_checks.describe(
+        unknown, "stem"
+    )
 
 
 def test_index_of_the_apex_frame(opened):
