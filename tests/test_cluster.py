@@ -37,7 +37,7 @@ def joined():
 
 
 def outputs(processes):
-    """What they say until their end, but for what Gloo says of itself."""
+    """Returns the output of processes without the messages of Gloo."""
     try:
         said = [process.communicate(timeout=300)[0] for process in processes]
     finally:

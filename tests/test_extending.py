@@ -150,8 +150,8 @@ class Map(nn.Module):
         (["channel", "channel"], "each once"),
         (["temporal:Nothing"], "module 'temporal' has no attribute 'Nothing'"),
         (["nowhere:Attention"], "No module named 'nowhere'"),
-        (["os:system"], "system in os is no class of Flax modules"),
-        (["flax.linen:Dense"], "it is made with conv alone, but "),
+        (["os:system"], "os:system cannot be used: it is not a class of Flax modules"),
+        (["flax.linen:Dense"], "it must be made with conv alone, but "),
         (["mapping:Map"], "must give what it is given"),
     ],
 )

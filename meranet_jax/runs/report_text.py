@@ -168,8 +168,9 @@ def _number(report: dict, name: str) -> str:
 def _of_class(row: dict, seeds: list[int]) -> str:
     recall = "no test clip" if row["recall"] is None else f"recall {row['recall']:.3f}"
     f1 = "" if row["f1"] is None else f", F1 {row['f1']:.3f}"
-    mean = f", mean of {len(seeds)} seeds" if len(seeds) > 1 else ""
-    return f"{recall}{f1} ({row['clips']} test clips{mean})"
+    if len(seeds) > 1:  # the clips of all seeds are counted
+        return f"{recall}{f1} ({row['clips']} predictions, mean of {len(seeds)} seeds)"
+    return f"{recall}{f1} ({row['clips']} test clips)"
 
 
 _METRIC_DEFINITIONS = """\
@@ -208,7 +209,8 @@ def to_markdown(run: Run, report: dict, figures: Sequence[str] = FIGURES) -> str
     lines += [_row(report, name) for name in NAMES]
     of = f", mean of {len(report['seeds'])} seeds" if _several(report) else ""
     lines += ["", _METRIC_DEFINITIONS, ""]
-    lines += [f"| class | test clips | recall{of} | F1{of} |", "|---|---|---|---|"]
+    counted = "predictions" if _several(report) else "test clips"
+    lines += [f"| class | {counted} | recall{of} | F1{of} |", "|---|---|---|---|"]
     for name, row in report["by_class"].items():
         lines.append(
             f"| {_cell(name)} | {row['clips']} | {_number_or_none(row['recall'])} "
