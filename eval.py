@@ -1,4 +1,4 @@
-"""What runs are worth: their numbers anew, two compared, parts pooled.
+"""Evaluate finished runs: recompute the results, compare two runs, or merge runs.
 
 ``python eval.py --run=RUN``, ``--compare A B``, ``--merge PART PART ...``
 """
@@ -12,6 +12,7 @@ from rich.console import Console
 from meranet_jax.errors import UserError
 from meranet_jax.evaluation import comparison
 from meranet_jax.runs import merge, reader, report_text, verification
+from meranet_jax.runs.layout import RunLayout
 from meranet_jax.training import xla
 
 
@@ -22,25 +23,26 @@ def main(
     data_dir: str | None = None,
     name: str | None = None,
 ) -> None:
-    """Compute a run's numbers anew, compare two runs, or pool parts of one.
+    """Recompute the results of a run, compare two runs, or merge runs.
 
     Args:
-      run: a run's folder; its numbers are computed from its predictions, and those from
-        its weights and records.
-      compare: two runs' folders; how much better the first is on the same clips.
-      merge: the folders of parts of a run (--fold_shard), or of runs of other seeds; to
-        be pooled in a folder beside them.
-      data_dir: with --run: where the records are now, if they were moved.
-      name: with --merge: of the folder. Default: that of the shards, without -shard.
+      run: Run folder. Recomputes its results from its predictions, and its predictions
+        from its weights and records.
+      compare: Two run folders. Compares the runs on the same clips.
+      merge: Folders of the shards of a run (--fold_shard), or of runs with different
+        seeds. Merges them into a new run next to them.
+      data_dir: With --run: folder of the records, if they were moved.
+      name: With --merge: name of the new run. Default: the name of the shards without
+        -shard.
     """
     console = Console(markup=False, highlight=False, soft_wrap=True)
     given = [bool(run), bool(compare), bool(merge)]
     if sum(given) != 1:
         raise UserError("Give one of --run=RUN, --compare A B, --merge PART PART ...")
     if data_dir is not None and not run:
-        raise UserError("--data_dir goes with --run.")
+        raise UserError("--data_dir can only be used with --run.")
     if name is not None and not merge:
-        raise UserError("--name goes with --merge.")
+        raise UserError("--name can only be used with --merge.")
     if run:
         _evaluate(_read(run), data_dir, console)
     elif compare:
@@ -56,24 +58,24 @@ def _read(path: str) -> reader.Run:
 def _evaluate(run: reader.Run, data_dir: str | None, console: Console) -> None:
     console.print(report_text.describe(verification.check_report(run)))
     xla.configure()
-    apart = verification.check_predictions(run, data_dir)
+    difference = verification.check_predictions(run, data_dir)
     console.print(
-        f"Equal to {run.path / 'report.json'}; predicted anew from weights and "
-        f"records, each clip has the same class, and no probability is further than "
-        f"{apart:.1e} from predictions.csv."
+        f"Equal to {run.layout.report}. Recomputed from weights and records, each clip "
+        "has the same predicted class, and probabilities differ by at most "
+        f"{difference:.1e} from {run.layout.predictions.name}."
     )
 
 
 def _compare(first: reader.Run, second: reader.Run, console: Console) -> None:
-    tested = [verification.tested(run) for run in (first, second)]
+    both = [verification.read_predictions(run) for run in (first, second)]
     titles = [f"{run.path}, {report_text.title(run)}" for run in (first, second)]
-    console.print(comparison.describe(comparison.compare(*tested), *titles))
+    console.print(comparison.describe(comparison.compare(*both), *titles))
 
 
 def _merge(parts: list[reader.Run], name: str | None, console: Console) -> None:
-    path = merge.path_of(parts, name)
+    path = merge.merged_path(parts, name)
     console.print(report_text.describe(merge.merge(parts, path)))
-    console.print(f"\nReport: {path / 'report.md'}")
+    console.print(f"\nReport: {RunLayout(path).report_text}")
 
 
 if __name__ == "__main__":

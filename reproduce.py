@@ -1,7 +1,7 @@
-"""The paper's experiments: ``python reproduce.py table1 --dataset=casme2``.
+"""Reproduce the paper: ``python reproduce.py table1 --dataset=casme2``.
 
-table1, figure4, figure5, figure6 or parameters. Flags other than those below are
-train.py's, and apply to all runs: --preset=small, --seeds=5, --epochs=10.
+The experiments are table1, figure4, figure5, figure6 and parameters. Flags of train.py,
+such as --preset=small, --seeds=5 and --epochs=10, apply to all runs of the experiment.
 """
 
 import sys

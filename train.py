@@ -13,7 +13,7 @@ from meranet_jax.training import distributed, signals
 
 
 def main(arguments: list[str]) -> None:
-    """Trains what the command line asks for; exits with a message if it cannot."""
+    """Trains a recogniser; exits with a message if that is not possible."""
     console = Console(markup=False, highlight=False, soft_wrap=True)
     try:
         config = flags.parse(

@@ -1,6 +1,7 @@
-"""Beside PyTorch, in one run. ``python -m benchmarks`` measures everything."""
+"""Comparisons with PyTorch. ``python -m benchmarks`` measures everything."""
 
 import os
 
-# JAX would take three quarters of a GPU for itself, on which PyTorch runs beside it.
+# By default, JAX reserves three quarters of the memory of a GPU, which PyTorch also
+# needs.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")

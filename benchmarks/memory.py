@@ -1,4 +1,4 @@
-"""How much memory a step takes, in a process of its own."""
+"""Peak memory of a step, measured in a separate process."""
 
 import json
 import re
@@ -24,18 +24,21 @@ def of(
     what: sides.What,
     mode: str = "eager",
 ) -> float | None:
-    """The peak in MB of two steps or forward passes and what came before.
+    """Measures the peak memory of initialisation and two steps or forward passes.
 
-    On an accelerator what the framework's allocator gave out at most; on a CPU the
-    largest resident set less what is resident before the network is built. Both find
-    their programs compiled, within ``sides.cold``. None where it cannot be known.
+    On an accelerator it is the peak of the framework's allocator. On a CPU it is the
+    peak resident set size minus that before the network is built. Within
+    ``sides.cold``, both frameworks load compiled programs.
 
     Args:
       side: ours or torch.
       config: the network, the input and the step.
-      precision: of the computation.
+      precision: precision of the computation.
       what: a step or a forward pass.
-      mode: PyTorch's.
+      mode: mode of PyTorch.
+
+    Returns:
+      Megabytes; None if the system does not report them.
     """
     command = [sys.executable, "-m", "benchmarks.memory", f"--memory_of={side}"]
     command += [f"--config={json.dumps(config.flags())}"]
@@ -53,15 +56,15 @@ def main(
 
     Args:
       memory_of: ours or torch.
-      config: the configuration as JSON.
-      precision: of the computation.
-      what: a step or a forward pass.
-      mode: PyTorch's.
+      config: Configuration as JSON.
+      precision: Precision of the computation.
+      what: A step or a forward pass.
+      mode: Mode of PyTorch.
     """
     case = read_flags(json.loads(config))
     on_cpu = jax.default_backend() == "cpu"
     if memory_of == "torch":
-        import torch  # before the memory without a network is read
+        import torch  # so that its own memory is not counted
     else:
         jax.jit(lambda: 1)().block_until_ready()
     before = _resident("VmRSS")
@@ -82,7 +85,7 @@ def main(
 
 
 def _resident(name: str) -> float | None:
-    """A line of the process's status, in MB; None where there is none."""
+    """Reads a value of /proc/self/status in MB; None if the file does not exist."""
     if not _STATUS.exists():
         return None
     return int(re.search(rf"{name}:\s+(\d+) kB", _STATUS.read_text())[1]) * 1024 / 1e6

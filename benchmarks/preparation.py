@@ -1,11 +1,11 @@
-"""Preparing and reading records beside plain loops.
+"""Preparing and reading records, compared with simple loops.
 
 ``python -m benchmarks.preparation``.
 
-A generated copy of CASME II's raw frames, 640 x 480 JPEG, is prepared by one thread and
-by several; the reference is the loop that everybody writes: imageio, Pillow's resize,
-the same frames. Then the records are read back, beside decoding the JPEGs of as many
-clips. All take turns, so that a machine that slows down slows all.
+A generated copy of CASME II's raw frames, 640 x 480 JPEG, is prepared with one thread
+and with several. The reference is a loop over the same frames with imageio and Pillow's
+resize. Then the records are read, compared with decoding the JPEG files of the same
+clips. All are measured in turns.
 """
 
 import contextlib
@@ -30,10 +30,10 @@ from datasets import prepare
 from datasets.clip_record import ClipConfig
 from meranet_jax.video import sampling
 
-_LENGTH = 64  # frames of a clip on disk, as many as CASME II has in the middle
+_LENGTH = 64  # frames of a clip on disk, about the median of CASME II
 _APEX = 32
 _CONFIG = ClipConfig(name="paper")
-_PICTURES = 48  # different frames; the clips share them by hard links
+_DISTINCT_FRAMES = 48  # the clips share them by hard links
 
 _COLUMNS = ("what", "crop", "unit", "rate", "rate_least", "rate_most")
 _COLUMNS += ("times", "times_least", "times_most")
@@ -45,13 +45,13 @@ def main(
     repetitions: int = 5,
     save: bool = True,
 ) -> None:
-    """Time both.
+    """Measure preparing and reading.
 
     Args:
-      number: clips of the generated copy.
-      crop: whether faces are looked for; the reference never does.
-      repetitions: of each, in turn.
-      save: whether to write rows to ``benchmarks/results/preparation.csv``.
+      number: Number of clips of the generated copy.
+      crop: Whether faces are detected; the reference never does.
+      repetitions: Number of measurements of each, in turns.
+      save: Whether to write rows to benchmarks/results/preparation.csv.
     """
     table = rows.Table("preparation", _COLUMNS, backend="cpu") if save else None
     cores = len(os.sched_getaffinity(0))
@@ -108,14 +108,14 @@ def _compare(
 
 
 def _write_copy(folder: Path, number: int) -> list[Path]:
-    """Frames of a face that moves, and a table; the clips' folders."""
+    """Writes frames of a moving face and a table; returns the folders of the clips."""
     pool = folder / "pool"
     pool.mkdir(parents=True)
     rng = np.random.default_rng(0)
     picture = cv2.resize(data.astronaut(), (900, 900))
-    for index in range(_PICTURES):
+    for index in range(_DISTINCT_FRAMES):
         frame = picture[:480, 110 + index : 750 + index].astype(np.float32)
-        frame += rng.normal(0, 3, frame.shape)  # the sensor's noise, which JPEGs keep
+        frame += rng.normal(0, 3, frame.shape)  # like the noise of a sensor
         Image.fromarray(np.clip(frame, 0, 255).astype(np.uint8)).save(
             pool / f"{index}.jpg", quality=92
         )
@@ -127,7 +127,7 @@ def _write_copy(folder: Path, number: int) -> list[Path]:
         folders.append(folder / "CASME2_RAW_selected" / f"sub{subject}" / name)
         folders[-1].mkdir(parents=True)
         for frame in range(1, _LENGTH + 1):
-            source = pool / f"{(frame + clip) % _PICTURES}.jpg"
+            source = pool / f"{(frame + clip) % _DISTINCT_FRAMES}.jpg"
             os.link(source, folders[-1] / f"img{frame}.jpg")
         emotion = ("disgust", "happiness", "surprise")[clip % 3]
         lines.append([subject, name, 1, _APEX, _LENGTH, "4", emotion])
@@ -166,7 +166,7 @@ def _read(records: Path) -> None:
 
 
 def _quiet():
-    """What prepare says while it works is no part of the table."""
+    """Hides the progress output of preparing."""
     return contextlib.redirect_stderr(io.StringIO())
 
 

@@ -1,4 +1,4 @@
-"""What benchmarks share: taking turns, and rows of ``benchmarks/results/NAME.csv``."""
+"""Measuring in turns, and writing rows to ``benchmarks/results/NAME.csv``."""
 
 import csv
 import datetime
@@ -15,19 +15,20 @@ import numpy as np
 
 RESULTS = Path(__file__).parent / "results"
 
-# In every row of every file: which machine, which versions, which commit, and which
-# share of the cores had other work just before.
+# Columns of every file: machine, versions, commit, and the fraction of the cores that
+# was busy with other work before the measurement.
 WHERE = ("date", "backend", "device", "cores", "python", "jax", "jaxlib", "torch")
 WHERE += ("commit", "busy")
 
-_QUIET = 0.1
+# A larger fraction of busy cores gives a warning.
+_MAX_BUSY = 0.1
 
-# What measuring itself writes does not change what is measured.
+# Changes of these files, which benchmarks write, do not count as changes of the code.
 _WRITTEN = ("benchmarks/results", "docs", "README.md")
 
 
 class Spread(NamedTuple):
-    """Of some repetitions."""
+    """Median, minimum and maximum of repeated measurements."""
 
     median: float
     least: float
@@ -35,11 +36,11 @@ class Spread(NamedTuple):
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Spread":
-        """The spread of some values."""
+        """Computes the spread of values."""
         return cls(float(np.median(values)), float(min(values)), float(max(values)))
 
     def columns(self, name: str) -> dict[str, float]:
-        """The three as cells of a row."""
+        """Returns the three values as cells of a row."""
         return {name: self.median, f"{name}_least": self.least, f"{name}_most": self[2]}
 
     def __str__(self) -> str:
@@ -47,7 +48,7 @@ class Spread(NamedTuple):
 
 
 class Table:
-    """A file of rows that only grows."""
+    """A CSV file to which rows are appended."""
 
     def __init__(
         self,
@@ -57,58 +58,58 @@ class Table:
         backend: str | None = None,
         folder: Path = RESULTS,
     ):
-        """Looks at the file before anything is measured for it.
+        """Checks an existing file before anything is measured.
 
         Args:
-          name: of the file, without its ending.
-          columns: the rows' own, which stand behind those of ``WHERE``.
-          backend: what was measured on, if not JAX's default one.
-          folder: where the file is or will be.
+          name: name of the file without suffix.
+          columns: the columns after those of ``WHERE``.
+          backend: the backend that is measured. Default: JAX's default backend.
+          folder: folder of the file.
 
         Raises:
-          SystemExit: if the file is there and has other columns.
+          SystemExit: if the file exists with other columns.
         """
         self.path = folder / f"{name}.csv"
         self.columns = (*WHERE, *columns)
         self._backend = backend
         self._busy = busy()
-        if self._busy and self._busy > _QUIET:
+        if self._busy and self._busy > _MAX_BUSY:
             print(
-                f"warning: {self._busy:.0%} of the cores have other work. PyTorch's "
-                "threads spin while they wait for each other and suffer most: measure "
-                "when all is quiet, or set OMP_WAIT_POLICY=PASSIVE."
+                f"warning: {self._busy:.0%} of the cores have other work, which slows "
+                "down PyTorch most, since its threads spin while they wait. Measure "
+                "on an idle machine, or set OMP_WAIT_POLICY=PASSIVE."
             )
         if self.path.exists():
             with self.path.open(newline="") as file:
-                there = tuple(next(csv.reader(file), ()))
-            if there != self.columns:
+                existing = tuple(next(csv.reader(file), ()))
+            if existing != self.columns:
                 raise SystemExit(
-                    f"error: {self.path} has other columns ({', '.join(there)}) than "
-                    f"the rows to come ({', '.join(self.columns)}). Move it away, or "
-                    "give its rows the new columns."
+                    f"error: {self.path} has the columns {', '.join(existing)}; "
+                    f"expected {', '.join(self.columns)}. Move it away, or give its "
+                    "rows the new columns."
                 )
 
     def append(self, row: Mapping[str, object]) -> None:
-        """Write a row; numbers with four digits, what is None as nothing.
+        """Appends a row, with numbers to four digits and empty cells for None.
 
         Raises:
-          ValueError: if its columns are not the file's.
+          ValueError: if the row has other columns than the file.
         """
         row = where(self._backend) | {"busy": self._busy} | dict(row)
         if set(row) != set(self.columns):
-            odd = sorted(set(row) ^ set(self.columns))
-            raise ValueError(f"{self.path.name}: {', '.join(odd)} in one of both only")
+            wrong = ", ".join(sorted(set(row) ^ set(self.columns)))
+            raise ValueError(f"{self.path.name}: missing or unknown columns {wrong}")
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = not self.path.exists()
+        is_new = not self.path.exists()
         with self.path.open("a", newline="") as file:
             writer = csv.DictWriter(file, self.columns, lineterminator="\n")
-            if fresh:
+            if is_new:
                 writer.writeheader()
             writer.writerow({name: _cell(value) for name, value in row.items()})
 
 
 def read(name: str, folder: Path = RESULTS) -> list[dict[str, str]]:
-    """The rows of a file, the oldest first; none where there is no file."""
+    """Reads the rows of a file, oldest first; an empty list without a file."""
     path = folder / f"{name}.csv"
     if not path.exists():
         return []
@@ -117,7 +118,11 @@ def read(name: str, folder: Path = RESULTS) -> list[dict[str, str]]:
 
 
 def where(backend: str | None = None) -> dict[str, object]:
-    """The cells of ``WHERE`` but ``busy``, of JAX's default backend or a named one."""
+    """Returns the cells of ``WHERE`` except for ``busy``.
+
+    Args:
+      backend: the backend that is measured. Default: JAX's default backend.
+    """
     device = _processor()
     if backend is None:
         import jax
@@ -137,7 +142,11 @@ def where(backend: str | None = None) -> dict[str, object]:
 
 
 def busy(seconds: float = 0.3) -> float | None:
-    """Which share of our cores works while we sleep; None where it cannot be known."""
+    """Measures the fraction of the available cores that other processes use.
+
+    Returns:
+      The fraction; None if the system does not report it.
+    """
     try:
         idle, total = _ticks()
         time.sleep(seconds)
@@ -150,7 +159,7 @@ def busy(seconds: float = 0.3) -> float | None:
 
 
 def version(package: str) -> str | None:
-    """An installed package's version."""
+    """Returns the version of an installed package; None if it is not installed."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -160,17 +169,17 @@ def version(package: str) -> str | None:
 def alternate(
     ways: Mapping[str, Callable[[], object]], repetitions: int
 ) -> dict[str, np.ndarray]:
-    """Seconds that each way takes each time. They take turns.
+    """Measures functions in turns, so that a slower machine affects all of them.
 
-    A machine that slows down then slows all. Whoever wants a warm start calls each once
-    before.
+    Nothing is called before the measurement, so the first repetition may include
+    compilation.
 
     Args:
-      ways: by name; each must end only when its result is there.
-      repetitions: of each.
+      ways: functions by name. Each must wait for its result.
+      repetitions: number of measurements of each.
 
     Returns:
-      float64 [repetitions] by name.
+      Seconds, float64 [repetitions] by name.
     """
     seconds = {name: np.zeros(repetitions) for name in ways}
     for repetition in range(repetitions):
@@ -182,14 +191,14 @@ def alternate(
 
 
 def _ticks() -> tuple[int, int]:
-    """Of the cores that we may use: idle ticks and all ticks so far."""
+    """Returns idle ticks and all ticks of the available cores since the start."""
     cores = {f"cpu{core}" for core in os.sched_getaffinity(0)}
     idle = total = 0
     for line in Path("/proc/stat").read_text().splitlines():
         name, *ticks = line.split()
         if name in cores:
             numbers = [int(tick) for tick in ticks[:8]]
-            idle += numbers[3] + numbers[4]  # idle and waiting for a disk
+            idle += numbers[3] + numbers[4]  # idle, and waiting for a disk
             total += sum(numbers)
     return idle, total
 
@@ -211,7 +220,7 @@ def _processor() -> str:
 
 
 def _commit() -> str | None:
-    """The commit, with + behind it if the tree has changes; None outside of one."""
+    """Returns the commit, with + if the tree has changes; None outside a repository."""
 
     def git(*arguments: str) -> subprocess.CompletedProcess:
         return subprocess.run(

@@ -1,7 +1,7 @@
-"""Whole runs of ``train.py``, cold and warm: ``python -m benchmarks.run``.
+"""Duration of complete runs of ``train.py``: ``python -m benchmarks.run``.
 
-A cold run finds an empty folder for compiled programs, the warm one behind it the
-programs of the cold one. Records are prepared before. Rows go to
+A cold run starts with an empty compilation cache. The warm run after it uses the cache
+of the cold one. Records are prepared before. Rows are added to
 ``benchmarks/results/run.csv``.
 """
 
@@ -33,15 +33,15 @@ def main(
     flags: str = "",
     save: bool = True,
 ) -> None:
-    """Time whole runs on the synthetic data set.
+    """Measure complete runs on the synthetic data set.
 
     Args:
-      data_dir: where records are kept.
-      preset: of the run.
-      epochs: of the run.
-      repetitions: of each, in turn.
-      flags: more for train.py, in one string: --flags="--protocol=loso".
-      save: whether to write a row.
+      data_dir: Folder of the records.
+      preset: Preset of the run.
+      epochs: Number of epochs of the run.
+      repetitions: Number of measurements of each, in turns.
+      flags: Other flags of train.py as one string: --flags="--protocol=loso".
+      save: Whether to write a row.
     """
     table = rows.Table("run", COLUMNS) if save else None
     arguments = ["--dataset=synthetic", f"--preset={preset}", f"--epochs={epochs}"]
@@ -67,7 +67,7 @@ def main(
 
 
 def _seconds(arguments: list[str], folder: Path) -> float:
-    """Seconds of a run whose compiled programs are kept in the folder."""
+    """Measures the seconds of a run with a compilation cache in ``folder``."""
     with tempfile.TemporaryDirectory() as runs:
         command = [sys.executable, "train.py", *arguments, f"--runs_dir={runs}"]
         start = time.perf_counter()
@@ -76,14 +76,16 @@ def _seconds(arguments: list[str], folder: Path) -> float:
 
 
 def _run(command: list[str], environment: dict[str, str]) -> None:
-    # As a user's shell has it, who measures nothing.
-    kept = {k: v for k, v in os.environ.items() if k != "XLA_PYTHON_CLIENT_PREALLOCATE"}
+    # The setting of benchmarks/__init__.py is for processes that share a GPU.
+    inherited = {
+        k: v for k, v in os.environ.items() if k != "XLA_PYTHON_CLIENT_PREALLOCATE"
+    }
     done = subprocess.run(
-        command, cwd=_ROOT, env=kept | environment, capture_output=True, text=True
+        command, cwd=_ROOT, env=inherited | environment, capture_output=True, text=True
     )
     if done.returncode:
-        told = (done.stderr or done.stdout)[-2000:]
-        raise SystemExit(f"error: {shlex.join(command)}\n{told}")
+        output = (done.stderr or done.stdout)[-2000:]
+        raise SystemExit(f"error: {shlex.join(command)}\n{output}")
 
 
 if __name__ == "__main__":

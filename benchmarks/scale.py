@@ -1,9 +1,10 @@
-"""How time and memory grow: ``python -m benchmarks.scale``.
+"""Scaling of time and memory: ``python -m benchmarks.scale``.
 
-Along clips in the batch, frames, size and width, one at a time, beside PyTorch; and
-over 1 to 8 devices. Where there is one device only, eight are simulated on the CPU:
-that says whether the loss stays what it is on one, and nothing of speed. Rows go to
-``benchmarks/results/scale.csv`` and ``devices.csv``, the picture to ``docs/scale.png``.
+Batch size, frames, image size and width are varied one at a time, with this project and
+with PyTorch, and the number of devices from 1 to 8. With a single device, eight are
+simulated on the CPU; this tests that the loss is equal, and does not measure speed.
+Rows are added to ``benchmarks/results/scale.csv`` and ``devices.csv``. The figure is
+written to ``docs/scale.png``.
 """
 
 import json
@@ -27,7 +28,7 @@ COLUMNS = ("axis", "value", *step.COLUMNS)
 DEVICE_COLUMNS = ("simulated", "devices", "batch_size", "steps", "loss")
 DEVICE_COLUMNS += ("difference", "step_ms", "efficiency")
 
-# The names of the configuration's fields, and the values when nothing else is said.
+# Varied flags and their values.
 _AXES = {
     "batch_size": (1, 2, 4, 8, 16, 32),
     "frames": (8, 16, 32),
@@ -42,7 +43,8 @@ _LABELS = {
 }
 _PLOT = Path(__file__).parents[1] / "docs" / "scale.png"
 _DEVICES = (1, 2, 4, 8)
-_TRUE_TO = 1e-5
+# Largest relative difference between losses on different numbers of devices.
+_TOLERANCE = 1e-5
 
 
 def main(
@@ -54,22 +56,22 @@ def main(
     torch_modes: tuple[str, ...] = ("eager",),
     save: bool = True,
 ) -> None:
-    """Time training steps of growing size, and draw them.
+    """Measure training steps of several sizes, and plot them.
 
     Args:
-      preset: what the axes start from.
-      precision: of the computation.
-      repetitions: of each, in turn.
-      axes: batch_size, frames, size, width, devices.
-      most: leave out larger batches.
-      torch_modes: how PyTorch is tried; compiling it takes long at so many sizes.
-      save: whether to write rows and the picture.
+      preset: Settings that are not varied.
+      precision: Precision of the computation.
+      repetitions: Number of measurements of each, in turns.
+      axes: What to vary: batch_size, frames, size, width, devices.
+      most: Maximum batch size.
+      torch_modes: Modes of PyTorch; compiling it for many sizes takes long.
+      save: Whether to write rows and the figure.
     """
     table = rows.Table("scale", COLUMNS) if save else None
     backend = "cpu" if _simulated() else None
     devices = rows.Table("devices", DEVICE_COLUMNS, backend=backend) if save else None
     if unknown := set(axes) - {*_AXES, "devices"}:
-        raise SystemExit(f"error: --axes: {', '.join(unknown)} is none of them.")
+        raise SystemExit(f"error: unknown --axes: {', '.join(unknown)}.")
     with sides.cold():
         peak = sides.peak(precision)
         for axis in (axis for axis in axes if axis != "devices"):
@@ -94,19 +96,19 @@ def main(
 
 
 def over_devices(preset: Preset, counts: tuple[int, ...] = _DEVICES) -> list[dict]:
-    """The same steps on one and more devices, compared.
+    """Compares the same steps on several numbers of devices.
 
     Args:
       preset: the network.
-      counts: how many devices; the first is what the others are compared with.
+      counts: numbers of devices; the first is the reference.
 
     Returns:
-      A row for each that this process has.
+      A row for each number of devices that this process has.
 
     Raises:
       AssertionError: if a loss differs by more than a hundred-thousandth.
     """
-    sides.allow("fp32")  # a coarser product would differ by more
+    sides.allow("fp32")  # a lower precision would differ by more
     simulated = jax.default_backend() == "cpu"
     result, reference = [], None
     for count in (count for count in counts if count <= jax.device_count()):
@@ -117,10 +119,10 @@ def over_devices(preset: Preset, counts: tuple[int, ...] = _DEVICES) -> list[dic
         row |= {"step_ms": None, "efficiency": None}
         reference = losses if reference is None else reference
         row["difference"] = float(np.abs(losses / reference - 1).max())
-        assert row["difference"] <= _TRUE_TO, f"{count} devices: {row['difference']}"
-        if not simulated:  # each device has as many clips as one alone
-            one = config.change(batch_size=8 * count)
-            _, seconds = _losses(one, count, steps=20)
+        assert row["difference"] <= _TOLERANCE, f"{count} devices: {row['difference']}"
+        if not simulated:  # the number of clips of each device is constant
+            scaled = config.change(batch_size=8 * count)
+            _, seconds = _losses(scaled, count, steps=20)
             row["step_ms"] = seconds * 1e3
             row["efficiency"] = result[0]["step_ms"] / row["step_ms"] if result else 1.0
         result.append(row)
@@ -128,7 +130,12 @@ def over_devices(preset: Preset, counts: tuple[int, ...] = _DEVICES) -> list[dic
 
 
 def draw(path: Path, folder: Path = rows.RESULTS) -> None:
-    """The picture of the newest row for each point of the newest row's machine."""
+    """Plots the newest row of each point, for the machine of the newest row.
+
+    Args:
+      path: the PNG file to write.
+      folder: folder of the rows.
+    """
     import matplotlib.pyplot as plt
 
     points = rows.read("scale", folder)
@@ -141,11 +148,11 @@ def draw(path: Path, folder: Path = rows.RESULTS) -> None:
     figure, panels = plt.subplots(
         2, len(axes), figsize=(3.2 * len(axes), 5.6), squeeze=False, sharex="col"
     )
-    looks = {"ours": ("#0072b2", "o-", "meranet_jax"), "torch": ("#d55e00", "s--", "")}
+    styles = {"ours": ("#0072b2", "o-", "meranet_jax"), "torch": ("#d55e00", "s--", "")}
     for (above, below), axis in zip(panels.T, axes, strict=True):
         newest = {float(p["value"]): p for p in points if p["axis"] == axis}
         values = sorted(newest)
-        for side, (colour, line, label) in looks.items():
+        for side, (colour, line, label) in styles.items():
             label = label or f"PyTorch {last['torch']}"
             for panel, column in ((above, "ms"), (below, "peak_mb")):
                 cells = [newest[value][f"{side}_{column}"] for value in values]
@@ -153,7 +160,7 @@ def draw(path: Path, folder: Path = rows.RESULTS) -> None:
                 panel.plot(values, numbers, line, color=colour, label=label)
         for panel in (above, below):
             if not np.isfinite(panel.dataLim.intervaly).all():
-                continue  # nothing is known of the memory
+                continue  # the memory is unknown
             panel.set_xscale("log", base=2)
             panel.set_yscale("log")
             panel.set_xticks(values, [f"{value:g}" for value in values])
@@ -177,12 +184,12 @@ def draw(path: Path, folder: Path = rows.RESULTS) -> None:
 
 
 def _simulated() -> bool:
-    """Whether there are not several real devices."""
+    """Returns whether several devices have to be simulated."""
     return jax.default_backend() == "cpu" or jax.device_count() == 1
 
 
 def _over_devices(preset: Preset) -> list[dict]:
-    """``over_devices`` here, or in a process with eight devices on the CPU."""
+    """Calls ``over_devices``, in a process with eight CPU devices if necessary."""
     if not _simulated():
         return over_devices(preset)
     flags = f"{os.environ.get('XLA_FLAGS', '')} "
@@ -202,7 +209,7 @@ def _over_devices(preset: Preset) -> list[dict]:
 
 
 def _losses(config, count: int, *, steps: int) -> tuple[np.ndarray, float]:
-    """The loss of each step, and the seconds of one after the first two."""
+    """Returns the loss of each step, and the seconds of a step after the first two."""
     axis = "batch"
     model = make_model(config, num_classes=sides.CLASSES, axis_name=axis)
     optimizer, rate = make_optimizer(config)

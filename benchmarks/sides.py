@@ -1,8 +1,8 @@
-"""The two that are compared: ours, and PyTorch at its fastest.
+"""The two sides of a comparison: this project, and PyTorch in its fastest mode.
 
-Both start from uint8 clips that lie on the device, normalise them and do the same step
-from the same weights. ``forward`` and ``step`` return as soon as their framework does;
-``wait`` ends when the result is there.
+Both start from uint8 clips on the device, normalise them and do the same step from the
+same weights. ``forward`` and ``step`` may return before the result is computed;
+``wait`` blocks until it is.
 """
 
 import contextlib
@@ -29,22 +29,28 @@ What = Literal["step", "forward"]
 
 CLASSES = 3
 _RATE = 1e-3
-# Of the cosine; so many that the rate stays what PyTorch has.
+# Number of steps of the cosine schedule; with so many the learning rate is constant, as
+# for PyTorch.
 _STEPS = 1_000_000
-# Where the two keep what they compiled.
+# Environment variables of the compilation caches.
 _CACHES = ("JAX_COMPILATION_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR")
-# How far results may lie apart, as a share of the largest.
+# Largest difference of results, relative to the largest value.
 _TOLERANCE = {"fp32": 1e-3, "tf32": 1e-2, "bf16": 5e-2}
 
 
 def case(preset: Preset, **changes: Any) -> TrainConfig:
-    """The network, the input and the step that are measured."""
+    """Returns the configuration of the network, the input and the step.
+
+    Args:
+      preset: the preset.
+      **changes: flags with other values.
+    """
     config = default_config("synthetic", preset)
     return config.change(learning_rate=_RATE, **changes)
 
 
 def batch(config: TrainConfig) -> dict[str, np.ndarray]:
-    """``clip`` uint8 [B, T, H, W, 3] and ``label`` int32 [B], always the same."""
+    """Returns a fixed batch: ``clip`` uint8 [B, T, H, W, 3], ``label`` int32 [B]."""
     shape = (config.settings.batch_size, config.frames, config.size, config.size, 3)
     clips = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     labels = (np.arange(config.settings.batch_size) % CLASSES).astype(np.int32)
@@ -52,31 +58,31 @@ def batch(config: TrainConfig) -> dict[str, np.ndarray]:
 
 
 def allow(precision: Precision) -> None:
-    """Tell JAX what its products may be computed in.
+    """Sets the precision of JAX's matrix products.
 
     Raises:
-      SystemExit: if this machine has no such precision.
+      SystemExit: if this machine does not support it.
     """
     on_cpu = jax.default_backend() == "cpu"
     if precision == "tf32" and on_cpu:
-        raise SystemExit("error: --precision=tf32 needs an NVIDIA GPU; take fp32.")
+        raise SystemExit("error: --precision=tf32 needs an NVIDIA GPU. Choose fp32.")
     if not on_cpu:
         name = {"fp32": "float32", "tf32": "tensorfloat32", "bf16": None}[precision]
         jax.config.update("jax_default_matmul_precision", name)
 
 
 class Ours:
-    """meranet_jax as ``train.py`` runs it, on all devices that divide the batch.
+    """This project as ``train.py`` uses it, on all devices that divide the batch.
 
     Attributes:
-      variables: the weights it starts with, on the host.
+      variables: the initial weights, on the host.
     """
 
     def __init__(self, config: TrainConfig, precision: Precision = "fp32"):
-        """Draws the weights; compiles nothing yet.
+        """Initialises the weights; compiles nothing yet.
 
         Raises:
-          SystemExit: if this machine has no such precision.
+          SystemExit: if this machine does not support the precision.
         """
         allow(precision)
         config = config.change(precision=precision, flip=False)
@@ -99,27 +105,27 @@ class Ours:
         self._order = np.arange(config.settings.batch_size)
 
     def forward(self) -> np.ndarray:
-        """Logits [B, classes]."""
+        """Computes logits [B, classes]."""
         return self._trainer.predict([self._order])[0]
 
     def step(self) -> jax.Array:
-        """The loss before the step, summed over the batch."""
+        """Does a training step; returns the loss before it, summed over the batch."""
         (sums,) = self._trainer.train([self._order[None]])
         return sums["loss"]
 
     def wait(self, result: jax.Array) -> None:
-        """Until the result is there."""
+        """Waits until a result is computed."""
         jax.block_until_ready(result)
 
     def numbers(self, what: What, result: jax.Array) -> np.ndarray:
-        """The result on the host; of a step the mean loss."""
+        """Copies a result to the host; that of a step becomes the mean loss."""
         if what == "forward":
             return np.asarray(result)
         return np.asarray(result).sum() / len(self._order)
 
 
 class Torch:
-    """PyTorch as ``mode`` runs it: ``channels_last_3d``, cuDNN by trial, autocast."""
+    """PyTorch with ``channels_last_3d``, cuDNN autotuning and autocast."""
 
     def __init__(
         self,
@@ -133,9 +139,9 @@ class Torch:
 
         Args:
           config: the network, the input and the step.
-          precision: bf16 is autocast, as PyTorch's users have it.
+          precision: precision of the computation; bf16 uses autocast.
           mode: see ``torch_reference.modes``.
-          variables: the weights it starts with, as ``Ours.variables``.
+          variables: initial weights, such as ``Ours.variables``. Default: PyTorch's.
         """
         import torch
 
@@ -177,14 +183,14 @@ class Torch:
         self._loss = torch_reference.compiled(loss, mode)
 
     def forward(self):
-        """Logits [B, classes]."""
+        """Computes logits [B, classes]."""
         self._begin()
         self._model.eval()
         with self._torch.inference_mode():
             return self._logits(self._clips)
 
     def step(self):
-        """The loss before the step."""
+        """Does a training step; returns the mean loss before it."""
         self._begin()
         self._model.train()
         self._optimizer.zero_grad()
@@ -194,30 +200,31 @@ class Torch:
         return loss.detach()
 
     def wait(self, result) -> None:
-        """Until the result is there."""
+        """Waits until a result is computed."""
         if self._device == "cuda":
             self._torch.cuda.synchronize()
 
     def numbers(self, what: What, result) -> np.ndarray:
-        """The result on the host; of a step the loss."""
+        """Copies a result to the host."""
         return result.cpu().numpy()
 
     def _begin(self) -> None:
-        if self._mode != "eager":  # what CUDA graphs returned before may be overwritten
+        if self._mode != "eager":  # results of earlier CUDA graphs may be overwritten
             self._torch.compiler.cudagraph_mark_step_begin()
 
 
 @contextlib.contextmanager
 def cold():
-    """Both keep what they compile for this run's processes and no longer.
+    """Uses empty compilation caches that are deleted at the end.
 
-    So both start cold, and a process that only looks at the memory need not compile.
+    Both frameworks start without compiled programs, and processes that measure memory
+    reuse the programs that were compiled meanwhile.
     """
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        kept = {name: f"{folder}/{name}" for name in _CACHES}
+        caches = {name: f"{folder}/{name}" for name in _CACHES}
         before = {name: os.environ.get(name) for name in _CACHES}
-        os.environ.update(kept)
-        jax.config.update("jax_compilation_cache_dir", kept[_CACHES[0]])
+        os.environ.update(caches)
+        jax.config.update("jax_compilation_cache_dir", caches[_CACHES[0]])
         try:
             yield
         finally:
@@ -228,7 +235,7 @@ def cold():
 
 
 def run(side: Ours | Torch, what: What, times: int = 1) -> object:
-    """So many of them one behind the other, and then wait for the last."""
+    """Runs steps or forward passes, waits for the last result and returns it."""
     for _ in range(times):
         result = getattr(side, what)()
     side.wait(result)
@@ -238,9 +245,12 @@ def run(side: Ours | Torch, what: What, times: int = 1) -> object:
 def timed(
     ways: Mapping[str, Ours | Torch], what: What, repetitions: int
 ) -> dict[str, np.ndarray]:
-    """Seconds of one, by way, for each repetition; the ways take turns.
+    """Measures steps or forward passes in turns.
 
-    An accelerator does several between two waits, which keeps it busy.
+    On an accelerator each measurement contains several, which keep it busy.
+
+    Returns:
+      Seconds of one step or forward pass, float64 [repetitions] by name.
     """
     times = _burst()
     seconds = rows.alternate(
@@ -255,7 +265,10 @@ def _burst() -> int:
 
 
 def first(side: Ours | Torch, what: What) -> tuple[float, np.ndarray]:
-    """The first of its kind: seconds with compilation, and the result."""
+    """Runs a first step or forward pass; returns its seconds and its result.
+
+    The seconds include compilation.
+    """
     start = time.perf_counter()
     result = run(side, what)
     return time.perf_counter() - start, side.numbers(what, result)
@@ -270,21 +283,21 @@ def opponent(
     expected: np.ndarray,
     modes: Sequence[str],
 ) -> tuple[Torch, str, float]:
-    """PyTorch as it is fastest here, having computed what we computed.
+    """Returns PyTorch in its fastest mode, after comparing its results with ours.
 
     Args:
       config: the network, the input and the step.
-      precision: of both.
-      what: what it has to be fast at.
-      variables: the weights that we started with.
-      expected: what we computed first from these.
-      modes: of ``torch_reference.modes``; each is tried.
+      precision: precision of the computation.
+      what: what is measured.
+      variables: the initial weights.
+      expected: the first result of ``Ours`` with these weights.
+      modes: the modes to try, see ``torch_reference.modes``.
 
     Returns:
-      It, its mode, and how many seconds its first call took.
+      The side, its mode, and the seconds of its first call.
 
     Raises:
-      AssertionError: if it computed something else.
+      AssertionError: if a result differs from ``expected``.
     """
     found = []
     for mode in modes:
@@ -301,12 +314,14 @@ def opponent(
         run(side, what)
         trial = timed({mode: side}, what, 3)[mode].min()
         found.append((trial, side, mode, seconds))
-        found = [min(found, key=lambda entry: entry[0])]  # the others' memory is freed
+        found = [
+            min(found, key=lambda entry: entry[0])
+        ]  # frees the memory of the others
     return found[0][1:]
 
 
 def peak(precision: Precision) -> float:
-    """FLOP/s of a large matrix product: the better of JAX's and PyTorch's."""
+    """Measures FLOP/s of a large matrix product, the maximum of JAX and PyTorch."""
     import torch
 
     from benchmarks import torch_reference

@@ -8,7 +8,6 @@ decodes a record is counted. Rows go to ``benchmarks/results/startup.csv``.
 
 import collections
 import contextlib
-import dataclasses
 import tempfile
 import time
 from collections.abc import Iterator
@@ -24,7 +23,7 @@ from benchmarks import rows
 from datasets import clip_record, shards
 from meranet_jax.config import TrainConfig, default_config
 from meranet_jax.data import loading, splits
-from meranet_jax.runs import writer
+from meranet_jax.runs import layout, writer
 
 COLUMNS = ("clips", "frames", "size", "feed", "repetitions", "reads", "reads_per_clip")
 COLUMNS += ("seconds", "seconds_least", "seconds_most")
@@ -76,7 +75,7 @@ def main(
     repetitions: int = 3,
     save: bool = True,
 ) -> None:
-    """Count the reads and time them.
+    """Count reads, and measure the time.
 
     Args:
       number: how many clips.
@@ -87,15 +86,14 @@ def main(
       save: whether to write a row.
     """
     table = rows.Table("startup", COLUMNS, backend="cpu") if save else None
-    config = dataclasses.replace(
-        default_config("synthetic", "small"), frames=frames, size=size, feed=feed
-    )
+    config = default_config("synthetic", "small")
+    config = config.change(frames=frames, size=size, feed=feed)
     counts, seconds = set(), []
     with tempfile.TemporaryDirectory() as name:
         records = write(Path(name), number, config)
         for repetition in range(repetitions):
             runs_dir = str(Path(name) / f"runs{repetition}")
-            once = dataclasses.replace(config, runs_dir=runs_dir)
+            once = config.change(runs_dir=runs_dir)
             with counted() as reads:
                 begin = time.perf_counter()
                 start(once, records)
@@ -147,8 +145,9 @@ def start(config: TrainConfig, records: Path) -> None:
     )
     split = splits.make(config, clips)
     clips.fingerprint()  # which processes compare
-    path = Path(config.runs_dir) / config.run_name
-    with writer.RunFolder(path, config, clips, split, [records]) as folder:
+    with writer.RunFolder(
+        layout.run_path(config), config, clips, split, [records]
+    ) as folder:
         missing = [
             job for job in splits.jobs(split) if not folder.is_finished(job, clips)
         ]

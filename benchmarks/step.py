@@ -1,8 +1,8 @@
-"""Train step and forward pass beside PyTorch: ``python -m benchmarks.step``.
+"""Training step and forward pass, with PyTorch's: ``python -m benchmarks.step``.
 
-Same weights, same clips, compared before anything is timed; then the two take turns,
-so that a machine that slows down slows both. PyTorch runs as it is fastest here. Rows
-go to ``benchmarks/results/step.csv``.
+Both use the same weights and clips, and their results are compared before anything is
+measured. They are measured in turns, with PyTorch in its fastest mode. Rows are added
+to ``benchmarks/results/step.csv``.
 """
 
 from collections.abc import Sequence
@@ -37,17 +37,17 @@ def main(
     torch_modes: tuple[str, ...] | None = None,
     save: bool = True,
 ) -> None:
-    """Time a training step and a forward pass of both.
+    """Measure a training step and a forward pass.
 
     Args:
-      preset: which network and input size.
-      batch_size: clips a step.
-      precision: of the computation; parameters are float32.
-      model: MERANet, or its 3D ResNet.
-      repetitions: of each, in turn.
-      torch_modes: how PyTorch is tried: eager, default, reduce-overhead, max-autotune.
-        Default: all that this machine has.
-      save: whether to write rows.
+      preset: Network and input size.
+      batch_size: Number of clips of a step.
+      precision: Precision of the computation; parameters are float32.
+      model: MERANet, or the 3D ResNet without attention.
+      repetitions: Number of measurements of each, in turns.
+      torch_modes: Modes of PyTorch, of which the fastest is used: eager, default,
+        reduce-overhead, max-autotune. Default: all that this machine supports.
+      save: Whether to write rows.
     """
     table = rows.Table("step", COLUMNS) if save else None
     config = sides.case(preset, batch_size=batch_size, model=model)
@@ -70,10 +70,10 @@ def measure(
     repetitions: int,
     torch_modes: Sequence[str] | None = None,
 ) -> dict[str, object]:
-    """Compare, time in turns, and look at the memory; also prints it.
+    """Compares results, and measures and prints time and memory of both sides.
 
     Returns:
-      The row, but for the shares of the peak.
+      The row without the fractions of the peak; see ``shares``.
     """
     modes = torch_modes or torch_reference.modes()
     seconds, compile_s, mode = _take_turns(config, precision, what, repetitions, modes)
@@ -97,7 +97,7 @@ def measure(
         print(
             f"{what:8} {side:6} {str(milliseconds):28} ms  "
             f"{row[f'{side}_compile_s']:6.1f} s to compile  "
-            f"{row[f'{side}_peak_mb'] or float('nan'):8.0f} MB at most"
+            f"{row[f'{side}_peak_mb'] or float('nan'):8.0f} MB peak"
             f"{f'  {mode}' if side == 'torch' else ''}"
         )
     print(f"{what:8} ours / torch  {ratio}", flush=True)
@@ -111,8 +111,8 @@ def _take_turns(
     repetitions: int,
     modes: Sequence[str],
 ) -> tuple[dict[str, np.ndarray], dict[str, float], str]:
-    """Seconds of each repetition, seconds of the first call, and PyTorch's mode."""
-    # PyTorch counts programs of all networks, and stops to compile after some.
+    """Returns seconds of each repetition and of the first call, and PyTorch's mode."""
+    # PyTorch stops compiling after a number of programs, counted over all networks.
     torch.compiler.reset()
     ours = sides.Ours(config, precision)
     first, expected = sides.first(ours, what)
@@ -132,18 +132,18 @@ def _take_turns(
 def case_cells(
     config: TrainConfig, preset: Preset, precision: Precision
 ) -> dict[str, object]:
-    """The cells of ``CASE``."""
+    """Returns the cells of ``CASE``."""
     cells = {"network": name_of(config), "preset": preset, "precision": precision}
-    return cells | {name: getattr(config, name) for name in CASE[3:]}
+    return cells | {name: config.flags()[name] for name in CASE[3:]}
 
 
 def name_of(config: TrainConfig) -> str:
-    """The network's name."""
+    """Returns the name of the network."""
     return config.title
 
 
 def shares(row: dict[str, object], peak: float) -> dict[str, object]:
-    """What both reach of the peak, FLOP/s."""
+    """Returns the fraction of the peak FLOP/s that each side reaches."""
     cells = {f"{side}_share": row[f"{side}_gflop_s"] * 1e9 / peak for side in SIDES}
     return cells | {"peak_gflop_s": peak / 1e9}
 

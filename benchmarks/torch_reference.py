@@ -1,8 +1,7 @@
-"""MERANet in PyTorch: the opponent in benchmarks and the witness in parity checks.
+"""MERANet in PyTorch, as a reference for benchmarks and parity tests.
 
-Written from the paper and not from our modules, in PyTorch's own idiom (channels
-first, ``nn.Conv3d``, ``amax``), so that an error made twice is unlikely. Nothing at run
-time needs it.
+It was written from the paper and not from the Flax modules, in PyTorch's own style
+(channels first, ``nn.Conv3d``, ``amax``), so that the same error in both is unlikely.
 """
 
 import contextlib
@@ -75,7 +74,7 @@ class ResidualAttentionBlock(nn.Module):
 
 
 class MERANet(nn.Module):
-    """[B, 3, T, H, W] -> [B, num_classes]; the fields are those of our module."""
+    """Maps [B, 3, T, H, W] to logits [B, num_classes]; see ``meranet_jax.MERANet``."""
 
     def __init__(
         self,
@@ -120,7 +119,7 @@ class MERANet(nn.Module):
 
 
 def normalise(clips: torch.Tensor) -> torch.Tensor:
-    """uint8 [B, T, H, W, C] -> float32 [B, C, T, H, W] in ``channels_last_3d``."""
+    """Maps uint8 [B, T, H, W, C] to float32 [B, C, T, H, W], ``channels_last_3d``."""
     clips = clips.float()
     centred = clips - clips.mean((1, 2, 3), keepdim=True)
     deviation = centred.square().mean((1, 2, 3), keepdim=True).sqrt()
@@ -128,34 +127,34 @@ def normalise(clips: torch.Tensor) -> torch.Tensor:
 
 
 def modes() -> tuple[str, ...]:
-    """The ways to run it that are worth a try here: eager, or ``torch.compile``'s."""
+    """Returns the modes that this machine supports: eager and ``torch.compile``'s."""
     if torch.cuda.is_available():
         return ("eager", "reduce-overhead", "max-autotune")
     from torch._inductor import cpp_builder
 
     try:
         cpp_builder.get_cpp_compiler()
-    except Exception:  # whatever it raises, there is none
+    except Exception:  # the type differs between versions of PyTorch
         return ("eager",)
     return ("eager", "default")
 
 
 def compiled(function, mode: str):
-    """The function as ``mode`` runs it, for inputs of one size."""
+    """Compiles a function for inputs of one size, unless ``mode`` is eager."""
     if mode == "eager":
         return function
     return torch.compile(function, mode=mode, dynamic=False)
 
 
 def allow(precision: str) -> None:
-    """Let cuDNN choose its algorithms by trial, and use TF32 if that is asked for."""
+    """Turns on cuDNN's autotuning, and TF32 if ``precision`` is tf32."""
     torch.backends.cudnn.benchmark = True
     torch.backends.cudnn.allow_tf32 = precision == "tf32"
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
 
 
 def autocast(precision: str):
-    """The context of a forward pass."""
+    """Returns the autocast context of a forward pass."""
     if precision != "bf16":
         return contextlib.nullcontext()
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -163,7 +162,7 @@ def autocast(precision: str):
 
 
 def load(module: nn.Module, params: dict, batch_stats: dict) -> None:
-    """Copy Flax parameters and running statistics into the module of the same names."""
+    """Copies Flax parameters and running statistics into a module by their names."""
     with torch.no_grad():
         for name, child in module.named_children():
             if isinstance(child, nn.Identity):
@@ -185,7 +184,7 @@ def load(module: nn.Module, params: dict, batch_stats: dict) -> None:
 
 
 def gradients(module: nn.Module, params: dict) -> dict:
-    """The module's gradients in the names and shapes of ``params``."""
+    """Returns the gradients of a module with the names and shapes of ``params``."""
     ours = {}
     for name, child in module.named_children():
         if isinstance(child, nn.Identity):
@@ -207,14 +206,14 @@ def gradients(module: nn.Module, params: dict) -> dict:
 
 
 def torch_layout(array) -> torch.Tensor:
-    """A kernel [..., C, O] as [O, C, ...]."""
+    """Transposes a kernel [..., C, O] to [O, C, ...]."""
     array = np.asarray(array)
     axes = (array.ndim - 1, array.ndim - 2, *range(array.ndim - 2))
     return _tensor(array.transpose(axes))
 
 
 def channels_first(clips) -> torch.Tensor:
-    """[B, T, H, W, C] -> [B, C, T, H, W]."""
+    """Transposes [B, T, H, W, C] to [B, C, T, H, W]."""
     return _tensor(np.moveaxis(np.asarray(clips), -1, 1))
 
 

@@ -1,4 +1,4 @@
-"""The configuration of a run: one frozen dataclass that everything depends on."""
+"""The configuration of a run: one frozen dataclass of all its settings."""
 
 import dataclasses
 from typing import Any, Literal
@@ -14,115 +14,122 @@ Protocol = Literal["holdout", "holdout_subject", "kfold", "loso"]
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    """Everything that a run depends on; it is saved with the run.
+    """All settings of a run, which are saved with it.
 
-    The defaults are the paper's (section 4); ``default_config`` sets those that differ
-    between data sets, presets and recognisers. The fields here are flags of every
-    recogniser; ``settings`` are those of the chosen one.
+    The defaults are the paper's (section 4). ``default_config`` sets those that differ
+    between data sets, presets and recognisers. The fields are flags that every
+    recogniser has; ``settings`` contains those of the chosen recogniser.
     """
 
     dataset: str = "synthetic"
-    """synthetic, casme, casme2, cas_me_2 or your own; a configuration of it after a
-    slash: synthetic/hard. Several with commas between are one composite data set."""
+    """Data set: synthetic, casme, casme2, cas_me_2 or your own, with a configuration
+    after a slash: synthetic/hard. Several, separated by commas, form a composite data
+    set."""
     preset: Preset = "paper"
-    """paper: the full network. small: for machines without an accelerator."""
+    """paper: the paper's settings. small: reduced settings for machines without an
+    accelerator."""
     model: str = "meranet"
     """Recogniser: meranet, resnet3d (MERANet without attention), lbp_top (LBP-TOP
     descriptor with a linear SVM), or your own, MODULE:NAME. --model=NAME --help lists
     its settings."""
     input: str | None = None
-    """What the recogniser sees of a clip. rgb: the frames, normalised by clip and
-    channel. Default: the recogniser's own."""
+    """Input of the recogniser. rgb: the frames, normalised by clip and channel.
+    Default: determined by the recogniser."""
     manual_dir: str | None = None
-    """Folder of your copy of a licensed data set; needed once, to write its records.
-    Of several: casme=DIR,casme2=DIR. So too --release, --table, --label,
-    --expressions."""
+    """Folder of your copy of a licensed data set. It is needed once, to write its
+    records. For several data sets: casme=DIR,casme2=DIR, and likewise for --release,
+    --table, --label and --expressions."""
     data_dir: str | None = None
-    """Where records are kept. Default: ~/tensorflow_datasets."""
+    """Folder of the records. Default: ~/tensorflow_datasets."""
 
     name: str | None = None
-    """Name of the run's folder. Default: data set, model, protocol and seed."""
+    """Name of the run folder. Default: data set, model, preset, protocol and seed."""
     runs_dir: str = "runs"
-    """Where run folders are kept."""
+    """Folder of the run folders."""
     overwrite: bool = False
-    """Replace a run of the same name."""
+    """Delete an existing run of the same name and start again."""
 
     sampling: Literal["apex", "uniform", "tim"] = "apex"
-    """Frames of a clip: apex: from a window around the apex. uniform: evenly from onset
-    to offset. tim: as many, interpolated (temporal interpolation model)."""
+    """Sampling of the frames of a clip. apex: from a window around the apex. uniform:
+    evenly from onset to offset. tim: interpolated from onset to offset (temporal
+    interpolation model)."""
     frames: int = 16
-    """How many frames a clip has."""
+    """Number of frames of a clip."""
     window: int | None = None
-    """Frames around the apex that they are drawn from. Default: the paper's, 32, for
-    cas_me_2 16."""
+    """Number of frames of the window around the apex. Default: the paper's, which is 16
+    for cas_me_2 and 32 otherwise."""
     size: int = 112
-    """Height and width of the input. Records are 112 x 112 and averaged down if this
-    divides 112, else of this size."""
+    """Height and width of the input. If it divides 112, records have 112 x 112 pixels
+    and are downsampled by averaging; otherwise records have this size."""
     crop: Literal["auto", "provided", "detect", "none"] | None = None
-    """provided: the data set's own cropped release. detect: find faces in a raw one.
-    none: whole frames. Default: provided if your copy allows it, else detect."""
+    """Face crop. provided: the cropped release of the data set. detect: a face detector
+    on the raw release. none: the full frames. auto: provided if your copy contains it,
+    otherwise detect. Default: auto."""
     margin: float | None = None
-    """Added around a detected face on each side, as a share of it."""
+    """Margin on each side of a detected face, as a fraction of its size."""
     release: str | None = None
-    """The release of a licensed data set to read. Default: as crop says."""
+    """Release of a licensed data set. Default: determined by --crop."""
     table: str | None = None
-    """File name of its table to read. Default: as datasets/NAME/README.md says."""
+    """File name of the data set's table. Default: see datasets/NAME/README.md."""
     expressions: Literal["micro", "macro", "both"] | None = None
-    """cas_me_2: which of them. Default: micro."""
+    """Kind of expressions of cas_me_2. Default: micro."""
 
     label: str = "emotion"
-    """What is told apart. In cas_me_2 emotion is the stimulus's, as in the paper; it
-    also has estimated_emotion and self_reported_emotion."""
+    """Record field used as the class label. In cas_me_2, emotion is that of the
+    stimulus, as in the paper; other fields are estimated_emotion and
+    self_reported_emotion."""
     classes: str = "paper"
-    """Emotions to tell apart; clips of others are left out. paper; all; megc3:
-    negative, positive, surprise; a list, disgust,happiness; a mapping, FILE.json."""
+    """Classes; clips of other emotions are left out. paper: those of the paper. all:
+    each emotion. megc3: negative, positive, surprise. A list: disgust,happiness. A JSON
+    file that maps classes to emotions: FILE.json."""
     min_frames: int | None = None
-    """Leave out expressions of fewer frames, onset to offset. Default: the paper's, 16
-    for casme and casme2, else 1."""
+    """Minimum number of frames from onset to offset; shorter expressions are left out.
+    Default: the paper's, which is 16 for casme and casme2 and 1 otherwise."""
     leave_out: str | None = None
-    """Clips to leave out, by id, with commas between."""
+    """Ids of clips to leave out, separated by commas."""
 
     protocol: Protocol = "holdout"
-    """holdout: the paper's, subjects may stand on both sides. holdout_subject: none
-    does. kfold: --folds parts of whole subjects, each once the test. loso: each subject
-    once."""
+    """Evaluation protocol. holdout: the paper's, not subject-disjoint. holdout_subject:
+    subject-disjoint hold-out. kfold: subject-disjoint cross-validation with --folds
+    folds. loso: leave-one-subject-out."""
     folds: int = 5
-    """Parts of kfold."""
+    """Number of folds of kfold."""
     test_fraction: float = 0.25
-    """Share of the clips that a holdout tests."""
+    """Fraction of the clips in the test part of a hold-out."""
     validation_fraction: float = 0.2
-    """Share of the rest that chooses the checkpoint."""
+    """Fraction of the remaining clips in the validation part, which selects the
+    checkpoint."""
     split: str | None = None
-    """A split.json of another run, to divide the clips as there."""
+    """File split.json of another run, to use the same split."""
     seed: int = 0
-    """Draws the split, the parameters, the order and the flips."""
+    """Seed of the split, the initial parameters, the order of clips and the flips."""
     seeds: str | None = None
-    """How often to do all of it: 5 is five times, with --seed and those that follow it;
-    3,7,9 names them."""
+    """Several seeds. 5: five seeds, from --seed upwards. 3,7,9: these seeds."""
     fold_shard: str | None = None
-    """2/8: train the second of eight parts of the folds; eval.py --merge pools them."""
+    """Train a part of the folds, such as 2/8, the second of eight. eval.py --merge
+    merges the parts."""
 
     coordinator: str | None = None
-    """HOST:PORT of the first of several processes that train together, with
-    --num_processes and --process_id. auto: JAX finds them, on Cloud TPU. Not needed
-    under Slurm or Open MPI."""
+    """HOST:PORT of the first of several processes that train one run, with
+    --num_processes and --process_id. auto: JAX finds the processes, on Cloud TPU. Not
+    needed under Slurm and Open MPI."""
     num_processes: int | None = None
-    """How many processes train together."""
+    """Number of processes that train the run."""
     process_id: int | None = None
-    """Which of them this is, from 0."""
+    """Number of this process, from 0."""
 
     settings: Any = None
-    """The recogniser's own settings. Default: those of ``model``."""
+    """Settings of the recogniser. Default: its default settings."""
 
     def __post_init__(self):
-        """Raises UserError for values that no run can have."""
+        """Sets the recogniser's defaults, and raises UserError for invalid values."""
         recogniser = self.recogniser
         if self.settings is None:
             object.__setattr__(self, "settings", recogniser.settings())
         if type(self.settings) is not recogniser.settings:
             raise UserError(
-                f"--model={self.model} has {recogniser.settings.__name__}, not "
-                f"{type(self.settings).__name__}."
+                f"--model={self.model} needs settings of type "
+                f"{recogniser.settings.__name__}, not {type(self.settings).__name__}."
             )
         if self.input is None:
             object.__setattr__(self, "input", recogniser.inputs[0])
@@ -151,33 +158,33 @@ class TrainConfig:
                 raise UserError(f"--{field}={value} must be between 0 and 1.")
         if self.name is not None:
             check_name(self.name)
-        together = (self.coordinator, self.num_processes, self.process_id)
-        if together not in ((None, None, None), ("auto", None, None)) and (
-            None in together or self.process_id >= self.num_processes
+        processes = (self.coordinator, self.num_processes, self.process_id)
+        if processes not in ((None, None, None), ("auto", None, None)) and (
+            None in processes or self.process_id >= self.num_processes
         ):
             raise UserError(
                 f"--coordinator={self.coordinator} --num_processes="
-                f"{self.num_processes} --process_id={self.process_id}: give all three, "
-                "and each process its own number from 0 to one less than there are."
+                f"{self.num_processes} --process_id={self.process_id}: set all three, "
+                "and for each process another --process_id, from 0 to --num_processes "
+                "- 1."
             )
 
         names = [name.partition("/")[0] for name in self.datasets]
-        if len(set(names)) < len(names):  # their subjects would be the same persons
-            raise UserError(f"--dataset={self.dataset} names one twice.")
-        # What is wrong with these is to be told before anything is prepared.
+        if len(set(names)) < len(names):  # they would have the same subjects
+            raise UserError(f"--dataset={self.dataset} names a data set twice.")
+        # Errors in these are raised before anything is prepared.
         _ = self.all_seeds, self.shard
         if len(names) > 1:
             self.each_dataset()
 
     @classmethod
     def from_flags(cls, **flags: object) -> "TrainConfig":
-        """Makes a configuration from flags by name, the recogniser's own among them.
+        """Makes a configuration from flags, including those of the recogniser.
 
-        Args:
-          **flags: see ``flags``; those that are not given have their defaults.
+        Other flags have their defaults.
 
         Raises:
-          UserError: if there is no such flag, or a value cannot be.
+          UserError: if there is no such flag, or a value is invalid.
         """
         own = {field.name for field in dataclasses.fields(cls)} - {"settings"}
         recogniser = recognisers.find(flags.get("model", cls.model))
@@ -193,7 +200,7 @@ class TrainConfig:
         )
 
     def flags(self) -> dict[str, Any]:
-        """Returns all settings by the names of their flags, the recogniser's last."""
+        """Returns all settings by flag name, those of the recogniser last."""
         values = vars(self) | vars(self.settings)
         del values["settings"]
         return values
@@ -201,11 +208,11 @@ class TrainConfig:
     def change(self, **flags: object) -> "TrainConfig":
         """Returns a copy with other values of some flags.
 
-        Settings that another recogniser (``model``) shares keep their values; its
-        others have their defaults.
+        If ``model`` changes, settings that both recognisers have keep their values, and
+        the others get their defaults.
 
         Raises:
-          UserError: if there is no such flag, or a value cannot be.
+          UserError: if there is no such flag, or a value is invalid.
         """
         kept = self.flags()
         if flags.get("model", self.model) != self.model:
@@ -229,17 +236,17 @@ class TrainConfig:
 
     @property
     def feed(self) -> str:
-        """Where clips are kept during the fitting; see ``feed.should_stream``."""
+        """Where clips are stored during fitting; see ``feed.should_stream``."""
         return getattr(self.settings, "feed", "auto")
 
     @property
     def datasets(self) -> tuple[str, ...]:
-        """The data sets by name, with their configurations."""
+        """The names of the data sets, with their configurations."""
         return tuple(name.strip() for name in self.dataset.split(","))
 
     @property
     def all_seeds(self) -> tuple[int, ...]:
-        """Those of ``--seed`` and ``--seeds``."""
+        """All seeds, from ``seed`` and ``seeds``."""
         if self.seeds is None:
             return (self.seed,)
         try:
@@ -248,31 +255,31 @@ class TrainConfig:
                 seeds = tuple(range(self.seed, self.seed + seeds[0]))
             elif self.seed:
                 raise UserError(
-                    f"--seed={self.seed} and --seeds={self.seeds}: drop one."
+                    f"--seed={self.seed} and --seeds={self.seeds}: set only one."
                 )
         except ValueError:
             seeds = ()
         if not seeds or len(set(seeds)) < len(seeds) or not 0 <= min(seeds):
             raise UserError(
-                f"--seeds={self.seeds} is neither a count, 5, nor a list of different "
-                "ones, 3,7,9."
+                f"--seeds={self.seeds} is neither a number of seeds, such as 5, nor a "
+                "list of different seeds, such as 3,7,9."
             )
         if len(seeds) > 1000 or max(seeds) >= 2**32:
             raise UserError(
-                f"--seeds={self.seeds}: at most 1000, and each below {2**32}."
+                f"--seeds={self.seeds}: set at most 1000 seeds, each below {2**32}."
             )
         return seeds
 
     @property
     def left_out(self) -> tuple[str, ...]:
-        """The clips of ``--leave_out``."""
+        """The ids of the clips to leave out."""
         if self.leave_out is None:
             return ()
         return tuple(clip.strip() for clip in self.leave_out.split(","))
 
     @property
     def shard(self) -> tuple[int, int] | None:
-        """``--fold_shard``: which part of the folds, from 0, of how many."""
+        """Index, from 0, and number of parts of ``fold_shard``; None for all folds."""
         if self.fold_shard is None:
             return None
         part, _, parts = self.fold_shard.partition("/")
@@ -285,10 +292,10 @@ class TrainConfig:
         return int(part) - 1, int(parts)
 
     def each_dataset(self) -> list["TrainConfig"]:
-        """This configuration for each of its data sets alone.
+        """Returns a configuration for each data set of a composite data set.
 
-        What is not given is the data set's recipe's, and of NAME=VALUE lists it is what
-        is said of this one.
+        Unset values are taken from the recipe of the data set, and NAME=VALUE lists are
+        replaced by the value for the data set. Raises UserError for invalid lists.
         """
         alone = []
         for dataset in self.datasets:
@@ -299,12 +306,12 @@ class TrainConfig:
                 if getattr(self, name) is None
             }
             if len(self.datasets) > 1:
-                changes |= {name: self._of(dataset, name) for name in recipes.LISTED}
+                changes |= {n: self._value_for(dataset, n) for n in recipes.LISTED}
             alone.append(self.change(dataset=dataset, **changes))
         return alone
 
-    def _of(self, dataset: str, field: str) -> str | None:
-        """What a NAME=VALUE list says of a data set."""
+    def _value_for(self, dataset: str, field: str) -> str | None:
+        """Returns the value for a data set in a NAME=VALUE list."""
         text = getattr(self, field)
         default = recipes.LISTED[field]
         if text == default:
@@ -313,17 +320,14 @@ class TrainConfig:
         names = [name.partition("/")[0] for name in self.datasets]
         if not all(pairs.values()) or not set(pairs) <= set(names):
             raise UserError(
-                f"--{field}={text}: say it of each data set, --{field}="
-                f"{','.join(f'{name}=...' for name in names)}; those of which nothing "
-                f"is said have {default or 'their own'}."
+                f"--{field}={text}: with several data sets, set a value for each, "
+                f"--{field}={','.join(f'{name}=...' for name in names)}. A data set "
+                f"without a value has {default or 'its own default'}."
             )
         return pairs.get(dataset.partition("/")[0], default)
 
     def record_options(self) -> dict[str, object]:
-        """What the records must be, by the names of ``datasets.prepare.Options``.
-
-        Of one data set; see ``each_dataset``.
-        """
+        """Returns ``datasets.prepare.Options`` of the one data set, by name."""
         names = ("sampling", "frames", "window", "crop", "margin") + (
             "release",
             "table",
@@ -335,7 +339,7 @@ class TrainConfig:
 
     @property
     def paper_classes(self) -> tuple[str, ...] | None:
-        """The paper's for these data sets; None if they differ."""
+        """The paper's classes for the data sets; None if they differ."""
         classes = {
             recipes.PAPER_CLASSES.get(dataset.partition("/")[0])
             for dataset in self.datasets
@@ -344,7 +348,7 @@ class TrainConfig:
 
     @property
     def run_name(self) -> str:
-        """The run folder's name."""
+        """The name of the run folder, without that of the shard."""
         seeds = self.all_seeds
         if seeds == tuple(range(seeds[0], seeds[-1] + 1)):
             seeds = seeds if len(seeds) < 3 else (seeds[0], seeds[-1])
@@ -359,9 +363,9 @@ class TrainConfig:
 
 
 def check_name(name: str) -> None:
-    """Raises UserError unless it can name a folder beside others."""
+    """Raises UserError unless ``name`` is a valid name of a run folder."""
     if name in ("", ".", "..") or "/" in name or "\\" in name:
-        raise UserError(f"--name={name!r} must be a plain folder name.")
+        raise UserError(f"--name={name!r} must be a folder name without separators.")
 
 
 def default_config(
@@ -369,13 +373,13 @@ def default_config(
 ) -> TrainConfig:
     """Returns the defaults of a data set, a preset and a recogniser.
 
-    They are the paper's recipe, changed as the recogniser and the preset need. Of
-    several data sets each keeps its own window and shortest expression; their classes
-    are MEGC's three if the paper's differ. For a data set that the paper does not use,
-    every emotion is a class.
+    They are the paper's recipe with the changes of the recogniser and the preset. In a
+    composite data set, each data set keeps its own ``window`` and ``min_frames``, and
+    the classes are the three of MEGC if the paper's classes differ. For a data set that
+    the paper does not use, each emotion is a class.
 
     Args:
-      dataset: names of data sets, with or without a configuration, separated by commas.
+      dataset: see ``TrainConfig``.
       preset: see ``TrainConfig``.
       model: see ``TrainConfig``.
 

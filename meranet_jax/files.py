@@ -21,7 +21,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     Yields:
       The temporary path, which is renamed to ``path`` at the end.
     """
-    part = path.with_name(f".{path.name}.part")
+    part = temporary_path(path)
     try:
         yield part
         # Without this, the file may be empty after a power failure.
@@ -32,6 +32,11 @@ def atomic_write(path: Path) -> Iterator[Path]:
             _fsync(path.parent)
     finally:
         part.unlink(missing_ok=True)
+
+
+def temporary_path(path: Path) -> Path:
+    """Returns the path that ``atomic_write`` writes to before it renames it."""
+    return path.with_name(f".{path.name}.part")
 
 
 def _fsync(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Command-line flags and saved settings -> ``TrainConfig``, and back."""
+"""Converts command-line flags and saved settings to ``TrainConfig``, and back."""
 
 import dataclasses
 import difflib
@@ -17,7 +17,7 @@ from meranet_jax.validation import has_type
 
 @dataclasses.dataclass(frozen=True)
 class _Recipe:
-    """Flags that determine the defaults of the others."""
+    """Flags that determine the defaults of the other flags."""
 
     dataset: str = TrainConfig.dataset
     preset: Preset = TrainConfig.preset
@@ -30,17 +30,17 @@ def parse(
     description: str = "",
     check_dataset: Callable[[str], object] = lambda name: None,
 ) -> TrainConfig:
-    """Makes the configuration that a command line asks for.
+    """Parses the flags of ``train.py``.
 
-    Only the flags of the chosen recogniser are accepted and listed by ``--help``.
+    Only the flags of the chosen recogniser are accepted, and listed by ``--help``.
 
     Args:
-      arguments: what follows the program's name.
+      arguments: the command line without the program's name.
       description: the first lines of ``--help``.
-      check_dataset: called with the name of each data set; raises if there is none.
+      check_dataset: called with the name of each data set; raises if it is unknown.
 
     Raises:
-      UserError: if a flag is unknown, or a value cannot be.
+      UserError: if a flag is unknown, or a value is invalid.
       SystemExit: after ``--help``, or if a value cannot be parsed.
     """
     arguments = list(arguments)
@@ -66,7 +66,7 @@ def parse(
 
 @functools.cache
 def _command_line(model: str) -> type:
-    """``TrainConfig`` with the type of the recogniser's settings, which tyro needs."""
+    """Returns ``TrainConfig`` with the type of the settings, which tyro needs."""
     settings = tyro.conf.OmitArgPrefixes[settings_type(model)]
     return dataclasses.make_dataclass(
         "CommandLine", [("settings", settings)], bases=(TrainConfig,), frozen=True
@@ -82,17 +82,17 @@ def _describe_unknown(argument: str, model: str) -> str:
         own = {f.name for f in dataclasses.fields(recognisers.find(other).settings)}
         if name in own:
             return (
-                f"--model={model} has no flag {flag}; it is a flag of --model={other}. "
-                f"--model={model} --help lists those that it has."
+                f"--model={model} has no flag {flag}; --model={other} has. "
+                f"--model={model} --help lists its flags."
             )
     valid = [f"--{name}" for name in flag_types(model)]
     nearest = difflib.get_close_matches(f"--{name}", valid, n=1)
     hint = f" Did you mean {nearest[0]}?" if nearest else ""
-    return f"Unknown: {flag}.{hint} Valid flags: {', '.join(valid)}."
+    return f"Unknown flag {flag}.{hint} Valid flags: {', '.join(valid)}."
 
 
 def to_arguments(config: TrainConfig) -> list[str]:
-    """Returns the command line that ``parse`` makes a configuration of."""
+    """Returns a command line that ``parse`` converts to the configuration."""
     default = default_config(config.dataset, config.preset, config.model).flags()
     arguments = [f"--dataset={config.dataset}", f"--preset={config.preset}"]
     if config.model != TrainConfig.model:
@@ -110,19 +110,19 @@ def to_arguments(config: TrainConfig) -> list[str]:
 
 
 def settings_type(model: str) -> type:
-    """Returns the dataclass of a recogniser's own settings.
+    """Returns the dataclass of a recogniser's settings.
 
     Raises:
       UserError: if there is no such recogniser, or one of its settings has the name of
-        a flag of every run.
+        a flag that every recogniser has.
     """
     recogniser = recognisers.find(model)
     common = {field.name for field in dataclasses.fields(TrainConfig)}
     own = {field.name for field in dataclasses.fields(recogniser.settings)}
     if both := sorted(common & own):
         raise UserError(
-            f"--model={model}: its setting {both[0]} has the name of a flag of every "
-            "run. Rename it."
+            f"--model={model}: the setting {both[0]} has the name of a flag that every "
+            "recogniser has. Rename it."
         )
     return recogniser.settings
 
@@ -136,12 +136,15 @@ def flag_types(model: str) -> Mapping[str, Any]:
 
 
 def read_flags(saved: Mapping[str, object]) -> TrainConfig:
-    """Makes a configuration from what JSON holds of ``TrainConfig.flags``.
+    """Makes a configuration from the saved values of ``TrainConfig.flags``.
 
-    Runs of version 0.1 are read too: they have no ``model`` but ``attention``.
+    Settings of version 0.1 have ``attention`` instead of ``model``, and are converted.
+
+    Args:
+      saved: values by the name of the flag, as read from JSON.
 
     Raises:
-      UserError: if a value cannot be.
+      UserError: if a value is invalid.
       ValueError: if a value has another type than its flag.
     """
     values = {

@@ -1,12 +1,13 @@
 """The paper's recipe for each data set."""
 
-# Height and width of records; the paper's.
+# Height and width of records in the paper.
 RECORDED = 112
 
-# What a recipe may say of a data set and a user of all, and what it is else.
+# Settings that differ between the data sets of a composite unless a flag sets them,
+# with their defaults.
 BY_DATASET = {"window": 32, "min_frames": 1}
 
-# What is said of several data sets as NAME=VALUE, and what it is else.
+# Settings that are given as NAME=VALUE for several data sets, with their defaults.
 LISTED = {
     "manual_dir": None,
     "release": None,
@@ -15,8 +16,8 @@ LISTED = {
     "label": "emotion",
 }
 
-# What the paper sets apart for each data set (sections 4.1 to 4.3). A data set that it
-# has not needs no line.
+# The paper's classes and settings for each data set (sections 4.1 to 4.3). Other data
+# sets need no entry.
 PAPER_CLASSES = {
     "synthetic": ("disgust", "happiness", "surprise"),
     "casme": ("disgust", "repression", "tense"),
@@ -27,6 +28,6 @@ RECIPES = {
     "synthetic": {},
     "casme": {"min_frames": 16},
     "casme2": {"min_frames": 16},
-    # Of its 57 micro-expressions 10 have 16 frames, so none is left out.
+    # 10 of its 57 micro-expressions have 16 frames, so the default min_frames is kept.
     "cas_me_2": {"window": 16, "test_fraction": 0.2},
 }

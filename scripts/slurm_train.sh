@@ -3,12 +3,13 @@
 #
 #   sbatch scripts/slurm_train.sh --dataset=casme2 --data_dir=/scratch/me/records
 #
-# As many tasks as GPUs of a node; they find each other through Slurm, and JAX gives each
-# a GPU. Several folds or seeds are shared out, a single one is trained by all together.
-# Two minutes before the time is up, and when the job is preempted, the tasks keep their
-# state and the job is queued again; it goes on from there. Records and runs (--data_dir,
-# --runs_dir) must lie where all nodes see them. Flags of sbatch before the script's name
-# overrule those below: --nodes=2 --ntasks-per-node=4 --gpus-per-node=4.
+# Set as many tasks per node as GPUs. The tasks find each other through Slurm, and each
+# uses one GPU. They divide several folds or seeds among each other, or train a single
+# fold together. Two minutes before the time limit, and when the job is preempted, the
+# tasks save their state and the job is queued again, which resumes the run. Records and
+# runs (--data_dir, --runs_dir) must be on a file system that all nodes share. Flags of
+# sbatch before the script's name override those below, for example --nodes=2
+# --ntasks-per-node=4 --gpus-per-node=4.
 #SBATCH --job-name=meranet
 #SBATCH --nodes=1
 #SBATCH --ntasks-per-node=1
@@ -19,16 +20,16 @@
 #SBATCH --requeue
 #SBATCH --open-mode=append
 set -uo pipefail
-cd "${SLURM_SUBMIT_DIR:?start it with sbatch}"
+cd "${SLURM_SUBMIT_DIR:?start this script with sbatch}"
 
 case " $* " in *" --overwrite"*)
-    echo "error: --overwrite would begin anew whenever the job is queued again" >&2
+    echo "error: with --overwrite the run would start from the beginning in each requeued job" >&2
     exit 1
     ;;
 esac
 srun --gpu-bind=none "${PYTHON:-.venv/bin/python}" train.py "$@"
 status=$?
-if [ "$status" -eq 143 ]; then # stopped by SIGTERM, with its state kept
+if [ "$status" -eq 143 ]; then # stopped by SIGTERM, with its state saved
     scontrol requeue "$SLURM_JOB_ID"
 fi
 exit "$status"

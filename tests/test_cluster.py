@@ -79,7 +79,7 @@ def one_fold(flags):
 def read(flags, name):
     """Returns the probabilities of a run, and the losses of all epochs."""
     run = run_of(flags, name)
-    (history,) = reader.read_lines(run).values()
+    (history,) = reader.read_epoch_metrics(run).values()
     assert [metrics["epoch"] for metrics in history] == [1, 2, 3, 4]
     losses = [[m["train_loss"], m["validation_loss"]] for m in history]
     return predictions.read(run / "predictions.csv").probabilities, np.array(losses)
@@ -117,7 +117,7 @@ def test_signal_to_one_process_stops_all(one_fold, process_flags):
     assert "process 1 of 2: interrupted (SIGTERM)" in second
     again = program("train.py", *flags, "--devices=2")
     assert again.returncode == 0, again.stderr
-    assert "goes on in epoch" in again.stdout
+    assert "resumes in epoch" in again.stdout
     assert_close(read(flags, "stopped"), single)
 
 
@@ -193,5 +193,5 @@ def test_processes_of_fold_shards_are_not_distributed():
     ],
 )
 def test_incomplete_address_is_refused(given):
-    with pytest.raises(UserError, match="give all three"):
+    with pytest.raises(UserError, match="set all three"):
         TrainConfig(**given)

@@ -1,4 +1,4 @@
-"""eval.py as a user starts it."""
+"""Tests of eval.py."""
 
 import json
 import shutil
@@ -41,99 +41,111 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def copied(folder, tmp_path):
-    """A run that may be spoilt."""
+    """A copy of a run, to be damaged."""
     shutil.copytree(folder / "runs" / "first", tmp_path / "run")
     return tmp_path / "run"
 
 
 def refusal(**arguments):
-    """What eval.py says where it refuses; in this process, which is faster."""
+    """Runs eval.py in this process, which is faster; returns its error message."""
     with pytest.raises(UserError) as refused:
         evaluation.main(**arguments)
     return str(refused.value)
 
 
-def test_the_same_numbers_come_out_again(folder):
+def test_results_are_recomputed(folder):
     evaluated = program("eval.py", f"--run={folder / 'runs' / 'first'}")
     assert evaluated.returncode == 0, evaluated.stderr
     *numbers, last = evaluated.stdout.splitlines()
-    assert last.startswith("Equal to") and "each clip has the same class" in last
+    assert last.startswith("Equal to")
+    assert "each clip has the same predicted class" in last
     assert "UF1" in evaluated.stdout
     for line in numbers:
         assert line in (folder / "first").read_text()
 
 
-def test_records_may_have_moved(folder, copied, tmp_path):
+def test_records_may_be_moved(folder, copied, tmp_path):
     shutil.copytree(folder / "data", tmp_path / "data")
     config = json.loads((copied / "config.json").read_text())
-    elsewhere = ["/nowhere/" + "/".join(config["records"][0].split("/")[-3:])]
-    (copied / "config.json").write_text(json.dumps(config | {"records": elsewhere}))
+    moved = ["/nowhere/" + "/".join(config["records"][0].split("/")[-3:])]
+    (copied / "config.json").write_text(json.dumps(config | {"records": moved}))
     assert "No prepared records in /nowhere" in refusal(run=str(copied))
     found = program("eval.py", f"--run={copied}", f"--data_dir={tmp_path / 'data'}")
     assert found.returncode == 0, found.stderr
 
 
-def test_other_numbers_are_noticed(copied):
+def test_a_changed_report_is_detected(copied):
     report = json.loads((copied / "report.json").read_text())
     report["metrics"]["uf1"]["mean"] = 1.0
     (copied / "report.json").write_text(json.dumps(report))
     assert "metrics in" in refusal(run=str(copied))
 
 
-def test_other_weights_are_noticed(folder, copied):
-    """Those of one fold in place of another's."""
+def test_exchanged_weights_are_detected(folder, copied):
     one, other, _ = sorted((copied / "folds").iterdir())
     shutil.rmtree(one / "weights")
     shutil.copytree(other / "weights", one / "weights")
     evaluated = program("eval.py", f"--run={copied}")
-    # So short a training may predict the same classes; the distance then tells.
+    # After so little training the predicted classes may be equal; the probabilities
+    # differ.
     if evaluated.returncode:
         assert "predict another class" in evaluated.stderr
     else:
-        apart = evaluated.stdout.partition("further than ")[2].split()[0]
-        assert float(apart) > 1e-4
+        difference = evaluated.stdout.partition("differ by at most ")[2].split()[0]
+        assert float(difference) > 1e-4
 
 
-def _spoil(name, change):
-    def spoil(run):
+def _damage(name, change):
+    def damage(run):
         path = run / name if "*" not in name else next(run.glob(name))
         path.write_text(change(path.read_text()))
 
-    return spoil
+    return damage
 
 
-def _without(name):
-    def spoil(run):
+def _delete(name):
+    def damage(run):
         path = next(run.glob(name))
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
-    return spoil
+    return damage
 
 
-BROKEN = {
-    "no config": (_without("config.json"), "has no config.json"),
+DAMAGED = {
+    "no config": (_delete("config.json"), "has no config.json"),
     "no records named": (
-        _spoil("config.json", lambda text: '{"config": {}}'),
-        "not one that this version writes",
+        _damage("config.json", lambda text: '{"config": {}}'),
+        "does not have the content that this version writes",
     ),
     "an unknown setting": (
-        _spoil("config.json", lambda text: text.replace('"cnn"', '"rnn"')),
+        _damage("config.json", lambda text: text.replace('"cnn"', '"rnn"')),
         "--shared=rnn is none of cnn, mlp",
     ),
-    "a list as split": (_spoil("split.json", lambda text: "[1]"), "not one that this"),
-    "half a split": (_spoil("split.json", lambda t: t[:-200]), "not one that this"),
-    "an empty report": (_spoil("report.json", lambda text: "{}"), "report.json differ"),
-    "half a report": (_spoil("report.json", lambda text: text[:40]), "cannot be read"),
-    "no report": (_without("report.json"), "not all of its folds are finished"),
-    "no predictions": (_spoil("predictions.csv", lambda text: ""), "cannot be read"),
-    "a prediction less": (
-        _spoil("predictions.csv", lambda text: "\n".join(text.split("\n")[:-2]) + "\n"),
-        "differ from what predictions.csv gives",
+    "a list as split": (
+        _damage("split.json", lambda text: "[1]"),
+        "does not have the content",
     ),
-    "no weights": (_without("folds/*/weights"), "No weights in"),
+    "half a split": (
+        _damage("split.json", lambda t: t[:-200]),
+        "does not have the content",
+    ),
+    "an empty report": (
+        _damage("report.json", lambda text: "{}"),
+        "report.json differ from",
+    ),
+    "half a report": (_damage("report.json", lambda text: text[:40]), "Cannot read"),
+    "no report": (_delete("report.json"), "not all of its folds are finished"),
+    "no predictions": (_damage("predictions.csv", lambda text: ""), "cannot be read"),
+    "a prediction less": (
+        _damage(
+            "predictions.csv", lambda text: "\n".join(text.split("\n")[:-2]) + "\n"
+        ),
+        "differ from the values computed from predictions.csv",
+    ),
+    "no weights": (_delete("folds/*/weights"), "No weights in"),
     "other records": (
         lambda run: [
-            _spoil(name, lambda text: text.replace('print": "', 'print": "f'))(run)
+            _damage(name, lambda text: text.replace('print": "', 'print": "f'))(run)
             for name in ("config.json", "report.json")
         ],
         "are not those that",
@@ -141,10 +153,10 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("case", BROKEN)
-def test_of_a_broken_run_it_is_said_what_is_broken(copied, case):
-    spoil, message = BROKEN[case]
-    spoil(copied)
+@pytest.mark.parametrize("case", DAMAGED)
+def test_damaged_runs_are_refused(copied, case):
+    damage, message = DAMAGED[case]
+    damage(copied)
     assert message in refusal(run=str(copied))
 
 
@@ -169,25 +181,25 @@ def test_two_runs_are_compared(folder):
         ({}, "Give one of --run=RUN, --compare A B, --merge PART PART ..."),
         ({"run": "a", "compare": ("a", "b")}, "Give one of"),
         ({"run": "nowhere"}, "nowhere is not a folder"),
-        ({"run": "."}, "has no config.json: it is not a run's folder"),
+        ({"run": "."}, "has no config.json: it is not a run folder"),
         ({"compare": ("nowhere", ".")}, "nowhere is not a folder"),
         ({"merge": ("nowhere",)}, "nowhere is not a folder"),
-        ({"run": "a", "name": "b"}, "--name goes with --merge"),
-        ({"merge": ("a",), "data_dir": "b"}, "--data_dir goes with --run"),
+        ({"run": "a", "name": "b"}, "--name can only be used with --merge"),
+        ({"merge": ("a",), "data_dir": "b"}, "--data_dir can only be used with --run"),
     ],
 )
-def test_bad_arguments_get_one_message(arguments, message):
+def test_invalid_arguments_are_refused(arguments, message):
     assert message in refusal(**arguments)
 
 
-def test_a_refusal_ends_the_program_without_a_traceback():
+def test_an_error_is_printed_without_a_traceback():
     failed = program("eval.py", "--run=nowhere")
     assert failed.returncode == 1
     assert failed.stderr == "error: nowhere is not a folder.\n"
 
 
-def test_loso_is_killed_and_goes_on_and_its_parts_are_pooled(folder):
-    """SIGKILL in the middle; then two shards; all three give the same numbers."""
+def test_killed_and_sharded_loso_runs_equal_a_complete_one(folder):
+    """A run that is killed and resumed, and two merged shards, have equal results."""
     flags = [
         "--dataset=casme2",
         f"--data_dir={folder / 'data'}",
@@ -196,8 +208,8 @@ def test_loso_is_killed_and_goes_on_and_its_parts_are_pooled(folder):
         *SMALLEST,
         *LOSO,
     ]
-    whole = program("train.py", *flags, "--name=whole")
-    assert whole.returncode == 0, whole.stderr
+    complete = program("train.py", *flags, "--name=complete")
+    assert complete.returncode == 0, complete.stderr
 
     killed = started("train.py", *flags, "--name=killed")
     epochs = 0
@@ -220,23 +232,23 @@ def test_loso_is_killed_and_goes_on_and_its_parts_are_pooled(folder):
     for shard in ("1/2", "2/2"):
         part = program("train.py", *flags, "--name=parts", f"--fold_shard={shard}")
         assert part.returncode == 0, part.stderr
-        assert "pool them: python eval.py --merge" in part.stdout
+        assert "merge them: python eval.py --merge" in part.stdout
     parts = sorted((folder / "loso").glob("parts-shard*"))
     merged = program("eval.py", "--merge", *parts)
     assert merged.returncode == 0, merged.stderr
 
-    numbers = whole.stdout.partition("Protocol: ")[2].partition("\nReport:")[0]
-    assert "leave one subject out" in numbers
+    numbers = complete.stdout.partition("Protocol: ")[2].partition("\nReport:")[0]
+    assert "leave-one-subject-out" in numbers
     for other in (resumed, merged):
         assert numbers in other.stdout
     tables = {
         (folder / "loso" / name / "predictions.csv").read_bytes()
-        for name in ("whole", "killed", "parts")
+        for name in ("complete", "killed", "parts")
     }
     assert len(tables) == 1
 
 
-def test_several_data_sets_are_one(tmp_path):
+def test_a_composite_data_set(tmp_path):
     casme2_tree.write_tree(tmp_path / "two", rows=casme2_tree.SOME)
     casme_tree.write_tree(tmp_path / "one", release="cropped")
     trained = program(
@@ -258,13 +270,15 @@ def test_several_data_sets_are_one(tmp_path):
     assert set(report["by_dataset"]) == {"casme", "casme2", "synthetic"}
     assert report["by_dataset"]["synthetic"]["clips"] == 576
     pooled = np.array(report["pooled"]["confusion"])
-    apart = [
+    separate = [
         np.array(one["pooled"]["confusion"]) for one in report["by_dataset"].values()
     ]
-    np.testing.assert_array_equal(sum(apart), pooled)
-    # Subject 1 of each is another person, and may stand on another side.
+    np.testing.assert_array_equal(sum(separate), pooled)
+    # Subject 1 of each data set is another person, and may be in another part.
     (first, second) = json.loads((run / "split.json").read_text())["seeds"]["0"]
-    whose = [{c.rpartition("/")[0] for c in fold["test"]} for fold in (first, second)]
-    assert not whose[0] & whose[1]
-    assert {"casme/sub01", "casme2/sub01", "synthetic/s01"} <= whose[0] | whose[1]
+    subjects = [
+        {c.rpartition("/")[0] for c in fold["test"]} for fold in (first, second)
+    ]
+    assert not subjects[0] & subjects[1]
+    assert {"casme/sub01", "casme2/sub01", "synthetic/s01"} <= subjects[0] | subjects[1]
     evaluation.main(run=str(run))

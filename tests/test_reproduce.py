@@ -1,4 +1,4 @@
-"""reproduce.py on generated licensed clips: what it runs, reuses and makes."""
+"""Tests of reproduce.py on a generated copy of CASME II."""
 
 import csv
 import shlex
@@ -25,7 +25,7 @@ def flags(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def table1(flags):
-    """The folder in which table 1 is made."""
+    """The folder that contains the results of table1."""
     folder, given = flags
     reproduction.main(
         ["table1", "--protocols", "holdout", *given], records_of, Console(quiet=True)
@@ -38,7 +38,7 @@ def rows(path):
         return list(csv.DictReader(file))
 
 
-def test_table_1_has_both_networks_beside_the_paper(table1):
+def test_table_1_compares_both_networks_with_the_paper(table1):
     made = table1 / "results" / "table1"
     first, second = rows(made / "table1.csv")
     assert [first["network"], second["network"]] == ["MERANet", "3D ResNet"]
@@ -46,18 +46,18 @@ def test_table_1_has_both_networks_beside_the_paper(table1):
     assert first["seeds"] == "2" and 0 <= float(first["uf1"]) <= 1
     text = (made / "table1.md").read_text()
     assert "| casme2 | holdout | MERANet |" in text
-    assert "Quoted, not run" in text and "LEARNet" in text
-    gain = np.mean([float(first["accuracy"]) - float(second["accuracy"])])
+    assert "(quoted, not run)" in text and "LEARNet" in text
+    difference = np.mean([float(first["accuracy"]) - float(second["accuracy"])])
     (row,) = (line for line in text.splitlines() if "| holdout | accuracy |" in line)
     cells = [cell.strip() for cell in row.strip("| ").split("|")]
-    assert float(cells[3]) == pytest.approx(gain, abs=0.001)
+    assert float(cells[3]) == pytest.approx(difference, abs=0.001)
     assert cells[4].count(" to ") == cells[5].count(" to ") == 1
-    assert cells[6] in ("MERANet", "3D ResNet", "not told")
+    assert cells[6] in ("MERANet", "3D ResNet", "no significant difference")
 
 
-def test_what_is_finished_is_not_run_again(flags, table1, monkeypatch):
+def test_finished_runs_are_reused(flags, table1, monkeypatch):
     monkeypatch.setattr(reproduction, "train_run", None)
-    test_table_1_has_both_networks_beside_the_paper(table1)
+    test_table_1_compares_both_networks_with_the_paper(table1)
     _, given = flags
     reproduction.main(
         ["table1", "--protocols", "holdout", *given], records_of, Console(quiet=True)
@@ -65,32 +65,36 @@ def test_what_is_finished_is_not_run_again(flags, table1, monkeypatch):
 
 
 @pytest.mark.parametrize("changed", ["--classes=all", "--epochs=3"])
-def test_a_run_of_other_settings_is_not_taken(flags, table1, changed):
+def test_a_run_with_other_settings_is_refused(flags, table1, changed):
     _, given = flags
     arguments = ["table1", "--protocols", "holdout", *given, changed]
-    with pytest.raises(UserError, match="keeps its runs apart by --runs_dir"):
+    with pytest.raises(
+        UserError, match="names its runs itself. Choose another --runs_dir"
+    ):
         reproduction.main(arguments, records_of, Console(quiet=True))
 
 
-def test_several_processes_are_sent_away(flags, table1, monkeypatch):
+def test_several_processes_are_refused(flags, table1, monkeypatch):
     monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "2")
-    with pytest.raises(UserError, match="reproduce.py is one process"):
+    with pytest.raises(UserError, match="reproduce.py runs in one process"):
         reproduction.main(["table1", *flags[1]], records_of, Console(quiet=True))
 
 
-def test_missing_runs_are_told_as_commands(flags, table1, capsys):
+def test_missing_runs_are_printed_as_commands(flags, table1, capsys):
     _, given = flags
     reproduction.main(
         ["figure4", "--missing", *given], records_of, Console(soft_wrap=True)
     )
-    (command,) = capsys.readouterr().out.splitlines()  # the other is of table 1
+    (command,) = (
+        capsys.readouterr().out.splitlines()
+    )  # the other run exists from table1
     assert command.startswith("python train.py --dataset=casme2 ")
-    again = flags_module.parse(shlex.split(command)[2:])
-    own = again.settings
-    assert own.shared == "mlp" and own.epochs == 2 and own.stage_sizes == (1, 1)
+    settings = flags_module.parse(shlex.split(command)[2:]).settings
+    assert settings.shared == "mlp" and settings.epochs == 2
+    assert settings.stage_sizes == (1, 1)
 
 
-def test_figure_4_has_a_curve_of_each_variant(flags, table1):
+def test_figure_4_has_a_curve_for_each_variant(flags, table1):
     _, given = flags
     reproduction.main(["figure4", *given], records_of, Console(quiet=True))
     made = table1 / "results" / "figure4"
@@ -105,7 +109,7 @@ def test_figure_4_has_a_curve_of_each_variant(flags, table1):
     assert "of 2 epochs" in (made / "figure4.md").read_text()
 
 
-def test_figure_6_has_maps_and_their_checks(flags, table1, monkeypatch):
+def test_figure_6_has_maps_and_the_sanity_check(flags, table1, monkeypatch):
     _, given = flags
     monkeypatch.setattr(artifacts, "SHOWN", 2)
     monkeypatch.setattr(artifacts, "CHECKED", 1)
@@ -116,8 +120,8 @@ def test_figure_6_has_maps_and_their_checks(flags, table1, monkeypatch):
     assert checks[0]["randomised"] == "nothing"
     assert all(float(checks[0][kind]) > 0.99 for kind in ("grad_cam", "smooth_grad"))
     assert checks[-1]["randomised"] == "stem"
-    # Nobody knows where the faces of a licensed data set moved.
-    assert "not known of these" in (made / "figure6.md").read_text()
+    # Licensed data sets have no motion masks.
+    assert "do not record where the face moved" in (made / "figure6.md").read_text()
 
 
 def test_experiments_share_their_runs():
@@ -138,7 +142,7 @@ def test_experiments_share_their_runs():
 
 
 @pytest.mark.parametrize(("loso_seeds", "seeds"), [(2, (3, 7)), (3, (3, 7, 9))])
-def test_some_of_the_seeds_leave_a_subject_out(loso_seeds, seeds):
+def test_number_of_seeds_under_loso(loso_seeds, seeds):
     base = TrainConfig(dataset="casme2", seeds="3,7,9")
     plan = experiments.plan("table1", [base], ("loso",), loso_seeds)
     assert {config.all_seeds for config in plan.values()} == {seeds}
@@ -147,13 +151,13 @@ def test_some_of_the_seeds_leave_a_subject_out(loso_seeds, seeds):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["table2"], "table2 is none of table1, figure4"),
-        (["table1", "--name=mine"], "--name: reproduce.py sees to that"),
-        (["table1", "--model=resnet3d"], "--model: reproduce.py sees to that"),
+        (["table2"], "There is no experiment table2. Choose one of table1, figure4"),
+        (["table1", "--name=mine"], "--name: reproduce.py sets this flag"),
+        (["table1", "--model=resnet3d"], "--model: reproduce.py sets this flag"),
         (["table1", "--loso_seeds=0"], "--loso_seeds=0 must be at least 1"),
-        (["table1", "--protocol=kfold"], "--protocol: reproduce.py sees to that"),
-        (["figure4", "--shared=mlp"], "--shared: reproduce.py sees to that"),
-        (["parameters", "--dataset=casme,casme2"], "name one --dataset"),
+        (["table1", "--protocol=kfold"], "--protocol: reproduce.py sets this flag"),
+        (["figure4", "--shared=mlp"], "--shared: reproduce.py sets this flag"),
+        (["parameters", "--dataset=casme,casme2"], "Name one --dataset"),
         (["table1", "--protocols", "lopo"], "--protocol=lopo is none of"),
         (["table1", "--epoch=3"], "Did you mean --epochs"),
     ],
@@ -163,7 +167,7 @@ def test_refusals(arguments, message):
         reproduction.main(arguments, records_of, Console(quiet=True))
 
 
-def test_several_data_sets_are_taken_one_by_one():
+def test_each_data_set_is_used_separately():
     both = "--manual_dir=casme=/one,casme2=/two"
     _, _, needed, _ = reproduction.parse(["figure6", "--dataset=casme,casme2", both])
     assert {
@@ -174,17 +178,20 @@ def test_several_data_sets_are_taken_one_by_one():
     assert len(reproduction.parse(["figure6", three])[2]) == 6
 
 
-def test_losses_that_differ_in_each_pair_are_told_apart():
+def test_significance_of_differences_of_losses():
     rng = np.random.default_rng(0)
     noise = rng.normal(0, 0.1, (5, 8))
     found = {"it": {"A": noise + 0.5, "B": noise + 1 + rng.normal(0, 0.01, (5, 8))}}
     text = experiments.describe_losses("Title", "A is lower.", found)
-    assert "lower in 8 of 8 epochs" in text and "0 in it" not in text
+    assert "lower in 8 of 8 epochs" in text
+    assert "no significant difference" not in text
     equal = {"it": {"A": noise, "B": noise[:, ::-1]}}
-    assert "0 in it" in experiments.describe_losses("Title", "", equal)
+    assert "no significant difference" in experiments.describe_losses(
+        "Title", "", equal
+    )
 
 
-def test_the_papers_parameters_are_derived():
+def test_parameter_counts_of_the_paper_are_derived():
     config = TrainConfig(frames=16)
     measured = [
         complexity.Measured(np.array([2.0, 3.0]), 5_000_000),
@@ -198,11 +205,11 @@ def test_the_papers_parameters_are_derived():
         "MERANet": 33_256_851,
     }
     assert "33,371,472 + 2 x 87,040 + 2,000 = 33,547,552." in text
-    assert "takes 2.50 times as long with it (2.00 to 3.00 in 2 turns)" in text
-    assert "5 MB of temporary memory, 3 MB without" in text
+    assert "takes 2.50 times as long with attention (median; 2.00 to" in text
+    assert "5 MB of temporary memory with attention, 3 MB without" in text
 
 
-def test_steps_take_turns():
+def test_steps_are_measured_in_turns():
     config = TrainConfig.from_flags(
         width=4, stage_sizes=(1,), size=16, frames=4, batch_size=2
     )

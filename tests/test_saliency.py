@@ -1,4 +1,4 @@
-"""saliency.py, as a user starts it, on a run of generated licensed clips."""
+"""Tests of saliency.py on a run of generated clips."""
 
 import pytest
 
@@ -15,17 +15,17 @@ def run(tmp_path_factory):
     return run_of(flags, "seen")
 
 
-def test_pictures_of_some_test_clips(run):
-    seen = program("saliency.py", f"--run={run}", "--number=2")
-    assert seen.returncode == 0, seen.stderr
+def test_figures_of_some_test_clips(run):
+    drawn = program("saliency.py", f"--run={run}", "--number=2")
+    assert drawn.returncode == 0, drawn.stderr
     names = {path.name for path in (run / "saliency").iterdir()}
     assert {"overview.png", "overview.svg"} < names
     kinds = sorted(name.rpartition(".")[2] for name in names)
     assert kinds == ["gif"] * 2 + ["png"] * 3 + ["svg"] * 3
-    assert "Where the face moved is not known" in seen.stdout
+    assert "do not say where the face moved" in drawn.stdout
 
 
-def test_one_clip_and_another_layer(run, tmp_path, capsys):
+def test_a_clip_and_a_layer_can_be_chosen(run, tmp_path, capsys):
     test = (run / "predictions.csv").read_text().splitlines()[1].partition(",")[0]
     saliency.main(str(run), clip=test, layer="stem", out=str(tmp_path / "out"))
     assert len(list((tmp_path / "out").iterdir())) == 3
@@ -37,10 +37,13 @@ def test_one_clip_and_another_layer(run, tmp_path, capsys):
     [
         ({"run": "nowhere"}, "nowhere is not a folder"),
         ({"number": 0}, "--number=0 must be at least 1"),
-        ({"layer": "block9_9"}, "--layer=block9_9 is none of stem, block1_1"),
-        ({"clip": "nobody"}, "nobody is not in"),
+        (
+            {"layer": "block9_9"},
+            "no layer --layer=block9_9. Choose one of stem, block1_1",
+        ),
+        ({"clip": "nobody"}, "nobody is not a clip in"),
         ({"seed": 5}, "has no seed 5"),
-        ({"target": "boredom"}, "--target=boredom is none of"),
+        ({"target": "boredom"}, "--target=boredom is not a class"),
     ],
 )
 def test_refusals(run, arguments, message):

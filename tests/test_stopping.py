@@ -40,9 +40,9 @@ def test_signal_saves_the_state(flags):
     assert "interrupted (SIGTERM); everything done so far is saved" in output
     assert "Traceback" not in output
     # The second start resumes and is killed; the third resumes from the second.
-    with running([*flags, "--checkpoint_every=0"], until="goes on in epoch") as again:
+    with running([*flags, "--checkpoint_every=0"], until="resumes in epoch") as again:
         first = again.stdout.readline()
-    with running(flags, until="goes on in epoch") as third:
+    with running(flags, until="resumes in epoch") as third:
         second = third.stdout.readline()
     epochs = [int(re.search(r"epoch (\d+)/", line)[1]) for line in (first, second)]
     assert epochs[0] <= epochs[1]

@@ -1,4 +1,4 @@
-"""train.py as a user starts it, on generated copies of the data sets."""
+"""Tests of train.py on generated copies of the licensed data sets."""
 
 import csv
 import json
@@ -21,7 +21,7 @@ from tests.programs import SMALLEST, flags_of_a_copy, program
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A folder with a licensed copy, its records and a run named ``first``."""
+    """A folder with a generated copy, its records and a run named ``first``."""
     folder = tmp_path_factory.mktemp("casme2")
     flags = [*flags_of_a_copy(folder), "--name=first", "--epochs=2", "--devices=2"]
     trained = program("train.py", *flags)
@@ -40,14 +40,14 @@ def flags(folder):
     ]
 
 
-def trained(capsys, *flags):
-    """What train.py says; in this process, which is faster."""
+def train(capsys, *flags):
+    """Runs train.py in this process, which is faster; returns its output."""
     config = parse([*map(str, flags)], check_dataset=builder)
     train_run(config, records_of, Console(soft_wrap=True))
     return capsys.readouterr().out
 
 
-def test_a_run_can_be_understood_from_its_folder(folder):
+def test_content_of_the_run_folder(folder):
     run = folder / "runs" / "first"
     assert {path.name for path in run.iterdir()} == {
         ".lock",
@@ -97,24 +97,24 @@ def test_a_run_can_be_understood_from_its_folder(folder):
     with (run / "predictions.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["clip"] for row in rows] == split["test"]
-    right = sum(row["truth"] == row["prediction"] for row in rows)
-    assert right == report["pooled"]["correct"]
-    assert right / 11 == report["metrics"]["accuracy"]["mean"]
+    correct = sum(row["truth"] == row["prediction"] for row in rows)
+    assert correct == report["pooled"]["correct"]
+    assert correct / 11 == report["metrics"]["accuracy"]["mean"]
     for row in rows:
-        chances = {k[2:]: float(v) for k, v in row.items() if k.startswith("p_")}
-        assert sum(chances.values()) == pytest.approx(1)
-        assert max(chances, key=chances.get) == row["prediction"]
+        probabilities = {k[2:]: float(v) for k, v in row.items() if k.startswith("p_")}
+        assert sum(probabilities.values()) == pytest.approx(1)
+        assert max(probabilities, key=probabilities.get) == row["prediction"]
         assert row["subject"] == row["clip"].split("/")[0]
         assert (row["dataset"], row["seed"]) == ("casme2", "0")
 
-    words = (run / "report.md").read_text()
-    assert "not subject-disjoint" in words
-    assert f"| accuracy | {right / 11:.3f} |" in words
-    assert f"commit {start['commit']}" in words
-    assert "--epochs=2" in words
+    markdown = (run / "report.md").read_text()
+    assert "not subject-disjoint" in markdown
+    assert f"| accuracy | {correct / 11:.3f} |" in markdown
+    assert f"commit {start['commit']}" in markdown
+    assert "--epochs=2" in markdown
 
 
-def test_the_output_names_what_was_trained_and_how_many_clips_count(folder):
+def test_output_names_clips_and_results(folder):
     output = (folder / "stdout").read_text()
     assert "44 clips" in output
     assert "left out: 10 clips (others, not among the classes)" in output
@@ -123,30 +123,32 @@ def test_the_output_names_what_was_trained_and_how_many_clips_count(folder):
     assert f"({report['pooled']['correct']} of 11 clips" in output
 
 
-def test_a_run_is_not_overwritten_unasked(folder, flags):
+def test_a_run_is_not_overwritten_without_the_flag(folder, flags):
     before = (folder / "runs" / "first" / "report.json").read_bytes()
     refused = program("train.py", *flags, "--name=first", "--epochs=1")
     assert refused.returncode == 1
-    assert "first with other settings: epochs 2, not 1. Choose" in refused.stderr
+    assert (
+        "first is a run with other settings: epochs 2, not 1. Choose" in refused.stderr
+    )
     assert "--overwrite" in refused.stderr
     assert (folder / "runs" / "first" / "report.json").read_bytes() == before
 
 
-def test_overwriting_replaces_a_run_and_nothing_else(folder, flags, tmp_path, capsys):
+def test_overwriting_replaces_runs_only(folder, flags, tmp_path, capsys):
     other = tmp_path / "runs" / "other"
     other.mkdir(parents=True)
     (other / "config.json").write_text('{"model_type": "bert"}')
     flags = [*flags, f"--runs_dir={tmp_path / 'runs'}", "--epochs=1", "--overwrite"]
-    with pytest.raises(UserError, match="is not the folder of a run"):
-        trained(capsys, *flags, "--name=other")
+    with pytest.raises(UserError, match="is not a run folder"):
+        train(capsys, *flags, "--name=other")
     assert (other / "config.json").exists()
     shutil.copytree(folder / "runs" / "first", tmp_path / "runs" / "again")
-    trained(capsys, *flags, "--name=again")
+    train(capsys, *flags, "--name=again")
     (again,) = (tmp_path / "runs" / "again").glob("folds/*/metrics.jsonl")
     assert len(again.read_text().splitlines()) == 1
 
 
-def test_a_finished_run_is_told_again_and_not_trained(folder, flags):
+def test_a_finished_run_is_reported_again_without_training(folder, flags):
     run = folder / "runs" / "first"
     before = {path: path.stat().st_mtime_ns for path in run.glob("folds/*/*")}
     again = program("train.py", *flags, "--name=first", "--epochs=2", "--devices=1")
@@ -157,9 +159,8 @@ def test_a_finished_run_is_told_again_and_not_trained(folder, flags):
     assert again.stdout.endswith(numbers)
 
 
-def test_what_is_compiled_ahead_is_kept_for_the_user(flags, tmp_path):
-    """And nothing is trained."""
-    said = program(
+def test_compiling_ahead_fills_the_cache_and_trains_nothing(flags, tmp_path):
+    compiled = program(
         "train.py",
         *flags,
         "--name=ahead",
@@ -169,11 +170,11 @@ def test_what_is_compiled_ahead_is_kept_for_the_user(flags, tmp_path):
         JAX_COMPILATION_CACHE_DIR=None,
         JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=None,
     )
-    assert said.returncode == 0, said.stderr
-    assert "Prepared and compiled" in said.stdout
-    kept = [path.name for path in (tmp_path / "cache" / "meranet_jax").rglob("*")]
-    # The first state, the step and the prediction.
-    assert sum(name.endswith("-cache") for name in kept) >= 3, kept
+    assert compiled.returncode == 0, compiled.stderr
+    assert "Prepared and compiled" in compiled.stdout
+    names = [path.name for path in (tmp_path / "cache" / "meranet_jax").rglob("*")]
+    # Initialisation, training step and prediction.
+    assert sum(name.endswith("-cache") for name in names) >= 3, names
     assert not (tmp_path / "runs").exists()
 
 
@@ -184,7 +185,7 @@ def test_what_is_compiled_ahead_is_kept_for_the_user(flags, tmp_path):
         ("cas_me_2", cas_me_2_tree, "cropped", 57, "anger disgust happiness"),
     ],
 )
-def test_the_other_data_sets_train_by_their_recipes(
+def test_other_data_sets_train_with_their_recipes(
     tmp_path, capsys, dataset, tree, layout, clips, classes
 ):
     tree.write_tree(tmp_path / "copy", release=layout)
@@ -196,15 +197,15 @@ def test_the_other_data_sets_train_by_their_recipes(
         *SMALLEST,
         *(["--crop=none"] if layout == "raw" else []),
     ]
-    said = trained(capsys, f"--manual_dir={tmp_path / 'copy'}", *flags)
-    assert f"{clips} clips" in said
+    output = train(capsys, f"--manual_dir={tmp_path / 'copy'}", *flags)
+    assert f"{clips} clips" in output
     (run,) = (tmp_path / "runs").iterdir()
     config = json.loads((run / "config.json").read_text())["config"]
     assert config["classes"] == "paper"
     report = json.loads((run / "report.json").read_text())
     assert list(report["data"]["classes"]) == classes.split()
-    tested = clips * config["test_fraction"]
-    assert report["clips"] == pytest.approx(tested, abs=2)
+    expected = clips * config["test_fraction"]
+    assert report["clips"] == pytest.approx(expected, abs=2)
     if dataset == "casme":  # of at least 16 frames; a missing offset is estimated
         long = [
             row
@@ -215,8 +216,8 @@ def test_the_other_data_sets_train_by_their_recipes(
         assert len(long) == clips
     if dataset == "cas_me_2":  # another label of the same records
         labels = ["--label=estimated_emotion", "--classes=negative,others"]
-        said = trained(capsys, *flags, *labels, "--name=estimated")
-        assert "40 clips" in said  # 21 negative, 19 others
+        output = train(capsys, *flags, *labels, "--name=estimated")
+        assert "40 clips" in output  # 21 negative, 19 others
     else:
         evaluation.main(run=str(run))
         assert "Equal to" in capsys.readouterr().out
@@ -245,10 +246,10 @@ def test_damaged_records_are_named(folder, flags, tmp_path):
         (["--classes=disgust,sadness"], "sadness has 1 clips"),
         (["--classes=disgust,joy"], "no clip is labelled joy; the labels are disgust"),
         (["--classes=disgust"], "name at least two different"),
-        (["--dataset=casme2,casme2"], "names one twice"),
+        (["--dataset=casme2,casme2"], "names a data set twice"),
         (["--dataset=casme2,casme3"], "Did you mean casme?"),
-        (["--seeds=0"], "--seeds=0 is neither a count"),
-        (["--seeds=1,2", "--seed=3"], "drop one"),
+        (["--seeds=0"], "--seeds=0 is neither a number"),
+        (["--seeds=1,2", "--seed=3"], "set only one"),
         (["--fold_shard=3/2"], "--fold_shard=3/2 is not PART/PARTS"),
         (["--protocol=leave"], "holdout_subject"),
         (["--protocol=kfold", "--fold_shard=7/9"], "nothing to do for part 7 of 9"),
@@ -268,29 +269,29 @@ def test_damaged_records_are_named(folder, flags, tmp_path):
             "casme2 is read from your own copy",
         ),
         (["--expressions=macro"], "casme2 has no --expressions"),
-        (["--name=../elsewhere"], "must be a plain folder name"),
+        (["--name=../elsewhere"], "must be a folder name without"),
         (["--data_dir=nowhere"], "casme2 is read from your own copy"),
     ],
 )
-def test_bad_flags_get_one_message(folder, flags, capsys, arguments, message):
+def test_invalid_flags_are_refused(folder, flags, capsys, arguments, message):
     runs = sorted((folder / "runs").iterdir())
     with pytest.raises((UserError, DataError, SystemExit)) as refused:
         config = parse([*map(str, flags), *arguments], check_dataset=builder)
         train_run(config, records_of, Console())
-    said = [str(refused.value), *capsys.readouterr()]
-    assert message in " ".join(" ".join(said).replace("│", " ").split())
+    output = [str(refused.value), *capsys.readouterr()]
+    assert message in " ".join(" ".join(output).replace("│", " ").split())
     assert sorted((folder / "runs").iterdir()) == runs
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--epoch=3"], "error: Unknown: --epoch. Did you mean --epochs?"),
+        (["--epoch=3"], "error: Unknown flag --epoch. Did you mean --epochs?"),
         (["--dataset=casme3"], "error: There is no data set named 'casme3'"),
         (["--runs_dir=/proc/none"], "error: [Errno"),
     ],
 )
-def test_a_refusal_ends_the_program_without_a_traceback(flags, arguments, message):
+def test_an_error_is_printed_without_a_traceback(flags, arguments, message):
     failed = program("train.py", *flags, *arguments)
     assert failed.returncode == 1
     assert message in failed.stderr

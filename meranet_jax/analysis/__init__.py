@@ -1,1 +1,1 @@
-"""Saliency maps, the paper's experiments, and what networks cost."""
+"""Saliency maps, the paper's experiments, and the complexity of networks."""

@@ -1,4 +1,4 @@
-"""The tables, figures and words of an experiment, written into its folder."""
+"""Writes the table, the figures and the text of an experiment of the paper."""
 
 import csv
 import functools
@@ -8,7 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from meranet_jax import files
-from meranet_jax.analysis import complexity, experiments, explainer, overlays
+from meranet_jax.analysis import (
+    complexity,
+    experiments,
+    explainer,
+    overlays,
+    saliency_checks,
+)
 from meranet_jax.analysis.experiments import MERANET, RESNET, Experiment, Key
 from meranet_jax.analysis.explainer import Explainer
 from meranet_jax.config import TrainConfig
@@ -17,12 +23,12 @@ from meranet_jax.runs import verification
 from meranet_jax.runs.reader import Run
 from meranet_jax.training import precision
 
-# How many clips figure 6 shows, and in how many its sanity checks look.
+# Number of clips in figure 6, and in its sanity check.
 SHOWN = 6
 CHECKED = 6
 
-# Clips whose maps are held at a time.
-_HELD = 32
+# Number of clips whose maps are in memory at a time.
+_MAX_CLIPS = 32
 
 
 def make(
@@ -31,16 +37,19 @@ def make(
     finished: Mapping[Key, Run],
     bases: Sequence[TrainConfig],
 ) -> str:
-    """Write what comes of an experiment, and return it in Markdown.
+    """Writes the table and the figures of an experiment.
 
     Args:
-      experiment: which.
-      folder: where.
-      finished: all runs that it needs.
+      experiment: the experiment.
+      folder: the folder to write to, which exists.
+      finished: the runs that ``experiments.plan`` names.
       bases: the settings for each data set.
 
+    Returns:
+      The results in Markdown.
+
     Raises:
-      UserError: if the runs cannot be read.
+      UserError: if a run cannot be read.
     """
     return _MAKERS[experiment](folder, finished, bases)
 
@@ -59,12 +68,12 @@ def _losses(folder: Path, finished: dict[Key, Run], bases, *, title, claim) -> s
     return experiments.describe_losses(title, claim, found)
 
 
-def _localisation(explain: Explainer, every) -> dict[str, dict[str, np.ndarray]]:
-    """Of many clips, of which some are held at a time."""
+def _localisation(explain: Explainer, clips) -> dict[str, dict[str, np.ndarray]]:
+    """Computes ``saliency_checks.localisation`` over many clips in chunks."""
     parts = []
-    for first in range(0, len(every), _HELD):
-        shown = explain.show_all(every[first : first + _HELD])
-        parts.append(explainer.localisation(shown))
+    for first in range(0, len(clips), _MAX_CLIPS):
+        explained = explain.explain_all(clips[first : first + _MAX_CLIPS])
+        parts.append(saliency_checks.localisation(explained))
     return {
         kind: {
             name: np.concatenate([part[kind][name] for part in parts if part])
@@ -75,7 +84,7 @@ def _localisation(explain: Explainer, every) -> dict[str, dict[str, np.ndarray]]
 
 
 def _figure6(folder: Path, finished: dict[Key, Run], bases) -> str:
-    text, rows, checks = ["# Figure 6: where the networks look", ""], [], []
+    text, rows, checks = ["# Figure 6: saliency maps", ""], [], []
     for dataset in dict.fromkeys(dataset for dataset, _, _ in finished):
         columns = {}
         for network in (MERANET, RESNET):
@@ -84,31 +93,33 @@ def _figure6(folder: Path, finished: dict[Key, Run], bases) -> str:
                 for (of, _, label), run in finished.items()
                 if of == dataset and label == network
             )
-            opened = verification.reopen(run, None)
+            opened = verification.open_run(run, None)
             explain = explainer.Explainer(opened)
             seeds = sorted({job.seed for job in opened.jobs})
             chosen = explainer.test_clips(opened, seeds[0], SHOWN)
-            columns[network] = explain.show_all(chosen)
+            columns[network] = explain.explain_all(chosen)
             of_run = {"dataset": dataset, "network": network}
-            for seed in seeds if explain.knows_motion else ():
-                every = explainer.test_clips(opened, seed, len(opened.clips))
-                for kind, numbers in _localisation(explain, every).items():
-                    means = {name: float(n.mean()) for name, n in numbers.items()}
-                    clips = len(numbers["auc"])
+            for seed in seeds if explain.has_motion_masks else ():
+                clips = explainer.test_clips(opened, seed, len(opened.clips))
+                for kind, scores in _localisation(explain, clips).items():
+                    means = {name: float(n.mean()) for name, n in scores.items()}
+                    count = len(scores["auc"])
                     rows.append(
-                        of_run | {"seed": seed, "map": kind, "clips": clips} | means
+                        of_run | {"seed": seed, "map": kind, "clips": count} | means
                     )
             job = chosen[0][0]
-            ids = [name for of, name in chosen if of.folder == job.folder][:CHECKED]
-            checks += [of_run | row for row in explainer.sanity(explain, job, ids)]
+            ids = [name for other, name in chosen if other is job][:CHECKED]
+            checks += [
+                of_run | row for row in saliency_checks.sanity(explain, job, ids)
+            ]
         plain = dataset.replace("/", "-")
         figures.save(overlays.overview(columns), folder / f"{plain}.png")
-        for network, shown in columns.items():
-            for one in shown:
+        for network, explained in columns.items():
+            for one in explained:
                 name = f"{plain}-{network.replace(' ', '')}-{overlays.file_name(one)}"
                 overlays.save_animation(overlays.animation(one), folder / f"{name}.gif")
         text += [f"![Apex frames and Grad-CAM on {dataset}]({plain}.png)", ""]
-    if rows:  # else it is not known where faces moved
+    if rows:  # otherwise the records have no motion masks
         _write_rows(folder / "localisation.csv", rows)
     _write_rows(folder / "sanity.csv", checks)
     return "\n".join([*text, ""]) + experiments.describe_saliency(rows, checks)
@@ -140,7 +151,7 @@ _MAKERS = {
     "figure5": functools.partial(
         _losses,
         title="Figure 5: validation loss by the spatio-temporal kernel",
-        claim="5 is better than 3 and 7 (section 5.3).",
+        claim="kernel 5 is better than 3 and 7 (section 5.3).",
     ),
     "figure6": _figure6,
     "parameters": _parameters,

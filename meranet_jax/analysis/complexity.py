@@ -1,4 +1,4 @@
-"""What the networks cost: parameters, operations, and what attention adds."""
+"""Parameters, operations, time and memory of both networks."""
 
 import dataclasses
 import functools
@@ -15,7 +15,7 @@ from meranet_jax.inputs import registry as inputs
 from meranet_jax.models import cost, layers
 from meranet_jax.training import precision, step
 
-# Section 5.1, where the paper prints them in the Indian manner.
+# Section 5.1 of the paper, which groups the digits in the Indian manner.
 _PRINTED = {MERANET: 33_547_552, RESNET: 33_167_811}
 
 
@@ -24,15 +24,15 @@ def parameters(
     num_classes: int,
     measure: Callable[[Sequence[TrainConfig], int], "list[Measured]"],
 ) -> tuple[list[dict], str]:
-    """How many parameters and operations both networks have, and what attention costs.
+    """Compares parameters, operations, time and memory with and without attention.
 
     Args:
-      config: of a network.
-      num_classes: its outputs.
-      measure: measures steps of some configurations; see ``take_turns``.
+      config: the settings of both networks but for ``model``.
+      num_classes: number of classes.
+      measure: measures training steps of configurations; see ``take_turns``.
 
     Returns:
-      A row for each block, and all of it in Markdown.
+      A table row for each block, and the results in Markdown.
     """
     configs = [config.change(**change) for change in NETWORKS.values()]
     with_, without = (_by_block(one, num_classes) for one in configs)
@@ -63,13 +63,15 @@ def parameters(
         "",
         f"Attention adds {totals[0] / totals[1] - 1:.3%} parameters and "
         f"{operations[0] / operations[1] - 1:.3%} operations of a forward pass "
-        f"({operations[1] / 1e9:.2f} GFLOP a clip of {config.frames} x {config.size} x "
-        f"{config.size} without, {operations[0] / 1e9:.2f} with). A training step of "
+        f"({operations[1] / 1e9:.2f} GFLOP per clip of "
+        f"{config.frames} x {config.size} x {config.size} without attention, "
+        f"{operations[0] / 1e9:.2f} with it). A training step of "
         f"{config.settings.batch_size} clips in "
         f"{config.settings.precision or 'fp32'} on one {jax.devices()[0].device_kind} "
-        f"takes {np.median(ratios):.2f} times as long with it ({ratios[0]:.2f} to "
-        f"{ratios[-1]:.2f} in {len(ratios)} turns), and {memory[0]:,.0f} MB of "
-        f"temporary memory, {memory[1]:,.0f} MB without (of the compiled program).",
+        f"takes {np.median(ratios):.2f} times as long with attention (median; "
+        f"{ratios[0]:.2f} to {ratios[-1]:.2f} in {len(ratios)} turns). The compiled "
+        f"program needs {memory[0]:,.0f} MB of temporary memory with attention, "
+        f"{memory[1]:,.0f} MB without.",
         "",
         *_derivation(),
     ]
@@ -78,10 +80,10 @@ def parameters(
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """Training steps of a network on one device.
+    """Measurements of the training step of a network on one device.
 
     Attributes:
-      seconds: of each turn.
+      seconds: duration of the step in each turn, float64 [turns].
       temporary_bytes: memory that the compiled program needs for intermediate values.
     """
 
@@ -92,16 +94,24 @@ class Measured:
 def take_turns(
     configs: Sequence[TrainConfig], num_classes: int, turns: int = 5
 ) -> list[Measured]:
-    """Measures training steps of some configurations, which take turns."""
+    """Measures training steps of configurations in turns.
+
+    Turns make the measurements comparable if other work slows the machine down.
+
+    Args:
+      configs: the configurations.
+      num_classes: number of classes.
+      turns: number of measured steps of each configuration.
+    """
     steps = [_compile_step(config, num_classes) for config in configs]
     for run, _ in steps:
-        run()  # the first is slower
+        run()  # the first step is slower
     seconds = np.zeros((len(configs), turns))
     for turn in range(turns):
-        for place, (run, _) in enumerate(steps):
+        for index, (run, _) in enumerate(steps):
             start = time.perf_counter()
             run()
-            seconds[place, turn] = time.perf_counter() - start
+            seconds[index, turn] = time.perf_counter() - start
     return [
         Measured(of_step, memory)
         for of_step, (_, memory) in zip(seconds, steps, strict=True)
@@ -111,7 +121,11 @@ def take_turns(
 def _compile_step(
     config: TrainConfig, num_classes: int
 ) -> tuple[Callable[[], None], int]:
-    """A training step on clips of noise, and its temporary memory in bytes."""
+    """Compiles a training step on random clips.
+
+    Returns:
+      A function that runs the step, and its temporary memory in bytes.
+    """
     model = step.make_model(config, num_classes=num_classes)
     optimizer, rate = step.make_optimizer(config)
     network_input = inputs.find(config.input)
@@ -142,7 +156,7 @@ def _compile_step(
 
 
 def _derivation() -> list[str]:
-    """The paper's number of parameters, from the full network's."""
+    """Derives the paper's numbers of parameters from those of the full networks."""
     total, backbone, of_channel = (
         sum(_by_block(TrainConfig.from_flags(**flags), 3).values())
         for flags in (
@@ -156,19 +170,19 @@ def _derivation() -> list[str]:
     return [
         "## The paper's numbers",
         "",
-        f"- 3D ResNet, 3 classes: the paper prints {_PRINTED[RESNET]:,}, ours has "
-        f"{backbone:,}.",
+        f"- 3D ResNet, 3 classes: {_PRINTED[RESNET]:,} in the paper, {backbone:,} "
+        "here.",
         f"- MERANet, 3 classes: {backbone:,} + channel attention {channel:,} + "
         f"spatio-temporal kernels {kernels:,} = {total:,}.",
-        f"- The paper prints {_PRINTED[MERANET]:,} for it. With a head of 400 classes "
-        f"({wide:,}) and the channel attention counted twice, as summaries that count "
-        f"a shared module once a call do: {wide:,} + 2 x {channel:,} + {kernels:,} = "
-        f"{wide + 2 * channel + kernels:,}.",
+        f"- The paper has {_PRINTED[MERANET]:,} for MERANet. This is the number with a "
+        f"head of 400 classes ({wide:,}) and with the channel attention counted twice, "
+        f"as tools do that count a shared module at each call: {wide:,} + 2 x "
+        f"{channel:,} + {kernels:,} = {wide + 2 * channel + kernels:,}.",
     ]
 
 
 def _by_block(config: TrainConfig, num_classes: int) -> dict[str, int]:
-    """Parameters of each layer, in the order of the network."""
+    """Counts the parameters of each layer, in the order of the network."""
     model = step.make_model(config, num_classes=num_classes)
     shape = inputs.find(config.input).shape(config.frames, config.size)
     shapes = cost.variable_shapes(model, shape)["params"]

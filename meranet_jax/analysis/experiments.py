@@ -1,7 +1,6 @@
-"""The paper's experiments: the runs that each needs, and what is made of them.
+"""The paper's experiments: the runs that each needs, and their results.
 
-They take finished runs and give rows, for a table that other programs read, and
-Markdown for people.
+Results are table rows, which become CSV files, and text in Markdown.
 """
 
 import math
@@ -13,19 +12,20 @@ import numpy as np
 from meranet_jax.analysis import markdown
 from meranet_jax.config import TrainConfig
 from meranet_jax.evaluation import comparison, metrics, predictions
-from meranet_jax.runs import reader
+from meranet_jax.runs import layout, reader
 from meranet_jax.runs.reader import Run
 
 Experiment = Literal["table1", "figure4", "figure5", "figure6", "parameters"]
 
 MERANET, RESNET = "MERANet", "3D ResNet"
 
-# Table 1: accuracy in per cent, of one hold-out, by data set.
+# Accuracies in Table 1 of the paper by data set, in per cent, of one hold-out.
 _PAPER = {
     MERANET: {"casme": 90.5, "casme2": 91.7, "cas_me_2": 91.7},
     RESNET: {"casme": 81.0, "casme2": 83.3, "cas_me_2": 83.3},
 }
-# The other rows of Table 1, "taken from the respective papers".
+# The other rows of Table 1: method, CASME, CASME II, CAS(ME)^2, year; "taken from the
+# respective papers".
 _QUOTED = (
     ("STCLQP", "57.31", "58.39", "-", 2016),
     ("FMBH", "61.33", "69.11", "73.67", 2018),
@@ -35,7 +35,7 @@ _QUOTED = (
     ("MicroExpSTCNN", "-", "-", "87.80", 2019),
     ("MicroAttention", "-", "65.90", "-", 2020),
 )
-# What is varied, by its name in tables and pictures, and what is added to a run's name.
+# Variants of each experiment: the name in tables and figures, and the changed flags.
 NETWORKS = {MERANET: {"model": "meranet"}, RESNET: {"model": "resnet3d"}}
 _SHARED = {
     "shared CNN (CN-SCNN)": {"shared": "cnn"},
@@ -43,7 +43,7 @@ _SHARED = {
 }
 _KERNELS = {f"kernel {size}": {"kernel_size": size} for size in (3, 5, 7)}
 
-# A run, by its data set, protocol and what is varied.
+# Key of a run: its data set, protocol and variant.
 Key = tuple[str, str, str]
 
 
@@ -53,16 +53,16 @@ def plan(
     protocols: Sequence[str],
     loso_seeds: int,
 ) -> dict[Key, TrainConfig]:
-    """The runs that an experiment needs.
+    """Returns the configurations of the runs that an experiment needs.
 
-    Experiments share what they have in common: the run of MERANet under the hold-out is
-    the same in all.
+    Experiments share runs: that of MERANet under the hold-out is the same in all.
 
     Args:
-      experiment: which.
+      experiment: the experiment.
       bases: the configuration for each data set, with all its seeds.
-      protocols: of ``table1``; the others have that of their base.
-      loso_seeds: of ``table1``: how many of the seeds leave-one-subject-out has.
+      protocols: the protocols of ``table1``. Other experiments use that of their base.
+      loso_seeds: number of the seeds that ``table1`` uses under
+        leave-one-subject-out.
     """
     changes = {
         "table1": NETWORKS,
@@ -79,19 +79,19 @@ def plan(
             for label, change in changes.items():
                 config = base.change(protocol=protocol, **change)
                 if protocol == "loso" and loso_seeds < len(base.all_seeds):
-                    config = _of_seeds(config, base.all_seeds[:loso_seeds])
+                    config = _with_seeds(config, base.all_seeds[:loso_seeds])
                 needed[base.dataset, protocol, label] = _named(config)
     return needed
 
 
-def _of_seeds(config: TrainConfig, seeds: Sequence[int]) -> TrainConfig:
+def _with_seeds(config: TrainConfig, seeds: Sequence[int]) -> TrainConfig:
     if len(seeds) == 1:
         return config.change(seed=seeds[0], seeds=None)
     return config.change(seed=0, seeds=",".join(map(str, seeds)))
 
 
 def _named(config: TrainConfig) -> TrainConfig:
-    """With a name that tells what is varied, as the default does not."""
+    """Adds the variant to the name of a run, where the default name omits it."""
     name, own = config.run_name, vars(config.settings)
     default = config.recogniser.settings()
     if own.get("shared", "cnn") != getattr(default, "shared", "cnn"):
@@ -102,10 +102,10 @@ def _named(config: TrainConfig) -> TrainConfig:
 
 
 def table1(finished: Mapping[Key, Run]) -> tuple[list[dict], str]:
-    """Both networks under each protocol, compared on the same clips, beside the paper.
+    """Compares both networks under each protocol with each other and with the paper.
 
     Returns:
-      A row for each run, and all of it in Markdown.
+      A table row for each run, and the results in Markdown.
     """
     rows, pairs = [], {}
     for (dataset, protocol, network), run in finished.items():
@@ -128,19 +128,19 @@ def table1(finished: Mapping[Key, Run]) -> tuple[list[dict], str]:
         rows.append(row)
         pairs.setdefault((dataset, protocol), {})[network] = run
     text = [
-        "# Table 1: MERANet beside its 3D ResNet",
+        "# Table 1: MERANet and the 3D ResNet",
         "",
         markdown.table(
             [
                 "data set",
                 "protocol",
                 "network",
-                "test clips a seed",
+                "test clips per seed",
                 "seeds",
                 "accuracy",
                 "UF1",
                 "UAR",
-                "paper's accuracy",
+                "accuracy in the paper",
             ],
             [
                 [
@@ -150,15 +150,16 @@ def table1(finished: Mapping[Key, Run]) -> tuple[list[dict], str]:
                     row["test_clips"],
                     row["seeds"],
                     *(_number(row, name) for name in ("accuracy", "uf1", "uar")),
-                    _share(row["paper_accuracy"]),
+                    _number_or_empty(row["paper_accuracy"]),
                 ]
                 for row in rows
             ],
         ),
         "",
-        "Means over seeds, standard deviations over them, and 95 % intervals: of a "
-        "single seed's accuracy Wilson's, else from a bootstrap over subjects. The "
-        "paper's protocol is `holdout`, whose test parts share subjects with training.",
+        "Means and standard deviations over seeds, and 95 % confidence intervals: "
+        "Wilson's for the accuracy of a single seed, otherwise from a bootstrap over "
+        "subjects. The paper's protocol is `holdout`, whose test parts share subjects "
+        "with the training parts.",
         "",
         "## MERANet - 3D ResNet, on the same clips",
         "",
@@ -168,7 +169,7 @@ def table1(finished: Mapping[Key, Run]) -> tuple[list[dict], str]:
             [
                 "data set",
                 "protocol",
-                "of",
+                "metric",
                 "difference",
                 "over subjects",
                 "over seeds",
@@ -183,15 +184,17 @@ def table1(finished: Mapping[Key, Run]) -> tuple[list[dict], str]:
     )
     text += [
         "",
-        "95 % intervals: over subjects from a bootstrap, what other people would "
-        "change; over seeds Student's, what another seed would: other parameters, "
-        "another order and, but for loso, another split. Unless each has 0 outside, "
-        "it is not told which network is better; of one seed it never is.",
+        "Intervals are at 95 %. The bootstrap over subjects describes the variation "
+        "between people. Student's interval over seeds describes the variation between "
+        "initial parameters, orders of the clips and splits (under loso a seed draws "
+        "the validation parts). A difference is significant if both intervals exclude "
+        "0. With one seed, significance is unknown.",
         "",
-        "## Quoted, not run: the other methods of the paper's Table 1",
+        "## Other methods in the paper's Table 1 (quoted, not run)",
         "",
-        "Accuracies in per cent as the paper took them from the respective papers, "
-        "which have other clips, classes and protocols: not to be compared with ours.",
+        "Accuracies in per cent, which the paper took from the respective papers. They "
+        "use other clips, classes and protocols, so their numbers are not comparable "
+        "with those above.",
         "",
         markdown.table(["method", "CASME", "CASME II", "CAS(ME)^2", "year"], _QUOTED),
     ]
@@ -199,16 +202,18 @@ def table1(finished: Mapping[Key, Run]) -> tuple[list[dict], str]:
 
 
 def _differences(first: Run, second: Run) -> list[list[str]]:
-    """The cells of a comparison, for each metric."""
-    tested = [predictions.read(run.path / "predictions.csv") for run in (first, second)]
-    verdicts = {1: MERANET, -1: RESNET, 0: "not told"}
+    """Returns the cells of the comparison of two runs for each metric."""
+    both = [predictions.read(run.layout.predictions) for run in (first, second)]
+    verdicts = {1: MERANET, -1: RESNET, 0: "no significant difference"}
     cells = []
-    for name, row in comparison.compare(*tested)["metrics"].items():
+    for name, row in comparison.compare(*both)["metrics"].items():
         intervals = [
             "-" if bounds is None else "{:+.3f} to {:+.3f}".format(*bounds)
             for bounds in (row["interval"], row["seeds_interval"])
         ]
         verdict = verdicts[comparison.significant_winner(row)]
+        if None in (row["interval"], row["seeds_interval"]):
+            verdict = "significance unknown"
         cells.append(
             [comparison.NAMES[name], f"{row['difference']:+.3f}", *intervals, verdict]
         )
@@ -216,25 +221,29 @@ def _differences(first: Run, second: Run) -> list[list[str]]:
 
 
 def losses(finished: Mapping[Key, Run]) -> dict[str, dict[str, np.ndarray]]:
-    """The validation losses of runs that are varied, by data set and by variant.
+    """Reads the validation losses of runs.
 
     Returns:
-      Of each float [seeds, epochs]; the folds of a seed are averaged.
+      float64 [seeds, epochs] by data set and variant, averaged over the folds of a
+      seed.
     """
     found = {}
     for (dataset, _, label), run in finished.items():
-        lines = reader.read_lines(run.path)
         by_seed = {}
-        for folder, fold in lines.items():
-            seed = folder.partition("-")[0]
-            by_seed.setdefault(seed, []).append([x["validation_loss"] for x in fold])
+        for name, lines in reader.read_epoch_metrics(run.path).items():
+            of_fold = [line["validation_loss"] for line in lines]
+            by_seed.setdefault(layout.seed_of_fold(name), []).append(of_fold)
         values = [np.mean(folds, 0) for folds in by_seed.values()]
         found.setdefault(dataset, {})[label] = np.array(values)
     return found
 
 
 def loss_rows(found: dict[str, dict[str, np.ndarray]]) -> list[dict]:
-    """A row for each data set, variant and epoch."""
+    """Returns a table row for each data set, variant and epoch.
+
+    Args:
+      found: the result of ``losses``.
+    """
     return [
         {
             "dataset": dataset,
@@ -253,8 +262,14 @@ def loss_rows(found: dict[str, dict[str, np.ndarray]]) -> list[dict]:
 def describe_losses(
     title: str, claim: str, found: dict[str, dict[str, np.ndarray]]
 ) -> str:
-    """What the curves say of the paper's claim, in Markdown."""
-    text = [f"# {title}", "", f"The paper: {claim}", ""]
+    """Compares validation losses with the paper's claim, in Markdown.
+
+    Args:
+      title: the heading.
+      claim: what the paper states.
+      found: the result of ``losses``.
+    """
+    text = [f"# {title}", "", f"Claim of the paper: {claim}", ""]
     for dataset, variants in found.items():
         (first, *_) = variants.values()
         text += [
@@ -272,18 +287,18 @@ def describe_losses(
         labels = list(variants)
         for index, label in enumerate(labels):
             for other in labels[index + 1 :]:
-                apart = variants[label] - variants[other]
-                below = int((apart.mean(0) < 0).sum())
+                difference = variants[label] - variants[other]
+                lower = int((difference.mean(0) < 0).sum())
                 text.append(
-                    f"- {label} - {other}: the mean is lower in {below} of "
-                    f"{apart.shape[1]} epochs; lowest loss, seed by seed: "
+                    f"- {label} - {other}: the mean loss is lower in {lower} of "
+                    f"{difference.shape[1]} epochs; difference of the lowest losses: "
                     + _paired(variants[label].min(1) - variants[other].min(1))
                 )
         text.append("")
     text.append(
-        "Means with standard deviations over seeds; each seed draws split, parameters "
-        "and order, the same for all variants. Differences are of pairs of equal "
-        "seeds, with 95 % intervals by Student's t."
+        "Means and standard deviations over seeds. A seed draws split, parameters and "
+        "order, and all variants use the same seeds. Differences are paired by seed, "
+        "with 95 % confidence intervals from Student's t distribution."
     )
     return "\n".join(text) + "\n"
 
@@ -292,19 +307,19 @@ def _paired(differences: np.ndarray) -> str:
     mean = float(differences.mean())
     interval = metrics.t_interval(differences)
     if interval is None:
-        return f"{mean:+.3f} (one seed tells of no spread)"
+        return f"{mean:+.3f} (no interval for a single seed)"
     low, high = interval
-    told = ", 0 in it" if low <= 0 <= high else ""
-    return f"{mean:+.3f} ({low:+.3f} to {high:+.3f}){told}"
+    verdict = ", no significant difference" if low <= 0 <= high else ""
+    return f"{mean:+.3f} ({low:+.3f} to {high:+.3f}){verdict}"
 
 
 def describe_saliency(rows: Sequence[dict], checks: Sequence[dict]) -> str:
-    """How well maps point, and whether they collapse, in Markdown.
+    """Formats the localisation and the sanity check of saliency maps in Markdown.
 
     Args:
       rows: for each data set, network, seed and kind of map the means of
         ``saliency.localisation`` over test clips.
-      checks: for each data set and network the rows of ``explainer.sanity``.
+      checks: for each data set and network the rows of ``saliency_checks.sanity``.
     """
     groups = {}
     for row in rows:
@@ -312,29 +327,29 @@ def describe_saliency(rows: Sequence[dict], checks: Sequence[dict]) -> str:
         groups.setdefault(key, []).append(row)
     names = ("energy", "energy_by_chance", "auc", "frame_energy")
     names += ("frame_energy_by_chance", "frame_correlation")
-    text = ["## Do the maps lie where the face moved?", ""]
+    text = ["## Localisation of the movement", ""]
     if groups:
         text += [
             markdown.table(
                 ["data set", "network", "map", "seeds", "share of the map", "by chance"]
-                + ["AUC", "share in frames that moved", "by chance"]
+                + ["AUC", "share in frames with movement", "by chance"]
                 + ["correlation over frames"],
                 [
-                    [*key, len(of)]
-                    + [_spread(np.array([row[name] for row in of])) for name in names]
-                    for key, of in groups.items()
+                    [*key, len(group)]
+                    + [_spread(np.array([r[name] for r in group])) for name in names]
+                    for key, group in groups.items()
                 ],
             ),
             "",
-            "Means over all test clips in which something moved, with standard "
-            "deviations over seeds. `By chance` is what an even map has, whose AUC is "
-            "0.5.",
+            "Means over all test clips with movement, and standard deviations over "
+            "seeds. `share of the map`: the share of the map where the face moved. `by "
+            "chance`: the value of a uniform map, whose AUC is 0.5.",
         ]
     else:
-        text.append("It is not known of these data sets where the face moved.")
+        text.append("These data sets do not record where the face moved.")
     text += [
         "",
-        "## Do they collapse when what was learnt is gone?",
+        "## Sanity check: randomised layers",
         "",
         markdown.table(
             ["data set", "network", "randomised down to", "Grad-CAM", "SmoothGrad"],
@@ -345,9 +360,10 @@ def describe_saliency(rows: Sequence[dict], checks: Sequence[dict]) -> str:
             ],
         ),
         "",
-        "Rank correlation (Spearman) with the maps of the trained network as its "
-        "layers are drawn anew, from the head down (Adebayo et al. 2018). A map that "
-        "keeps its correlation shows the clip and not what was learnt.",
+        "Spearman's rank correlation with the maps of the trained network, while its "
+        "layers are initialised again at random from the head down (Adebayo et al. "
+        "2018). A map that keeps a high correlation depends on the clip and not on the "
+        "trained weights.",
     ]
     return "\n".join(text) + "\n"
 
@@ -361,7 +377,7 @@ def _number(row: dict, name: str) -> str:
     return text
 
 
-def _share(value: float | None) -> str:
+def _number_or_empty(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
 
 

@@ -1,4 +1,4 @@
-"""Operations and parameters of the network of a configuration."""
+"""Counts operations and parameters of the network of a configuration."""
 
 import flax.linen as nn
 
@@ -7,7 +7,8 @@ from meranet_jax.inputs import registry as inputs
 from meranet_jax.models import cost
 from meranet_jax.training.step import make_model
 
-# The gradients of a layer by its input and by its kernel each cost a forward pass.
+# The gradients with respect to the input and the kernel of a layer each cost as much as
+# its forward pass.
 _STEP = 3
 
 
@@ -19,14 +20,14 @@ def forward(config: TrainConfig, num_classes: int = 3) -> int:
 def step(config: TrainConfig, num_classes: int = 3) -> int:
     """Counts the operations of a training step per clip: three forward passes.
 
-    The gradient by the network's input is included, 0.3 % of the total for MERANet,
-    although nothing uses it.
+    The gradient with respect to the network's input is included, although nothing uses
+    it; it is 0.3 % of the total for MERANet.
     """
     return _STEP * forward(config, num_classes)
 
 
 def parameters(config: TrainConfig, num_classes: int = 3) -> int:
-    """Counts the numbers that are trained."""
+    """Counts the trainable parameters."""
     return cost.parameters(*_network(config, num_classes))
 
 

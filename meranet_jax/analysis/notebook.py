@@ -1,7 +1,7 @@
-"""The programs, started from a notebook.
+"""Starts the programs from a notebook.
 
-Each is a process of its own: the notebook's never holds the accelerator's memory, and a
-program ends, or goes on where it stopped, as it does in a terminal.
+Each program is a separate process, so that the notebook's process does not occupy the
+accelerator's memory, and interrupting and resuming work as in a terminal.
 """
 
 import os
@@ -17,55 +17,60 @@ from meranet_jax.errors import UserError
 from meranet_jax.evaluation import figures
 from meranet_jax.runs import reader
 
-# By it a kernel makes programs believe that they write to a terminal: a bar would be
-# drawn over and over.
-_TERMINAL = ("FORCE_COLOR", "CLICOLOR_FORCE")
+# A kernel sets these variables, which make programs write as to a terminal. The
+# progress bar would be printed again and again.
+_TERMINAL_VARIABLES = ("FORCE_COLOR", "CLICOLOR_FORCE")
 
 
 def run(*command: str | Path, may_fail: bool = False) -> None:
-    """Run a program and show what it prints, as it comes.
+    """Runs a program and prints its output.
 
     Args:
-      command: what would follow ``python`` in a terminal.
-      may_fail: what it prints says enough.
+      command: the arguments of ``python``.
+      may_fail: ignore the exit status.
 
     Raises:
-      UserError: if it fails and must not.
+      UserError: if the program fails, unless ``may_fail``.
     """
-    code = _run(command, lambda line: None)
-    if code and not may_fail:
-        raise _failed(command, code)
+    status = _run(command, lambda line: None)
+    if status and not may_fail:
+        raise _failure(command, status)
 
 
 def train(folder: Path, *flags: str) -> None:
-    """Run ``train.py`` with its curves above, drawn after each epoch.
+    """Runs ``train.py`` and plots the learning curves after each epoch.
 
-    Interrupted, it finishes a step and keeps what was done; started again, it goes on.
+    If it is interrupted, it finishes the current step and saves its state. The next
+    call resumes it.
 
     Args:
-      folder: of the run.
-      flags: of ``train.py``, but those that say where its run goes.
+      folder: the run folder.
+      flags: flags of ``train.py`` except for ``--runs_dir`` and ``--name``.
 
     Raises:
-      UserError: if it fails.
+      UserError: if the program fails.
     """
 
     def curves():
-        return figures.learning_curves(reader.read_lines(folder))
+        return figures.learning_curves(reader.read_epoch_metrics(folder))
 
-    shown = display.display(curves(), display_id=True)
-    place = f"--runs_dir={folder.parent}", f"--name={folder.name}"
-    command = ("train.py", *flags, *place)
-    code = _run(
-        command, lambda line: shown.update(curves()) if "epoch" in line else None
+    plot = display.display(curves(), display_id=True)
+    run_flags = f"--runs_dir={folder.parent}", f"--name={folder.name}"
+    command = ("train.py", *flags, *run_flags)
+    status = _run(
+        command, lambda line: plot.update(curves()) if "epoch" in line else None
     )
-    if code:
-        raise _failed(command, code)
+    if status:
+        raise _failure(command, status)
 
 
-def _run(command: tuple[str | Path, ...], then: Callable[[str], object]) -> int:
-    """Runs it, prints each line, calls ``then`` with it; its code."""
-    environment = {k: v for k, v in os.environ.items() if k not in _TERMINAL}
+def _run(command: tuple[str | Path, ...], on_line: Callable[[str], object]) -> int:
+    """Runs a program, prints each line of its output and calls ``on_line`` with it.
+
+    Returns:
+      The exit status.
+    """
+    environment = {k: v for k, v in os.environ.items() if k not in _TERMINAL_VARIABLES}
     with subprocess.Popen(
         [sys.executable, "-u", *map(str, command)],
         stdout=subprocess.PIPE,
@@ -73,13 +78,14 @@ def _run(command: tuple[str | Path, ...], then: Callable[[str], object]) -> int:
         text=True,
         env=environment,
         errors="replace",
-        # A notebook's interrupt may reach all of its group: twice would end it at once.
+        # A notebook's interrupt may reach the complete process group. A second signal
+        # would end the program at once.
         start_new_session=True,
     ) as process:
         try:
             for line in process.stdout:
                 print(line, end="", flush=True)
-                then(line)
+                on_line(line)
         except BaseException:
             process.send_signal(signal.SIGINT)
             print(process.stdout.read(), end="", flush=True)
@@ -87,6 +93,6 @@ def _run(command: tuple[str | Path, ...], then: Callable[[str], object]) -> int:
     return process.returncode
 
 
-def _failed(command: tuple[str | Path, ...], code: int) -> UserError:
+def _failure(command: tuple[str | Path, ...], status: int) -> UserError:
     name = " ".join(map(str, command[: 2 if command[0] == "-m" else 1]))
-    return UserError(f"{name} failed with {code}: see above.")
+    return UserError(f"{name} failed with exit status {status}; see its output above.")

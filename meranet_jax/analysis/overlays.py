@@ -1,4 +1,4 @@
-"""Pictures of saliency: maps over the frames of a clip."""
+"""Plots and animations of saliency maps over the frames of a clip."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,43 +9,47 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from meranet_jax import files
-from meranet_jax.analysis.explainer import Shown
+from meranet_jax.analysis.explainer import ExplainedClip
 
-# Milliseconds that an animation shows a frame, and the least side of its panels.
-_FRAME = 120
-_SIDE = 168
+# Milliseconds of each frame of an animation, and the minimum side of its panels.
+_FRAME_DURATION = 120
+_MIN_SIDE = 168
 
-# How much of a map is seen where it is greatest.
+# Opacity of a map at its maximum, and its colour map.
 _OPACITY = 0.75
-_COLOURS = "inferno"
+_COLOUR_MAP = "inferno"
 
-# Frames in a row of a strip.
-_COLUMNS = 8
+# Maximum number of frames in a row of a strip.
+_MAX_COLUMNS = 8
 
 
-def blend(frames: np.ndarray, maps: np.ndarray, greatest: float) -> np.ndarray:
-    """Frames under a map, whose greatest value is the most opaque.
+def blend(frames: np.ndarray, maps: np.ndarray, maximum: float) -> np.ndarray:
+    """Blends saliency maps over frames.
 
     Args:
       frames: uint8 [..., H, W, 3].
-      maps: float [..., H, W], from 0.
-      greatest: of the whole clip, so that frames can be compared.
+      maps: float [..., H, W], not negative.
+      maximum: the maximum of the maps over the complete clip, which makes frames
+        comparable. It gets the highest opacity.
 
     Returns:
-      uint8 [..., H, W, 3]. Where the map is 0, the frame in grey.
+      uint8 [..., H, W, 3]; where a map is 0, the frame in grey.
     """
-    share = np.clip(maps / greatest if greatest > 0 else np.zeros_like(maps), 0, 1)
-    colours = matplotlib.colormaps[_COLOURS](share)[..., :3] * 255
+    scaled = np.clip(maps / maximum if maximum > 0 else np.zeros_like(maps), 0, 1)
+    colours = matplotlib.colormaps[_COLOUR_MAP](scaled)[..., :3] * 255
     grey = frames.mean(-1, keepdims=True)
-    opacity = _OPACITY * share[..., None]
+    opacity = _OPACITY * scaled[..., None]
     return np.rint((1 - opacity) * grey + opacity * colours).astype(np.uint8)
 
 
-def overview(columns: dict[str, Sequence[Shown]]) -> Figure:
-    """Clips at their apex, and what networks looked at (figure 6 of the paper).
+def overview(columns: dict[str, Sequence[ExplainedClip]]) -> Figure:
+    """Plots apex frames of clips with the maps of networks (figure 6 of the paper).
+
+    With a single network there is a column of Grad-CAM and one of SmoothGrad, otherwise
+    one of Grad-CAM for each network.
 
     Args:
-      columns: networks by name, each with the same clips.
+      columns: the same clips for each network by its name.
     """
     rows = len(next(iter(columns.values())))
     panels = 1 + len(columns)
@@ -54,15 +58,15 @@ def overview(columns: dict[str, Sequence[Shown]]) -> Figure:
         panels += 1
     figure = Figure(figsize=(2.3 * panels, 2.6 * rows + 0.4), layout="constrained")
     grid = figure.subplots(rows, panels, squeeze=False)
-    for row, shown in enumerate(zip(*columns.values(), strict=True)):
-        first = shown[0]
+    for row, by_network in enumerate(zip(*columns.values(), strict=True)):
+        first = by_network[0]
         _panel(grid[row, 0], first.frames[first.apex], first.clip_id, first.truth)
-        for column, (name, one) in enumerate(zip(columns, shown, strict=True), 1):
+        for column, (name, one) in enumerate(zip(columns, by_network, strict=True), 1):
             _map_panel(grid[row, column], one, one.grad_cam, f"{name}, Grad-CAM")
         if not several:
             _map_panel(grid[row, -1], first, first.smooth_grad, "SmoothGrad")
     figure.supxlabel(
-        "apex frames; below each input its truth, below each map the prediction",
+        "apex frames with their true class, and maps with the predicted class",
         fontsize="small",
     )
     return figure
@@ -75,79 +79,92 @@ def _panel(axes, picture: np.ndarray, above: str, below: str) -> None:
     axes.set(xticks=[], yticks=[])
 
 
-def _map_panel(axes, shown: Shown, maps: np.ndarray, name: str) -> None:
-    picture = blend(shown.frames[shown.apex], maps[shown.apex], maps.max())
-    said = f"{shown.predicted} {shown.probability:.2f}"
-    if shown.target != shown.predicted:
-        said += f"; map of {shown.target}"
-    _panel(axes, picture, name, said)
-    colour = "#009E73" if shown.predicted == shown.truth else "#D55E00"
+def _map_panel(axes, clip: ExplainedClip, maps: np.ndarray, name: str) -> None:
+    picture = blend(clip.frames[clip.apex], maps[clip.apex], maps.max())
+    label = f"{clip.predicted} {clip.probability:.2f}"
+    if clip.target != clip.predicted:
+        label += f"; map of {clip.target}"
+    _panel(axes, picture, name, label)
+    colour = "#009E73" if clip.predicted == clip.truth else "#D55E00"
     axes.xaxis.label.set_color(colour)
-    _outline(axes, shown)
+    _outline(axes, clip)
 
 
-def _outline(axes, shown: Shown, frame: int | None = None) -> None:
-    """Where the face has moved, if that is known."""
-    if shown.moved is None:
+def _outline(axes, clip: ExplainedClip, frame: int | None = None) -> None:
+    """Outlines where the face moved, if the record says so."""
+    if clip.motion is None:
         return
-    moved = shown.moved[shown.apex if frame is None else frame]
-    if moved.any() and not moved.all():
-        axes.contour(moved, [0.5], colors="white", linewidths=0.8)
+    motion = clip.motion[clip.apex if frame is None else frame]
+    if motion.any() and not motion.all():
+        axes.contour(motion, [0.5], colors="white", linewidths=0.8)
 
 
-def strip(shown: Shown) -> Figure:
-    """A clip over time: the input, each kind of map, the attention of each block."""
-    every = len(shown.frames)
-    frames = np.linspace(0, every - 1, min(every, _COLUMNS)).round().astype(int)
-    frames[abs(frames - shown.apex).argmin()] = shown.apex
-    kinds = {"input": None, "Grad-CAM": shown.grad_cam}
-    kinds |= {"SmoothGrad": shown.smooth_grad} | {
+def strip(clip: ExplainedClip) -> Figure:
+    """Plots the frames of a clip, each kind of map, and the attention of each block.
+
+    Long clips are reduced to some frames, among them the apex.
+    """
+    total = len(clip.frames)
+    frames = np.linspace(0, total - 1, min(total, _MAX_COLUMNS)).round().astype(int)
+    frames[abs(frames - clip.apex).argmin()] = clip.apex
+    kinds = {"input": None, "Grad-CAM": clip.grad_cam}
+    kinds |= {"SmoothGrad": clip.smooth_grad} | {
         f"attention\n{block.replace('_', '.')}": maps
-        for block, maps in shown.attention.items()
+        for block, maps in clip.attention.items()
     }
     size = (1.25 * len(frames) + 1, 1.3 * len(kinds) + 0.9)
     figure = Figure(figsize=size, layout="constrained")
     grid = figure.subplots(len(kinds), len(frames), squeeze=False)
     for row, (kind, maps) in enumerate(kinds.items()):
         for column, frame in enumerate(frames):
-            axes, picture = grid[row, column], shown.frames[frame]
+            axes, picture = grid[row, column], clip.frames[frame]
             if maps is not None:
-                # Of attention what differs is seen; all of it is above nothing.
-                above = maps - (maps.min() if kind.startswith("attention") else 0)
-                picture = blend(picture, above[frame], above.max())
+                # Attention is never 0, so its minimum is subtracted to show contrast.
+                scaled = maps - (maps.min() if kind.startswith("attention") else 0)
+                picture = blend(picture, scaled[frame], scaled.max())
             axes.imshow(picture, interpolation="nearest")
             axes.set(xticks=[], yticks=[])
             if maps is not None:
-                _outline(axes, shown, frame)
+                _outline(axes, clip, frame)
             if row == 0:
-                mark = ", apex" if frame == shown.apex else ""
+                mark = ", apex" if frame == clip.apex else ""
                 axes.set_title(f"frame {frame + 1}{mark}", fontsize="small")
             if column == 0:
                 axes.set_ylabel(kind, fontsize="small")
     figure.suptitle(
-        f"{shown.clip_id}: {shown.truth}; predicted {shown.predicted} "
-        f"{shown.probability:.2f}; maps of {shown.target}",
+        f"{clip.clip_id}: {clip.truth}; predicted {clip.predicted} "
+        f"{clip.probability:.2f}; maps of {clip.target}",
         fontsize="medium",
     )
     return figure
 
 
-def animation(shown: Shown) -> np.ndarray:
-    """The input, Grad-CAM and SmoothGrad side by side: uint8 [T, H', 3 W', 3]."""
-    panels = [shown.frames]
-    for maps in (shown.grad_cam, shown.smooth_grad):
-        panels.append(blend(shown.frames, maps, maps.max()))
-    times = -(-_SIDE // shown.frames.shape[1])
-    return np.concatenate(panels, 2).repeat(times, 1).repeat(times, 2)
+def animation(clip: ExplainedClip) -> np.ndarray:
+    """Returns input, Grad-CAM and SmoothGrad side by side, uint8 [T, H', 3 W', 3].
+
+    Small clips are enlarged by a whole number.
+    """
+    panels = [clip.frames]
+    for maps in (clip.grad_cam, clip.smooth_grad):
+        panels.append(blend(clip.frames, maps, maps.max()))
+    scale = -(-_MIN_SIDE // clip.frames.shape[1])
+    return np.concatenate(panels, 2).repeat(scale, 1).repeat(scale, 2)
 
 
-def file_name(shown: Shown) -> str:
-    """A name for files, without what separates folders."""
-    plain = "".join(c if c.isalnum() or c in "-_." else "_" for c in shown.clip_id)
-    return f"seed{shown.job.seed}-{plain}"
+def file_name(clip: ExplainedClip) -> str:
+    """Returns a file name without suffix for a clip, without path separators."""
+    plain = "".join(c if c.isalnum() or c in "-_." else "_" for c in clip.clip_id)
+    return f"seed{clip.job.seed}-{plain}"
 
 
 def save_animation(pictures: np.ndarray, path: Path) -> None:
-    """Write a GIF that goes round, whole or not at all."""
+    """Writes an animated GIF that repeats forever, atomically.
+
+    Args:
+      pictures: uint8 [T, H, W, 3].
+      path: the file.
+    """
     with files.atomic_write(path) as part:
-        imageio.imwrite(part, pictures, extension=".gif", duration=_FRAME, loop=0)
+        imageio.imwrite(
+            part, pictures, extension=".gif", duration=_FRAME_DURATION, loop=0
+        )

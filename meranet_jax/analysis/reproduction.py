@@ -1,4 +1,4 @@
-"""Runs what an experiment of the paper needs, and makes its table and figure."""
+"""Runs an experiment of the paper and writes its table and figure."""
 
 import dataclasses
 import shlex
@@ -15,7 +15,7 @@ from meranet_jax.analysis import artifacts, experiments
 from meranet_jax.analysis.experiments import Experiment, Key
 from meranet_jax.config import TrainConfig
 from meranet_jax.errors import UserError
-from meranet_jax.runs import reader, writer
+from meranet_jax.runs import layout, reader, writer
 from meranet_jax.runs.train_run import Prepare, train_run
 from meranet_jax.training import distributed, fitters, xla
 
@@ -36,18 +36,18 @@ _SEEDS = "5"
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """What is asked for, in addition to train.py's flags."""
+    """Flags of reproduce.py, in addition to those of train.py."""
 
     dataset: str = TrainConfig.dataset
-    """Data sets, separated by commas; each is used by itself."""
+    """Data sets, separated by commas. Each is used separately."""
     protocols: tuple[str, ...] = ("holdout", "loso")
-    """Protocols of table1: the paper's, and leave-one-subject-out."""
+    """Protocols of table1. Default: the paper's and leave-one-subject-out."""
     loso_seeds: int = 1
     """Number of seeds of leave-one-subject-out."""
     results_dir: str = "results"
-    """Where tables and figures are written, in a folder for each experiment."""
+    """Folder of tables and figures, with a folder for each experiment."""
     missing: bool = False
-    """Only print the missing runs, as commands: for a cluster."""
+    """Only print the commands of the missing runs, for a cluster."""
 
 
 def parse(
@@ -64,18 +64,20 @@ def parse(
       check_dataset: see ``flags.parse``.
 
     Returns:
-      The experiment, what is asked of it, the runs that it needs, and the settings for
-      each data set.
+      The experiment, the flags of reproduce.py, the configurations of the runs that it
+      needs, and the settings for each data set.
 
     Raises:
-      UserError: if there is no such experiment, or a flag cannot be used.
+      UserError: if there is no such experiment, or a flag cannot be used with it.
     """
     known = typing.get_args(Experiment)
     if not arguments or arguments[0] in ("-h", "--help"):
         tyro.cli(Request, args=["--help"], description=description)
     experiment, *rest = arguments
     if experiment not in known:
-        raise UserError(f"{experiment} is none of {', '.join(known)}.")
+        raise UserError(
+            f"There is no experiment {experiment}. Choose one of {', '.join(known)}."
+        )
     request, others = tyro.cli(
         Request,
         args=rest,
@@ -91,14 +93,14 @@ def parse(
         check_dataset(dataset.strip())
         bases.append(_base(dataset.strip(), others, fixed))
     if experiment == "parameters" and len(bases) > 1:
-        raise UserError("parameters is about one network: name one --dataset.")
+        raise UserError("parameters needs exactly one data set. Name one --dataset.")
     bases = _set_each(bases, others)
     needed = experiments.plan(experiment, bases, request.protocols, request.loso_seeds)
     return experiment, request, needed, bases
 
 
 def _base(dataset: str, others: list[str], fixed: Sequence[str]) -> TrainConfig:
-    """The settings of a data set's runs.
+    """Returns the settings of the runs of a data set.
 
     Raises:
       UserError: if a flag of ``fixed`` is given.
@@ -107,7 +109,7 @@ def _base(dataset: str, others: list[str], fixed: Sequence[str]) -> TrainConfig:
     default = flags.parse([f"--dataset={dataset}"]).flags()
     for name in fixed:
         if base.flags().get(name) != default.get(name):
-            raise UserError(f"--{name}: reproduce.py sets it itself. Leave it out.")
+            raise UserError(f"--{name}: reproduce.py sets this flag. Leave it out.")
     one_seed = any(flag.partition("=")[0] == "--seed" for flag in others)
     if base.seeds is None and not one_seed:
         base = base.change(seeds=_SEEDS)
@@ -115,10 +117,10 @@ def _base(dataset: str, others: list[str], fixed: Sequence[str]) -> TrainConfig:
 
 
 def _set_each(bases: list[TrainConfig], others: list[str]) -> list[TrainConfig]:
-    """Sets what NAME=VALUE lists say of each of several data sets.
+    """Sets the values of NAME=VALUE lists for each of several data sets.
 
     Raises:
-      UserError: if a value is given that can hold for one data set only.
+      UserError: if a flag that differs between data sets has a single value.
     """
     first = {base.dataset.partition("/")[0]: base.dataset for base in reversed(bases)}
     if len(first) == 1:
@@ -149,7 +151,7 @@ def main(
     Args:
       arguments: see ``parse``.
       prepare: see ``runs.train_run``.
-      console: what is printed to.
+      console: where to print.
       description: see ``parse``.
       check_dataset: see ``parse``.
 
@@ -161,8 +163,8 @@ def main(
     )
     if distributed.is_distributed_launch():
         raise UserError(
-            "reproduce.py is one process. Give the commands that it prints with "
-            "--missing to the cluster, and start it again when they are done."
+            "reproduce.py runs in one process. Submit the commands that it prints with "
+            "--missing to the cluster, and start it again when they are finished."
         )
     xla.configure(deterministic=any(base.settings.deterministic for base in bases))
     missing = {key: config for key, config in needed.items() if not is_finished(config)}
@@ -173,11 +175,11 @@ def main(
     for number, (key, config) in enumerate(missing.items(), 1):
         console.print(f"\nRun {number} of {len(missing)}: {', '.join(key)}")
         train_run(config, prepare, console)
-        jax.clear_caches()  # programs of many runs would fill the process's maps
+        jax.clear_caches()  # compiled programs of many runs would exhaust memory maps
     folder = Path(request.results_dir).expanduser() / experiment
     folder.mkdir(parents=True, exist_ok=True)
     finished = {
-        key: reader.read(reader.path_of(config)) for key, config in needed.items()
+        key: reader.read(layout.run_path(config)) for key, config in needed.items()
     }
     text = artifacts.make(experiment, folder, finished, bases)
     with files.atomic_write(folder / f"{experiment}.md") as part:
@@ -191,10 +193,10 @@ def is_finished(config: TrainConfig) -> bool:
     Raises:
       UserError: if it has other settings.
     """
-    path = reader.path_of(config)
+    path = layout.run_path(config)
     try:
         writer.check_free(fitters.resolve(config), path)
-        if not (path / "report.json").exists():
+        if not layout.RunLayout(path).report.exists():
             return False
         saved = reader.read(path).config
         for name in _CLIPS:
@@ -203,7 +205,7 @@ def is_finished(config: TrainConfig) -> bool:
                 raise UserError(f"The run in {path} has --{name}={theirs}, not {ours}.")
     except UserError as error:
         raise UserError(
-            f"{error}\nreproduce.py keeps its runs apart by --runs_dir: choose "
-            "another, or delete that run."
+            f"{error}\nreproduce.py names its runs itself. Choose another --runs_dir, "
+            "or delete this run."
         ) from error
     return True

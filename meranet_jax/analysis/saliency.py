@@ -1,9 +1,10 @@
-"""Where and when a network looks: maps over the clips that it is shown.
+"""Saliency maps of a network: Grad-CAM, SmoothGrad and attention.
 
-Three kinds, since one alone proves little. Grad-CAM (the paper's reference [30]) weighs
-the channels of a layer by how much each raises a class. The attention maps are what the
-blocks themselves multiply by. SmoothGrad is the gradient of the class by the input,
-averaged over noisy copies: it knows nothing of layers.
+Grad-CAM (Selvaraju et al. 2017, the paper's reference [30]) weights the channels of a
+layer by the gradient of a class. SmoothGrad (Smilkov et al. 2017) is the gradient of a
+class with respect to the input, averaged over noisy copies; it does not depend on the
+choice of a layer. Attention maps are the factors that the blocks multiply by. The three
+kinds are meant to be compared, since a single kind can mislead.
 """
 
 import dataclasses
@@ -22,23 +23,24 @@ from meranet_jax.inputs.registry import INPUTS, Input
 from meranet_jax.models.layers import ATTENTION_MAPS, CHANNEL_WEIGHTS, map_layers
 from meranet_jax.training.trainers import Weights
 
-# SmoothGrad: noisy copies of a clip, and their noise as a share of the clip's range.
+# SmoothGrad: number of noisy copies of a clip, and the standard deviation of the noise
+# as a fraction of the clip's range of values.
 _COPIES = 16
 _NOISE = 0.15
 
 
 @dataclasses.dataclass(frozen=True)
 class Maps:
-    """What a network made of some clips.
+    """Outputs and saliency maps of a network for a batch of clips.
 
     Attributes:
       logits: float32 [B, classes].
-      classes: that the maps are of, int [B].
-      grad_cam: float32 [B, T, H, W], from 0.
-      smooth_grad: float32 [B, T, H, W], from 0.
-      attention: the spatio-temporal attention of each block by its name, float32
-        [B, T, H, W] between 0 and 1; none of a network without.
-      channels: the channel attention of each block, float32 [B, C] between 0 and 1.
+      classes: the class that the maps of each clip explain, int [B].
+      grad_cam: float32 [B, T, H, W], not negative.
+      smooth_grad: float32 [B, T, H, W], not negative.
+      attention: spatio-temporal attention by block name, float32 [B, T, H, W] in
+        [0, 1]; empty for a network without attention.
+      channels: channel attention by block name, float32 [B, C] in [0, 1].
     """
 
     logits: np.ndarray
@@ -50,7 +52,11 @@ class Maps:
 
 
 class Saliency:
-    """The maps of a network, compiled once for a number of clips."""
+    """Computes saliency maps of a network.
+
+    Attributes:
+      layer: the layer that Grad-CAM explains.
+    """
 
     def __init__(
         self,
@@ -64,28 +70,33 @@ class Saliency:
         """Compiles nothing yet.
 
         Args:
-          model: whose ``axis_name`` is None and that keeps all (no ``remat``).
-          clip_shape: of a prepared clip, [T, H, W, C].
+          model: the network, without ``axis_name`` and ``remat``.
+          clip_shape: [T, H, W, C] of a prepared clip.
           network_input: prepares the clips.
-          layer: that Grad-CAM looks at, one of ``models.layers.map_layers``; by default
-            the last.
-          decorate: what is compiled; see ``precision.with_precision``.
+          layer: the layer that Grad-CAM explains, one of ``models.layers.map_layers``.
+            Default: the last of them.
+          decorate: applied to functions before they are compiled; see
+            ``precision.with_precision``.
 
         Raises:
-          UserError: if there is no such layer, or the network has none.
+          UserError: if the network has no such layer.
         """
         known = map_layers(model, clip_shape)
         if not known:
             raise UserError(
-                "Grad-CAM needs a layer whose output is a map over time and space, but "
-                "this network has none."
+                "Grad-CAM needs a layer whose output is a map over time and space. "
+                "This network has none."
             )
         self._prepare = network_input.prepare
         self.layer = known[-1] if layer is None else layer
         if self.layer not in known:
-            raise UserError(f"--layer={layer} is none of {', '.join(known)}.")
+            raise UserError(
+                f"There is no layer --layer={layer}. Choose one of {', '.join(known)}."
+            )
         self._logits = jax.jit(decorate(functools.partial(_logits, model)))
-        self._seen = jax.jit(decorate(functools.partial(_seen, model, self.layer)))
+        self._grad_cam_parts = jax.jit(
+            decorate(functools.partial(_grad_cam_parts, model, self.layer))
+        )
         self._gradient = jax.jit(decorate(functools.partial(_input_gradient, model)))
 
     def maps(
@@ -96,19 +107,20 @@ class Saliency:
         *,
         seed: int = 0,
     ) -> Maps:
-        """All maps of some clips.
+        """Computes all maps of a batch of clips.
 
         Args:
-          weights: of the network.
+          weights: weights of the network.
           clips: uint8 [B, T, H, W, 3].
-          classes: to look for, [B]; by default what the network predicts.
+          classes: the class that the maps of each clip explain, [B]. Default: the
+            predicted class.
           seed: draws SmoothGrad's noise.
         """
         clips = self._prepare(jnp.asarray(clips))
         if classes is None:
             classes = self._logits(weights, clips).argmax(-1)
         classes = jnp.asarray(classes, jnp.int32)
-        logits, activation, gradient, attention, channels = self._seen(
+        logits, activation, gradient, attention, channels = self._grad_cam_parts(
             weights, clips, classes
         )
         size = clips.shape[1:4]
@@ -129,37 +141,39 @@ class Saliency:
 def grad_cam(
     activation: jax.Array, gradient: jax.Array, size: Sequence[int]
 ) -> jax.Array:
-    """The maps of a layer, over the clips (Selvaraju et al., Eq. 1 and 2).
+    """Computes Grad-CAM maps of a layer (Selvaraju et al. 2017, Eq. 1 and 2).
+
+    The weight of a channel is its mean gradient over time and space. Time is a
+    dimension of the maps.
 
     Args:
       activation: the layer's output, [B, T', H', W', C].
-      gradient: of each clip's class by it.
+      gradient: gradient of each clip's class logit with respect to ``activation``.
       size: T, H and W of the clips.
 
     Returns:
-      float32 [B, T, H, W], from 0. Time is kept: a channel's weight is its mean
-      gradient over all frames, and its map is the frame's own.
+      float32 [B, T, H, W], not negative.
     """
     weights = gradient.mean((1, 2, 3), keepdims=True)  # [B, 1, 1, 1, C]
     return upsample(nn.relu((weights * activation).sum(-1)), size)
 
 
 def upsample(maps: jax.Array, size: Sequence[int]) -> jax.Array:
-    """[B, T', H', W'] -> float32 [B, *size], linearly along each axis.
+    """Upsamples maps [B, T', H', W'] to float32 [B, *size] by linear interpolation.
 
-    Where a convolution of stride s stands at i, it looks at what surrounds s * i: its
-    padding is the same on both sides. So that is where the map's i lies, and not in the
-    middle of s voxels, as in resized pictures.
+    Output i of a convolution of stride s with symmetric padding is centred at input
+    s * i. Index i of a map is therefore placed at s * i, and not at the centre of s
+    voxels as by image resizing.
     """
     maps = maps.astype(jnp.float32)
     for axis, length in enumerate(size, 1):
-        have = maps.shape[axis]
-        stride = 2 ** round(math.log2(length / have))
-        place = np.minimum(np.arange(length) / stride, have - 1)
-        below = np.floor(place).astype(int)
-        above = np.minimum(below + 1, have - 1)
-        share = np.expand_dims(place - below, tuple(range(1, maps.ndim - axis)))
-        maps = (1 - share) * maps.take(below, axis) + share * maps.take(above, axis)
+        current = maps.shape[axis]
+        stride = 2 ** round(math.log2(length / current))
+        position = np.minimum(np.arange(length) / stride, current - 1)
+        below = np.floor(position).astype(int)
+        above = np.minimum(below + 1, current - 1)
+        weight = np.expand_dims(position - below, tuple(range(1, maps.ndim - axis)))
+        maps = (1 - weight) * maps.take(below, axis) + weight * maps.take(above, axis)
     return maps.astype(jnp.float32)
 
 
@@ -167,26 +181,29 @@ def _logits(model, weights, clips):
     return model.apply(weights, clips, train=False)
 
 
-def _of_class(logits, classes):
-    """The sum over clips of the logit of each one's class: their gradients are apart,
-    since no clip has a part in another's logits when running statistics are used."""
+def _class_logits(logits, classes):
+    """Sums the logit of each clip's class over the batch.
+
+    The gradients of the clips stay separate: with running statistics, no clip affects
+    the logits of another.
+    """
     return jnp.take_along_axis(logits, classes[:, None], 1).sum()
 
 
-def _seen(model, layer, weights, clips, classes):
-    """Logits, the layer's output and its gradient, and the attentions by block."""
+def _grad_cam_parts(model, layer, weights, clips, classes):
+    """Returns logits, the layer's output and its gradient, and attention by block."""
 
     def apply(probe):
         outputs = {}
 
-        def look(call, args, kwargs, context):
-            found = call(*args, **kwargs)
+        def capture(call, args, kwargs, context):
+            output = call(*args, **kwargs)
             if context.method_name != "__call__" or context.module.path != (layer,):
-                return found
-            outputs[layer] = found
-            return found if probe is None else found + probe
+                return output
+            outputs[layer] = output
+            return output if probe is None else output + probe
 
-        with nn.intercept_methods(look):
+        with nn.intercept_methods(capture):
             logits, sown = model.apply(
                 weights, clips, train=False, mutable=[ATTENTION_MAPS, CHANNEL_WEIGHTS]
             )
@@ -194,7 +211,7 @@ def _seen(model, layer, weights, clips, classes):
         channels = _by_block(
             sown.get(CHANNEL_WEIGHTS, {}), lambda w: w.reshape(len(w), -1)
         )
-        return _of_class(logits, classes), (logits, outputs[layer], maps, channels)
+        return _class_logits(logits, classes), (logits, outputs[layer], maps, channels)
 
     shape = jax.eval_shape(lambda: apply(None)[1][1])
     gradient, (logits, activation, maps, channels) = jax.grad(apply, has_aux=True)(
@@ -203,74 +220,85 @@ def _seen(model, layer, weights, clips, classes):
     return logits, activation, gradient, maps, channels
 
 
-def _by_block(sown, shaped: Callable) -> dict[str, jax.Array]:
-    """The one array that each block has sown, by the block's name."""
+def _by_block(sown, reshape: Callable) -> dict[str, jax.Array]:
+    """Returns the one array that each block has sown, by block name."""
     return {
-        block: shaped(leaf)
+        block: reshape(leaf)
         for block, tree in sown.items()
         for leaf in jax.tree.leaves(tree)[:1]
     }
 
 
 def _input_gradient(model, weights, clips, classes, key):
-    """The gradient of each clip's class by a noisy copy of the clip."""
+    """Computes the gradient of each clip's class with respect to a noisy copy of it."""
     axes = (1, 2, 3, 4)
     ranges = clips.max(axes, keepdims=True) - clips.min(axes, keepdims=True)
-    # The same for all, so that a map does not hang on the clips beside it.
+    # All clips get the same noise, so that a map does not depend on other clips.
     noisy = clips + _NOISE * ranges * jax.random.normal(key, clips.shape[1:])
-    return jax.grad(lambda x: _of_class(_logits(model, weights, x), classes))(noisy)
+    return jax.grad(lambda x: _class_logits(_logits(model, weights, x), classes))(noisy)
 
 
-def localisation(maps: np.ndarray, moved: np.ndarray) -> dict[str, np.ndarray]:
-    """How well maps point at what has moved.
+def localisation(maps: np.ndarray, motion: np.ndarray) -> dict[str, np.ndarray]:
+    """Measures how well maps localise the movement.
+
+    A map that is zero everywhere counts as uniform.
 
     Args:
-      maps: float [B, T, H, W], from 0.
-      moved: bool [B, T, H, W]; of each clip somewhere, and not everywhere, true.
+      maps: float [B, T, H, W], not negative.
+      motion: where the face moved, bool [B, T, H, W]; not uniform in any clip.
 
     Returns:
-      Each [B]. ``energy``: the share of the map that lies where it moved (energy-based
-      pointing game, Wang et al. 2020), and ``energy_by_chance``: the share of an even
-      map. ``auc``: how probably a voxel that moved has more than one that did not.
-      ``frame_energy``: the share of the map in frames in which anything moved, and
-      ``frame_energy_by_chance``. ``frame_correlation``: between how much of the
-      map and how much of what moved is in each frame; 0 of an even map. A map that is
-      zero everywhere counts as an even one.
+      Values for each clip, each float64 [B]:
+
+      - ``energy``: the fraction of the map where the face moved (energy-based pointing
+        game, Wang et al. 2020), and ``energy_by_chance``, that of a uniform map.
+      - ``auc``: the area under the ROC curve of the map as a detector of the movement,
+        0.5 for a uniform map.
+      - ``frame_energy``: the fraction of the map in frames with movement, and
+        ``frame_energy_by_chance``, that of a uniform map.
+      - ``frame_correlation``: Pearson's correlation over frames between the sums of the
+        map and of the movement, 0 for a uniform map.
     """
     maps = np.where(maps.any((1, 2, 3), keepdims=True), maps, 1).astype(np.float64)
     total = maps.sum((1, 2, 3))
-    frames = moved.any((2, 3))  # [B, T]
-    by_frame, by_moved = maps.sum((2, 3)), moved.sum((2, 3))  # [B, T]
+    frames = motion.any((2, 3))  # [B, T]
+    map_by_frame, motion_by_frame = maps.sum((2, 3)), motion.sum((2, 3))  # [B, T]
     return {
-        "energy": (maps * moved).sum((1, 2, 3)) / total,
-        "energy_by_chance": moved.mean((1, 2, 3)),
-        "auc": np.array([_auc(*pair) for pair in zip(maps, moved, strict=True)]),
-        "frame_energy": (by_frame * frames).sum(1) / total,
+        "energy": (maps * motion).sum((1, 2, 3)) / total,
+        "energy_by_chance": motion.mean((1, 2, 3)),
+        "auc": np.array([_auc(*pair) for pair in zip(maps, motion, strict=True)]),
+        "frame_energy": (map_by_frame * frames).sum(1) / total,
         "frame_energy_by_chance": frames.mean(1),
         "frame_correlation": np.array(
-            [_correlation(*pair) for pair in zip(by_frame, by_moved, strict=True)]
+            [
+                _correlation(*pair)
+                for pair in zip(map_by_frame, motion_by_frame, strict=True)
+            ]
         ),
     }
 
 
 def _correlation(one: np.ndarray, other: np.ndarray) -> float:
-    """Pearson's; 0 where one of them does not vary but for rounding."""
+    """Computes Pearson's correlation; 0 if one of the arrays is constant."""
     if any(np.ptp(each) <= 1e-9 * abs(each).max() for each in (one, other)):
         return 0.0
     return float(np.corrcoef(one, other)[0, 1])
 
 
 def _auc(scores: np.ndarray, positive: np.ndarray) -> float:
-    """The area under the ROC curve, equal scores half; by ranks (Mann and Whitney)."""
+    """Computes the area under the ROC curve as the Mann-Whitney statistic."""
     ranks = stats.rankdata(scores.ravel())
-    here = positive.ravel()
-    count = here.sum()
-    above = ranks[here].sum() - count * (count + 1) / 2
-    return float(above / (count * (here.size - count)))
+    positive = positive.ravel()
+    count = positive.sum()
+    statistic = ranks[positive].sum() - count * (count + 1) / 2
+    return float(statistic / (count * (positive.size - count)))
 
 
 def similarity(maps: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Spearman's rank correlation of each map with the other [B]; of even ones 0."""
+    """Computes Spearman's rank correlation of pairs of maps, float64 [B].
+
+    It is 0 if one of the maps is uniform.
+    """
     found = np.zeros(len(maps))
     for index, pair in enumerate(zip(maps, others, strict=True)):
         if all(np.ptp(each) > 0 for each in pair):
@@ -278,24 +306,23 @@ def similarity(maps: np.ndarray, others: np.ndarray) -> np.ndarray:
     return found
 
 
-def randomised(weights: Weights, fresh: Weights, layers: Sequence[str]) -> Weights:
-    """Weights whose layers of these names are those of another network.
+def randomised(weights: Weights, random: Weights, layers: Sequence[str]) -> Weights:
+    """Replaces layers of trained weights by randomly initialised ones.
 
-    For the sanity check of Adebayo et al. (2018): a map that stays what it was when
-    what was learnt is gone says nothing of what was learnt.
+    It is used for the sanity check of Adebayo et al. (2018).
 
     Args:
-      weights: learnt.
-      fresh: of the same network, drawn anew.
-      layers: names below ``params``; with normalisations of their own.
+      weights: the trained weights.
+      random: randomly initialised weights of the same network.
+      layers: names of layers in ``params``. Their running statistics are replaced too.
 
     Raises:
       KeyError: if there is no such layer.
     """
     changed = {kind: dict(tree) for kind, tree in weights.items()}
     for layer in layers:
-        changed["params"][layer] = fresh["params"][layer]
+        changed["params"][layer] = random["params"][layer]
         for kind in changed:
-            if layer in fresh[kind]:
-                changed[kind][layer] = fresh[kind][layer]
+            if layer in random[kind]:
+                changed[kind][layer] = random[kind][layer]
     return changed

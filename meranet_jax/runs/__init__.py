@@ -1,1 +1,1 @@
-"""A run: its folder, its folds, its report."""
+"""The run folder, complete runs, reports, and merging of runs."""

@@ -1,4 +1,4 @@
-"""The folds of a run: each is fitted, tested once, and its predictions are saved."""
+"""Fits the folds of a run, tests each once and saves its predictions."""
 
 import contextlib
 import functools
@@ -13,21 +13,22 @@ from meranet_jax.errors import UserError
 from meranet_jax.evaluation import figures
 from meranet_jax.evaluation.predictions import Predictions
 from meranet_jax.runs import reader
-from meranet_jax.runs.writer import FoldFolder, RunFolder
+from meranet_jax.runs.fold_writer import FoldFolder
+from meranet_jax.runs.writer import RunFolder
 from meranet_jax.training import distributed, signals
 from meranet_jax.training.checkpoint import Checkpoints
 from meranet_jax.training.fitters import Fitter
 from meranet_jax.training.fold_progress import EpochMetrics, FoldTask
 from meranet_jax.training.trainers import Weights
 
-# Seconds between two drawings of the curves of a run in progress, and the share of the
-# time that drawing may take.
-_REDRAW = 10
-_DRAWING = 0.05
+# Minimum seconds between two plots of the learning curves of a run in progress, and the
+# largest fraction of the time that plotting may take.
+_PLOT_INTERVAL = 10
+_PLOT_FRACTION = 0.05
 
 
-class Watcher:
-    """Is told how a run goes on; this one does nothing with it."""
+class RunObserver:
+    """Receives the events of a run in progress; this base class ignores them."""
 
     def step(
         self,
@@ -36,23 +37,34 @@ class Watcher:
         steps: int,
         means: dict[str, float] | None,
     ) -> None:
-        """So many steps more are done; ``means`` are those of the epoch so far."""
+        """Called after training steps.
+
+        Args:
+          jobs: the folds that are fitted side by side.
+          epoch: the current epoch, from 1.
+          steps: number of steps since the last call.
+          means: mean metrics of the epoch so far; None if there are none.
+        """
 
     def skip(self, steps: int) -> None:
-        """So many steps are not to be done, since an earlier start did them."""
+        """Called with the number of steps that an earlier start has done."""
 
     def epoch(self, job: Job, line: EpochMetrics) -> None:
-        """An epoch of a fold is done."""
+        """Called with the metrics of a finished epoch of a fold."""
 
-    def tell(self, text: str) -> None:
-        """What a user should know."""
+    def message(self, text: str) -> None:
+        """Called with a message for the user."""
 
 
 def folds_of_shard(jobs: Sequence[Job], shard: tuple[int, int] | None) -> Sequence[Job]:
-    """The folds that are trained here, of all.
+    """Returns the folds of a shard, or all folds without one.
+
+    Args:
+      jobs: all folds of the run.
+      shard: the index of the shard, from 0, and the number of shards.
 
     Raises:
-      UserError: if none is left for this part.
+      UserError: if the shard has no fold.
     """
     if shard is None:
         return jobs
@@ -73,7 +85,7 @@ def folds_of_process(jobs: Sequence[Job], fitter: Fitter) -> Sequence[Job]:
 
 
 def training_parts(jobs: Sequence[Job]) -> dict[str, np.ndarray]:
-    """Returns the training part of each fold by the fold's name."""
+    """Returns the clip indices of the training part of each fold by fold name."""
     return {job.name: job.fold.train for job in jobs}
 
 
@@ -82,56 +94,56 @@ def run(
     fitter: Fitter,
     clips: Clips,
     jobs: Sequence[Job],
-    watcher: Watcher,
+    observer: RunObserver,
 ) -> None:
     """Fits and tests folds, as many at a time as the fitter has slots.
 
-    Each resumes where an earlier start left it. A finished fold is saved, whatever
-    happens to those after it.
+    Each fold resumes where an earlier start stopped, and is saved as soon as it is
+    finished.
 
     Args:
-      folder: the run's.
-      fitter: fits and tests all of them.
+      folder: the run folder.
+      fitter: fits and tests the folds.
       clips: all clips.
-      jobs: the missing folds of this process.
-      watcher: is told of all that happens.
+      jobs: the unfinished folds of this process.
+      observer: receives the events of the run.
 
     Raises:
       UserError: if a fold cannot be fitted or saved.
-      Interrupted: if a signal has come; nothing is lost by it.
+      Interrupted: if a signal asked the run to stop; all progress is saved.
     """
-    curves = _Curves(folder)
-    written = distributed.is_first() or not fitter.data_parallel
+    curves = _LearningCurves(folder)
+    writable = distributed.is_first() or not fitter.data_parallel
     with signals.defer() as stop:
         for first in range(0, len(jobs), fitter.slots):
             if stop.requested and not fitter.data_parallel:
                 stop.raise_interrupted()
             group = jobs[first : first + fitter.slots]
-            with contextlib.ExitStack() as folders_open:
+            with contextlib.ExitStack() as folder_stack:
                 folders = [
-                    folders_open.enter_context(folder.fold(job, written=written))
+                    folder_stack.enter_context(folder.fold(job, writable=writable))
                     for job in group
                 ]
-                with contextlib.ExitStack() as learning:
+                with contextlib.ExitStack() as task_stack:
                     tasks = [
-                        learning.enter_context(
-                            _task(job, fold, fitter, clips, watcher, curves)
+                        task_stack.enter_context(
+                            _task(job, fold, fitter, clips, observer, curves)
                         )
                         for job, fold in zip(group, folders, strict=True)
                     ]
-                    chosen = fitter.fit(
+                    selected = fitter.fit(
                         tasks,
-                        on_step=functools.partial(watcher.step, group),
-                        on_skip=watcher.skip,
+                        on_step=functools.partial(observer.step, group),
+                        on_skip=observer.skip,
                         stop=stop,
                     )
-                    # The choices are made; now, and only now, the test parts are read.
-                    weights = [choice.weights for choice in chosen]
-                    tested = predict(fitter, clips, group, weights)
-                for fold, choice, predicted in zip(
-                    folders, chosen, tested, strict=True
+                    # Test parts are read only now, after the selection.
+                    weights = [one.weights for one in selected]
+                    predictions = predict(fitter, clips, group, weights)
+                for fold, one, predicted in zip(
+                    folders, selected, predictions, strict=True
                 ):
-                    fold.finish(choice.weights, predicted, choice.details)
+                    fold.finish(one.weights, predicted, one.details)
 
 
 @contextlib.contextmanager
@@ -140,32 +152,36 @@ def _task(
     folder: FoldFolder,
     fitter: Fitter,
     clips: Clips,
-    watcher: Watcher,
-    curves: "_Curves",
+    observer: RunObserver,
+    curves: "_LearningCurves",
 ) -> Iterator[FoldTask]:
-    """A fold as fitting sees it, while its checkpoints are open."""
+    """Yields the fold as the fitter sees it, and keeps its checkpoints open."""
 
     def start(lines, done):
-        folder.begin(lines)
+        folder.start_log(lines)
         if done:
-            watcher.tell(f"{job.name} goes on in epoch {len(lines) + 1}, step {done}")
+            observer.message(
+                f"{job.name} resumes in epoch {len(lines) + 1}, step {done}"
+            )
 
     def epoch(line):
         folder.log_epoch(line)
-        watcher.epoch(job, line)
-        curves.redraw()
+        observer.epoch(job, line)
+        curves.plot()
 
     def diverge(divergence):
         ids = np.array(clips.clip_ids)[divergence.clips].tolist()
-        kept = folder.keep_divergence(divergence.where, ids, divergence.state)
-        watcher.tell(f"{kept} has the state and the clips of {divergence.where}.")
+        path = folder.save_divergence(divergence.where, ids, divergence.state)
+        observer.message(f"{path} has the state and the clips of {divergence.where}.")
 
     with contextlib.ExitStack() as stack:
         checkpoints = None
         if fitter.keeps_checkpoints:
             checkpoints = stack.enter_context(
                 Checkpoints(
-                    folder.checkpoints, watcher.tell, read_only=not folder.written
+                    folder.layout.checkpoints,
+                    observer.message,
+                    read_only=not folder.writable,
                 )
             )
         yield FoldTask(
@@ -186,7 +202,13 @@ def predict(
     group: Sequence[Job],
     weights: Sequence[Weights],
 ) -> list[Predictions]:
-    """What the weights of some folds, one a slot, predict of their test parts.
+    """Predicts the test parts of folds.
+
+    Args:
+      fitter: predicts.
+      clips: all clips.
+      group: the folds, at most one for each slot of the fitter.
+      weights: the weights of each fold.
 
     Raises:
       UserError: if an output is not finite.
@@ -214,19 +236,20 @@ def predict(
     ]
 
 
-class _Curves:
-    """The picture of a run's learning curves, now and then drawn anew."""
+class _LearningCurves:
+    """Plots the learning curves of a run in progress from time to time."""
 
     def __init__(self, folder: RunFolder):
-        self._folder = folder
-        self._due = float("-inf")
+        self._layout = folder.layout
+        self._next_plot = float("-inf")
 
-    def redraw(self) -> None:
+    def plot(self) -> None:
+        """Plots the curves if the last plot is old enough."""
         start = time.monotonic()
-        if distributed.is_first() and start > self._due:
-            lines = reader.read_lines(self._folder.path)
+        if distributed.is_first() and start > self._next_plot:
+            metrics = reader.read_epoch_metrics(self._layout.path)
             figures.save(
-                figures.learning_curves(lines), self._folder.path / "curves.png"
+                figures.learning_curves(metrics), self._layout.figure("curves")
             )
-            took = time.monotonic() - start
-            self._due = start + max(_REDRAW, took / _DRAWING)
+            seconds = time.monotonic() - start
+            self._next_plot = start + max(_PLOT_INTERVAL, seconds / _PLOT_FRACTION)

@@ -1,4 +1,4 @@
-"""A fold's folder in a run's, while it is written."""
+"""Writes the folder of one fold of a run."""
 
 import json
 import shutil
@@ -15,53 +15,59 @@ from meranet_jax.evaluation import predictions
 from meranet_jax.evaluation.predictions import Predictions
 from meranet_jax.files import atomic_write, write_json
 from meranet_jax.runs import provenance
+from meranet_jax.runs.layout import FoldLayout
 from meranet_jax.training import checkpoint
 from meranet_jax.training.trainers import Weights
 
-# Seconds to wait for another process to leave a fold. One that has lost the first of
-# its run ends within half of them.
-_PATIENCE = 60
+# Seconds to wait for another process to release a fold. A process that has lost the
+# first process of its run ends within half of this time.
+_LOCK_TIMEOUT = 60
 
 
 class FoldFolder:
-    """A fold's folder while it is written; a context manager.
+    """The folder of a fold that this process writes; a context manager.
 
     Only one process at a time writes to it.
 
     Attributes:
-      path: of the folder.
-      checkpoints: of the states of a fold that is not finished.
-      written: whether this process writes it.
+      layout: the paths in the folder.
+      writable: whether this process writes to it.
     """
 
-    written = True
+    writable = True
 
-    def __init__(self, path: Path, job: Job):
-        """Makes it unless it is there; a prediction that is there was damaged.
+    def __init__(self, layout: FoldLayout, job: Job):
+        """Creates or opens the folder, and locks it.
+
+        An existing file of predictions is deleted, since it was found to be damaged.
+
+        Args:
+          layout: the paths in the folder.
+          job: the fold.
 
         Raises:
-          UserError: if another process writes to it, also after a minute, or has
-            finished it meanwhile.
+          UserError: if another process still writes to it after a minute, or has
+            finished the fold meanwhile.
         """
         self._job = job
-        self.path = path
-        path.mkdir(parents=True, exist_ok=True)
-        known = (path / "predictions.csv").exists()
-        self._lock = filelock.FileLock(path / ".lock")
+        self.layout = layout
+        layout.path.mkdir(parents=True, exist_ok=True)
+        existed = layout.predictions.exists()
+        self._lock = filelock.FileLock(layout.lock)
         try:
-            self._lock.acquire(timeout=_PATIENCE)
+            self._lock.acquire(timeout=_LOCK_TIMEOUT)
         except filelock.Timeout as error:
             raise UserError(
-                f"Another process is training {job.name} in {path}, perhaps one that "
-                "an earlier start has left behind. Stop it, or wait for its end."
+                f"Another process is training {job.name} in {layout.path}; it may "
+                "remain from an earlier start. Stop it, or wait until it ends."
             ) from error
-        if not known and (path / "predictions.csv").exists():
+        if not existed and layout.predictions.exists():
             self._lock.release()
             raise UserError(
-                f"Another process has finished {job.name} meanwhile. Start again."
+                f"Another process has finished {job.name} meanwhile. Start the command "
+                "again."
             )
-        (path / "predictions.csv").unlink(missing_ok=True)
-        self.checkpoints = path / "checkpoints"
+        layout.predictions.unlink(missing_ok=True)
         self._events = None
 
     def __enter__(self):
@@ -73,33 +79,36 @@ class FoldFolder:
         if self._lock is not None:
             self._lock.release()
 
-    def begin(self, lines: Sequence[dict[str, float]]) -> None:
-        """Start the log anew, with the lines of the epochs that are done already.
+    def start_log(self, lines: Sequence[dict[str, float]]) -> None:
+        """Rewrites the metrics with those of the epochs that are finished.
 
-        A start that was killed may have told more, or half of a line.
+        A start that was killed may have written more epochs than its last checkpoint
+        contains, or an incomplete line.
+
+        Args:
+          lines: the metrics of each finished epoch.
         """
-        with atomic_write(self._log) as part:
-            part.write_text("".join(map(_as_line, lines)))
-        events = self.path / "events"
-        shutil.rmtree(events, ignore_errors=True)
-        self._events = SummaryWriter(str(events))
+        with atomic_write(self.layout.metrics) as part:
+            part.write_text("".join(map(_to_json_line, lines)))
+        shutil.rmtree(self.layout.events, ignore_errors=True)
+        self._events = SummaryWriter(str(self.layout.events))
         for line in lines:
             self._add_events(line)
-        shutil.rmtree(self._diverged, ignore_errors=True)
+        shutil.rmtree(self.layout.diverged, ignore_errors=True)
 
     def log_epoch(self, line: dict[str, float]) -> None:
-        """Add an epoch to ``metrics.jsonl`` and the events.
+        """Appends the metrics of an epoch to ``metrics.jsonl`` and to the events.
 
         Raises:
-          UserError: if the folder is not there any more.
+          UserError: if the file no longer exists.
         """
-        if not self._log.exists():
+        if not self.layout.metrics.exists():
             raise UserError(
-                f"{self._log} has vanished while the run was training. Start it again "
-                "when its folder is back, or from the beginning."
+                f"{self.layout.metrics} was removed while the run was training. Start "
+                "the command again after restoring its folder, or from the beginning."
             )
-        with self._log.open("a") as file:
-            file.write(_as_line(line))
+        with self.layout.metrics.open("a") as file:
+            file.write(_to_json_line(line))
         self._add_events(line)
 
     def _add_events(self, line: dict[str, float]) -> None:
@@ -108,40 +117,35 @@ class FoldFolder:
                 self._events.add_scalar(name, value, line["step"])
         self._events.flush()
 
-    @property
-    def _log(self) -> Path:
-        return self.path / "metrics.jsonl"
-
-    @property
-    def _diverged(self) -> Path:
-        return self.path / "diverged"
-
-    def keep_divergence(self, where: str, clips: Sequence[str], state) -> Path:
-        """Keep what a loss that is not finite came of; returns the folder.
+    def save_divergence(self, where: str, clip_ids: Sequence[str], state) -> Path:
+        """Saves the state and the clips that gave a loss that is not finite.
 
         Args:
-          where: in which step.
-          clips: the ids of its batch.
-          state: before it.
+          where: the step, for people.
+          clip_ids: the clips of the batch.
+          state: the training state before the step.
+
+        Returns:
+          The folder with both.
         """
-        checkpoint.save_weights(self._diverged / "state", state)
-        told = {"where": where, "clips": list(clips)}
-        write_json(self._diverged / "batch.json", told)
-        return self._diverged
+        checkpoint.save_weights(self.layout.diverged_state, state)
+        batch = {"where": where, "clips": list(clip_ids)}
+        write_json(self.layout.diverged_batch, batch)
+        return self.layout.diverged
 
     def finish(
-        self, weights: Weights, tested: Predictions, details: Mapping[str, Any]
+        self, weights: Weights, predicted: Predictions, details: Mapping[str, Any]
     ) -> None:
-        """Keep what was chosen and what it predicts; then the fold is finished.
+        """Saves the selected weights and their predictions; the fold is then finished.
 
         Args:
-          weights: of the chosen checkpoint; the others are removed.
-          tested: the test part's predictions.
+          weights: the selected weights. All checkpoints are removed.
+          predicted: the predictions of the test part.
           details: how the weights were selected.
         """
-        checkpoint.save_weights(self.path / "weights", weights)
+        checkpoint.save_weights(self.layout.weights, weights)
         write_json(
-            self.path / "fold.json",
+            self.layout.summary,
             {
                 "seed": self._job.seed,
                 "fold": self._job.fold.name,
@@ -150,41 +154,39 @@ class FoldFolder:
                 "commit": provenance.commit(),
             },
         )
-        # It says that the fold is finished.
-        with atomic_write(self.path / "predictions.csv") as part:
-            predictions.write(tested, part)
-        tidy(self.path)
+        # Written last: this file marks the fold as finished.
+        with atomic_write(self.layout.predictions) as part:
+            predictions.write(predicted, part)
+        remove_temporary(self.layout)
 
 
-class Elsewhere(FoldFolder):
-    """One that another process writes."""
+class ReadOnlyFoldFolder(FoldFolder):
+    """The folder of a fold that another process writes: this one changes nothing."""
 
-    written = False
+    writable = False
 
-    def __init__(self, path: Path, job: Job):
-        self.path = path
-        self.checkpoints = path / "checkpoints"
+    def __init__(self, layout: FoldLayout):
+        self.layout = layout
         self._lock = self._events = None
 
-    def begin(self, lines) -> None:
+    def start_log(self, lines) -> None:
         pass
 
     def log_epoch(self, line) -> None:
         pass
 
-    def keep_divergence(self, where, clips, state) -> Path:
-        return self._diverged
+    def save_divergence(self, where, clip_ids, state) -> Path:
+        return self.layout.diverged
 
-    def finish(self, weights, tested, details) -> None:
+    def finish(self, weights, predicted, details) -> None:
         pass
 
 
-def tidy(fold: Path) -> None:
-    """Remove what a finished fold does not need any more."""
-    killed = fold.glob("weights.*")  # half of them, of a start that was killed
-    for folder in (fold / "checkpoints", fold / "damaged", *killed):
+def remove_temporary(fold: FoldLayout) -> None:
+    """Removes what a finished fold no longer needs."""
+    for folder in (fold.checkpoints, fold.damaged, *fold.unfinished_weights):
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _as_line(values: dict[str, float]) -> str:
+def _to_json_line(values: dict[str, float]) -> str:
     return json.dumps(values) + "\n"

@@ -1,4 +1,4 @@
-"""Parts of a run, trained apart, as one."""
+"""Merges the shards of a run, or runs of several seeds, into one run."""
 
 import os
 import shutil
@@ -11,77 +11,89 @@ from meranet_jax.config import check_name
 from meranet_jax.errors import UserError
 from meranet_jax.evaluation import predictions
 from meranet_jax.runs import reader, report
+from meranet_jax.runs.layout import FoldLayout, RunLayout
 from meranet_jax.runs.reader import Run
 
-# Settings in which parts of one run may differ.
-_APART = (*reader.NOT_RESULT_SETTINGS, "fold_shard", "seed", "seeds")
+# Settings that may differ between runs that are merged.
+_MAY_DIFFER = (*reader.NOT_RESULT_SETTINGS, "fold_shard", "seed", "seeds")
 
 
-def path_of(parts: Sequence[Run], name: str | None) -> Path:
-    """Where the pooled run goes: beside the first of its parts.
+def merged_path(parts: Sequence[Run], name: str | None) -> Path:
+    """Returns the folder of the merged run, which is next to the first of its parts.
+
+    Args:
+      parts: the runs to merge.
+      name: the name of the merged run; by default the name that all parts have.
 
     Raises:
-      UserError: if it needs a name, or has one that is none.
+      UserError: if the parts have different names and ``name`` is None, or ``name`` is
+        not a folder name.
     """
     if name is None:
         if len({part.config.run_name for part in parts}) > 1:
-            raise UserError("These are runs of several names; give the pooled --name.")
+            raise UserError(
+                "The runs have different names. Name the merged run with --name."
+            )
         name = parts[0].config.run_name
     check_name(name)
     return parts[0].path.parent / name
 
 
 def merge(parts: Sequence[Run], path: Path) -> dict:
-    """Pool the folds of runs into a run of its own, and write its report.
-
-    They may be parts of one run (``--fold_shard``), or runs of other seeds.
+    """Merges runs into a new run and writes its report.
 
     Args:
-      parts: their folders; nothing in them is changed.
-      path: of the folder that is made.
+      parts: shards of one run (``--fold_shard``), or runs with the same settings and
+        different seeds. They are not changed.
+      path: the new run folder.
 
     Returns:
       The report.
 
     Raises:
-      UserError: if they do not belong together, a fold lacks, two of the same fold
-        differ, or there is something at ``path``.
+      UserError: if the parts have different settings or clips, a fold is missing, two
+        parts have different predictions for a fold, or ``path`` exists.
     """
     if path.exists():
-        raise UserError(f"There is something in {path} already; choose another --name.")
+        raise UserError(f"{path} exists already. Choose another --name.")
     for part in parts[1:]:
-        _check_alike(parts[0], part)
-    splits = _merge_splits(parts)
-    found, predicted = {}, {}
+        _check_mergeable(parts[0], part)
+    split = _merge_splits(parts)
+    folders: dict[tuple[int, int], FoldLayout] = {}
+    by_fold: dict[tuple[int, int], predictions.Predictions] = {}
     for part in parts:
-        for key, (folder, tested) in part.finished().items():
-            other = found.setdefault(key, folder)
-            if other != folder and _bytes(other) != _bytes(folder):
+        for key, (fold, predicted) in part.finished().items():
+            other = folders.setdefault(key, fold)
+            if other != fold and (
+                other.predictions.read_bytes() != fold.predictions.read_bytes()
+            ):
                 raise UserError(
-                    f"A fold of seed {key[0]} was trained twice, with other "
-                    f"predictions: {other}, {folder}. Leave one run out."
+                    f"A fold of seed {key[0]} was trained twice, with different "
+                    f"predictions: {other.path}, {fold.path}. Leave out one of the "
+                    "runs."
                 )
-            predicted.setdefault(key, tested)
+            by_fold.setdefault(key, predicted)
     wanted = [
         (int(seed), number, fold["name"])
-        for seed, folds in splits["seeds"].items()
+        for seed, folds in split["seeds"].items()
         for number, fold in enumerate(folds)
     ]
-    lacking = [(s, name) for s, number, name in wanted if (s, number) not in found]
-    if lacking:
-        listed = ", ".join(f"{name} (seed {seed})" for seed, name in lacking[:5])
+    missing = [(s, name) for s, number, name in wanted if (s, number) not in folders]
+    if missing:
+        listed = ", ".join(f"{name} (seed {seed})" for seed, name in missing[:5])
         raise UserError(
-            f"{len(lacking)} of {len(wanted)} folds are not finished: {listed}"
-            f"{' ...' if len(lacking) > 5 else ''}. Give the runs that have them, or "
-            "train them: the same train.py command goes on with what is missing."
+            f"{len(missing)} of {len(wanted)} folds are not finished: {listed}"
+            f"{' ...' if len(missing) > 5 else ''}. Name the runs that contain them, "
+            "or train them: the same train.py command resumes its run."
         )
 
-    tested = predictions.concatenate(predicted[seed, n] for seed, n, _ in wanted)
+    pooled = predictions.concatenate(by_fold[seed, n] for seed, n, _ in wanted)
     building = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    layout = RunLayout(building)
     try:
-        for folder in found.values():
+        for fold in folders.values():
             shutil.copytree(
-                folder, building / "folds" / folder.name, copy_function=_link
+                fold.path, layout.folds / fold.path.name, copy_function=_link_or_copy
             )
         seeds = tuple(sorted({seed for seed, _, _ in wanted}))
         config = parts[0].config.flags() | {
@@ -91,17 +103,17 @@ def merge(parts: Sequence[Run], path: Path) -> dict:
             "seeds": ",".join(map(str, seeds)) if len(seeds) > 1 else None,
         }
         files.write_json(
-            building / "config.json",
+            layout.config,
             {
                 "config": config,
                 "records": [str(folder) for folder in parts[0].records],
-                "data": _merge_facts(parts),
+                "data": _merge_data(parts),
                 "starts": [start for part in parts for start in part.starts],
             },
         )
-        files.write_json(building / "split.json", splits)
-        results = report.write(reader.read(building), tested)
-        building.chmod(0o755)  # as if it had not been a temporary one
+        files.write_json(layout.split, split)
+        results = report.write(reader.read(building), pooled)
+        building.chmod(0o755)  # mkdtemp makes it private
         os.replace(building, path)
     except BaseException:
         shutil.rmtree(building, ignore_errors=True)
@@ -109,60 +121,57 @@ def merge(parts: Sequence[Run], path: Path) -> dict:
     return results
 
 
-def _check_alike(one: Run, other: Run) -> None:
-    ours, theirs = (run.config.flags() for run in (one, other))
+def _check_mergeable(one: Run, other: Run) -> None:
+    """Raises UserError if two runs differ in more than seeds and shards."""
+    first, second = (run.config.flags() for run in (one, other))
     differing = [
-        f"{name} ({ours[name]}; {theirs[name]})"
-        for name in ours
-        if name not in _APART and ours[name] != theirs.get(name)
+        f"{name} ({first[name]}; {second.get(name)})"
+        for name in first
+        if name not in _MAY_DIFFER and first[name] != second.get(name)
     ]
-    prints = [run.facts["fingerprint"] for run in (one, other)]
-    if len({":" in str(found) for found in prints}) > 1:
+    fingerprints = [run.data["fingerprint"] for run in (one, other)]
+    if len({":" in str(fingerprint) for fingerprint in fingerprints}) > 1:
         raise UserError(
-            f"The clips of {one.path} and {other.path} cannot be compared: an older "
+            f"Cannot compare the clips of {one.path} and {other.path}: an older "
             "version saved the fingerprint of one of them. Start the train.py commands "
             "of both runs again, which renews it and trains no finished fold."
         )
-    if prints[0] != prints[1]:
-        differing.append("the clips themselves")
+    if fingerprints[0] != fingerprints[1]:
+        differing.append("the clips")
     if one.classes != other.classes:
         differing.append("the classes")
     if differing:
         raise UserError(
-            f"{one.path} and {other.path} are not parts of one run; they differ in "
+            f"Cannot merge {one.path} and {other.path}: they differ in "
             f"{', '.join(differing)}."
         )
 
 
 def _merge_splits(parts: Sequence[Run]) -> dict:
-    """The folds of all seeds.
+    """Returns the folds of all seeds.
 
     Raises:
-      UserError: if two divide the same seed in other ways.
+      UserError: if two parts have different folds for a seed.
     """
     merged: dict[str, list] = {}
     for part in parts:
-        for seed, folds in part.divided["seeds"].items():
+        for seed, folds in part.split["seeds"].items():
             if merged.setdefault(seed, folds) != folds:
                 raise UserError(
-                    f"{part.path} divides the clips of seed {seed} in another way than "
-                    "a run before it."
+                    f"The folds of seed {seed} in {part.path} differ from those in "
+                    "another of the runs."
                 )
     seeds = dict(sorted(merged.items(), key=lambda item: int(item[0])))
     return {"protocol": parts[0].config.protocol, "seeds": seeds}
 
 
-def _merge_facts(parts: Sequence[Run]) -> dict:
-    lacking = [text for part in parts for text in part.facts["lacking"]]
-    return parts[0].facts | {"lacking": list(dict.fromkeys(lacking))}
+def _merge_data(parts: Sequence[Run]) -> dict:
+    notes = [text for part in parts for text in part.data["lacking"]]
+    return parts[0].data | {"lacking": list(dict.fromkeys(notes))}
 
 
-def _bytes(folder: Path) -> bytes:
-    return (folder / "predictions.csv").read_bytes()
-
-
-def _link(source: str, target: str) -> None:
-    """The same file under another name where the disk can, since weights are large."""
+def _link_or_copy(source: str, target: str) -> None:
+    """Makes a hard link where the file system allows it, since weights are large."""
     try:
         os.link(source, target)
     except OSError:

@@ -1,4 +1,4 @@
-"""The bar that a user watches while a run trains."""
+"""Progress bar of a run that is training."""
 
 import contextlib
 from collections.abc import Sequence
@@ -7,23 +7,25 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from meranet_jax.data.splits import Job
-from meranet_jax.runs.fold_loop import Watcher
+from meranet_jax.runs.fold_loop import RunObserver
 
 
-class RunProgress(Watcher):
-    """A bar over all folds and epochs with loss, accuracy, speed and time left.
+class RunProgress(RunObserver):
+    """Shows a bar over all folds and epochs with loss, accuracy, speed and time left.
 
-    Where the output is no terminal (a log of a cluster's job), a line an epoch instead.
+    If the output is not a terminal, such as the log of a cluster's job, it prints a
+    line for each epoch instead.
     """
 
     def __init__(self, console: Console, epochs: int, *, steps: int, folds: int):
         """Shows nothing yet.
 
         Args:
-          console: where.
-          epochs: of each fold.
-          steps: of the whole run, those of folds side by side counted once.
-          folds: how many there are in all.
+          console: where to print.
+          epochs: number of epochs of each fold.
+          steps: number of steps of this process; those of folds that train side by side
+            count once.
+          folds: number of folds of the complete run.
         """
         self._console = console
         self._epochs = epochs
@@ -51,39 +53,37 @@ class RunProgress(Watcher):
         steps: int,
         means: dict[str, float] | None,
     ) -> None:
-        """So many steps more are done; ``means`` are those of the epoch so far."""
+        loss = {} if means is None else {"loss": f"{means['loss']:.3f}"}
         self._bar.update(
             self._task,
             advance=steps,
-            where=f"{self._of(jobs)}epoch {epoch}/{self._epochs}",
-            loss="" if means is None else f"{means['loss']:.3f}",
+            where=f"{self._fold_names(jobs)}epoch {epoch}/{self._epochs}",
+            **loss,
         )
 
     def skip(self, steps: int) -> None:
-        """So many steps are not to be done, since an earlier start did them."""
         self._steps -= steps
         self._bar.update(self._task, total=self._steps)
 
-    def tell(self, text: str) -> None:
-        """Above the bar."""
-        with contextlib.suppress(OSError):  # nobody may be reading any more
+    def message(self, text: str) -> None:
+        """Prints a message above the bar."""
+        with contextlib.suppress(OSError):  # the terminal may be closed
             self._console.print(text, soft_wrap=True)
 
     def epoch(self, job: Job, line: dict[str, float]) -> None:
-        """An epoch of a fold is done."""
         accuracy = f"{line['validation_accuracy']:.3f}"
         speed = f"{line['clips_per_second']:.1f}"
         self._bar.update(self._task, validation=accuracy, speed=speed)
         if not self._console.is_terminal:
-            self.tell(
-                f"{self._of([job])}epoch {line['epoch']}/{self._epochs}  "
+            self.message(
+                f"{self._fold_names([job])}epoch {line['epoch']}/{self._epochs}  "
                 f"loss {line['train_loss']:.3f}  "
                 f"accuracy {line['train_accuracy']:.3f}  validation loss "
                 f"{line['validation_loss']:.3f} accuracy {accuracy}  {speed} clips/s"
             )
 
-    def _of(self, jobs: Sequence[Job]) -> str:
-        """Which folds, if there are several."""
+    def _fold_names(self, jobs: Sequence[Job]) -> str:
+        """Returns a prefix that names the folds, if the run has several."""
         if self._folds == 1:
             return ""
         return f"{', '.join(job.name for job in jobs)}: "

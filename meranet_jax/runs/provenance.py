@@ -1,4 +1,4 @@
-"""By what code, and on what, something was made."""
+"""Code version, packages and devices of a start of a program."""
 
 import contextlib
 import datetime
@@ -18,7 +18,10 @@ _PACKAGES += ("scipy", "scikit-learn")
 
 
 def commit() -> str | None:
-    """The code's commit, with a mark if it was changed since; None without git."""
+    """Returns the commit of the code, or None without git.
+
+    " with changes" is appended if the working tree has uncommitted changes.
+    """
     git = ["git", "-C", str(Path(__file__).parent)]
     quiet = {"text": True, "stderr": subprocess.DEVNULL}
     try:
@@ -30,7 +33,11 @@ def commit() -> str | None:
 
 
 def start(devices: Sequence[jax.Device]) -> dict:
-    """A start of a program, now, on these devices of this process."""
+    """Describes the current start of this program, as JSON.
+
+    Args:
+      devices: the devices that this process uses.
+    """
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": [sys.executable, *sys.argv],
@@ -44,7 +51,7 @@ def start(devices: Sequence[jax.Device]) -> dict:
 
 
 def _versions() -> Iterator[tuple[str, str]]:
-    """Name and version of each package that is installed."""
+    """Yields name and version of each package that is installed."""
     for name in _PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             yield name, importlib.metadata.version(name)

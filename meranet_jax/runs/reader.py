@@ -1,9 +1,4 @@
-"""A run's folder as it is read.
-
-``config.json``, ``split.json``; ``folds/``, a folder for each fold and seed; of a run
-whose folds are all finished ``predictions.csv``, ``report.json``, ``report.md`` and the
-pictures. ``run_folder`` writes it.
-"""
+"""Reads the folder of a run; see ``layout`` for its files."""
 
 import contextlib
 import dataclasses
@@ -19,9 +14,10 @@ from meranet_jax.errors import UserError
 from meranet_jax.evaluation import predictions
 from meranet_jax.evaluation.predictions import Predictions
 from meranet_jax.flags import read_flags
+from meranet_jax.runs.layout import FoldLayout, RunLayout
 
-# Settings on which no result hangs, so that a run may go on with others. What --split
-# and --classes name is compared itself, and not the names of their files.
+# Settings that do not change results, so that a run may be resumed with other values.
+# Of --split and --classes the content is compared, not the names of the files.
 NOT_RESULT_SETTINGS = (
     "manual_dir",
     "data_dir",
@@ -40,17 +36,8 @@ NOT_RESULT_SETTINGS = (
 )
 
 
-def path_of(config: TrainConfig) -> Path:
-    """Where a run's folder is; each part of a run that is divided has its own."""
-    name = config.run_name
-    if config.shard is not None:
-        part, parts = config.shard
-        name += f"-shard{part + 1}of{parts}"
-    return Path(config.runs_dir).expanduser() / name
-
-
 def result_settings(config: TrainConfig) -> dict[str, object]:
-    """The settings on which results hang, by flag."""
+    """Returns the settings that determine results, by flag."""
     return {
         f"--{name}": value
         for name, value in config.flags().items()
@@ -60,104 +47,132 @@ def result_settings(config: TrainConfig) -> dict[str, object]:
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A run's folder as it is read.
+    """The content of a run folder.
 
     Attributes:
-      path: of the folder.
-      config: its settings.
-      records: the folders that its clips are from.
-      facts: what was known of its clips, see ``config.json``.
-      split: the text of ``split.json``.
-      starts: when, how and on what it was started.
+      path: the run folder.
+      config: the settings.
+      records: the folder of records of each data set.
+      data: fingerprint, classes and counts of the clips: ``data`` in ``config.json``.
+      split_text: the text of ``split.json``.
+      starts: time, command, versions and devices of each start.
     """
 
     path: Path
     config: TrainConfig
     records: list[Path]
-    facts: dict
-    split: str
+    data: dict
+    split_text: str
     starts: list[dict]
+
+    @property
+    def layout(self) -> RunLayout:
+        """The paths in the run folder."""
+        return RunLayout(self.path)
 
     @property
     def classes(self) -> class_sets.ClassSet:
         """The emotions of each class."""
-        return {name: tuple(of) for name, of in self.facts["classes"].items()}
+        classes = self.data["classes"]
+        return {name: tuple(emotions) for name, emotions in classes.items()}
 
     @functools.cached_property
-    def divided(self) -> dict:
-        """``split.json``: the protocol, and the folds of each seed by clip id."""
-        return json.loads(self.split)
+    def split(self) -> dict:
+        """The protocol, and the clip ids of the folds of each seed."""
+        return json.loads(self.split_text)
 
     @property
     def folds(self) -> list[tuple[int, int, str]]:
-        """Seed, number and name of each fold."""
+        """Seed, number (from 0 for each seed) and name of each fold."""
         return [
             (int(seed), number, fold["name"])
-            for seed, folds in self.divided["seeds"].items()
+            for seed, folds in self.split["seeds"].items()
             for number, fold in enumerate(folds)
         ]
 
     def finished(
         self, known: Mapping[Path, Predictions] | None = None
-    ) -> dict[tuple[int, int], tuple[Path, Predictions]]:
+    ) -> dict[tuple[int, int], tuple[FoldLayout, Predictions]]:
         """Returns the folder and the predictions of each finished fold.
 
         Args:
-          known: predictions that were read before, by the fold's folder; they are not
-            read again.
+          known: predictions that were read before, by the path of the fold's folder.
+            They are not read again.
+
+        Returns:
+          Both by the seed and the number of the fold.
         """
         found, known = {}, known or {}
         for seed, number, _ in self.folds:
-            ids = self.divided["seeds"][str(seed)][number]["test"]
-            for path in self.path.glob(f"folds/seed{seed}-{number:03d}-*"):
-                tested = known[path] if path in known else read_fold(path, ids)
-                if tested is not None:
-                    found[seed, number] = path, tested
+            ids = self.split["seeds"][str(seed)][number]["test"]
+            for fold in self.layout.find_folds(seed, number):
+                predicted = known.get(fold.path)
+                if predicted is None:
+                    predicted = read_fold_predictions(fold, ids)
+                if predicted is not None:
+                    found[seed, number] = fold, predicted
         return found
 
 
-def read_lines(path: Path) -> dict[str, list[dict]]:
-    """The lines of metrics of each fold of a run so far, by its folder's name.
+def read_epoch_metrics(path: Path) -> dict[str, list[dict]]:
+    """Reads the metrics of the finished epochs of each fold of a run.
 
-    A line that was cut off, by a kill or a full disk, is passed over: only curves are
-    drawn of them.
+    Incomplete lines, from a killed process or a full disk, are skipped: the metrics are
+    only plotted.
+
+    Args:
+      path: the run folder.
+
+    Returns:
+      The metrics of each epoch, by the name of the fold's folder.
     """
     found = {}
-    for file in sorted(path.glob("folds/*/metrics.jsonl")):
+    for fold in RunLayout(path).all_folds():
+        if not fold.metrics.exists():
+            continue
         lines = []
-        for line in file.read_text(errors="replace").splitlines():
+        for line in fold.metrics.read_text(errors="replace").splitlines():
             with contextlib.suppress(ValueError):
                 lines.append(json.loads(line))
-        found[file.parent.name] = lines
+        found[fold.path.name] = lines
     return found
 
 
-def read_fold(path: Path, test: Sequence[str]) -> Predictions | None:
-    """What a fold predicted of its test part; None unless it is finished and whole."""
+def read_fold_predictions(
+    fold: FoldLayout, clip_ids: Sequence[str]
+) -> Predictions | None:
+    """Reads the predictions of a fold; None unless it is finished.
+
+    Args:
+      fold: the paths of the fold.
+      clip_ids: the clips of its test part, in order. Predictions of others are damaged,
+        and the fold does not count as finished.
+    """
     with contextlib.suppress(UserError):
-        tested = predictions.read(path / "predictions.csv")
-        if tested.clips.tolist() == list(test):
-            return tested
+        predicted = predictions.read(fold.predictions)
+        if predicted.clips.tolist() == list(clip_ids):
+            return predicted
     return None
 
 
 def read(path: Path) -> Run:
-    """A run's folder.
+    """Reads a run folder.
 
     Raises:
-      UserError: if it is not one.
+      UserError: if ``path`` is not a run folder, or a file in it is damaged.
     """
+    layout = RunLayout(path)
     if not path.is_dir():
         raise UserError(f"{path} is not a folder.")
     try:
-        saved = json.loads((path / "config.json").read_text())
-        split = (path / "split.json").read_text()
+        saved = json.loads(layout.config.read_text())
+        split = layout.split.read_text()
     except FileNotFoundError as error:
         raise UserError(
-            f"{path} has no {Path(error.filename).name}: it is not a run's folder."
+            f"{path} has no {Path(error.filename).name}: it is not a run folder."
         ) from error
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
+        raise UserError(f"Cannot read {path}: {error}") from error
     try:
         run = Run(
             path,
@@ -170,34 +185,38 @@ def read(path: Path) -> Run:
         class_sets.parse(saved["data"]["classes"], "classes")
         if not run.folds or len(run.records) != len(run.config.datasets):
             raise ValueError("no folds, or not a folder of records for each data set")
-        for fold in itertools.chain(*run.divided["seeds"].values()):
+        for fold in itertools.chain(*run.split["seeds"].values()):
             ids = [fold["name"], *fold["train"], *fold["validation"], *fold["test"]]
             if not all(isinstance(name, str) for name in ids):
-                raise ValueError("a fold whose name or clips are no names")
+                raise ValueError("the name or a clip of a fold is not a string")
     except UserError as error:
-        raise UserError(f"{path / 'config.json'}: {error}") from error
+        raise UserError(f"{layout.config}: {error}") from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(
-            f"config.json or split.json in {path} is not one that this version writes "
-            f"({type(error).__name__}: {error})."
+            f"{layout.config.name} or {layout.split.name} in {path} does not have the "
+            f"content that this version writes ({type(error).__name__}: {error})."
         ) from error
     return run
 
 
 def read_report(path: Path) -> dict:
-    """The report of a finished run.
+    """Reads the report of a finished run.
+
+    Args:
+      path: the run folder.
 
     Raises:
-      UserError: if there is none.
+      UserError: if the run is not finished, or its report is damaged.
     """
+    file = RunLayout(path).report
     try:
-        report = json.loads((path / "report.json").read_text())
+        report = json.loads(file.read_text())
     except FileNotFoundError as error:
         raise UserError(
-            f"{path} has no report.json: not all of its folds are finished. Start the "
-            "same command again to go on; parts of a run are pooled with eval.py "
-            "--merge."
+            f"{path} has no {file.name}: not all of its folds are finished. Start the "
+            "same command again to resume it, or merge the shards of a run with "
+            "eval.py --merge."
         ) from error
     except (OSError, ValueError) as error:
-        raise UserError(f"{path / 'report.json'} cannot be read: {error}") from error
+        raise UserError(f"Cannot read {file}: {error}") from error
     return report

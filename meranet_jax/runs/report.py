@@ -1,4 +1,4 @@
-"""What came of a run: its predictions, pooled, as numbers and in pictures."""
+"""Computes the report of a run from its pooled predictions, and writes it."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,11 +13,15 @@ from meranet_jax.runs import reader, report_text
 from meranet_jax.runs.reader import Run
 
 
-def make(run: Run, tested: Predictions) -> dict:
-    """The report of a run: a function of its settings and its predictions alone.
+def make(run: Run, predicted: Predictions) -> dict:
+    """Computes the report of a run, which depends on settings and predictions only.
+
+    Args:
+      run: the run.
+      predicted: the predictions of all folds.
 
     Returns:
-      A dictionary that JSON can hold.
+      The content of ``report.json``.
     """
     report = {
         "protocol": run.config.protocol,
@@ -25,83 +29,95 @@ def make(run: Run, tested: Predictions) -> dict:
         "select": getattr(run.config.settings, "select", None),
         "selection": run.config.recogniser.selection(run.config.settings),
         "datasets": list(run.config.datasets),
-        "seeds": sorted(set(tested.seeds.tolist())),
+        "seeds": sorted(set(predicted.seeds.tolist())),
         "folds": len({name for _, _, name in run.folds}),
-        "data": run.facts,
-        **summary.summarise(tested),
-        "by_fold": _by_fold(run, tested),
+        "data": run.data,
+        **summary.summarise(predicted),
+        "by_fold": _by_fold(run, predicted),
     }
     if len(run.config.datasets) > 1:
         report["by_dataset"] = {
-            name: summary.summarise(tested.select(tested.datasets == name))
-            for name in dict.fromkeys(tested.datasets.tolist())
+            name: summary.summarise(predicted.select(predicted.datasets == name))
+            for name in dict.fromkeys(predicted.datasets.tolist())
         }
     return report
 
 
-def _by_fold(run: Run, tested: Predictions) -> list[dict]:
+def _by_fold(run: Run, predicted: Predictions) -> list[dict]:
     rows = []
     for seed, _, name in run.folds:
-        right = tested.correct[(tested.seeds == seed) & (tested.folds == name)]
-        if len(right):
+        of_fold = (predicted.seeds == seed) & (predicted.folds == name)
+        correct = predicted.correct[of_fold]
+        if len(correct):
             rows.append(
                 {
                     "seed": seed,
                     "fold": name,
-                    "clips": len(right),
-                    "correct": int(right.sum()),
+                    "clips": len(correct),
+                    "correct": int(correct.sum()),
                     "accuracy_interval": metrics.wilson_interval(
-                        int(right.sum()), len(right)
+                        int(correct.sum()), len(correct)
                     ),
                 }
             )
     return rows
 
 
-def write(run: Run, tested: Predictions) -> dict:
-    """Write the report of a run whose folds are all finished; returns it."""
-    report = make(run, tested)
-    with files.atomic_write(run.path / "predictions.csv") as part:
-        predictions.write(tested, part)
+def write(run: Run, predicted: Predictions) -> dict:
+    """Writes the predictions, the figures and the report of a finished run.
+
+    Args:
+      run: the run.
+      predicted: the predictions of all folds.
+
+    Returns:
+      The report.
+    """
+    report = make(run, predicted)
+    with files.atomic_write(run.layout.predictions) as part:
+        predictions.write(predicted, part)
     pooled = report["pooled"]
     seeds = len(report["seeds"])
     title = f"{report['clips']} test clips"
     if seeds > 1:
-        title = f"{len(tested)} predictions of {title}, {seeds} seeds"
-    pictures = {
+        title = f"{len(predicted)} predictions of {title}, {seeds} seeds"
+    plots = {
         "confusion": figures.confusion_matrix(
-            np.array(pooled["confusion"]), tested.classes, title
+            np.array(pooled["confusion"]), predicted.classes, title
         ),
         "spread": figures.seeds_and_folds(report),
-        "subjects": figures.accuracy_by_subject(tested),
+        "subjects": figures.accuracy_by_subject(predicted),
         "reliability": figures.reliability_diagram(report["calibration"]),
     }
-    history = reader.read_lines(run.path)
-    if any(history.values()):  # a descriptor has no epochs
-        pictures["curves"] = figures.learning_curves(history)
-    for name, figure in pictures.items():
-        figures.save(figure, run.path / f"{name}.png")
-    with files.atomic_write(run.path / "report.md") as part:
-        part.write_text(report_text.to_markdown(run, report, pictures))
-    # The last to be written: it says that the run is finished.
-    files.write_json(run.path / "report.json", report)
+    metrics_by_epoch = reader.read_epoch_metrics(run.path)
+    if any(metrics_by_epoch.values()):  # a descriptor has no epochs
+        plots["curves"] = figures.learning_curves(metrics_by_epoch)
+    for name, figure in plots.items():
+        figures.save(figure, run.layout.figure(name))
+    with files.atomic_write(run.layout.report_text) as part:
+        part.write_text(report_text.to_markdown(run, report, tuple(plots)))
+    # Written last: this file marks the run as finished.
+    files.write_json(run.layout.report, report)
     return report
 
 
 def read_predictions(
     run: Run, known: Mapping[Path, Predictions] | None = None
 ) -> Predictions:
-    """Returns the predictions of all folds of a run, which must be finished.
+    """Reads the predictions of all folds of a run.
 
     Args:
       run: the run.
       known: see ``Run.finished``.
 
     Raises:
-      UserError: if one is not.
+      UserError: if a fold is not finished.
     """
     finished = run.finished(known)
     for seed, number, name in run.folds:
         if (seed, number) not in finished:
-            raise UserError(f"Fold {name} of seed {seed} in {run.path} is not whole.")
-    return predictions.concatenate(tested for _, tested in finished.values())
+            raise UserError(
+                f"Fold {name} of seed {seed} in {run.path} is not finished. Start the "
+                "same train.py command again to resume it."
+            )
+    return predictions.concatenate(predicted for _, predicted in finished.values())

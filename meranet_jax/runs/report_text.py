@@ -1,36 +1,48 @@
-"""A report in words: for a terminal, and as ``report.md``."""
+"""Formats the report of a run as text for a terminal and as ``report.md``."""
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from meranet_jax.data.splits import Job
 from meranet_jax.evaluation.summary import NAMES
+from meranet_jax.runs.layout import FIGURES
 from meranet_jax.runs.reader import Run
 
-# What each protocol is, and how its parts are drawn unless they are given.
+# Description of each protocol, and how its parts are drawn without --split.
 _PROTOCOLS = {
     "holdout": ("hold-out, not subject-disjoint", "stratified, as in the paper"),
-    "holdout_subject": ("hold-out of whole subjects", "as stratified as they allow"),
+    "holdout_subject": (
+        "subject-disjoint hold-out",
+        "stratified as far as the subjects allow",
+    ),
     "kfold": (
-        "{folds}-fold cross-validation over whole subjects, each once in a test part",
-        "as stratified as they allow",
+        "subject-disjoint {folds}-fold cross-validation",
+        "stratified as far as the subjects allow",
     ),
     "loso": (
-        "leave one subject out, each subject once the test part",
-        "validation parts of whole subjects",
+        "leave-one-subject-out, one fold for each subject",
+        "subject-disjoint validation parts",
     ),
+}
+
+_FIGURE_TITLES = {
+    "confusion": "Confusion matrix",
+    "spread": "Accuracy of seeds and folds",
+    "subjects": "Accuracy by subject",
+    "reliability": "Reliability diagram",
+    "curves": "Learning curves",
 }
 
 
 def title(run: Run) -> str:
-    """A run in a line."""
+    """Returns recogniser, data set and protocol of a run in one line."""
     return f"{run.config.title} on {run.config.dataset}, protocol {run.config.protocol}"
 
 
 def _protocol(name: str, folds: int, split: str | None) -> str:
-    what, drawn = _PROTOCOLS[name]
-    given = f"divided as {split} says" if split else drawn
-    return f"{what.format(folds=folds)}; {given}"
+    protocol, drawn = _PROTOCOLS[name]
+    source = f"split read from {split}" if split else drawn
+    return f"{protocol.format(folds=folds)}; {source}"
 
 
 def _devices(start: dict) -> str:
@@ -40,9 +52,15 @@ def _devices(start: dict) -> str:
     return devices
 
 
-def describe_start(run: Run, here: Sequence[Job], missing: Sequence[Job]) -> str:
-    """What is about to be trained, on what, in words."""
-    config, facts, start = run.config, run.facts, run.starts[-1]
+def describe_plan(run: Run, jobs: Sequence[Job], missing: Sequence[Job]) -> str:
+    """Describes what a start is about to train, and on which clips and devices.
+
+    Args:
+      run: the run.
+      jobs: the folds of this shard, or all folds.
+      missing: those that are not finished.
+    """
+    config, data, start = run.config, run.data, run.starts[-1]
     folds = len({name for _, _, name in run.folds})
     lines = [
         ", ".join(
@@ -53,33 +71,37 @@ def describe_start(run: Run, here: Sequence[Job], missing: Sequence[Job]) -> str
                 f"on {_devices(start)}",
             ]
         ),
-        f"{config.dataset}: {facts['clips']} clips of {facts['subjects']} subjects: "
-        f"{_class_list(facts)}",
+        f"{config.dataset}: {data['clips']} clips of {data['subjects']} subjects: "
+        f"{_class_list(data)}",
         f"protocol: {_protocol(config.protocol, folds, config.split)}",
     ]
-    if len(here) == 1:
-        sizes = [f"{name} {len(part)}" for name, part in here[0].fold.parts.items()]
+    if len(jobs) == 1:
+        sizes = [f"{name} {len(part)}" for name, part in jobs[0].fold.parts.items()]
         lines.append(f"{', '.join(sizes)} clips")
     else:
-        lines.append(f"{len(here)} folds to train and test, each by itself")
-    if len(missing) < len(here):
-        lines.append(f"{len(here) - len(missing)} of them are finished already")
-    lines += [f"left out: {n} clips ({why})" for why, n in facts["left_out"].items()]
-    lines += [f"note: {text}" for text in facts["lacking"]]
+        lines.append(f"{len(jobs)} folds to train and test")
+    if len(missing) < len(jobs):
+        lines.append(f"{len(jobs) - len(missing)} of them are finished already")
+    lines += [f"left out: {n} clips ({why})" for why, n in data["left_out"].items()]
+    lines += [f"note: {text}" for text in data["lacking"]]
     return "\n".join(lines)
 
 
 def describe_duration(seconds: float) -> str:
-    """How long a run will take where there is no accelerator, and what to do."""
+    """Describes how long a run takes on a CPU, with a hint."""
     return (
         f"This will take about {seconds / 3600:.1f} hours on this CPU. --preset=small "
-        "is made for machines without an accelerator."
+        "is intended for machines without an accelerator."
     )
 
 
 def describe(report: dict) -> str:
-    """The report's main numbers for a terminal, each with the clips behind it."""
-    lines = [how(report)]
+    """Formats the main results of a report for a terminal.
+
+    Args:
+      report: the result of ``report.make``.
+    """
+    lines = [describe_protocol(report)]
     lines += [f"{NAMES[name]}: {_number(report, name)}" for name in NAMES]
     width = max(map(len, report["by_class"]))
     for name, row in report["by_class"].items():
@@ -93,30 +115,30 @@ def describe(report: dict) -> str:
     return "\n".join(lines)
 
 
-def how(report: dict) -> str:
-    """How the numbers were formed, in words."""
+def describe_protocol(report: dict) -> str:
+    """Describes protocol, classes, test clips and selection behind the results."""
     protocol = _protocol(report["protocol"], report["folds"], report["split"])
     seeds, clips = report["seeds"], f"{report['clips']} test clips"
     if (least := min(row["clips"] for row in report["by_seed"])) < report["clips"]:
-        # Each seed has a test part of its own.
-        clips = f"{least} test clips under each seed, {report['clips']} in all,"
-    times = "once" if len(seeds) == 1 else f"{len(seeds)} times"
-    pooled = "Predictions of all folds" + (" of a seed" if _several(report) else "")
-    means = "; what is given is the mean over the seeds" if _several(report) else ""
+        # Each seed has another test part.
+        clips = f"{least} test clips per seed, {report['clips']} in total,"
+    several = _several(report)
+    pooled = "The predictions of all folds" + (" of a seed" if several else "")
+    means = "; numbers are means over the seeds" if several else ""
     return (
         f"Protocol: {protocol}. Classes: {_class_list(report['data'])}. "
         f"{clips} of {report['subjects']} subjects in {report['folds']} "
-        f"fold{'s' if report['folds'] > 1 else ''}, done {times} (seed "
-        f"{', '.join(map(str, seeds))}). Tested: "
-        f"{report['selection']}; the test part was read once, after that choice. "
-        f"{pooled} are pooled into one confusion matrix, from which every number is "
-        f"computed{means}."
+        f"fold{'s' if report['folds'] > 1 else ''}, "
+        f"{len(seeds)} seed{'s' if several else ''} ({', '.join(map(str, seeds))}). "
+        f"Tested: {report['selection']}; the test part was read once, after this "
+        f"selection. {pooled} are pooled into one confusion matrix, from which every "
+        f"number is computed{means}."
     )
 
 
-def _class_list(facts: dict) -> str:
+def _class_list(data: dict) -> str:
     parts = []
-    for name, counts in facts["counts"].items():
+    for name, counts in data["counts"].items():
         total = sum(counts.values())
         if list(counts) == [name]:
             parts.append(f"{name} ({total} clips)")
@@ -127,7 +149,7 @@ def _class_list(facts: dict) -> str:
 
 
 def _number(report: dict, name: str) -> str:
-    """A statistic with its uncertainty and what that is."""
+    """Formats a metric with its uncertainty and the kind of interval."""
     found = report["metrics"][name]
     text = f"{found['mean']:.3f}"
     seeds = len(found["values"])
@@ -144,60 +166,62 @@ def _number(report: dict, name: str) -> str:
 
 
 def _of_class(row: dict, seeds: list[int]) -> str:
-    recall = "no clip" if row["recall"] is None else f"recall {row['recall']:.3f}"
+    recall = "no test clip" if row["recall"] is None else f"recall {row['recall']:.3f}"
     f1 = "" if row["f1"] is None else f", F1 {row['f1']:.3f}"
-    over = f", mean of {len(seeds)} seeds" if len(seeds) > 1 else ""
-    return f"{recall}{f1} ({row['clips']} tested{over})"
+    if len(seeds) > 1:  # the clips of all seeds are counted
+        return f"{recall}{f1} ({row['clips']} predictions, mean of {len(seeds)} seeds)"
+    return f"{recall}{f1} ({row['clips']} test clips)"
 
 
-# Of each picture by its name.
-_CAPTIONS = {
-    "confusion": "Confusion matrix",
-    "spread": "Seeds and folds",
-    "subjects": "Accuracy by subject",
-    "reliability": "Reliability",
-    "curves": "Learning curves",
-}
-
-_DEFINITIONS = """\
-UF1: F1 of each class, 2 TP / (2 TP + FP + FN), from the pooled confusion matrix,
-averaged over the classes that have a test clip, each alike (MEGC 2019). UAR: likewise
-the recall, TP / N. Macro F1 also counts a class that is only predicted; weighted F1
-weighs classes by their clips; micro F1 would be the accuracy. Expected calibration
-error: 15 bins of equal width. Intervals are at 95 %: Wilson's takes clips for
-independent; the others are percentiles of a bootstrap that draws whole subjects, since
-clips of one subject are alike. They hold what other subjects would change, not what
-other seeds would: for that there is the standard deviation over seeds (sd)."""
+_METRIC_DEFINITIONS = """\
+UF1 (unweighted F1) is the F1 score of a class, 2 TP / (2 TP + FP + FN) from the pooled
+confusion matrix, averaged over the classes that have a test clip (MEGC 2019). UAR
+(unweighted average recall) is the recall of a class, TP / N, averaged in the same way.
+Macro F1 also includes classes that are predicted but have no test clip. Weighted F1
+weights classes by their number of clips. Micro F1 equals accuracy. The expected
+calibration error uses 15 bins of equal width. Intervals are 95 % confidence intervals.
+Wilson's interval assumes independent clips. The others are percentiles of a bootstrap
+over subjects, since clips of one subject are not independent. They describe the
+variation between subjects; the standard deviation over seeds (sd) describes that
+between seeds."""
 
 
-def to_markdown(run: Run, report: dict, pictures: Iterable[str] = ()) -> str:
-    """``report.md``: what a paper's supplement needs."""
-    config, facts = run.config, report["data"]
+def to_markdown(run: Run, report: dict, figures: Sequence[str] = FIGURES) -> str:
+    """Formats a report as ``report.md``, for a paper's supplement.
+
+    Args:
+      run: the run.
+      report: the result of ``report.make``.
+      figures: the names of the figures to show, of ``layout.FIGURES``.
+    """
+    config, data = run.config, report["data"]
     lines = [
         f"# {run.config.title} on {', '.join(report['datasets'])}",
         "",
-        how(report),
+        describe_protocol(report),
         "",
-        "## Numbers",
+        "## Results",
         "",
-        "| | | 95 % interval |" + (" sd | by seed |" if _several(report) else ""),
+        "| metric | value | 95 % interval |"
+        + (" sd | by seed |" if _several(report) else ""),
         "|---|---|---|" + ("---|---|" if _several(report) else ""),
     ]
     lines += [_row(report, name) for name in NAMES]
     of = f", mean of {len(report['seeds'])} seeds" if _several(report) else ""
-    lines += ["", _DEFINITIONS, ""]
-    lines += [f"| class | tested | recall{of} | F1{of} |", "|---|---|---|---|"]
+    lines += ["", _METRIC_DEFINITIONS, ""]
+    counted = "predictions" if _several(report) else "test clips"
+    lines += [f"| class | {counted} | recall{of} | F1{of} |", "|---|---|---|---|"]
     for name, row in report["by_class"].items():
         lines.append(
-            f"| {_cell(name)} | {row['clips']} | {_share(row['recall'])} "
-            f"| {_share(row['f1'])} |"
+            f"| {_cell(name)} | {row['clips']} | {_number_or_none(row['recall'])} "
+            f"| {_number_or_none(row['f1'])} |"
         )
     if "by_dataset" in report:
         lines += [
             "",
             "## By data set",
             "",
-            "From each one's own clips of the same folds.",
+            "Computed from the clips of one data set, in the same folds.",
         ]
         lines += ["", "| data set | clips | subjects | accuracy | UF1 | UAR |"]
         lines.append("|---|---|---|---|---|---|")
@@ -210,27 +234,30 @@ def to_markdown(run: Run, report: dict, pictures: Iterable[str] = ()) -> str:
             )
     lines += [
         "",
-        "## Pictures",
+        "## Figures",
         "",
-        *(f"![{_CAPTIONS[name]}]({name}.png)" for name in pictures),
+        *(
+            f"![{_FIGURE_TITLES[name]}]({run.layout.figure(name).name})"
+            for name in figures
+        ),
         "",
         "## Clips",
         "",
-        f"{facts['clips']} clips of {facts['subjects']} subjects.",
+        f"{data['clips']} clips of {data['subjects']} subjects.",
         "",
         "| class | emotions | clips |",
         "|---|---|---|",
     ]
-    for name, counts in facts["counts"].items():
+    for name, counts in data["counts"].items():
         of = ", ".join(f"{emotion} {n}" for emotion, n in counts.items())
         lines.append(f"| {_cell(name)} | {_cell(of)} | {sum(counts.values())} |")
-    if facts["left_out"]:
-        lines += ["", "Left out:", ""]
-        lines += [f"- {n} clips: {why}" for why, n in facts["left_out"].items()]
-    if facts["lacking"]:
-        lines += ["", "Classes that a fold could not learn:", ""]
-        lines += [f"- {text}" for text in facts["lacking"]]
-    lines += ["", "## How to repeat it", ""]
+    if data["left_out"]:
+        lines += ["", "Clips left out:", ""]
+        lines += [f"- {n} clips: {why}" for why, n in data["left_out"].items()]
+    if data["lacking"]:
+        lines += ["", "Classes without training clips:", ""]
+        lines += [f"- {text}" for text in data["lacking"]]
+    lines += ["", "## Reproducing this run", ""]
     for start in run.starts:
         lines += [
             f"- {start['date']}: `python {shlex.join(start['command'][1:])}`",
@@ -268,9 +295,9 @@ def _interval_text(found: dict) -> str:
 
 
 def _cell(text: str) -> str:
-    """Names are the user's; a bar would end the cell."""
+    """Escapes a name given by the user, since a bar would end the cell."""
     return text.replace("|", "\\|").replace("\n", " ")
 
 
-def _share(value: float | None) -> str:
+def _number_or_none(value: float | None) -> str:
     return "none" if value is None else f"{value:.3f}"

@@ -1,4 +1,4 @@
-"""A complete run: prepare the clips, fit every fold, test once, write the report."""
+"""Runs a complete experiment: prepares clips, fits and tests folds, reports."""
 
 import contextlib
 import functools
@@ -15,39 +15,41 @@ from meranet_jax.data.splits import Job
 from meranet_jax.inputs import registry as inputs
 from meranet_jax.models import specifications
 from meranet_jax.recognisers import Network
-from meranet_jax.runs import fold_loop, reader, report, report_text, writer
+from meranet_jax.runs import fold_loop, layout, reader, report, report_text, writer
 from meranet_jax.runs.progress import RunProgress
 from meranet_jax.runs.writer import RunFolder
 from meranet_jax.training import distributed, fitters, xla
 from meranet_jax.training.fitters import Fitter
 
-# Prepares the records of a configuration of one data set, and returns their folder.
+# Prepares the records of the one data set of a configuration; returns their folder.
 Prepare = Callable[[TrainConfig], Path]
 
 
 def train_run(config: TrainConfig, prepare: Prepare, console: Console) -> None:
-    """Trains what is missing of a run, tests it once, and writes and prints its report.
+    """Trains and tests the unfinished folds of a run, then reports its results.
 
-    To be called before anything else uses JAX's devices. With ``--fold_shard`` the
-    report is left to ``eval.py --merge``; of several processes the first writes it.
+    It must be called before anything else uses JAX's devices. With several processes,
+    the first one writes the report. With ``--fold_shard``, ``eval.py --merge`` does.
 
     Args:
-      config: the run's.
-      prepare: see ``Prepare``; called for each data set, by the first process first.
-      console: progress and results are printed here, by the first process alone.
+      config: the settings of the run.
+      prepare: see ``Prepare``. Called once for each data set, by the first process
+        before the others.
+      console: where the first process prints progress and results.
 
     Raises:
-      UserError: if the run cannot be trained as asked.
+      UserError: if the settings, the clips, the devices and the run folder do not
+        allow the run.
       DataError: if a data set cannot be prepared.
       OSError: if the run folder cannot be written.
-      Interrupted: if a signal asked the run to stop; nothing is lost by it.
+      Interrupted: if a signal asked the run to stop; all progress is saved.
     """
     xla.configure(deterministic=getattr(config.settings, "deterministic", False))
     distributed.initialize(config)
     config = fitters.resolve(config)
     console.quiet = not distributed.is_first()
-    path = reader.path_of(config)
-    # What can be refused now is not refused after the work of preparing.
+    path = layout.run_path(config)
+    # Preparing may take long, so everything that can fail before it is checked first.
     writer.check_free(config, path)
     _check_network(config)
     records, clips = _load_clips(config, prepare)
@@ -68,7 +70,9 @@ def train_run(config: TrainConfig, prepare: Prepare, console: Console) -> None:
     if compile_ahead:
         fitter.compile()
         distributed.barrier("compiled")
-        console.print("Prepared and compiled; a run with the same flags finds it.")
+        console.print(
+            "Prepared and compiled. A run with the same flags uses the result."
+        )
         return
     with contextlib.ExitStack() as stack:
         with distributed.first_process_first("folder"):
@@ -77,23 +81,25 @@ def train_run(config: TrainConfig, prepare: Prepare, console: Console) -> None:
             if missing and distributed.is_first():
                 folder.log_start(fitter.devices)
                 console.print(
-                    report_text.describe_start(reader.read(path), of_shard, missing)
+                    report_text.describe_plan(reader.read(path), of_shard, missing)
                 )
-        mine = [
+        to_fit = [
             job
             for job in fold_loop.folds_of_process(of_shard, fitter)
-            # Processes that train a fold together must not disagree about it.
+            # Processes that train a fold together must all train it or none.
             if fitter.any_process(not folder.is_finished(job, clips))
         ]
-        if mine:
-            _fit(folder, fitter, config, clips, mine, folds=len(jobs), console=console)
+        if to_fit:
+            _fit(
+                folder, fitter, config, clips, to_fit, folds=len(jobs), console=console
+            )
         elif not missing:
             console.print(f"All folds of {path} are finished already.\n")
         distributed.barrier("folds")
         if config.shard is not None:
             console.print(
-                f"Part {config.fold_shard} is finished. When all parts are, pool "
-                f"them: python eval.py --merge {path.parent}/{config.run_name}-shard*"
+                f"Part {config.fold_shard} is finished. When all parts are finished, "
+                f"merge them: python eval.py --merge {layout.shards_pattern(config)}"
             )
             return
         if not distributed.is_first():
@@ -101,18 +107,18 @@ def train_run(config: TrainConfig, prepare: Prepare, console: Console) -> None:
         run = reader.read(path)
         results = report.write(run, report.read_predictions(run, folder.finished))
     console.print(report_text.describe(results))
-    console.print(f"\nReport: {path / 'report.md'}")
+    console.print(f"\nReport: {run.layout.report_text}")
 
 
 def _check_network(config: TrainConfig) -> None:
-    """Raises UserError if a network cannot take such clips."""
+    """Raises UserError if the network of a run cannot process its clips."""
     if isinstance(config.recogniser, Network):
         shape = inputs.find(config.input).shape(config.frames, config.size)
         specifications.check_shapes(config.recogniser, config.settings, shape)
 
 
 def _load_clips(config: TrainConfig, prepare: Prepare) -> tuple[list[Path], Clips]:
-    """The folders of the records, and the clips in them."""
+    """Prepares the records; returns their folders and their clips."""
     with distributed.first_process_first("records"):
         sources = [
             loading.Source(
@@ -142,7 +148,7 @@ def _fit(
     folds: int,
     console: Console,
 ) -> None:
-    """Fits and tests this process's missing folds under a progress bar."""
+    """Fits and tests the unfinished folds of this process with a progress bar."""
     steps = fitter.count_steps(fold_loop.training_parts(jobs))
     if jax.default_backend() == "cpu" and config.preset != "small":
         seconds = fitter.seconds_per_step(jobs[0].fold.train)

@@ -1,4 +1,4 @@
-"""A finished run's numbers anew, from its predictions and from its weights."""
+"""Recomputes the report of a finished run, and its predictions from the weights."""
 
 import dataclasses
 from pathlib import Path
@@ -16,44 +16,48 @@ from meranet_jax.training import checkpoint, fitters
 from meranet_jax.training.trainers import Weights
 
 
-def tested(run: Run) -> Predictions:
-    """The predictions of a finished run.
+def read_predictions(run: Run) -> Predictions:
+    """Reads the pooled predictions of a finished run.
 
     Raises:
-      UserError: if it is not finished, or they cannot be read.
+      UserError: if the run is not finished, or the file is damaged.
     """
     reader.read_report(run.path)
-    return predictions.read(run.path / "predictions.csv")
+    return predictions.read(run.layout.predictions)
 
 
 def check_report(run: Run) -> dict:
-    """The run's report, if it is what its predictions give.
+    """Computes the report of a run from its predictions, and compares both.
+
+    Returns:
+      The report.
 
     Raises:
-      UserError: if it is not.
+      UserError: if it differs from ``report.json``.
     """
     saved = reader.read_report(run.path)
-    made = files.json_round_trip(report.make(run, tested(run)))
+    made = files.json_round_trip(report.make(run, read_predictions(run)))
     # Version 0.1 did not write the selection.
     saved = {"selection": made["selection"]} | saved
     differing = [name for name in made if made[name] != saved.get(name)]
     if differing:
         raise UserError(
-            f"{', '.join(differing)} in {run.path / 'report.json'} differ from what "
-            "predictions.csv gives. Was one of the files or the code changed?"
+            f"{', '.join(differing)} in {run.layout.report} differ from the values "
+            f"computed from {run.layout.predictions.name}. One of the files or the "
+            "code was changed."
         )
     return made
 
 
 @dataclasses.dataclass(frozen=True)
-class Opened:
+class OpenedRun:
     """A finished run with the clips that it was trained and tested on.
 
     Attributes:
-      run: it.
-      sources: its records, where they are now.
+      run: the content of the run folder.
+      sources: the records of each data set.
       clips: all clips.
-      jobs: its folds.
+      jobs: all folds.
     """
 
     run: Run
@@ -62,24 +66,27 @@ class Opened:
     jobs: list[splits.Job]
 
     def weights(self, job: splits.Job, shapes: Weights) -> Weights:
-        """What a fold was tested with.
+        """Reads the weights that a fold was tested with.
+
+        Args:
+          job: the fold.
+          shapes: shapes and types of the weights.
 
         Raises:
-          UserError: if it cannot be read.
+          UserError: if they are missing or damaged.
         """
-        folder = self.run.path / "folds" / job.folder
-        return checkpoint.read_weights(folder / "weights", shapes)
+        return checkpoint.read_weights(self.run.layout.fold(job).weights, shapes)
 
 
-def reopen(run: Run, data_dir: str | None) -> Opened:
-    """Read a run's clips anew.
+def open_run(run: Run, data_dir: str | None) -> OpenedRun:
+    """Reads the clips of a run from its records.
 
     Args:
-      run: a finished one.
-      data_dir: where the records are now, if they were moved.
+      run: a finished run.
+      data_dir: the folder of the records, if they were moved.
 
     Raises:
-      UserError: if the records are not the run's.
+      UserError: if the records are missing or contain other clips.
     """
     folders = run.records
     if data_dir is not None:  # <data_dir>/<name>/<configuration>/<version>
@@ -96,53 +103,56 @@ def reopen(run: Run, data_dir: str | None) -> Opened:
         leave_out=run.config.left_out,
         feed=run.config.feed,
     )
-    if not clips.has_fingerprint(run.facts["fingerprint"]):
+    if not clips.has_fingerprint(run.data["fingerprint"]):
         raise UserError(
             f"The records in {', '.join(map(str, folders))} are not those that "
-            f"{run.path} was trained on."
+            f"{run.path} was trained on. Say with --data_dir where its records are."
         )
-    _, split = splits.from_json(run.split, clips, str(run.path / "split.json"))
-    return Opened(run, sources, clips, splits.jobs(split))
+    _, split = splits.from_json(run.split_text, clips, str(run.layout.split))
+    return OpenedRun(run, sources, clips, splits.jobs(split))
 
 
 def check_predictions(run: Run, data_dir: str | None) -> float:
-    """Predict every test clip anew from the weights of its fold.
+    """Predicts every test clip from the weights of its fold, and compares.
 
     Args:
-      run: a finished one.
-      data_dir: where the records are now, if they were moved.
+      run: a finished run.
+      data_dir: the folder of the records, if they were moved.
 
     Returns:
-      How far a probability is at most from the one that was kept.
+      The largest absolute difference from a probability in ``predictions.csv``.
 
     Raises:
-      UserError: if the records are not the run's, or a prediction is another.
+      UserError: if the records contain other clips, or a predicted class differs.
     """
-    opened = reopen(run, data_dir)
+    opened = open_run(run, data_dir)
     clips, jobs = opened.clips, opened.jobs
-    # One device serves any machine; the run may have had more than there are here.
+    # The run may have used more devices than this machine has.
     config = run.config
     if "devices" in config.flags():
         config = config.change(devices=1)
     fitter = fitters.make_fitter(config, clips, folds=len(jobs))
     shapes = fitter.weight_shapes
-    kept = predictions.read(run.path / "predictions.csv")
-    apart = 0.0
+    all_saved = predictions.read(run.layout.predictions)
+    largest = 0.0
     for job in jobs:
         weights = opened.weights(job, shapes)
-        (anew,) = fold_loop.predict(fitter, clips, [job], [weights])
-        of_fold = (kept.seeds == job.seed) & (kept.folds == job.fold.name)
-        saved = kept.select(of_fold)
-        if not np.array_equal(saved.clips, anew.clips):
+        (computed,) = fold_loop.predict(fitter, clips, [job], [weights])
+        of_fold = (all_saved.seeds == job.seed) & (all_saved.folds == job.fold.name)
+        saved = all_saved.select(of_fold)
+        if not np.array_equal(saved.clips, computed.clips):
             raise UserError(
-                f"{run.path / 'predictions.csv'} is not of the test part of {job.name}."
+                f"The clips of {job.name} in {run.layout.predictions} are not its test "
+                "part. The file was changed."
             )
-        apart = max(apart, float(abs(saved.probabilities - anew.probabilities).max()))
-        differing = saved.clips[saved.predicted != anew.predicted]
+        difference = abs(saved.probabilities - computed.probabilities).max()
+        largest = max(largest, float(difference))
+        differing = saved.clips[saved.predicted != computed.predicted]
         if len(differing):
             raise UserError(
-                f"The weights of {job.name} predict another class of {differing[0]} "
-                f"than predictions.csv says ({len(differing)} of {len(saved)} clips). "
-                "Were the weights or the code changed, or is this another device?"
+                f"The weights of {job.name} predict another class for {differing[0]} "
+                f"than {run.layout.predictions.name} contains ({len(differing)} of "
+                f"{len(saved)} clips). The weights or the code were changed, or this "
+                "device computes differently."
             )
-    return apart
+    return largest

@@ -1,11 +1,4 @@
-"""The run folder: what was asked for, what happened, what came of it.
-
-``config.json``, ``split.json``; ``folds/``, a folder for each fold and seed with
-``metrics.jsonl`` (a line an epoch), ``events/`` for TensorBoard, ``checkpoints/`` while
-it trains, then ``weights/`` of the chosen one, ``fold.json`` and ``predictions.csv``.
-When all are finished, over all: ``predictions.csv``, ``report.json``, ``report.md``
-and the pictures.
-"""
+"""Writes the folder of a run; see ``layout`` for its files."""
 
 import json
 import shutil
@@ -25,31 +18,39 @@ from meranet_jax.evaluation.predictions import Predictions
 from meranet_jax.files import atomic_write, json_round_trip, write_json
 from meranet_jax.flags import read_flags
 from meranet_jax.runs import fold_writer, provenance
-from meranet_jax.runs.fold_writer import Elsewhere, FoldFolder
-from meranet_jax.runs.reader import NOT_RESULT_SETTINGS, read_fold
+from meranet_jax.runs.fold_writer import FoldFolder, ReadOnlyFoldFolder
+from meranet_jax.runs.layout import RunLayout
+from meranet_jax.runs.reader import NOT_RESULT_SETTINGS, read_fold_predictions
 from meranet_jax.training import distributed
 
-# Seconds after which what one process has written is seen by all.
-_LATE = 30
-
-# What a run's folder holds before there is a config.json.
-_FIRST = {".lock", "split.json", ".split.json.part", ".config.json.part"}
+# Seconds until all processes see a file that one has written to a network file system.
+_VISIBILITY_TIMEOUT = 30
 
 
 def check_free(config: TrainConfig, path: Path) -> None:
-    """Raises UserError if there is something that is not this run and must not go."""
+    """Checks that a run can be written to a folder.
+
+    Args:
+      config: the settings of the run.
+      path: the run folder.
+
+    Raises:
+      UserError: unless ``path`` is free, can be resumed with these settings, or is a
+        run that ``--overwrite`` replaces.
+    """
     if not path.exists():
         return
-    if {child.name for child in path.iterdir()} <= _FIRST:
-        return  # of a start that was killed before it had written anything else
+    layout = RunLayout(path)
+    if {child.name for child in path.iterdir()} <= layout.first_files():
+        return  # a start was killed before it had written anything else
     try:
-        saved = json.loads((path / "config.json").read_text())
+        saved = json.loads(layout.config.read_text())
         is_run = "records" in saved and isinstance(saved["config"], dict)
     except (OSError, ValueError, KeyError, TypeError):
         is_run = False
     if not is_run:
         raise UserError(
-            f"{path} is not the folder of a run"
+            f"{path} is not a run folder"
             + (", so --overwrite does not replace it" if config.overwrite else "")
             + ". Choose another --name."
         )
@@ -58,21 +59,22 @@ def check_free(config: TrainConfig, path: Path) -> None:
     differing = _differing(saved["config"], _settings(config))
     if differing:
         raise UserError(
-            f"There is a run in {path} with other settings: {'; '.join(differing)}. "
-            "Choose another --name, or replace it with --overwrite."
+            f"{path} is a run with other settings: {'; '.join(differing)}. Choose "
+            "another --name, or replace it with --overwrite."
         )
 
 
 class RunFolder:
-    """A run's folder while it is written; a context manager.
+    """The folder of a run that is being written; a context manager.
 
-    Only one run at a time writes to it. Of several processes that train it together the
-    first makes it, and each writes the folders of its folds.
+    Only one start at a time writes to it. If several processes train the run, the first
+    creates the folder, and each writes the folders of its folds.
 
     Attributes:
-      path: of the folder.
-      finished: the predictions of folds that ``is_finished`` has read, by the fold's
-        folder.
+      path: the run folder.
+      layout: the paths in it.
+      finished: the predictions of folds that ``is_finished`` has read, by the path of
+        the fold's folder.
     """
 
     def __init__(
@@ -83,33 +85,35 @@ class RunFolder:
         split: Split,
         records: Sequence[Path],
     ):
-        """Makes the folder, or goes on with one of the same settings.
+        """Creates the folder, or opens that of an earlier start.
 
         Args:
-          path: of the folder.
-          config: the run's.
+          path: the run folder.
+          config: the settings of the run.
           clips: all clips.
-          split: its folds.
-          records: the folders that the clips are from.
+          split: the folds of each seed.
+          records: the folder of records of each data set.
 
         Raises:
-          UserError: if another run is there, or its clips were others, or another
-            process writes to it; or the first process made it elsewhere.
+          UserError: if ``path`` is another run or no run, its clips differ, another
+            process writes to it, or this process does not see the folder that the
+            first process has created.
         """
         self.path = path
+        self.layout = RunLayout(path)
         self.finished: dict[Path, Predictions] = {}
         self._lock = None
         if not distributed.is_first():
-            if not _appears(path / "config.json"):
+            if not _appears(self.layout.config):
                 raise UserError(
-                    f"Process {distributed.process_index()} does not see {path}, which "
-                    "the first has made. Give a folder that all of them share with "
-                    "--runs_dir."
+                    f"Process {distributed.process_index()} does not see {path}, "
+                    "which the first process has created. Set --runs_dir to a folder "
+                    "that all processes share."
                 )
             return
         check_free(config, path)
         path.mkdir(parents=True, exist_ok=True)
-        self._lock = filelock.FileLock(path / ".lock")
+        self._lock = filelock.FileLock(self.layout.lock)
         try:
             self._lock.acquire(timeout=0)
         except filelock.Timeout as error:
@@ -123,61 +127,62 @@ class RunFolder:
             raise
 
     def _begin(self, config, clips, split, records):
-        path = self.path
+        layout = self.layout
         if config.overwrite:
-            # The configuration last: while it is there, this is known for a run.
-            for child in sorted(path.iterdir(), key=lambda p: p.name == "config.json"):
+            # config.json is deleted last: it marks the folder as a run.
+            for child in sorted(self.path.iterdir(), key=lambda p: p == layout.config):
                 if child.is_dir():
                     shutil.rmtree(child)
-                elif child.name != ".lock":
+                elif child != layout.lock:
                     child.unlink()
         for job in splits.jobs(split):
             if self.is_finished(job, clips):
-                # By a start that was killed before it could.
-                fold_writer.tidy(path / "folds" / job.folder)
+                # The start that finished the fold may have been killed before this.
+                fold_writer.remove_temporary(layout.fold(job))
         self._saved = {
             "config": _settings(config),
             "records": [str(folder.absolute()) for folder in records],
-            "data": _facts(clips, split),
+            "data": _describe_data(clips, split),
         }
         text = splits.to_json(split, clips, config.protocol)
         self._saved["starts"] = self._starts(text, clips)
-        with atomic_write(path / "split.json") as part:
+        with atomic_write(layout.split) as part:
             part.write_text(text)
-        write_json(path / "config.json", self._saved)
+        write_json(layout.config, self._saved)
 
     def log_start(self, devices: Sequence[jax.Device]) -> None:
-        """Note when, how and on what the run is started, or goes on.
+        """Adds this start to ``config.json``; called by the first process.
 
-        Of several processes the first notes it for all, with its own devices.
+        Args:
+          devices: the devices of this process.
         """
         self._saved["starts"].append(provenance.start(devices))
-        write_json(self.path / "config.json", self._saved)
+        write_json(self.layout.config, self._saved)
 
     def _starts(self, split: str, clips: Clips) -> list[dict]:
-        """The starts before this one.
+        """Returns the earlier starts.
 
         Raises:
-          UserError: if they were on other clips.
+          UserError: if they had other clips, classes or folds.
         """
-        if not (self.path / "config.json").exists():
+        if not self.layout.config.exists():
             return []
-        saved = json.loads((self.path / "config.json").read_text())
+        saved = json.loads(self.layout.config.read_text())
         before, now = saved.get("data", {}), json_round_trip(self._saved["data"])
         if clips.has_fingerprint(before.get("fingerprint")):
-            # An older version may have saved one of another form.
+            # An older version may have saved a fingerprint of another form.
             before = before | {"fingerprint": now["fingerprint"]}
         if before.get("classes") != now["classes"]:
-            what = "its classes were others"
+            reason = "it had other classes"
         elif before != now:
-            what = "its records were others"
-        elif (self.path / "split.json").read_text() != split:
-            what = "its split.json is not the one that its settings give"
+            reason = "it had other records"
+        elif self.layout.split.read_text() != split:
+            reason = f"its settings no longer give its {self.layout.split.name}"
         else:
             return saved["starts"]
         raise UserError(
-            f"The run in {self.path} cannot go on: {what}. Choose another --name, or "
-            "replace it with --overwrite."
+            f"Cannot resume the run in {self.path}: {reason}. Choose another --name, "
+            "or replace it with --overwrite."
         )
 
     def __enter__(self):
@@ -188,32 +193,37 @@ class RunFolder:
             self._lock.release()
 
     def is_finished(self, job: Job, clips: Clips) -> bool:
-        """Returns whether a fold is trained and tested.
+        """Returns whether a fold has been trained and tested.
 
         The predictions of a finished fold are read once.
         """
-        path = self.path / "folds" / job.folder
-        if path not in self.finished:
+        fold = self.layout.fold(job)
+        if fold.path not in self.finished:
             ids = [clips.clip_ids[index] for index in job.fold.test]
-            if (tested := read_fold(path, ids)) is not None:
-                self.finished[path] = tested
-        return path in self.finished
+            if (predicted := read_fold_predictions(fold, ids)) is not None:
+                self.finished[fold.path] = predicted
+        return fold.path in self.finished
 
-    def fold(self, job: Job, *, written: bool = True) -> "FoldFolder":
-        """A fold's folder, with what a start before this one left of it.
+    def fold(self, job: Job, *, writable: bool = True) -> FoldFolder:
+        """Opens the folder of a fold, which may contain work of an earlier start.
 
-        ``written``: by this process; else nothing is changed there.
+        Args:
+          job: the fold.
+          writable: whether this process writes the fold; otherwise another does.
+
+        Raises:
+          UserError: see ``FoldFolder``.
         """
-        kind = FoldFolder if written else Elsewhere
-        return kind(self.path / "folds" / job.folder, job)
+        layout = self.layout.fold(job)
+        return FoldFolder(layout, job) if writable else ReadOnlyFoldFolder(layout)
 
 
 def _appears(path: Path) -> bool:
-    """Whether a file that another process has written is there, or soon is.
+    """Waits for a file that another process has written; returns whether it exists.
 
-    A file system over a network may show it late.
+    A network file system may show it late.
     """
-    end = time.monotonic() + _LATE
+    end = time.monotonic() + _VISIBILITY_TIMEOUT
     while not path.exists():
         if time.monotonic() > end:
             return False
@@ -221,9 +231,11 @@ def _appears(path: Path) -> bool:
     return True
 
 
-def _facts(clips: Clips, split: Split) -> dict:
-    """What a report says of the clips."""
-    counts = {name: dict.fromkeys(of, 0) for name, of in clips.classes.items()}
+def _describe_data(clips: Clips, split: Split) -> dict:
+    """Returns ``data`` of ``config.json``: classes, counts and notes on the clips."""
+    counts = {
+        name: dict.fromkeys(emotions, 0) for name, emotions in clips.classes.items()
+    }
     names = list(clips.classes)
     for label, emotion in zip(clips.labels.tolist(), clips.emotions, strict=True):
         counts[names[label]][emotion] += 1
@@ -231,13 +243,13 @@ def _facts(clips: Clips, split: Split) -> dict:
         "fingerprint": clips.fingerprint(),
         "clips": len(clips),
         "subjects": len(set(clips.subjects)),
-        "classes": {name: list(of) for name, of in clips.classes.items()},
+        "classes": {name: list(emotions) for name, emotions in clips.classes.items()},
         "counts": counts,
         "left_out": clips.left_out,
         "lacking": [
-            f"{job.name}: its training part has no clip of {', '.join(lacking)}"
+            f"{job.name}: its training part has no clip of {', '.join(missing)}"
             for job in splits.jobs(split)
-            if (lacking := splits.missing_classes(job.fold, clips))
+            if (missing := splits.missing_classes(job.fold, clips))
         ],
     }
 
@@ -258,10 +270,10 @@ def _differing(saved: dict, asked: dict) -> list[str]:
 
 
 def _settings_of_saved(saved: dict) -> dict:
-    """Returns the saved settings as this version has them.
+    """Converts saved settings of an older version to those of this version.
 
-    Settings that an older version did not have are as it behaved, or have their
-    defaults.
+    New settings get the value that corresponds to the older version's behaviour, or
+    their default.
     """
     if "model" in saved and "precision" in saved:
         return saved

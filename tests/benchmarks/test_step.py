@@ -4,7 +4,7 @@ pytest.importorskip("torch")
 from benchmarks import memory, rows, scale, sides, step  # noqa: E402  (imports torch)
 
 
-def test_both_compute_the_same_and_a_row_tells_of_both(monkeypatch, tmp_path):
+def test_both_sides_are_compared_and_measured(monkeypatch, tmp_path):
     monkeypatch.setattr(memory, "of", lambda *_: None)
     small = {"size": 16, "width": 4, "stage_sizes": (1,), "batch_size": 2}
     config = sides.case("small", **small)
@@ -19,6 +19,6 @@ def test_both_compute_the_same_and_a_row_tells_of_both(monkeypatch, tmp_path):
     assert (tmp_path / "scale.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_tf32_is_refused_where_there_is_none():
+def test_tf32_is_refused_without_a_gpu():
     with pytest.raises(SystemExit, match="needs an NVIDIA GPU"):
         sides.allow("tf32")

@@ -5,7 +5,7 @@ from benchmarks import attention, rows, run, step, table  # noqa: E402  (imports
 
 
 def _measured(folder):
-    """One row each of a step and a forward pass, of the attention and of a run."""
+    """Writes a row of a step, a forward pass, the attention and a run."""
     for name, columns, cells in (
         ("step", step.COLUMNS, {"what": "forward", "network": "MERANet"}),
         ("step", step.COLUMNS, {"what": "step", "network": "MERANet"}),
@@ -20,11 +20,11 @@ def _measured(folder):
         table_.append({key: numbers[key] for key in columns})
 
 
-def test_the_page_has_the_tables_of_the_rows():
+def test_the_page_contains_the_current_tables():
     table.main(check=True)
 
 
-def test_the_newest_row_fills_its_cells_and_no_others(tmp_path):
+def test_the_newest_row_fills_its_cells(tmp_path):
     _measured(tmp_path)
     text = table.markdown(tmp_path)
     cells = "123 ms | 2 ms | 2.00 (1.50 to 2.50)"
@@ -33,7 +33,7 @@ def test_the_newest_row_fills_its_cells_and_no_others(tmp_path):
     assert "\nCPU: " in text and "\nGPU: " not in text
 
 
-def test_the_picture_is_of_the_rows(tmp_path):
+def test_the_figure_is_plotted_from_the_rows(tmp_path):
     table.draw(tmp_path / "none.png", tmp_path)
     assert not (tmp_path / "none.png").exists()
     _measured(tmp_path)

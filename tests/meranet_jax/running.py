@@ -1,4 +1,4 @@
-"""Complete runs, as train.py makes them, on the clips of tests."""
+"""Complete runs, as train.py does them, on the clips of the tests."""
 
 import dataclasses
 from pathlib import Path
@@ -8,35 +8,38 @@ import jax
 from meranet_jax.data import splits
 from meranet_jax.inputs import registry
 from meranet_jax.recognisers import Descriptor
-from meranet_jax.runs import fold_loop, reader, report, writer
+from meranet_jax.runs import fold_loop, layout, reader, report, writer
 from meranet_jax.training import fitters
 
 
 def plan(config, clips):
-    """Returns the folds of this shard, and the number of folds of the run."""
+    """Returns the folds of a run's shard, and the number of all folds."""
     jobs = splits.jobs(splits.make(config, clips))
     return fold_loop.folds_of_shard(jobs, config.shard), len(jobs)
 
 
-class Watching(fold_loop.Watcher):
-    """A watcher whose methods are given functions."""
+class Observer(fold_loop.RunObserver):
+    """Replaces methods by functions with their names."""
 
     def __init__(self, **functions):
         vars(self).update(functions)
 
 
 def run(config, clips, *, watch=None, trainer=None, **options):
-    """Trains the missing folds, writes the report, and returns the folder of the run.
+    """Trains the unfinished folds of a run, and writes the report of a complete run.
 
     Args:
-      config: the run's.
+      config: the settings of the run.
       clips: all clips.
-      watch: functions for the methods of a watcher, by name.
-      trainer: used instead of a new one; then no report is written.
-      **options: of the fitter.
+      watch: functions for the methods of ``RunObserver``, by name.
+      trainer: a compiled trainer for many runs; their reports are not written.
+      **options: see ``fitters.NetworkFitter``.
+
+    Returns:
+      The run folder.
     """
     of_shard, folds = plan(config, clips)
-    path = reader.path_of(config)
+    path = layout.run_path(config)
     split = splits.make(config, clips)
     if isinstance(config.recogniser, Descriptor):
         fitter = fitters.DescriptorFitter(config, clips)
@@ -47,20 +50,20 @@ def run(config, clips, *, watch=None, trainer=None, **options):
     with writer.RunFolder(path, config, clips, split, [Path("/records")]) as folder:
         folder.log_start(fitter.devices)
         missing = [job for job in of_shard if not folder.is_finished(job, clips)]
-        fold_loop.run(folder, fitter, clips, missing, Watching(**(watch or {})))
+        fold_loop.run(folder, fitter, clips, missing, Observer(**(watch or {})))
     if trainer is not None:
         return path
-    # Compiled programs stay mapped into memory, each in hundreds of regions. A process
-    # is aborted if it has more than 65530.
+    # Compiled programs use hundreds of memory maps each, of which a process may have
+    # 65530; it is aborted at the next.
     jax.clear_caches()
     if len(of_shard) == folds:
-        read = reader.read(path)
-        report.write(read, report.read_predictions(read))
+        finished = reader.read(path)
+        report.write(finished, report.read_predictions(finished))
     return path
 
 
 def count_traces(monkeypatch):
-    """Returns a list to which each tracing of a program adds the shape of the clips."""
+    """Returns a list that gets the shape of the clips whenever a program is traced."""
     traced, rgb = [], registry.INPUTS["rgb"]
 
     def prepare(clips):

@@ -6,7 +6,7 @@ from meranet_jax.config import TrainConfig, default_config
 from meranet_jax.errors import UserError
 
 
-def test_the_papers_recipe_of_each_data_set():
+def test_recipe_of_each_data_set():
     found = {
         name: default_config(name, "paper")
         for name in ("casme", "casme2", "cas_me_2", "synthetic/hard")
@@ -24,24 +24,24 @@ def test_the_papers_recipe_of_each_data_set():
         assert config.each_dataset() == [config]
 
 
-def test_of_several_data_sets_each_keeps_its_own():
+def test_data_sets_of_a_composite_keep_their_recipes():
     config = default_config("casme,cas_me_2,synthetic", "small")
     assert config.classes == "megc3" and config.paper_classes is None
-    alone = config.each_dataset()
-    assert [one.dataset for one in alone] == ["casme", "cas_me_2", "synthetic"]
-    assert [one.window for one in alone] == [32, 16, 32]
-    assert [one.min_frames for one in alone] == [16, 1, 1]
-    given = config.change(window=20, min_frames=2)
-    assert {(one.window, one.min_frames) for one in given.each_dataset()} == {(20, 2)}
+    separate = config.each_dataset()
+    assert [one.dataset for one in separate] == ["casme", "cas_me_2", "synthetic"]
+    assert [one.window for one in separate] == [32, 16, 32]
+    assert [one.min_frames for one in separate] == [16, 1, 1]
+    changed = config.change(window=20, min_frames=2)
+    assert {(one.window, one.min_frames) for one in changed.each_dataset()} == {(20, 2)}
 
 
-def test_data_sets_with_the_same_classes_in_the_paper_keep_them():
+def test_composites_keep_classes_that_are_equal_in_the_paper():
     config = default_config("synthetic,casme2", "paper")
     assert config.classes == "paper"
     assert config.paper_classes == ("disgust", "happiness", "surprise")
 
 
-def test_what_differs_between_data_sets_is_said_of_each():
+def test_lists_of_values_for_each_data_set():
     config = dataclasses.replace(
         default_config("casme2,cas_me_2", "paper"),
         manual_dir="cas_me_2=/a=b,casme2=/c",
@@ -59,9 +59,9 @@ def test_what_differs_between_data_sets_is_said_of_each():
     "changes",
     [{"manual_dir": "/copies"}, {"release": "casme3=RAW"}, {"label": "casme2="}],
 )
-def test_what_is_said_of_no_data_set_is_refused(changes):
+def test_invalid_lists_of_values_are_refused(changes):
     (field,) = changes
-    with pytest.raises(UserError, match=f"--{field}=casme2=...,cas_me_2=...; those"):
+    with pytest.raises(UserError, match=f"--{field}=casme2=...,cas_me_2=..."):
         dataclasses.replace(default_config("casme2,cas_me_2", "paper"), **changes)
 
 
@@ -82,19 +82,19 @@ def test_seeds(changes, seeds):
 @pytest.mark.parametrize(
     "text", ["0", "-2", "a", "", "1,", "1,1", "1,-1", "1.5", "2000", "1,99999999999"]
 )
-def test_seeds_that_are_none(text):
+def test_invalid_seeds(text):
     with pytest.raises(UserError, match=f"--seeds={text}"):
         TrainConfig(seeds=text)
 
 
 @pytest.mark.parametrize("text", ["0/2", "3/2", "1", "1/", "a/b", "-1/2", "1/2/3"])
-def test_shards_that_are_none(text):
+def test_invalid_shards(text):
     with pytest.raises(UserError, match=f"--fold_shard={text} is not PART/PARTS"):
         TrainConfig(fold_shard=text)
     assert TrainConfig(fold_shard="2/8").shard == (1, 8)
 
 
 def test_a_data_set_twice_is_refused():
-    """The faces of synthetic and of synthetic/hard are the same."""
-    with pytest.raises(UserError, match="names one twice"):
+    """synthetic and synthetic/hard have the same subjects."""
+    with pytest.raises(UserError, match="names a data set twice"):
         default_config("synthetic,synthetic/hard", "small")

@@ -34,7 +34,7 @@ def found(model, weights, clips):
     return Saliency(model, clip_shape=(*SIZE, 3)).maps(weights, clips)
 
 
-def test_maps_lie_over_the_clips(model, found, weights, clips):
+def test_shapes_and_ranges_of_maps(model, found, weights, clips):
     logits = model.apply(weights, rgb.normalise(jnp.asarray(clips)), train=False)
     np.testing.assert_allclose(found.logits, logits, rtol=1e-5, atol=1e-6)
     assert found.classes.tolist() == logits.argmax(-1).tolist()
@@ -51,10 +51,8 @@ def test_maps_lie_over_the_clips(model, found, weights, clips):
     assert all((0 < a).all() and (a < 1).all() for a in of_attention)
 
 
-def test_after_the_last_block_grad_cam_is_the_class_activation_map(
-    model, weights, clips
-):
-    """Only its mean and the head follow, so the gradient is the head's kernel."""
+def test_grad_cam_of_the_last_block_is_the_class_activation_map(model, weights, clips):
+    """Only average pooling and the head follow: the gradient is the head's kernel."""
     classes = [2, 0]
     found = Saliency(model, clip_shape=(*SIZE, 3), layer="block2_2").maps(
         weights, clips, classes
@@ -75,11 +73,15 @@ def test_after_the_last_block_grad_cam_is_the_class_activation_map(
 
 
 @pytest.mark.parametrize("layer", ["stem", "block1_1", "block2_1"])
-def test_the_gradient_by_a_layer_is_that_of_differences(model, weights, clips, layer):
-    """Against a step along the gradient, through all that follows the layer."""
+def test_the_gradient_of_a_layer_equals_finite_differences(
+    model, weights, clips, layer
+):
+    """Compares it with a step along the gradient through the layers that follow."""
     x = rgb.normalise(jnp.asarray(clips))
     classes = jnp.array([1, 1])
-    _, activation, gradient, _, _ = saliency._seen(model, layer, weights, x, classes)
+    _, activation, gradient, _, _ = saliency._grad_cam_parts(
+        model, layer, weights, x, classes
+    )
     assert activation.shape == gradient.shape
 
     def moved(amount):
@@ -99,7 +101,7 @@ def _with_output(model, weights, x, layer, output):
         return model.apply(weights, x, train=False)
 
 
-def test_smooth_grad_is_drawn_from_the_seed(model, weights, clips, found):
+def test_smooth_grad_depends_on_the_seed(model, weights, clips, found):
     again = functools.partial(
         Saliency(model, clip_shape=(*SIZE, 3)).maps, weights, clips
     )
@@ -107,7 +109,9 @@ def test_smooth_grad_is_drawn_from_the_seed(model, weights, clips, found):
     assert (again(seed=1).smooth_grad != found.smooth_grad).any()
 
 
-def test_a_map_does_not_hang_on_the_clips_beside_it(model, weights, clips, found):
+def test_a_map_does_not_depend_on_other_clips_of_the_batch(
+    model, weights, clips, found
+):
     turned = Saliency(model, clip_shape=(*SIZE, 3)).maps(
         weights, clips[::-1], found.classes[::-1]
     )
@@ -129,55 +133,57 @@ def test_an_unknown_layer_is_refused(model):
         Saliency(model, clip_shape=(*SIZE, 3), layer="block9_1")
 
 
-def test_a_map_that_is_the_truth_points_at_it():
-    moved = np.zeros((2, 4, 4, 4), bool)
-    moved[:, 1:3, 1:3, 1:3] = True
-    moved[:, 2, 0, 0] = True  # most moved in the third frame
-    perfect = saliency.localisation(moved.astype(np.float32), moved)
+def test_localisation_of_perfect_opposite_and_uniform_maps():
+    motion = np.zeros((2, 4, 4, 4), bool)
+    motion[:, 1:3, 1:3, 1:3] = True
+    motion[:, 2, 0, 0] = True  # most of the movement is in the third frame
+    perfect = saliency.localisation(motion.astype(np.float32), motion)
     assert perfect["frame_correlation"] == pytest.approx([1, 1])
-    opposite = saliency.localisation((~moved).astype(np.float32), moved)
-    even = saliency.localisation(np.zeros(moved.shape, np.float32), moved)
+    opposite = saliency.localisation((~motion).astype(np.float32), motion)
+    uniform = saliency.localisation(np.zeros(motion.shape, np.float32), motion)
     assert perfect["energy"].tolist() == [1, 1] and perfect["auc"].tolist() == [1, 1]
     assert perfect["frame_energy"].tolist() == [1, 1]
     assert opposite["energy"].tolist() == [0, 0] == opposite["auc"].tolist()
-    assert even["auc"].tolist() == [0.5, 0.5]
-    assert even["frame_correlation"].tolist() == [0, 0]
-    np.testing.assert_allclose(even["energy"], 9 / 64)
-    np.testing.assert_allclose(even["energy"], even["energy_by_chance"])
-    np.testing.assert_allclose(even["frame_energy"], even["frame_energy_by_chance"])
+    assert uniform["auc"].tolist() == [0.5, 0.5]
+    assert uniform["frame_correlation"].tolist() == [0, 0]
+    np.testing.assert_allclose(uniform["energy"], 9 / 64)
+    np.testing.assert_allclose(uniform["energy"], uniform["energy_by_chance"])
+    np.testing.assert_allclose(
+        uniform["frame_energy"], uniform["frame_energy_by_chance"]
+    )
 
 
-def test_localisation_by_hand():
+def test_localisation_computed_by_hand():
     maps = np.array([1.0, 2.0, 3.0, 4.0]).reshape(1, 2, 1, 2)
-    moved = np.array([False, True, False, True]).reshape(1, 2, 1, 2)
-    found = saliency.localisation(maps, moved)
+    motion = np.array([False, True, False, True]).reshape(1, 2, 1, 2)
+    found = saliency.localisation(maps, motion)
     assert found["energy"] == pytest.approx([0.6])
-    assert found["auc"] == pytest.approx([0.75])  # 3 of 4 pairs are in order
+    assert found["auc"] == pytest.approx([0.75])  # 3 of 4 pairs are ordered correctly
 
 
-def test_a_map_lies_where_its_layer_looks():
-    """A convolution of stride 16 with the same padding on both sides, at 2."""
+def test_upsampling_follows_the_receptive_fields():
+    """Output 2 of a convolution of stride 16 is centred at input 32."""
     impulse = jnp.zeros((1, 2, 4, 4)).at[0, 1, 2, 1].set(1.0)
     found = np.asarray(saliency.upsample(impulse, (16, 64, 64)))[0]
     assert np.unravel_index(found.argmax(), found.shape) == (8, 32, 16)
     assert found[8, 32, 24] == 0.5 and found[8, 32, 32] == 0
-    assert found[15].max() == 1  # nothing lies beyond
+    assert found[15].max() == 1  # the last value is repeated
     np.testing.assert_array_equal(
         saliency.upsample(impulse, impulse.shape[1:]), impulse
     )
 
 
-def test_similarity_is_of_ranks():
+def test_similarity_is_a_rank_correlation():
     maps = np.arange(24.0).reshape(1, 2, 3, 4)
     assert saliency.similarity(maps, maps**3) == pytest.approx([1])
     assert saliency.similarity(maps, -maps) == pytest.approx([-1])
     assert saliency.similarity(maps, np.ones_like(maps)).tolist() == [0]
 
 
-def test_randomised_layers_are_the_others(model, weights):
-    fresh = model.init(jax.random.key(1), jnp.zeros((1, *SIZE, 3)), train=False)
-    changed = saliency.randomised(weights, fresh, ["head", "block2_2"])
-    same = jax.tree.map(lambda a, b: bool((a == b).all()), changed, fresh)
+def test_randomised_layers_are_replaced(model, weights):
+    random = model.init(jax.random.key(1), jnp.zeros((1, *SIZE, 3)), train=False)
+    changed = saliency.randomised(weights, random, ["head", "block2_2"])
+    same = jax.tree.map(lambda a, b: bool((a == b).all()), changed, random)
     assert all(jax.tree.leaves(same["params"]["block2_2"]))
     assert all(jax.tree.leaves(same["params"]["head"]))
     kept = jax.tree.map(lambda a, b: bool((a == b).all()), changed, weights)

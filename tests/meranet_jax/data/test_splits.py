@@ -8,6 +8,7 @@ from meranet_jax.config import TrainConfig
 from meranet_jax.data import splits
 from meranet_jax.data.protocols import Fold
 from meranet_jax.errors import UserError
+from meranet_jax.runs.layout import fold_name
 from tests.meranet_jax.loading import clips_of
 
 CLIPS = clips_of([0, 1, 2] * 12, [f"s{n // 6}" for n in range(36)])
@@ -47,7 +48,7 @@ def test_splits_of_every_protocol_pass_checks_and_round_trip(tmp_path, protocol)
     assert [(job.seed, job.number) for job in jobs] == [
         (seed, index) for seed in (0, 1) for index in range(number)
     ]
-    assert len({job.folder for job in jobs}) == len(jobs)
+    assert len({fold_name(job) for job in jobs}) == len(jobs)
 
 
 def test_split_refers_to_clips_by_id(tmp_path):

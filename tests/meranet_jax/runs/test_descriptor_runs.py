@@ -31,13 +31,15 @@ def finished(clips, tmp_path_factory):
     return config, run(config, clips)
 
 
-def test_a_descriptor_has_the_report_of_a_network_without_its_curves(finished, clips):
+def test_the_report_has_no_learning_curves(finished, clips):
     config, path = finished
-    tested = predictions.read(path / "predictions.csv")
-    assert len(tested) == 2 * len(clips)
-    np.testing.assert_allclose(tested.probabilities.sum(-1), 1, atol=1e-6)
+    predicted = predictions.read(path / "predictions.csv")
+    assert len(predicted) == 2 * len(clips)
+    np.testing.assert_allclose(predicted.probabilities.sum(-1), 1, atol=1e-6)
     report = json.loads((path / "report.json").read_text())
-    assert report["metrics"]["accuracy"]["mean"] == pytest.approx(tested.correct.mean())
+    assert report["metrics"]["accuracy"]["mean"] == pytest.approx(
+        predicted.correct.mean()
+    )
     assert (
         "an SVM trained on the training and the validation part" in report["selection"]
     )
@@ -55,14 +57,14 @@ def test_a_descriptor_has_the_report_of_a_network_without_its_curves(finished, c
     assert not (fold / "metrics.jsonl").exists()
 
 
-def test_the_same_seed_gives_the_same_bits(finished, clips, tmp_path):
+def test_equal_seeds_give_equal_predictions(finished, clips, tmp_path):
     config, path = finished
     again = run(config.change(runs_dir=str(tmp_path)), clips)
-    ours, theirs = (p.joinpath("predictions.csv").read_bytes() for p in (path, again))
-    assert ours == theirs
+    tables = [(p / "predictions.csv").read_bytes() for p in (path, again)]
+    assert tables[0] == tables[1]
 
 
-def test_parts_of_the_folds_are_pooled(finished, clips, tmp_path):
+def test_shards_are_merged(finished, clips, tmp_path):
     config, path = finished
     parts = [
         run(config.change(runs_dir=str(tmp_path), fold_shard=f"{n}/2"), clips)
@@ -70,11 +72,11 @@ def test_parts_of_the_folds_are_pooled(finished, clips, tmp_path):
     ]
     merged = tmp_path / "merged"
     merge.merge([reader.read(part) for part in parts], merged)
-    ours, theirs = (p.joinpath("predictions.csv").read_bytes() for p in (path, merged))
-    assert ours == theirs
+    tables = [(p / "predictions.csv").read_bytes() for p in (path, merged)]
+    assert tables[0] == tables[1]
 
 
-def test_a_start_fits_only_what_is_missing(finished, clips, tmp_path, monkeypatch):
+def test_only_unfinished_folds_are_fitted(finished, clips, tmp_path, monkeypatch):
     monkeypatch.setattr(fitters, "cores", lambda: 2)
     config, path = finished
     config = config.change(runs_dir=str(tmp_path))
@@ -93,36 +95,34 @@ def test_a_start_fits_only_what_is_missing(finished, clips, tmp_path, monkeypatc
     watch = {"step": lambda jobs, *_: fitted.extend(job.name for job in jobs)}
     again = run(config, clips, watch=watch)
     assert len(first) == len(fitted) == 2 and not set(first) & set(fitted)
-    ours, theirs = (p.joinpath("predictions.csv").read_bytes() for p in (path, again))
-    assert ours == theirs
+    tables = [(p / "predictions.csv").read_bytes() for p in (path, again)]
+    assert tables[0] == tables[1]
 
 
-def test_a_descriptor_is_compared_with_a_network_on_the_same_clips(
-    finished, clips, config, tmp_path
-):
+def test_a_descriptor_is_compared_with_a_network(finished, clips, config, tmp_path):
     lbp, path = finished
     network = run(
         config.change(protocol="kfold", folds=2, seeds="2", epochs=1, name="network"),
         clips,
     )
-    tested = [predictions.read(p / "predictions.csv") for p in (path, network)]
-    found = comparison.compare(*tested)
+    both = [predictions.read(p / "predictions.csv") for p in (path, network)]
+    found = comparison.compare(*both)
     assert found["clips"] == len(clips)
     assert (path / "split.json").read_text() == (network / "split.json").read_text()
 
 
-def test_a_leak_is_refused_for_any_recogniser(finished, clips, tmp_path):
+def test_a_leaking_split_is_refused(finished, clips, tmp_path):
     config, path = finished
-    divided = json.loads((path / "split.json").read_text())
-    fold = divided["seeds"]["0"][0]
+    split = json.loads((path / "split.json").read_text())
+    fold = split["seeds"]["0"][0]
     fold["train"].append(fold["test"][0])
     leaking = tmp_path / "split.json"
-    leaking.write_text(json.dumps(divided))
+    leaking.write_text(json.dumps(split))
     with pytest.raises(UserError, match="Leak"):
         splits.make(config.change(split=str(leaking)), clips)
 
 
-def test_a_clip_that_is_too_short_is_refused(clips, tmp_path):
+def test_clips_that_are_too_short_are_refused(clips, tmp_path):
     config = lbp_top(tmp_path, lbp_radius=(1, 1, 4))
     with pytest.raises(UserError, match="--lbp_radius"):
         run(config, clips)
@@ -130,21 +130,21 @@ def test_a_clip_that_is_too_short_is_refused(clips, tmp_path):
 
 def test_saliency_maps_are_refused(finished, records, clips):
     config, path = finished
-    read = reader.read(path)
+    saved = reader.read(path)
     jobs = splits.jobs(splits.make(config, clips))
     sources = [loading.Source("synthetic", records)]
-    opened = verification.Opened(read, sources, clips, jobs)
-    with pytest.raises(UserError, match="LBP-TOP.*which has no gradient"):
+    opened = verification.OpenedRun(saved, sources, clips, jobs)
+    with pytest.raises(UserError, match="LBP-TOP.*not of a network"):
         Explainer(opened)
 
 
-def test_the_weights_that_were_saved_predict_the_same(finished, clips):
+def test_saved_weights_give_the_saved_predictions(finished, clips):
     config, path = finished
     fitter = fitters.DescriptorFitter(config, clips)
-    tested = predictions.read(path / "predictions.csv")
+    saved = predictions.read(path / "predictions.csv")
     for job in splits.jobs(splits.make(config, clips)):
-        opened = verification.Opened(reader.read(path), [], clips, [job])
+        opened = verification.OpenedRun(reader.read(path), [], clips, [job])
         weights = opened.weights(job, fitter.weight_shapes)
         (found,) = fitter.predict([job.fold.test], [weights])
-        of_fold = (tested.seeds == job.seed) & (tested.folds == job.fold.name)
-        np.testing.assert_array_equal(found, tested.select(of_fold).probabilities)
+        of_fold = (saved.seeds == job.seed) & (saved.folds == job.fold.name)
+        np.testing.assert_array_equal(found, saved.select(of_fold).probabilities)

@@ -1,7 +1,7 @@
-"""Files that somebody else may have made: read, or refused with a message.
+"""Fuzz tests: malformed files are read or refused with a message.
 
-Nothing else may be raised. ``FUZZ=20000`` in the environment tries so many of each in
-place of a hundred, and others at each run.
+No other exceptions may be raised. The environment variable ``FUZZ=20000`` sets the
+number of examples of each test, instead of 100, and draws others at each run.
 """
 
 import copy
@@ -49,21 +49,21 @@ _JSON = st.recursive(
 )
 
 
-def places(value, place=()):
-    """Where in a JSON value another could stand."""
-    yield place
+def paths(value, path=()):
+    """Yields the path of each value inside a JSON value."""
+    yield path
     if isinstance(value, dict | list):
         items = value.items() if isinstance(value, dict) else enumerate(value)
         for name, inner in items:
-            yield from places(inner, (*place, name))
+            yield from paths(inner, (*path, name))
 
 
 @st.composite
 def changed(draw, value):
-    """A JSON value with one or two others in it, or without a part of it."""
+    """Replaces or deletes one or two values inside a JSON value."""
     value = copy.deepcopy(value)
     for _ in range(draw(st.integers(1, 2))):
-        *outer, last = draw(st.sampled_from(list(places(value))[1:] or [(None,)]))
+        *outer, last = draw(st.sampled_from(list(paths(value))[1:] or [(None,)]))
         inner = value
         for name in outer:
             inner = inner[name]
@@ -78,7 +78,7 @@ def changed(draw, value):
 
 @st.composite
 def damaged(draw, data: bytes):
-    """Bytes with some cut out, put in or changed."""
+    """Deletes, inserts or changes bytes."""
     for _ in range(draw(st.integers(1, 3))):
         first = draw(st.integers(0, len(data)))
         most = draw(st.sampled_from([0, 1, 8, len(data)]))
@@ -87,8 +87,8 @@ def damaged(draw, data: bytes):
     return data
 
 
-def try_each(values, attempt, error=UserError, saying=""):
-    """Hands each of the values to a function, which may raise this error alone."""
+def try_each(values, attempt, error=UserError, message=""):
+    """Calls a function with each value; it may only raise ``error``."""
 
     @SETTINGS
     @hypothesis.given(values)
@@ -96,43 +96,43 @@ def try_each(values, attempt, error=UserError, saying=""):
         try:
             attempt(value)
         except error as raised:
-            assert str(raised) and saying in str(raised)
+            assert str(raised) and message in str(raised)
 
     given()
 
 
 @pytest.fixture(scope="module")
-def whole(clips, tmp_path_factory):
-    """A finished run."""
+def finished(clips, tmp_path_factory):
+    """The folder of a finished run."""
     return run(smallest(tmp_path_factory.mktemp("runs"), epochs=1), clips)
 
 
 def check_run(path):
-    """All that eval.py does with a run's files but for its weights."""
+    """Reads all files of a run but the weights, as eval.py does."""
     read = reader.read(path)
-    reader.read_lines(path)
+    reader.read_epoch_metrics(path)
     reader.read_report(path)
     report.read_predictions(read)
-    merge.path_of([read], None)
+    merge.merged_path([read], None)
 
 
 @pytest.mark.parametrize("name", ["config.json", "split.json", "report.json"])
-def test_a_runs_json(whole, tmp_path, name):
+def test_json_files_of_a_run(finished, tmp_path, name):
     path = tmp_path / "run"
-    shutil.copytree(whole, path)
-    said = json.loads((path / name).read_text())
+    shutil.copytree(finished, path)
+    original = json.loads((path / name).read_text())
 
     def attempt(value):
         (path / name).write_text(json.dumps(value))
         check_run(path)
 
-    try_each(changed(said), attempt)
+    try_each(changed(original), attempt)
 
 
 @pytest.mark.parametrize("name", ["config.json", "split.json", "predictions.csv"])
-def test_a_runs_bytes(whole, tmp_path, name):
+def test_bytes_of_files_of_a_run(finished, tmp_path, name):
     path = tmp_path / "run"
-    shutil.copytree(whole, path)
+    shutil.copytree(finished, path)
     file = next(path.rglob(name))
     data = file.read_bytes()
 
@@ -143,68 +143,70 @@ def test_a_runs_bytes(whole, tmp_path, name):
     try_each(damaged(data), attempt)
 
 
-def test_predictions(whole, tmp_path):
-    data = (whole / "predictions.csv").read_bytes()
+def test_bytes_of_predictions(finished, tmp_path):
+    data = (finished / "predictions.csv").read_bytes()
     file = tmp_path / "predictions.csv"
 
     def attempt(value):
         file.write_bytes(value)
         predictions.read(file)
 
-    try_each(damaged(data), attempt, saying=str(file))
+    try_each(damaged(data), attempt, message=str(file))
 
 
-def test_splits(whole, clips):
-    said = json.loads((whole / "split.json").read_text())
+def test_content_of_splits(finished, clips):
+    original = json.loads((finished / "split.json").read_text())
 
     def attempt(value):
         protocol, split = splits.from_json(json.dumps(value), clips, "it")
         splits.check(split, clips, protocol)
 
-    try_each(changed(said), attempt)
+    try_each(changed(original), attempt)
 
 
-def test_classes():
-    said = {"a": ["anger"], "b": ["disgust", "fear"]}
-    try_each(changed(said), lambda value: class_sets.parse(value, "it"), saying="it")
+def test_content_of_class_sets():
+    original = {"a": ["anger"], "b": ["disgust", "fear"]}
+    try_each(
+        changed(original), lambda value: class_sets.parse(value, "it"), message="it"
+    )
 
 
-def test_what_a_checkpoint_goes_on_from():
-    learner = FoldTask("it", 0, *[None] * 6)
+def test_content_of_checkpoints():
+    task = FoldTask("it", 0, *[None] * 6)
     line = {"epoch": 1, "validation_accuracy": 0.5, "validation_loss": 1.0, "step": 2}
-    course = FoldProgress(learner, 2, 3)
-    course.add_epoch(line)
-    course.step, course.seconds = 1, 0.5
-    facts = json.loads(json.dumps(course.to_json()))
+    progress = FoldProgress(task, 2, 3)
+    progress.add(line)
+    progress.step, progress.seconds = 1, 0.5
+    facts = json.loads(json.dumps(progress.facts()))
 
     def attempt(value):
-        course = FoldProgress(learner, 2, 3)
-        course.check(value)
+        progress = FoldProgress(task, 2, 3)
+        progress.check(value)
         checked.append(value)
 
     checked = []
-    course.check(facts)
+    progress.check(facts)
     try_each(changed(facts), attempt, ValueError)
     for value in checked:
-        course = FoldProgress(learner, 2, 3)
-        course.resume(value, None)
-        assert 0 <= course.steps_done <= 6
+        progress = FoldProgress(task, 2, 3)
+        progress.go_on(value, None)
+        assert 0 <= progress.done <= 6
 
 
 @pytest.mark.parametrize("name", ["features.json", "dataset_info.json"])
-def test_the_records_descriptions(records, tmp_path, name):
+def test_descriptions_of_records(records, tmp_path, name):
     folder = tmp_path / "records"
     shutil.copytree(records, folder)
-    said = json.loads((folder / name).read_text())
+    original = json.loads((folder / name).read_text())
 
     def attempt(value):
         (folder / name).write_text(json.dumps(value))
         load(folder)
 
-    try_each(changed(said), attempt)
+    try_each(changed(original), attempt)
 
 
-def test_the_records_bytes(records, tmp_path):
+def test_bytes_of_records(records, tmp_path):
     folder = tmp_path / "records"
     shutil.copytree(records, folder)
     (file,) = folder.glob("*array_record*")
@@ -214,10 +216,10 @@ def test_the_records_bytes(records, tmp_path):
         file.write_bytes(value)
         load(folder)
 
-    try_each(damaged(data), attempt, saying="are damaged")
+    try_each(damaged(data), attempt, message="are damaged")
 
 
-def test_records_do_not_say_what_is_imported(records, tmp_path):
+def test_records_cannot_import_modules(records, tmp_path):
     folder = tmp_path / "records"
     shutil.copytree(records, folder)
     file = folder / "features.json"
@@ -233,7 +235,7 @@ def test_records_do_not_say_what_is_imported(records, tmp_path):
 
 
 @pytest.mark.parametrize("kind", [".xlsx", ".csv"])
-def test_tables(tmp_path, kind):
+def test_bytes_of_tables(tmp_path, kind):
     write_tree(tmp_path / "copy")
     table = min((tmp_path / "copy").rglob("*.xlsx"))
     if kind == ".csv":
@@ -263,7 +265,7 @@ def test_tables(tmp_path, kind):
         | st.integers().map(lambda n: f"img{n}.jpg")
     )
 )
-def test_frame_names(tmp_path_factory, names):
+def test_names_of_frames(tmp_path_factory, names):
     folder = tmp_path_factory.mktemp("frames")
     for name in names:
         (folder / name).write_bytes(b"")

@@ -14,7 +14,7 @@ CLASSES = ("negative", "positive", "surprise")
 
 
 def experiment(seeds=(0,), datasets=("casme2",), **settings):
-    """A run of six subjects a data set, each its fold, and what it predicted."""
+    """Returns a run under loso with six subjects per data set, and its predictions."""
     rng = np.random.default_rng(0)
     rows = [
         (f"{name}/s{s}/c{c}", name, f"{name}/s{s}", seed, f"{name}/s{s}", (s + c) % 3)
@@ -26,7 +26,7 @@ def experiment(seeds=(0,), datasets=("casme2",), **settings):
     clips, names, subjects, seed, folds, truth = (
         np.array(column) for column in zip(*rows, strict=True)
     )
-    tested = Predictions(
+    predicted = Predictions(
         CLASSES,
         clips,
         names,
@@ -36,10 +36,12 @@ def experiment(seeds=(0,), datasets=("casme2",), **settings):
         truth,
         rng.dirichlet([1, 1, 1], len(truth)).astype(np.float32),
     )
-    whole = sorted(set(subjects.tolist()))
-    divided = {
+    names_of_subjects = sorted(set(subjects.tolist()))
+    split = {
         "protocol": "loso",
-        "seeds": {str(s): [{"name": subject} for subject in whole] for s in seeds},
+        "seeds": {
+            str(s): [{"name": subject} for subject in names_of_subjects] for s in seeds
+        },
     }
     config = TrainConfig.from_flags(
         dataset=",".join(datasets),
@@ -49,9 +51,9 @@ def experiment(seeds=(0,), datasets=("casme2",), **settings):
         seed=0 if len(seeds) > 1 else seeds[0],
         **settings,
     )
-    facts = {
+    data = {
         "clips": len(set(clips.tolist())),
-        "subjects": len(whole),
+        "subjects": len(names_of_subjects),
         "classes": {"negative": ["disgust", "fear"]} | {c: [c] for c in CLASSES[1:]},
         "counts": {
             "negative": {"disgust": 9, "fear": 1},
@@ -70,78 +72,82 @@ def experiment(seeds=(0,), datasets=("casme2",), **settings):
         "devices": ["a", "b"],
         "device_kind": "abacus",
     }
-    run = Run(Path("nowhere"), config, [], facts, json.dumps(divided), [start])
-    return run, tested
+    run = Run(Path("nowhere"), config, [], data, json.dumps(split), [start])
+    return run, predicted
 
 
-def test_a_single_seed_is_scored_from_its_pooled_matrix():
-    run, tested = experiment()
-    made = report.make(run, tested)
-    matrix = metrics.confusion_matrix(tested.truth, tested.predicted, 3)
+def test_metrics_of_a_seed_are_computed_from_the_pooled_confusion_matrix():
+    run, predicted = experiment()
+    made = report.make(run, predicted)
+    matrix = metrics.confusion_matrix(predicted.truth, predicted.predicted, 3)
     for name, statistic in metrics.STATISTICS.items():
         found = made["metrics"][name]
         assert found["mean"] == statistic(matrix) == found["values"][0]
         assert found["sd"] is None
         low, high = found["interval"]
         assert low < found["mean"] < high
-    right = int(tested.correct.sum())
-    assert made["metrics"]["accuracy"]["interval"] == metrics.wilson_interval(right, 30)
+    correct = int(predicted.correct.sum())
+    assert made["metrics"]["accuracy"]["interval"] == metrics.wilson_interval(
+        correct, 30
+    )
     assert made["pooled"]["confusion"] == matrix.tolist()
     assert [row["clips"] for row in made["by_fold"]] == [5] * 6
-    assert sum(row["correct"] for row in made["by_fold"]) == right
+    assert sum(row["correct"] for row in made["by_fold"]) == correct
     assert "by_dataset" not in made
 
 
-def test_pooled_is_not_the_mean_of_the_folds():
-    """Averages of folds are what this field is warned of."""
-    run, tested = experiment()
+def test_pooled_metrics_are_not_means_over_folds():
+    run, predicted = experiment()
     folds = [
         metrics.confusion_matrix(part.truth, part.predicted, 3)
-        for part in (tested.select(tested.folds == f) for f in set(tested.folds))
+        for part in (
+            predicted.select(predicted.folds == f) for f in set(predicted.folds)
+        )
     ]
     mean = np.mean([metrics.uf1(matrix) for matrix in folds])
-    assert report.make(run, tested)["metrics"]["uf1"]["mean"] != pytest.approx(mean)
+    assert report.make(run, predicted)["metrics"]["uf1"]["mean"] != pytest.approx(mean)
 
 
-def test_several_seeds_have_mean_deviation_and_all_values():
-    run, tested = experiment(seeds=(3, 5, 8))
-    made = report.make(run, tested)
+def test_several_seeds_have_mean_standard_deviation_and_values():
+    run, predicted = experiment(seeds=(3, 5, 8))
+    made = report.make(run, predicted)
     assert made["seeds"] == [3, 5, 8]
     assert made["clips"] == 30  # not 90
     for name, statistic in metrics.STATISTICS.items():
         values = [
             statistic(metrics.confusion_matrix(part.truth, part.predicted, 3))
-            for part in (tested.select(tested.seeds == s) for s in (3, 5, 8))
+            for part in (predicted.select(predicted.seeds == s) for s in (3, 5, 8))
         ]
         found = made["metrics"][name]
         assert found["values"] == values
         assert found["mean"] == pytest.approx(np.mean(values))
         assert found["sd"] == pytest.approx(np.std(values, ddof=1))
-    # Not Wilson's of 90 clips, which are 30 clips three times.
-    right = int(tested.correct.sum())
-    wilson = metrics.wilson_interval(right, 90)
+    # Wilson's interval of 90 clips would count 30 clips three times.
+    correct = int(predicted.correct.sum())
+    wilson = metrics.wilson_interval(correct, 90)
     assert made["metrics"]["accuracy"]["interval"] != wilson
     text = report_text.to_markdown(run, made)
-    assert "done 3 times (seed 3, 5, 8)" in text
+    assert "3 seeds (3, 5, 8)" in text
     for value in made["metrics"]["uf1"]["values"]:
         assert f"{value:.3f}" in text
 
 
-def test_over_several_holdouts_it_is_said_how_many_clips_a_number_is_of():
-    """Each seed has a test part of its own."""
-    run, tested = experiment(seeds=(0, 1))
-    apart = (tested.subjects < "casme2/s3") == (tested.seeds == 0)
-    made = report.make(run, tested.select(apart))
+def test_number_of_clips_of_several_holdouts():
+    """Each seed has another test part."""
+    run, predicted = experiment(seeds=(0, 1))
+    of_seed = (predicted.subjects < "casme2/s3") == (predicted.seeds == 0)
+    made = report.make(run, predicted.select(of_seed))
     assert [row["clips"] for row in made["by_seed"]] == [15, 15]
-    assert "15 test clips under each seed, 30 in all, of 6 subj" in report_text.how(
-        made
+    assert (
+        "15 test clips per seed, 30 in total, of 6 subj"
+        in report_text.describe_protocol(made)
     )
-    assert "is the mean over the seeds" in report_text.how(made)
+    assert "numbers are means over the seeds" in report_text.describe_protocol(made)
 
 
-def test_classes_are_averaged_over_seeds_as_all_else_is():
-    run, tested = experiment(seeds=(0, 1))
-    made = report.make(run, tested)
+def test_metrics_by_class_are_averaged_over_seeds():
+    run, predicted = experiment(seeds=(0, 1))
+    made = report.make(run, predicted)
     for name, row in made["by_class"].items():
         seeds = [seed["by_class"][name] for seed in made["by_seed"]]
         assert row["clips"] == sum(seed["clips"] for seed in seeds)
@@ -151,29 +157,31 @@ def test_classes_are_averaged_over_seeds_as_all_else_is():
     assert macro == pytest.approx(made["metrics"]["uf1"]["mean"])
 
 
-def test_a_given_split_is_told():
-    run, tested = experiment(split="mine.json")
-    assert "divided as mine.json says" in report_text.how(report.make(run, tested))
+def test_the_file_of_a_split_is_named():
+    run, predicted = experiment(split="mine.json")
+    assert "split read from mine.json" in report_text.describe_protocol(
+        report.make(run, predicted)
+    )
 
 
 def test_one_clip_in_one_fold_is_reported():
-    run, tested = experiment()
-    made = report.make(run, tested.select(np.array([3])))
+    run, predicted = experiment()
+    made = report.make(run, predicted.select(np.array([3])))
     assert made["clips"] == 1 and made["metrics"]["uf1"]["interval"] is None
     assert "1 test clips of 1 subjects" in report_text.to_markdown(run, made)
 
 
-def test_names_do_not_break_tables():
-    run, tested = experiment()
-    run.facts["counts"] = {"a|b": {"c|d": 1}}
+def test_bars_in_names_are_escaped():
+    run, predicted = experiment()
+    run.data["counts"] = {"a|b": {"c|d": 1}}
     assert "| a\\|b | c\\|d 1 | 1 |" in report_text.to_markdown(
-        run, report.make(run, tested)
+        run, report.make(run, predicted)
     )
 
 
-def test_a_composite_is_scored_over_all_and_for_each():
-    run, tested = experiment(datasets=("casme", "casme2"))
-    made = report.make(run, tested)
+def test_a_composite_has_metrics_for_each_data_set():
+    run, predicted = experiment(datasets=("casme", "casme2"))
+    made = report.make(run, predicted)
     assert made["clips"] == 60 and made["subjects"] == 12
     parts = made["by_dataset"]
     assert {name: part["clips"] for name, part in parts.items()} == {
@@ -182,27 +190,27 @@ def test_a_composite_is_scored_over_all_and_for_each():
     }
     pooled = sum(np.array(part["pooled"]["confusion"]) for part in parts.values())
     assert pooled.tolist() == made["pooled"]["confusion"]
-    alone = summary.summarise(tested.select(tested.datasets == "casme"))
-    assert parts["casme"] == alone
+    separate = summary.summarise(predicted.select(predicted.datasets == "casme"))
+    assert parts["casme"] == separate
     assert "| casme2 | 30 | 6 |" in report_text.to_markdown(run, made)
 
 
-def test_calibration_is_of_each_seed():
-    run, tested = experiment(seeds=(0, 1))
-    found = report.make(run, tested)["metrics"]["ece"]
+def test_calibration_is_computed_for_each_seed():
+    run, predicted = experiment(seeds=(0, 1))
+    found = report.make(run, predicted)["metrics"]["ece"]
     for seed in (0, 1):
-        part = tested.select(tested.seeds == seed)
+        part = predicted.select(predicted.seeds == seed)
         expected = metrics.calibration(part.probabilities, part.truth)["ece"]
         assert found["values"][seed] == expected
     assert found["interval"] is None
 
 
-def test_words_say_how_the_numbers_were_formed():
-    run, tested = experiment(select="last")
-    made = report.make(run, tested)
+def test_text_describes_protocol_clips_and_selection():
+    run, predicted = experiment(select="last")
+    made = report.make(run, predicted)
     for text in (report_text.describe(made), report_text.to_markdown(run, made)):
-        assert "leave one subject out" in text
-        assert "30 test clips of 6 subjects in 6 folds, done once (seed 0)" in text
+        assert "leave-one-subject-out" in text
+        assert "30 test clips of 6 subjects in 6 folds, 1 seed (0)" in text
         assert "negative (10 clips: disgust 9, fear 1), positive (10 clips)" in text
         assert "of the last epoch; the test part was read once" in text
         assert f"{made['metrics']['uf1']['mean']:.3f}" in text
@@ -211,10 +219,10 @@ def test_words_say_how_the_numbers_were_formed():
     assert "fold s3: its training part has no clip of surprise" in text
     assert "`python train.py '--dataset=x y'`" in text
     assert "commit c0ffee" in text and "2 x abacus" in text
-    for picture in ("confusion", "spread", "subjects", "reliability", "curves"):
-        assert f"({picture}.png)" in text
+    for figure in ("confusion", "spread", "subjects", "reliability", "curves"):
+        assert f"({figure}.png)" in text
 
 
-def test_a_report_comes_back_from_json_as_it_was():
+def test_reports_survive_json():
     made = report.make(*experiment(seeds=(0, 1), datasets=("casme", "casme2")))
     assert json.loads(json.dumps(made)) == made

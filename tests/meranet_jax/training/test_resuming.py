@@ -13,7 +13,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from meranet_jax.errors import UserError
-from meranet_jax.runs import reader
+from meranet_jax.runs import layout, reader
 from meranet_jax.training import signals, trainers
 from meranet_jax.training.checkpoint import read_weights
 from tests.meranet_jax.loading import smallest
@@ -77,7 +77,7 @@ def log(path):
             {k: v for k, v in line.items() if k not in ("seconds", "clips_per_second")}
             for line in lines
         ]
-        for fold, lines in reader.read_lines(path).items()
+        for fold, lines in reader.read_epoch_metrics(path).items()
     }
 
 
@@ -94,7 +94,9 @@ def assert_equal(path, other, trainer):
         jax.tree.map(np.testing.assert_array_equal, *weights)
         events = EventAccumulator(str(fold / "events")).Reload()
         steps = [event.step for event in events.Scalars("train_loss")]
-        assert steps == [line["step"] for line in reader.read_lines(path)[fold.name]]
+        assert steps == [
+            line["step"] for line in reader.read_epoch_metrics(path)[fold.name]
+        ]
 
 
 def interrupt(config, clips, trainer, after, how):
@@ -108,7 +110,7 @@ def interrupt(config, clips, trainer, after, how):
 def resume(config, clips, trainer):
     """Resumes a run; returns its folder and the messages to the user."""
     messages = []
-    path = run(config, clips, watch={"tell": messages.append}, trainer=trainer)
+    path = run(config, clips, watch={"message": messages.append}, trainer=trainer)
     return path, messages
 
 
@@ -193,7 +195,7 @@ def test_damaged_checkpoint_is_moved_and_previous_one_is_used(
 ):
     config, trainer, complete = holdout
     config = config.change(runs_dir=str(tmp_path))
-    path = reader.path_of(interrupt(config, some, trainer, 5, kill))
+    path = layout.run_path(interrupt(config, some, trainer, 5, kill))
     files = sorted(f.relative_to(path) for f in newest(path).rglob("*") if f.is_file())
     for index, file in enumerate(files):
         shutil.copytree(path, tmp_path / str(index))
@@ -210,7 +212,7 @@ def test_fold_restarts_if_all_checkpoints_are_damaged(holdout, some, tmp_path):
     config, trainer, complete = holdout
     config = config.change(runs_dir=str(tmp_path))
     config = interrupt(config, some, trainer, 5, kill)
-    for file in reader.path_of(config).glob("folds/*/checkpoints/*/**/*"):
+    for file in layout.run_path(config).glob("folds/*/checkpoints/*/**/*"):
         if file.is_file():
             file.write_bytes(b"")
     path, messages = resume(config, some, trainer)
@@ -221,7 +223,7 @@ def test_fold_restarts_if_all_checkpoints_are_damaged(holdout, some, tmp_path):
 def test_run_stops_if_its_folder_is_deleted(holdout, some, tmp_path):
     config, trainer, _ = holdout
     config = config.change(runs_dir=str(tmp_path))
-    watch = interrupting(2, lambda: shutil.rmtree(reader.path_of(config)))
+    watch = interrupting(2, lambda: shutil.rmtree(layout.run_path(config)))
     with pytest.raises(UserError, match="metrics.jsonl has vanished"):
         run(config, some, watch=watch, trainer=trainer)
 
@@ -230,8 +232,8 @@ def test_divergence_is_reported_and_saved(some, tmp_path):
     config = smallest(tmp_path, learning_rate=3e38, epochs=9)
     messages = []
     with pytest.raises(UserError, match="not finite in step"):
-        run(config, some, watch={"tell": messages.append})
-    (fold,) = reader.path_of(config).glob("folds/*")
+        run(config, some, watch={"message": messages.append})
+    (fold,) = layout.run_path(config).glob("folds/*")
     (text,) = messages
     assert text.startswith(f"{fold / 'diverged'} has the state and the clips of step")
     batch = json.loads((fold / "diverged" / "batch.json").read_text())
