@@ -32,7 +32,7 @@ _EMOTIONS = ("disgust", "happiness", "surprise")
 _SUBJECTS = 100
 
 
-class Noise(shards.StreamedBuilder, skip_registration=True):
+class Noise(shards.StreamingBuilder, skip_registration=True):
     """TFDS builder of clips of noise."""
 
     VERSION = tfds.core.Version("1.0.0")

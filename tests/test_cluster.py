@@ -16,6 +16,8 @@ from meranet_jax.runs import reader
 from meranet_jax.training import distributed
 from tests.programs import flags_of_a_copy, program, run_of, started
 
+pytestmark = pytest.mark.e2e
+
 
 @pytest.fixture(scope="module")
 def flags(tmp_path_factory):

@@ -11,6 +11,8 @@ from meranet_jax.errors import UserError
 from tests.datasets import casme2_tree, casme_tree
 from tests.programs import SMALLEST, program, started
 
+pytestmark = pytest.mark.e2e
+
 LOSO = ("--protocol=loso", "--epochs=1", "--classes=megc3", "--batch_size=2")
 
 

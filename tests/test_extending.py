@@ -134,6 +134,8 @@ _MAP = """
 from collections.abc import Callable
 import flax.linen as nn
 
+pytestmark = pytest.mark.e2e
+
 class Map(nn.Module):
     conv: Callable[..., nn.Module]
 

@@ -8,6 +8,8 @@ import pytest
 
 from tests.programs import ROOT, SMALLEST
 
+pytestmark = pytest.mark.e2e
+
 NOTEBOOK = ROOT / "notebooks" / "meranet.ipynb"
 
 

@@ -14,6 +14,8 @@ from meranet_jax.config import TrainConfig
 from meranet_jax.errors import UserError
 from tests.programs import flags_of_a_copy
 
+pytestmark = pytest.mark.e2e
+
 
 @pytest.fixture(scope="module")
 def flags(tmp_path_factory):

@@ -6,6 +6,8 @@ import saliency
 from meranet_jax.errors import UserError
 from tests.programs import flags_of_a_copy, program, run_of
 
+pytestmark = pytest.mark.e2e
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):

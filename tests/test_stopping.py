@@ -11,6 +11,8 @@ import pytest
 from meranet_jax.training import xla
 from tests.programs import flags_of_a_copy, run_of, started
 
+pytestmark = pytest.mark.e2e
+
 
 @pytest.fixture(scope="module")
 def flags(tmp_path_factory):

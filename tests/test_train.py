@@ -18,6 +18,8 @@ from meranet_jax.runs.train_run import train_run
 from tests.datasets import cas_me_2_tree, casme_tree
 from tests.programs import SMALLEST, flags_of_a_copy, program
 
+pytestmark = pytest.mark.e2e
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):

@@ -21,6 +21,8 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 from benchmarks import torch_reference  # noqa: E402  (imports torch)
 
+pytestmark = pytest.mark.e2e
+
 # The complete depth for one variant; the others differ inside every block.
 FLAT = {"width": 8, "stage_sizes": (1, 1)}
 VARIANTS = {
