@@ -57,7 +57,7 @@ def _read(path: str) -> reader.Run:
 
 def _evaluate(run: reader.Run, data_dir: str | None, console: Console) -> None:
     console.print(report_text.describe(verification.check_report(run)))
-    xla.prepare()
+    xla.configure()
     difference = verification.check_predictions(run, data_dir)
     console.print(
         f"Equal to {run.layout.report}. Recomputed from weights and records, each clip "

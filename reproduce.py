@@ -14,7 +14,7 @@ from meranet_jax.errors import UserError
 from meranet_jax.training import signals
 
 if __name__ == "__main__":
-    signals.listen()
+    signals.install_handlers()
     try:
         reproduction.main(
             sys.argv[1:],

@@ -42,7 +42,7 @@ def main(
     path = Path(run).expanduser()
     finished = reader.read(path)
     verification.read_predictions(finished)  # raises if the run is not finished
-    xla.prepare()
+    xla.configure()
     opened = verification.open_run(finished, data_dir)
     explain = explainer.Explainer(opened, layer=layer)
     if clip is None:

@@ -35,9 +35,9 @@ def main(arguments: list[str]) -> None:
                 f"error: {str(error).splitlines()[0]}\nChoose a smaller --batch_size, "
                 "or --accumulate, --remat or --feed=records."
             )
-        distributed.fail_beside(traceback.format_exc())
+        distributed.fail_unexpectedly(traceback.format_exc())
 
 
 if __name__ == "__main__":
-    signals.listen()
+    signals.install_handlers()
     main(sys.argv[1:])

@@ -47,7 +47,9 @@ def main(
     on_device, recorded = (
         loading.load(
             [loading.Source("synthetic", folder)],
-            choose=lambda emotions: {name: (name,) for name in sorted(emotions)},
+            choose_classes=lambda emotions: {
+                name: (name,) for name in sorted(emotions)
+            },
             size=config.size,
             feed=feed_name,
         )
@@ -128,7 +130,7 @@ def _torch(clips: loading.Clips, order: np.ndarray, workers: int) -> None:
 def _epoch(config: TrainConfig, clips: loading.Clips, order: np.ndarray):
     """Returns a function that trains for an epoch, after compiling it."""
     trainer = trainers.make_trainer(config, clips, folds=1, epoch_steps=len(order))
-    trainer.resume([trainer.fresh(0, 1_000_000)])
+    trainer.set_states([trainer.initial_state(0, 1_000_000)])
 
     def epoch():
         jax.block_until_ready(list(trainer.train([order])))

@@ -99,7 +99,7 @@ class Ours:
             left_out={},
         )
         self._trainer = trainers.make_trainer(config, clips, folds=1)
-        self._trainer.resume([self._trainer.fresh(0, _STEPS)])
+        self._trainer.set_states([self._trainer.initial_state(0, _STEPS)])
         weights = self._trainer.weights()
         self.variables = weights["params"], weights["batch_stats"]
         self._order = np.arange(config.settings.batch_size)

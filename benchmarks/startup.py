@@ -139,7 +139,7 @@ def start(config: TrainConfig, records: Path) -> None:
     """Does what ``train.py`` does with prepared records before it makes a trainer."""
     clips = loading.load(
         [loading.Source("noise", records)],
-        choose=lambda emotions: {name: (name,) for name in sorted(emotions)},
+        choose_classes=lambda emotions: {name: (name,) for name in sorted(emotions)},
         size=config.size,
         feed=config.feed,
     )

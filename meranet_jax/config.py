@@ -236,7 +236,7 @@ class TrainConfig:
 
     @property
     def feed(self) -> str:
-        """Where clips are stored during fitting; see ``feed.streams``."""
+        """Where clips are stored during fitting; see ``feed.should_stream``."""
         return getattr(self.settings, "feed", "auto")
 
     @property

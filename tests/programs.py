@@ -1,4 +1,4 @@
-"""The two programs, as a user starts them."""
+"""Starting the command-line programs as a user does."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ _ENVIRONMENT = os.environ | {"COLUMNS": "100", "TERM": "dumb"}
 
 
 def flags_of_a_copy(folder):
-    """Of a small network, and of a copy of CASME II that is made in the folder."""
+    """Returns flags for a small network and a copy of CASME II, which is generated."""
     write_tree(folder / "copy", rows=SOME)
     return [
         "--dataset=casme2",
@@ -26,7 +26,13 @@ def flags_of_a_copy(folder):
 
 
 def program(name, *arguments, **environment):
-    """Runs it to its end; a variable of the environment that is None is not set."""
+    """Runs a program to its end.
+
+    Args:
+      name: of the script.
+      *arguments: of the command line.
+      **environment: further environment variables; None unsets a variable.
+    """
     environment = _ENVIRONMENT | environment
     return subprocess.run(
         [sys.executable, str(ROOT / name), *map(str, arguments)],
@@ -38,7 +44,7 @@ def program(name, *arguments, **environment):
 
 
 def started(name, *arguments):
-    """Starts it; its output can be read line by line."""
+    """Starts a program whose output can be read line by line."""
     return subprocess.Popen(
         [sys.executable, "-u", str(ROOT / name), *map(str, arguments)],
         stdout=subprocess.PIPE,
@@ -49,6 +55,6 @@ def started(name, *arguments):
 
 
 def run_of(flags, name):
-    """The folder of a run of this name, with these flags."""
+    """Returns the folder of a run, given its flags and its name."""
     (folder,) = (f.partition("=")[2] for f in flags if f.startswith("--runs_dir="))
     return Path(folder) / name

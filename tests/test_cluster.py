@@ -1,4 +1,4 @@
-"""Processes that work together, as a cluster's launcher starts them."""
+"""Runs of several processes, as a cluster's launcher starts them."""
 
 import json
 import re
@@ -19,14 +19,14 @@ from tests.programs import flags_of_a_copy, program, run_of, started
 
 @pytest.fixture(scope="module")
 def flags(tmp_path_factory):
-    """Of four folds: two parts of the subjects, twice."""
+    """Flags of four folds: two folds for each of two seeds."""
     folds = ["--protocol=kfold", "--folds=2", "--seeds=2", "--epochs=1"]
     return [*flags_of_a_copy(tmp_path_factory.mktemp("cluster")), *folds]
 
 
 @pytest.fixture
-def joined():
-    """The flags of each of two processes that work together."""
+def process_flags():
+    """The flags of each of two processes of one run."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
@@ -37,128 +37,128 @@ def joined():
 
 
 def outputs(processes):
-    """Returns the output of processes without the messages of Gloo."""
+    """Waits for processes; returns their outputs without the messages of Gloo."""
     try:
-        said = [process.communicate(timeout=300)[0] for process in processes]
+        texts = [process.communicate(timeout=300)[0] for process in processes]
     finally:
         for process in processes:
             process.kill()
-    return [re.sub(r"\[Gloo\].*\n", "", text) for text in said]
+    return [re.sub(r"\[Gloo\].*\n", "", text) for text in texts]
 
 
-def test_two_processes_share_the_folds_of_a_run(flags, joined):
-    flags = [*flags, "--name=both"]
-    together = [started("train.py", *flags, *mine) for mine in joined]
-    first, second = outputs(together)
-    assert [p.returncode for p in together] == [0, 0], first + second
+def test_two_processes_divide_the_folds(flags, process_flags):
+    flags = [*flags, "--name=two_processes"]
+    processes = [started("train.py", *flags, *mine) for mine in process_flags]
+    first, second = outputs(processes)
+    assert [p.returncode for p in processes] == [0, 0], first + second
     assert "in each of 2 processes" in first and "Report: " in first
-    assert second == ""  # it has nothing to add
-    # Each trained two of the four folds, and the first tells of its own alone.
+    assert second == ""
+    # Each trained two of the four folds, and the first reports its own only.
     assert first.count("epoch 1/1") == 2
 
-    alone = program("train.py", *flags[:-1], "--name=alone")
-    assert alone.returncode == 0, alone.stderr
-    both, one = (run_of(flags, name) for name in ("both", "alone"))
-    tables = [(run / "predictions.csv").read_text() for run in (both, one)]
+    single = program("train.py", *flags[:-1], "--name=one_process")
+    assert single.returncode == 0, single.stderr
+    two, one = (run_of(flags, name) for name in ("two_processes", "one_process"))
+    tables = [(run / "predictions.csv").read_text() for run in (two, one)]
     assert tables[0] == tables[1]
-    (start,) = json.loads((both / "config.json").read_text())["starts"]
+    (start,) = json.loads((two / "config.json").read_text())["starts"]
     assert start["processes"] == 2
 
 
 @pytest.fixture(scope="module")
 def one_fold(flags):
-    """Flags of a hold-out of 12 steps, and what one process with one device makes."""
+    """Flags of a hold-out of 12 steps, and its results in one process on one device."""
     kept = [f for f in flags if not f.startswith(("--protocol", "--seeds", "--folds"))]
     few = ["--epochs=4", "--learning_rate=1e-4", "--select=last"]
     flags = [*kept, "--protocol=holdout", *few]
-    alone = program("train.py", *flags, "--name=single")
-    assert alone.returncode == 0, alone.stderr
+    single = program("train.py", *flags, "--name=single")
+    assert single.returncode == 0, single.stderr
     return flags, read(flags, "single")
 
 
 def read(flags, name):
-    """The probabilities, and the losses of all epochs, of a run."""
+    """Returns the probabilities of a run, and the losses of all epochs."""
     run = run_of(flags, name)
-    (lines,) = reader.read_epoch_metrics(run).values()
-    assert [line["epoch"] for line in lines] == [1, 2, 3, 4]
-    losses = [[line["train_loss"], line["validation_loss"]] for line in lines]
+    (history,) = reader.read_epoch_metrics(run).values()
+    assert [metrics["epoch"] for metrics in history] == [1, 2, 3, 4]
+    losses = [[m["train_loss"], m["validation_loss"]] for m in history]
     return predictions.read(run / "predictions.csv").probabilities, np.array(losses)
 
 
-def assert_close(ours, theirs):
-    """What dividing a batch may change: the last bits, over twelve steps."""
-    np.testing.assert_allclose(ours[0], theirs[0], rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(ours[1], theirs[1], rtol=1e-5)
+def assert_close(actual, expected):
+    """Compares results up to rounding, which dividing a batch changes."""
+    np.testing.assert_allclose(actual[0], expected[0], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(actual[1], expected[1], rtol=1e-5)
 
 
-def test_two_processes_of_two_devices_train_one_fold(one_fold, joined):
-    flags, alone = one_fold
+def test_two_processes_of_two_devices_train_one_fold(one_fold, process_flags):
+    flags, single = one_fold
     flags = [*flags, "--name=divided", "--devices=2"]
-    together = [started("train.py", *flags, *mine) for mine in joined]
-    first, second = outputs(together)
-    assert [p.returncode for p in together] == [0, 0], first + second
+    processes = [started("train.py", *flags, *mine) for mine in process_flags]
+    first, second = outputs(processes)
+    assert [p.returncode for p in processes] == [0, 0], first + second
     assert "2 x cpu in each of 2 processes" in first and second == ""
     assert first.count("epoch 4/4") == 1
-    assert_close(read(flags, "divided"), alone)
+    assert_close(read(flags, "divided"), single)
 
 
-def test_what_one_of_them_is_told_stops_all_and_others_go_on(one_fold, joined):
-    """With another number of processes and devices."""
-    flags, alone = one_fold
+def test_signal_to_one_process_stops_all(one_fold, process_flags):
+    """The run is resumed with another number of processes and devices."""
+    flags, single = one_fold
     flags = [*flags, "--name=stopped", "--checkpoint_every=0"]
-    together = [started("train.py", *flags, *mine) for mine in joined]
-    for line in together[0].stdout:
+    processes = [started("train.py", *flags, *mine) for mine in process_flags]
+    for line in processes[0].stdout:
         if "epoch 1/4" in line:
             break
-    together[1].send_signal(signal.SIGTERM)
-    first, second = outputs(together)
-    assert [p.returncode for p in together] == [143, 143], first + second
+    processes[1].send_signal(signal.SIGTERM)
+    first, second = outputs(processes)
+    assert [p.returncode for p in processes] == [143, 143], first + second
     assert "process 0 of 2: interrupted (SIGTERM)" in first
     assert "process 1 of 2: interrupted (SIGTERM)" in second
     again = program("train.py", *flags, "--devices=2")
     assert again.returncode == 0, again.stderr
     assert "resumes in epoch" in again.stdout
-    assert_close(read(flags, "stopped"), alone)
+    assert_close(read(flags, "stopped"), single)
 
 
 @pytest.mark.slow
-def test_one_that_dies_takes_the_others_down(one_fold, joined):
-    flags, alone = one_fold
+def test_death_of_one_process_ends_the_others(one_fold, process_flags):
+    flags, single = one_fold
     flags = [*flags, "--name=killed", "--checkpoint_every=0", "--epochs=4"]
-    together = [started("train.py", *flags, *mine) for mine in joined]
-    for line in together[0].stdout:
+    processes = [started("train.py", *flags, *mine) for mine in process_flags]
+    for line in processes[0].stdout:
         if "epoch 1/4" in line:
             break
-    together[1].kill()
+    processes[1].kill()
     start = time.monotonic()
-    first, _ = outputs(together)
+    first, _ = outputs(processes)
     assert time.monotonic() - start < 60
-    assert together[0].returncode != 0
-    assert "(stopped sending heartbeats):\n1\n" in first  # its number
+    assert processes[0].returncode != 0
+    assert "(stopped sending heartbeats):\n1\n" in first  # the index of the process
     again = program("train.py", *flags)
     assert again.returncode == 0, again.stderr
-    assert_close(read(flags, "killed"), alone)
+    assert_close(read(flags, "killed"), single)
 
 
-def test_one_that_fails_takes_the_others_down(flags, joined, tmp_path):
+def test_failure_of_one_process_ends_the_others(flags, process_flags, tmp_path):
     flags = [*flags, f"--data_dir={tmp_path}", "--name=broken"]
     broken = [*flags, "--manual_dir=nowhere"]
-    first = started("train.py", *broken, *joined[0])
-    second = started("train.py", *flags, *joined[1])
-    said, other = outputs([first, second])  # within their time limit
-    assert "process 0 of 2: error: " in said
+    first = started("train.py", *broken, *process_flags[0])
+    second = started("train.py", *flags, *process_flags[1])
+    failed, other = outputs([first, second])  # within their time limit
+    assert "process 0 of 2: error: " in failed
     assert first.returncode == 1 and second.returncode != 0
     assert "another task died" in other
 
 
-def test_processes_that_were_told_different_things_end(flags, joined):
-    said = outputs(
+def test_processes_with_different_flags_are_refused(flags, process_flags):
+    texts = outputs(
         [
             started("train.py", *flags, "--name=other", f"--epochs={n + 1}", *mine)
-            for n, mine in enumerate(joined)
+            for n, mine in enumerate(process_flags)
         ]
     )
-    for n, text in enumerate(said):
+    for n, text in enumerate(texts):
         assert f"processes of this run differ in --epochs (here {n + 1})" in text
 
 
@@ -166,21 +166,21 @@ def test_processes_that_were_told_different_things_end(flags, joined):
     "environment",
     [
         {},
-        {"SLURM_NTASKS": "2"},  # the script of a job, and not a step of it
+        {"SLURM_NTASKS": "2"},  # the script of a job, not a job step
         {"SLURM_NTASKS": "1", "SLURM_STEP_NODELIST": "node1"},
     ],
 )
-def test_a_process_that_was_started_alone_joins_nothing(environment):
-    distributed.join(TrainConfig(), environment)
-    assert distributed.size() == 1
+def test_single_process_is_not_distributed(environment):
+    distributed.initialize(TrainConfig(), environment)
+    assert distributed.process_count() == 1
 
 
-def test_parts_of_the_folds_are_trained_apart():
-    distributed.join(
+def test_processes_of_fold_shards_are_not_distributed():
+    distributed.initialize(
         TrainConfig(fold_shard="1/2"),
         {"SLURM_NTASKS": "2", "SLURM_STEP_NODELIST": "node1"},
     )
-    assert distributed.size() == 1
+    assert distributed.process_count() == 1
 
 
 @pytest.mark.parametrize(
@@ -192,6 +192,6 @@ def test_parts_of_the_folds_are_trained_apart():
         {"process_id": 1},
     ],
 )
-def test_half_an_address_is_refused(given):
+def test_incomplete_address_is_refused(given):
     with pytest.raises(UserError, match="set all three"):
         TrainConfig(**given)

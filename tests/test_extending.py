@@ -152,7 +152,7 @@ class Map(nn.Module):
         (["nowhere:Attention"], "No module named 'nowhere'"),
         (["os:system"], "os:system cannot be used: it is not a class of Flax modules"),
         (["flax.linen:Dense"], "it must be made with conv alone, but "),
-        (["mapping:Map"], "must give what it is given"),
+        (["mapping:Map"], "must return the shape of its input"),
     ],
 )
 def test_invalid_attentions_are_refused(project, attentions, message):

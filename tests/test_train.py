@@ -253,9 +253,9 @@ def test_damaged_records_are_named(folder, flags, tmp_path):
         (["--fold_shard=3/2"], "--fold_shard=3/2 is not PART/PARTS"),
         (["--protocol=leave"], "holdout_subject"),
         (["--protocol=kfold", "--fold_shard=7/9"], "nothing to do for part 7 of 9"),
-        (["--batch_size=40"], "has 26 clips, less than a batch of 40"),
+        (["--batch_size=40"], "has 26 clips, fewer than a batch of 40"),
         (["--protocol=kfold", "--folds=99"], "needs 99 subjects"),
-        (["--split=nowhere.json"], "--split=nowhere.json cannot be read"),
+        (["--split=nowhere.json"], "Cannot read --split=nowhere.json"),
         (["--leave_out=sub01/x"], "there is no clip sub01/x"),
         (
             ["--size=50"],

@@ -127,7 +127,7 @@ def _figure6(folder: Path, finished: dict[Key, Run], bases) -> str:
 
 def _parameters(folder: Path, finished: dict[Key, Run], bases) -> str:
     (base,) = bases
-    config = precision.resolved(base)
+    config = precision.resolve(base)
     rows, text = complexity.parameters(config, 3, complexity.take_turns)
     _write_rows(folder / "parameters.csv", rows)
     figures.save(figures.parameter_counts(rows[:-1]), folder / "parameters.png")

@@ -148,7 +148,9 @@ def _compile_step(
         network_input=network_input,
         flip=True,
     )
-    update = jax.jit(precision.applied(config)(update)).lower(state, batch).compile()
+    update = (
+        jax.jit(precision.with_precision(config)(update)).lower(state, batch).compile()
+    )
     memory = update.memory_analysis().temp_size_in_bytes
     return lambda: jax.block_until_ready(update(state, batch)), memory
 

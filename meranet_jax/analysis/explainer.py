@@ -98,7 +98,7 @@ class Explainer:
             clip_shape=self._clip_shape,
             network_input=network_input,
             layer=layer,
-            decorate=precision.applied(config),
+            decorate=precision.with_precision(config),
         )
         self.layer = self._maps.layer
         self._shapes = jax.eval_shape(lambda: self.random_weights(0))
@@ -107,7 +107,9 @@ class Explainer:
     def _annotations(self) -> dict[str, dict]:
         """Fields of the record of each clip; the motion at the size of the input."""
         clips = self._opened.clips
-        found = loading.look_up(self._opened.sources, set(clips.clip_ids), _FIELDS)
+        found = loading.read_features(
+            self._opened.sources, set(clips.clip_ids), _FIELDS
+        )
         for fields in found.values():
             fields["motion"] = _motion(fields, clips.clips.shape[2])
             fields.pop("motion_mask", None)

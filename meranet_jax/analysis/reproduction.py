@@ -161,12 +161,12 @@ def main(
     experiment, request, needed, bases = parse(
         arguments, description=description, check_dataset=check_dataset
     )
-    if distributed.launched_together():
+    if distributed.is_distributed_launch():
         raise UserError(
             "reproduce.py runs in one process. Submit the commands that it prints with "
             "--missing to the cluster, and start it again when they are finished."
         )
-    xla.prepare(deterministic=any(base.settings.deterministic for base in bases))
+    xla.configure(deterministic=any(base.settings.deterministic for base in bases))
     missing = {key: config for key, config in needed.items() if not is_finished(config)}
     if request.missing:
         for config in missing.values():

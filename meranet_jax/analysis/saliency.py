@@ -76,7 +76,7 @@ class Saliency:
           layer: the layer that Grad-CAM explains, one of ``models.layers.map_layers``.
             Default: the last of them.
           decorate: applied to functions before they are compiled; see
-            ``precision.applied``.
+            ``precision.with_precision``.
 
         Raises:
           UserError: if the network has no such layer.

@@ -5,6 +5,7 @@ import hashlib
 
 import numpy as np
 
+# Size of a digest in bytes.
 _BYTES = 16
 
 
@@ -32,5 +33,5 @@ def digest_of(clip: np.ndarray) -> ClipDigest:
         for frame in np.ascontiguousarray(clip).reshape(len(clip), -1)
     ]
     # Hashes the pixels once: the digest of a clip is that of its frames' digests.
-    whole = hashlib.blake2b(b"".join(frames), digest_size=_BYTES).digest()
-    return ClipDigest(whole, frozenset(frames))
+    clip_digest = hashlib.blake2b(b"".join(frames), digest_size=_BYTES).digest()
+    return ClipDigest(clip_digest, frozenset(frames))

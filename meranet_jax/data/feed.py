@@ -1,8 +1,8 @@
-"""How clips come to the devices: all at once, or as they are needed.
+"""Transfer of clips to the devices: all of them once, or those of each call.
 
-A program of the devices gets clips and, of each step, indices into these. Resident
-clips are all clips, and the same arrays serve every call. Streamed clips are those of
-one call, read and sent while the call before it runs.
+A compiled program gets clips, and for each step indices into them. Resident clips are
+all clips, in the same arrays for every call. Streamed clips are those of one call, read
+and sent while earlier calls run.
 """
 
 import collections
@@ -18,39 +18,50 @@ from meranet_jax.config import TrainConfig
 from meranet_jax.data import machine
 from meranet_jax.data.loading import Clips
 
-# The share of a device's memory that clips may fill. The rest is the network's.
-_SHARE = 0.5
-# Calls whose clips are read ahead.
-_AHEAD = 2
+# Fraction of a device's memory that clips may use; the rest is for the network.
+_MEMORY_FRACTION = 0.5
+# Number of calls whose clips are prefetched.
+_PREFETCH = 2
 
 # ``clip`` uint8 [.., T, H, W, 3] and ``label`` int32 [..], on the devices.
-Placed = dict[str, jax.Array]
+DeviceClips = dict[str, jax.Array]
 
 
-def streams(config: TrainConfig, clips: Clips, devices: Sequence[jax.Device]) -> bool:
-    """Whether clips are to come to the devices as they are needed."""
+def should_stream(
+    config: TrainConfig, clips: Clips, devices: Sequence[jax.Device]
+) -> bool:
+    """Returns whether to stream clips to the devices, instead of keeping them there."""
     if config.feed != "auto":
         return config.feed == "records"
     if not isinstance(clips.clips, np.ndarray):
-        return True  # they did not fit into the host's memory
-    if devices[0].platform == "cpu":  # all have the same memory
-        return len(devices) * clips.clips.nbytes > _SHARE * machine.memory_bytes()
-    return clips.clips.nbytes > _SHARE * devices[0].memory_stats()["bytes_limit"]
+        return True  # they do not fit into the host's memory
+    if devices[0].platform == "cpu":  # all devices share the host's memory
+        needed = len(devices) * clips.clips.nbytes
+        return needed > _MEMORY_FRACTION * machine.memory_bytes()
+    limit = devices[0].memory_stats()["bytes_limit"]
+    return clips.clips.nbytes > _MEMORY_FRACTION * limit
 
 
 class Resident:
-    """All clips lie on every device."""
+    """Keeps all clips on every device."""
 
     def __init__(self, clips: Clips, sharding: NamedSharding):
-        """``sharding``: over the devices, each with all."""
+        """Prepares the transfer; clips are sent at the first call of ``place``.
+
+        Args:
+          clips: all clips.
+          sharding: replicated over the devices.
+        """
         self._clips, self._sharding = clips, sharding
         self._placed = None
 
-    def place(self, calls: Sequence[np.ndarray]) -> Iterator[tuple[Placed, np.ndarray]]:
-        """The clips of each call, and where in them its indices are.
+    def place(
+        self, calls: Sequence[np.ndarray]
+    ) -> Iterator[tuple[DeviceClips, np.ndarray]]:
+        """Yields for each call the clips on the devices, and the indices into them.
 
         Args:
-          calls: of each call the indices [devices, ...] of its clips.
+          calls: for each call the indices [devices, ...] of its clips.
         """
         if self._placed is None:
             clips = {"clip": np.asarray(self._clips.clips), "label": self._clips.labels}
@@ -60,34 +71,41 @@ class Resident:
 
 
 class Streamed:
-    """A call's clips are read while those before it are computed."""
+    """Reads and sends the clips of a call while earlier calls are computed."""
 
     def __init__(self, clips: Clips, sharding: NamedSharding):
-        """``sharding``: over the devices, each with its own."""
+        """Prepares the transfer.
+
+        Args:
+          clips: all clips.
+          sharding: divided over the devices by the first axis.
+        """
         self._clips, self._sharding = clips, sharding
 
-    def place(self, calls: Sequence[np.ndarray]) -> Iterator[tuple[Placed, np.ndarray]]:
-        """See ``Resident``."""
+    def place(
+        self, calls: Sequence[np.ndarray]
+    ) -> Iterator[tuple[DeviceClips, np.ndarray]]:
+        """Yields clips and indices for each call, see ``Resident.place``."""
         threads = min(8, os.cpu_count() or 1)
         with (
             concurrent.futures.ThreadPoolExecutor(threads) as readers,
             concurrent.futures.ThreadPoolExecutor(1) as sender,
         ):
-            waiting = collections.deque()
+            pending = collections.deque()
             for indices in calls:
-                waiting.append((sender.submit(self._send, readers, indices), indices))
-                if len(waiting) > _AHEAD:
-                    yield self._arrived(*waiting.popleft())
-            while waiting:
-                yield self._arrived(*waiting.popleft())
+                pending.append((sender.submit(self._send, readers, indices), indices))
+                if len(pending) > _PREFETCH:
+                    yield self._receive(*pending.popleft())
+            while pending:
+                yield self._receive(*pending.popleft())
 
-    def _send(self, readers, indices: np.ndarray) -> Placed:
+    def _send(self, readers, indices: np.ndarray) -> DeviceClips:
         flat = indices.reshape(len(indices), -1)  # [devices, clips]
         read = list(readers.map(self._clips.clips.__getitem__, flat.ravel().tolist()))
         clip = np.stack(read).reshape(*flat.shape, *self._clips.clips.shape[1:])
         placed = {"clip": clip, "label": self._clips.labels[flat]}
         return jax.device_put(placed, self._sharding)
 
-    def _arrived(self, sent, indices: np.ndarray) -> tuple[Placed, np.ndarray]:
-        there = np.arange(indices[0].size, dtype=np.int32).reshape(indices.shape[1:])
-        return sent.result(), np.broadcast_to(there, indices.shape)
+    def _receive(self, sent, indices: np.ndarray) -> tuple[DeviceClips, np.ndarray]:
+        local = np.arange(indices[0].size, dtype=np.int32).reshape(indices.shape[1:])
+        return sent.result(), np.broadcast_to(local, indices.shape)

@@ -1,106 +1,41 @@
-"""Reads records into arrays: the clips of an experiment."""
+"""Loading of clips from the records of one or several data sets."""
 
 import concurrent.futures
 import dataclasses
-import functools
-import hashlib
-import json
 import math
 import os
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from meranet_jax.data import machine
 from meranet_jax.data.class_sets import ClassSet
+from meranet_jax.data.clips import Clips, LazyClips
 from meranet_jax.data.digests import ClipDigest, digest_of
-from meranet_jax.data.records import damage_told, open_records
+from meranet_jax.data.records import open_records, report_damage
 from meranet_jax.errors import UserError
 
-# What a record must have, beside its label.
-_NEEDED = {"clip", "clip_id", "subject", "onset", "offset"}
+# Features that each record must have, in addition to its label.
+_REQUIRED = {"clip", "clip_id", "subject", "onset", "offset"}
 
-# The share of this machine's memory that clips may fill.
-_SHARE = 0.5
+# Fraction of this machine's memory that clips may use.
+_MEMORY_FRACTION = 0.5
 
-# Records that a thread reads in one task.
-_TASK = 32
-
-# The version of fingerprints, which they begin with. Those of the first version have no
-# such prefix.
-_VERSION = "2:"
-
-
-@dataclasses.dataclass(frozen=True)
-class Clips:
-    """The clips of an experiment, in the order of their ids.
-
-    Attributes:
-      clips: uint8 [N, T, H, W, 3]; in memory, or ``Recorded``.
-      labels: int32 [N], indices into ``classes``.
-      clip_ids: N names, each once; of several data sets with theirs in front.
-      subjects: N names, likewise.
-      datasets: N names, the data set of each clip.
-      emotions: N names, as their tables say.
-      classes: the emotions of each class.
-      left_out: how many of the data sets' clips are not here, by reason.
-    """
-
-    clips: "np.ndarray | Recorded"
-    labels: np.ndarray
-    clip_ids: tuple[str, ...]
-    subjects: tuple[str, ...]
-    datasets: tuple[str, ...]
-    emotions: tuple[str, ...]
-    classes: ClassSet
-    left_out: dict[str, int]
-
-    def __len__(self) -> int:
-        return len(self.clip_ids)
-
-    @functools.cached_property
-    def digests(self) -> tuple[ClipDigest, ...]:
-        """The digests of each clip.
-
-        ``load`` computes them while it reads the records. They are computed from the
-        pixels for clips that were made in another way, ``dataclasses.replace`` among
-        them, since it copies fields only.
-        """
-        return tuple(map(digest_of, self.clips))
-
-    def fingerprint(self) -> str:
-        """Returns a digest of everything in the clips that results depend on."""
-        pixels = (digest.clip for digest in self.digests)
-        return _VERSION + self._fingerprint(pixels)
-
-    def has_fingerprint(self, saved: object) -> bool:
-        """Returns whether a fingerprint that a run has saved is that of these clips.
-
-        Fingerprints of the first version can only be compared by reading all pixels.
-        """
-        if isinstance(saved, str) and ":" not in saved:
-            return saved == self._fingerprint(clip.tobytes() for clip in self.clips)
-        return saved == self.fingerprint()
-
-    def _fingerprint(self, pixels: Iterable[bytes]) -> str:
-        digest = hashlib.blake2b(digest_size=16)
-        for of_clip in pixels:
-            digest.update(of_clip)
-        said = (self.labels.tolist(), self.clip_ids, self.subjects, self.clips.shape)
-        digest.update(json.dumps(said).encode())
-        return digest.hexdigest()
+# Number of records that a thread reads in one task.
+_RECORDS_PER_TASK = 32
 
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """Where the clips of one data set are, and which of them are taken.
+    """The records of one data set, and which of them to load.
 
     Attributes:
-      dataset: its name.
+      dataset: name of the data set.
       folder: where ``python -m datasets.prepare`` wrote its records.
-      min_frames: leave out expressions of fewer frames, onset to offset.
-      label: the feature whose values are told apart.
+      min_frames: minimum number of frames from onset to offset; shorter expressions are
+        left out.
+      label: record field used as the class label.
     """
 
     dataset: str
@@ -109,41 +44,19 @@ class Source:
     label: str = "emotion"
 
 
-class Recorded:
-    """Clips that are read from their records whenever they are asked for.
-
-    Attributes:
-      shape: [N, T, H, W, 3].
-    """
-
-    def __init__(self, read: Callable[[int], np.ndarray], shape: Sequence[int]):
-        """``read`` gives the clip of an index, from any thread."""
-        self._read = read
-        self.shape = tuple(shape)
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, index: int) -> np.ndarray:
-        """uint8 [T, H, W, 3]."""
-        if not 0 <= index < len(self):
-            raise IndexError(index)  # which ends an iteration
-        return self._read(index)
-
-
 @dataclasses.dataclass(frozen=True)
 class _Record:
     """A record without its clip.
 
     Attributes:
-      number: its place among the records of all sources.
-      source: the number of its source.
-      index: its place in that source.
-      clip_id: with the data set's name in front if there are several.
-      subject: likewise.
-      emotion: the value of the label.
-      length: frames of the expression, onset to offset.
-      digest: of its clip; None if it is left out for its length or by its id.
+      number: index among the records of all sources.
+      source: index of the source.
+      index: index among the records of the source.
+      clip_id: prefixed by the data set's name if there are several.
+      subject: prefixed likewise.
+      emotion: value of the label.
+      length: number of frames from onset to offset.
+      digest: digests of the clip; None if it is left out for its length or by its id.
     """
 
     number: int
@@ -159,52 +72,51 @@ class _Record:
 def load(
     sources: Sequence[Source],
     *,
-    choose: Callable[[Collection[str]], ClassSet],
+    choose_classes: Callable[[Collection[str]], ClassSet],
     size: int,
     leave_out: Collection[str] = (),
     feed: str = "auto",
 ) -> Clips:
-    """Reads the records of one or several prepared data sets, each record once.
+    """Loads the clips of one or several prepared data sets, reading each record once.
 
-    Subjects of several data sets are kept apart by their data set's name.
-
-    Clips that are kept in memory are held there once: the array has room for every
-    record at first, and is put in order and shortened in place.
+    The array of clips is never copied: it has room for every record first, and is then
+    reordered and shortened in place.
 
     Args:
-      sources: the data sets.
-      choose: the classes, given all emotions that there are.
-      size: H and W of the result; clips are averaged down by a whole number.
-      leave_out: clips to leave out, by id.
-      feed: ``"records"``: leave the clips in their records. ``"auto"``: so if they
-        would fill half of this machine's memory, with the clips that are left out
-        counted, which are not known before the records are read.
+      sources: the data sets. With several, ids and subjects are prefixed by their data
+        set's name.
+      choose_classes: returns the classes, given all emotions of the records.
+      size: H and W of the result, by which the size of the records must be divisible.
+      leave_out: ids of clips to leave out.
+      feed: ``"device"`` loads the clips into memory, ``"records"`` reads them at each
+        access. ``"auto"`` loads them unless all records, with those that will be left
+        out, would use more than half of this machine's memory.
 
     Raises:
-      UserError: if records cannot be read, they have no such label, a class has no
-        clip, a clip to leave out is not there, the size does not divide that of the
-        records, or the clips of two data sets differ in shape.
+      UserError: if records cannot be read or have no such label, a class has no clip, a
+        clip to leave out does not exist, the records cannot be reduced to the size, or
+        the clips of two data sets differ in shape.
     """
     opened = [_open(source, size) for source in sources]
     shape = _common_shape(sources, opened, size)
-    slots = None
-    most = (sum(len(rows) for _, rows in opened), *shape)
-    if feed == "device" or (feed == "auto" and _fit_in_memory(most)):
-        slots = np.empty(most, np.uint8)
-    records = _read_once(sources, opened, size, leave_out, slots)
-    classes = choose({record.emotion for record in records})
+    buffer = None
+    buffer_shape = (sum(len(rows) for _, rows in opened), *shape)
+    if feed == "device" or (feed == "auto" and _fits_in_memory(buffer_shape)):
+        buffer = np.empty(buffer_shape, np.uint8)
+    records = _read_records(sources, opened, size, leave_out, buffer)
+    classes = choose_classes({record.emotion for record in records})
     class_of = {e: index for index, es in enumerate(classes.values()) for e in es}
-    if absent := set(leave_out) - {record.clip_id for record in records}:
+    if unknown := set(leave_out) - {record.clip_id for record in records}:
         raise UserError(
-            f"--leave_out: there is no clip {sorted(absent)[0]}; {records[0].clip_id} "
-            "is one, for example."
+            f"--leave_out: there is no clip {sorted(unknown)[0]}. Give ids such as "
+            f"{records[0].clip_id}."
         )
 
     kept, left_out = [], {}
     for source, (info, _) in zip(sources, opened, strict=True):
         if unrecorded := len((info.metadata or {}).get("left_out", [])):
             reason = "no record of it; python -m datasets.prepare lists why"
-            left_out[_of(source, sources, reason)] = unrecorded
+            left_out[_with_dataset(source, sources, reason)] = unrecorded
     for record in records:
         source = sources[record.source]
         if record.emotion not in class_of:
@@ -216,24 +128,25 @@ def load(
         else:
             kept.append(record)
             continue
-        reason = _of(source, sources, reason)
+        reason = _with_dataset(source, sources, reason)
         left_out[reason] = left_out.get(reason, 0) + 1
     kept.sort(key=lambda record: record.clip_id)
     labels = [class_of[record.emotion] for record in kept]
     for index, name in enumerate(classes):
         if index not in labels:
             raise UserError(
-                f"No clip of {name} in {', '.join(str(s.folder) for s in sources)}"
+                f"There is no clip of {name} in "
+                f"{', '.join(str(s.folder) for s in sources)}"
                 + (f" (left out: {left_out})." if left_out else ".")
             )
 
-    if slots is None:
-        clips = Recorded(
-            lambda index: _clip_of(sources, opened, kept[index], size),
+    if buffer is None:
+        clips = LazyClips(
+            lambda index: _read_clip(sources, opened, kept[index], size),
             (len(kept), *shape),
         )
     else:
-        clips = _take(slots, [record.number for record in kept])
+        clips = _take_in_place(buffer, [record.number for record in kept])
     loaded = Clips(
         clips,
         np.array(labels, np.int32),
@@ -244,13 +157,13 @@ def load(
         classes,
         left_out,
     )
-    # Where the cached property keeps them.
+    # Fills the cached property.
     vars(loaded)["digests"] = tuple(record.digest for record in kept)
     return loaded
 
 
-def _read_once(
-    sources, opened, size: int, leave_out: Collection[str], slots: np.ndarray | None
+def _read_records(
+    sources, opened, size: int, leave_out: Collection[str], buffer: np.ndarray | None
 ) -> list[_Record]:
     """Reads every record once, on several threads.
 
@@ -259,11 +172,11 @@ def _read_once(
       opened: what ``_open`` returned for each.
       size: H and W of the clips.
       leave_out: clips to leave out, by id.
-      slots: uint8 [N, T, H, W, 3], filled with the clip of each record, except those
-        without a digest; None if no clip is kept.
+      buffer: uint8 [N, T, H, W, 3], filled with the clip of each record that has a
+        digest; None if clips are not loaded.
 
     Returns:
-      N records, source by source in their order there.
+      N records in the order of the sources.
 
     Raises:
       UserError: if a record cannot be read, or there is no such label.
@@ -272,77 +185,78 @@ def _read_once(
         _label_names(info, source.label)
         for source, (info, _) in zip(sources, opened, strict=True)
     ]
-    places = [
-        (number, index)
-        for number, (_, rows) in enumerate(opened)
+    positions = [
+        (source_index, index)
+        for source_index, (_, rows) in enumerate(opened)
         for index in range(len(rows))
     ]
 
     def read(number: int) -> _Record:
-        of, index = places[number]
-        source, (_, rows) = sources[of], opened[of]
-        before = f"{_short(source)}/" if len(sources) > 1 else ""
-        with damage_told(source.folder):
+        source_index, index = positions[number]
+        source, (_, rows) = sources[source_index], opened[source_index]
+        prefix = f"{_dataset_name(source)}/" if len(sources) > 1 else ""
+        with report_damage(source.folder):
             row = rows[index]
             label = row[source.label]
             record = _Record(
                 number,
-                of,
+                source_index,
                 index,
-                before + row["clip_id"].decode(),
-                before + row["subject"].decode(),
-                names[of][label] if names[of] else label.decode(),
+                prefix + row["clip_id"].decode(),
+                prefix + row["subject"].decode(),
+                names[source_index][label] if names[source_index] else label.decode(),
                 int(row["offset"] - row["onset"] + 1),
                 None,
             )
         if record.length < source.min_frames or record.clip_id in leave_out:
             return record
-        clip = _to_size(row["clip"], size)
-        if slots is not None:
-            slots[number] = clip
+        clip = _downsample(row["clip"], size)
+        if buffer is not None:
+            buffer[number] = clip
         return dataclasses.replace(record, digest=digest_of(clip))
 
-    def read_some(first: int) -> list[_Record]:
-        return [read(n) for n in range(first, min(first + _TASK, len(places)))]
+    def read_task(first: int) -> list[_Record]:
+        last = min(first + _RECORDS_PER_TASK, len(positions))
+        return [read(number) for number in range(first, last)]
 
     threads = min(8, os.cpu_count() or 1)
     with concurrent.futures.ThreadPoolExecutor(threads) as readers:
-        # In order, so that of several damaged records the first is reported.
-        tasks = readers.map(read_some, range(0, len(places), _TASK))
+        # In order, so that the first of several damaged records is reported.
+        tasks = readers.map(read_task, range(0, len(positions), _RECORDS_PER_TASK))
         return [record for task in tasks for record in task]
 
 
-def _clip_of(sources, opened, record: _Record, size: int) -> np.ndarray:
+def _read_clip(sources, opened, record: _Record, size: int) -> np.ndarray:
     """Reads the clip of a record again, uint8 [T, H, W, 3]."""
     _, rows = opened[record.source]
-    with damage_told(sources[record.source].folder):
+    with report_damage(sources[record.source].folder):
         clip = rows[record.index]["clip"]
-    return _to_size(clip, size)
+    return _downsample(clip, size)
 
 
-def _take(clips: np.ndarray, order: Sequence[int]) -> np.ndarray:
+def _take_in_place(clips: np.ndarray, order: Sequence[int]) -> np.ndarray:
     """Returns ``clips[order]`` in the memory of ``clips``, and frees the rest of it.
 
     Args:
-      clips: [N, ...], which owns its memory; is overwritten.
-      order: different indices.
+      clips: [N, ...], which owns its memory; overwritten.
+      order: distinct indices.
     """
     chosen = np.sort(order)
     for place, origin in enumerate(chosen.tolist()):  # place <= origin
         if place != origin:
             clips[place] = clips[origin]
     clips.resize((len(chosen), *clips.shape[1:]), refcheck=False)
-    # Follow each cycle of the permutation; one clip at a time is held outside.
+    # Follows each cycle of the permutation, with a copy of one clip at a time.
     origins = np.searchsorted(chosen, order).tolist()
     for start in range(len(origins)):
         if origins[start] == start:
             continue
-        place, held = start, clips[start].copy()
+        place, first = start, clips[start].copy()
         while (origin := origins[place]) != start:
             clips[place] = clips[origin]
             origins[place] = place
             place = origin
-        clips[place] = held
+        clips[place] = first
         origins[place] = place
     return clips
 
@@ -364,67 +278,73 @@ def _common_shape(sources, opened, size: int) -> tuple[int, ...]:
     return shapes[0]
 
 
-def _fit_in_memory(shape: Sequence[int]) -> bool:
-    return math.prod(shape) <= _SHARE * machine.memory_bytes()
+def _fits_in_memory(shape: Sequence[int]) -> bool:
+    return math.prod(shape) <= _MEMORY_FRACTION * machine.memory_bytes()
 
 
-def look_up(
+def read_features(
     sources: Sequence[Source], clip_ids: Collection[str], names: Collection[str]
 ) -> dict[str, dict[str, object]]:
-    """What the records say of some clips, by id, beside what ``load`` takes.
+    """Reads further features of the records of some clips.
 
     Args:
-      sources: as ``load`` had them.
-      clip_ids: whose.
-      names: of the features; those that the records do not have are left out.
+      sources: the sources from which ``load`` loaded the clips.
+      clip_ids: ids of the clips.
+      names: of the features.
+
+    Returns:
+      The features by clip id and name; features that a record does not have are
+      missing.
 
     Raises:
       UserError: if records cannot be read.
     """
-    found = {}
+    features = {}
     for source in sources:
         _, rows = open_records(source.folder)
-        before = f"{_short(source)}/" if len(sources) > 1 else ""
+        prefix = f"{_dataset_name(source)}/" if len(sources) > 1 else ""
         for index in range(len(rows)):
-            with damage_told(source.folder):
+            with report_damage(source.folder):
                 row = rows[index]
-            if (name := before + row["clip_id"].decode()) in clip_ids:
-                found[name] = {key: row[key] for key in names if key in row}
-    return found
+            if (clip_id := prefix + row["clip_id"].decode()) in clip_ids:
+                features[clip_id] = {name: row[name] for name in names if name in row}
+    return features
 
 
 def _open(source: Source, size: int):
-    """The same, of records that clips of this size can be made of."""
+    """Opens records (see ``open_records``) and checks their features and size."""
     info, rows = open_records(source.folder)
-    with damage_told(source.folder):
+    with report_damage(source.folder):
         features = info.features
-        if absent := _NEEDED - features.keys():
-            raise ValueError(f"they lack {', '.join(sorted(absent))}")
+        if missing := _REQUIRED - features.keys():
+            raise ValueError(f"features are missing: {', '.join(sorted(missing))}")
         shape = features["clip"].shape
         fits = len(shape) == 4 and shape[1] == shape[2] and shape[3] == 3
         if not fits or min(shape) < 1 or features["clip"].np_dtype != np.uint8:
-            raise ValueError(f"a clip is {shape}, {features['clip'].np_dtype}")
+            raise ValueError(
+                f"clips are {features['clip'].np_dtype} {shape}, not uint8 [T, S, S, 3]"
+            )
     recorded = shape[1]
     if recorded % size:
         sizes = [n for n in range(16, recorded + 1) if recorded % n == 0]
         raise UserError(
-            f"--size={size}: the records are {recorded} x {recorded}; choose one of "
+            f"--size={size}: the records are {recorded} x {recorded}. Choose one of "
             f"{', '.join(map(str, sizes))}."
         )
     return info, rows
 
 
-def _short(source: Source) -> str:
+def _dataset_name(source: Source) -> str:
     return source.dataset.partition("/")[0]
 
 
-def _of(source: Source, sources: Sequence[Source], reason: str) -> str:
-    """The reason, with the data set's name if there are several."""
-    return f"{_short(source)}: {reason}" if len(sources) > 1 else reason
+def _with_dataset(source: Source, sources: Sequence[Source], reason: str) -> str:
+    """Prefixes a reason by the data set's name if there are several."""
+    return f"{_dataset_name(source)}: {reason}" if len(sources) > 1 else reason
 
 
 def _label_names(info, label: str) -> list[str]:
-    """The label's values by number; none where they are recorded as text.
+    """Returns the values of a label by number; empty if it is recorded as text.
 
     Raises:
       UserError: if there is no such label.
@@ -432,18 +352,18 @@ def _label_names(info, label: str) -> list[str]:
     labels = [name for name in info.features if name.endswith("emotion")]
     if label not in labels:
         raise UserError(
-            f"--label={label}: {info.name} has no such label; it has "
+            f"--label={label}: {info.name} has no such label. Choose one of "
             f"{', '.join(labels)}."
         )
     return list(getattr(info.features[label], "names", []))
 
 
-def _to_size(clip: np.ndarray, size: int) -> np.ndarray:
-    """[T, n * size, n * size, 3] -> [T, size, size, 3], each pixel a block's mean."""
+def _downsample(clip: np.ndarray, size: int) -> np.ndarray:
+    """Averages blocks of pixels: [T, n * size, n * size, 3] -> [T, size, size, 3]."""
     factor = clip.shape[1] // size
     if factor == 1:
         return clip
-    # Sums of every n-th pixel: NumPy's mean over two axes takes several times as long.
+    # Adds strided slices, since NumPy's mean over two axes is several times slower.
     total = np.zeros(clip[:, ::factor, ::factor].shape, np.uint32)
     for row in range(factor):
         for column in range(factor):

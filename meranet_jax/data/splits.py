@@ -1,4 +1,4 @@
-"""``split.json``, and the guard against leaks from one part into another."""
+"""Splits into folds: making, saving as ``split.json``, and checking for leaks."""
 
 import collections
 import dataclasses
@@ -15,18 +15,18 @@ from meranet_jax.data.loading import Clips
 from meranet_jax.data.protocols import Fold
 from meranet_jax.errors import UserError
 
-# The folds of each seed.
+# The folds by seed.
 Split = dict[int, list[Fold]]
 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """A fold under a seed: what is trained and tested by itself.
+    """A fold of a seed, which is trained and tested independently.
 
     Attributes:
-      number: its place among all of its seed, from 0.
-      seed: draws parameters, order and flips.
-      fold: its clips.
+      number: index among the folds of the seed, from 0.
+      seed: seed of parameters, order and flips.
+      fold: indices of the clips of each part.
     """
 
     number: int
@@ -35,12 +35,12 @@ class Job:
 
     @property
     def name(self) -> str:
-        """A name for people."""
+        """Name in messages."""
         return f"seed {self.seed}, fold {self.fold.name}"
 
 
 def jobs(split: Split) -> list[Job]:
-    """All that is to be trained, seed by seed."""
+    """Returns the folds of all seeds, ordered by seed."""
     return [
         Job(number, seed, fold)
         for seed, folds in split.items()
@@ -49,10 +49,14 @@ def jobs(split: Split) -> list[Job]:
 
 
 def make(config: TrainConfig, clips: Clips) -> Split:
-    """The split that is asked for: drawn from each seed, or read from ``--split``.
+    """Makes the split of a run: drawn for each seed, or read from ``--split``.
+
+    Args:
+      config: the run's.
+      clips: all clips.
 
     Raises:
-      UserError: if it cannot be made, or would leak.
+      UserError: if it cannot be made or has a leak (see ``check``).
     """
     if config.split is None:
         split = {
@@ -67,36 +71,42 @@ def make(config: TrainConfig, clips: Clips) -> Split:
             for seed in config.all_seeds
         }
     else:
-        split = _given(config, clips)
+        split = _read_split(config, clips)
     check(split, clips, config.protocol)
     return split
 
 
-def _given(config: TrainConfig, clips: Clips) -> Split:
+def _read_split(config: TrainConfig, clips: Clips) -> Split:
     path = Path(config.split).expanduser()
     try:
         text = path.read_text()
     except (OSError, ValueError) as error:
-        raise UserError(f"--split={path} cannot be read: {error}.") from error
-    protocol, found = from_json(text, clips, f"--split={path}")
+        raise UserError(f"Cannot read --split={path}: {error}.") from error
+    protocol, split = from_json(text, clips, f"--split={path}")
     if protocol != config.protocol:
         raise UserError(
             f"--split={path} is a split of --protocol={protocol}, not of "
-            f"{config.protocol}; say --protocol={protocol}."
+            f"{config.protocol}. Set --protocol={protocol}."
         )
-    if len(found) == 1:  # serves every seed
-        (folds,) = found.values()
+    if len(split) == 1:  # used for every seed
+        (folds,) = split.values()
         return dict.fromkeys(config.all_seeds, folds)
-    if missing := [seed for seed in config.all_seeds if seed not in found]:
+    if missing := [seed for seed in config.all_seeds if seed not in split]:
         raise UserError(
-            f"--split={path} has no split of seed {missing[0]}, but of "
-            f"{', '.join(map(str, found))}; choose of these with --seeds."
+            f"--split={path} has no split for seed {missing[0]}. It has "
+            f"{', '.join(map(str, split))}; choose from these with --seeds."
         )
-    return {seed: found[seed] for seed in config.all_seeds}
+    return {seed: split[seed] for seed in config.all_seeds}
 
 
 def to_json(split: Split, clips: Clips, protocol: Protocol) -> str:
-    """A split by clip id."""
+    """Returns a split as JSON, with clips by their ids.
+
+    Args:
+      split: indices into ``clips``.
+      clips: all clips.
+      protocol: of the split.
+    """
     seeds = {
         str(seed): [
             {"name": fold.name}
@@ -109,11 +119,18 @@ def to_json(split: Split, clips: Clips, protocol: Protocol) -> str:
 
 
 def from_json(text: str, clips: Clips, where: str) -> tuple[Protocol, Split]:
-    """What ``to_json`` wrote, on the same clips.
+    """Reads a split that ``to_json`` wrote.
+
+    Args:
+      text: the JSON text.
+      clips: all clips.
+      where: describes the source of the text in messages.
+
+    Returns:
+      The protocol and the split.
 
     Raises:
-      UserError: if it is not that, or names a clip that is not there; ``where`` names
-        it.
+      UserError: if the text is malformed or names a clip that does not exist.
     """
     index_of = {clip_id: index for index, clip_id in enumerate(clips.clip_ids)}
     missing = []
@@ -123,7 +140,7 @@ def from_json(text: str, clips: Clips, where: str) -> tuple[Protocol, Split]:
         return np.array([index_of.get(i, 0) for i in ids], int)
 
     try:
-        read = json.loads(text)
+        loaded = json.loads(text)
         split = {
             int(seed): [
                 Fold(
@@ -132,7 +149,7 @@ def from_json(text: str, clips: Clips, where: str) -> tuple[Protocol, Split]:
                 )
                 for fold in folds
             ]
-            for seed, folds in read["seeds"].items()
+            for seed, folds in loaded["seeds"].items()
         }
         if not split or not all(split.values()):
             raise ValueError("it has no fold")
@@ -140,67 +157,72 @@ def from_json(text: str, clips: Clips, where: str) -> tuple[Protocol, Split]:
             raise ValueError("a part is empty")
         for folds in split.values():
             if len({fold.name for fold in folds}) < len(folds):
-                raise ValueError("two folds have one name")
-        protocol = str(read["protocol"])
+                raise ValueError("two folds have the same name")
+        protocol = str(loaded["protocol"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
-            f"{where} is not a split as split.json of a run is "
+            f"{where} is not a split in the format of a run's split.json "
             f"({type(error).__name__}: {error})."
         ) from error
     if missing:
         raise UserError(
-            f"{where} names {len(set(missing))} clips that these records or classes do "
-            f"not have, {missing[0]} first. Is it of another data set, or another "
-            "--classes?"
+            f"{where} names {len(set(missing))} clips that are not in this run, "
+            f"for example {missing[0]}. Check that it belongs to the same data set and "
+            "--classes."
         )
     return protocol, split
 
 
 def check(split: Split, clips: Clips, protocol: Protocol) -> None:
-    """The leak guard, and whether the split is one of its protocol.
+    """Checks a split for leaks and for agreement with its protocol.
+
+    Args:
+      split: indices into ``clips``.
+      clips: all clips.
+      protocol: of the split.
 
     Raises:
-      UserError: if a clip, a duplicate of one or, where parts are of whole subjects, a
-        subject stands in two parts of a fold; a clip is tested twice under a seed; or
-        the folds are not those that the protocol's name promises.
+      UserError: if a clip or its duplicates are in two parts of a fold; a subject is
+        in two parts of a fold of a subject-disjoint protocol; a clip is tested twice
+        for a seed; or the folds do not follow the protocol.
     """
-    pairs = duplicates(clips)
+    pairs = find_duplicates(clips)
     for job in jobs(split):
         _check_fold(job, clips, pairs, protocol)
     for seed, folds in split.items():
-        times = collections.Counter(i for fold in folds for i in fold.test.tolist())
-        clip, most = times.most_common(1)[0]
-        if most > 1:
+        tests = collections.Counter(i for fold in folds for i in fold.test.tolist())
+        clip, count = tests.most_common(1)[0]
+        if count > 1:
             raise UserError(
-                f"Under seed {seed} {clips.clip_ids[clip]} stands in the test parts of "
-                f"{most} folds; a clip counts once."
+                f"The clip {clips.clip_ids[clip]} is in the test parts of {count} "
+                f"folds of seed {seed}. Each clip can be tested once for a seed."
             )
-        _check_whole(seed, folds, clips, protocol)
+        _check_protocol(seed, folds, clips, protocol)
 
 
-def _check_whole(
+def _check_protocol(
     seed: int, folds: Sequence[Fold], clips: Clips, protocol: Protocol
 ) -> None:
-    """Raises UserError unless the folds are what the protocol's name promises."""
+    """Raises UserError unless the folds of a seed follow the protocol."""
     if protocol in ("holdout", "holdout_subject"):
         if len(folds) > 1:
             raise UserError(
-                f"--protocol={protocol} has one fold; the split has {len(folds)} under "
-                f"seed {seed}."
+                f"--protocol={protocol} has one fold, but the split has {len(folds)} "
+                f"for seed {seed}."
             )
         return
     tested = {index for fold in folds for index in fold.test.tolist()}
     if missing := sorted(set(range(len(clips))) - tested):
         raise UserError(
-            f"--protocol={protocol} tests every clip once; under seed {seed} "
-            f"{len(missing)} are never tested, {clips.clip_ids[missing[0]]} first."
+            f"--protocol={protocol} tests every clip once, but {len(missing)} clips "
+            f"are not tested for seed {seed}, for example {clips.clip_ids[missing[0]]}."
         )
     for fold in folds if protocol == "loso" else ():
         subjects = sorted({clips.subjects[index] for index in fold.test})
         if len(subjects) > 1:
             raise UserError(
-                f"--protocol=loso tests one subject a fold; fold {fold.name} of seed "
-                f"{seed} has {', '.join(subjects)}."
+                f"--protocol=loso tests one subject in each fold, but fold {fold.name} "
+                f"of seed {seed} tests {', '.join(subjects)}."
             )
 
 
@@ -210,7 +232,7 @@ def _check_fold(job: Job, clips: Clips, pairs, protocol: Protocol) -> None:
         for index in indices.tolist():
             if index in part_of:
                 raise UserError(
-                    f"Leak ({job.name}): the clip {clips.clip_ids[index]} stands in "
+                    f"Leak ({job.name}): the clip {clips.clip_ids[index]} is in "
                     f"{part_of[index]} and in {part}."
                 )
             part_of[index] = part
@@ -220,48 +242,53 @@ def _check_fold(job: Job, clips: Clips, pairs, protocol: Protocol) -> None:
             other = first.setdefault(clips.subjects[index], index)
             if part_of[other] != part:
                 raise UserError(
-                    f"Leak ({job.name}): the subject {clips.subjects[index]} stands in "
+                    f"Leak ({job.name}): the subject {clips.subjects[index]} is in "
                     f"{part_of[other]} ({clips.clip_ids[other]}) and in {part} "
-                    f"({clips.clip_ids[index]}); --protocol={protocol} keeps subjects "
-                    "apart."
+                    f"({clips.clip_ids[index]}). With --protocol={protocol} the parts "
+                    "must have different subjects."
                 )
-    for one, other, same, of in pairs:
-        there = part_of.get(one), part_of.get(other)
-        if None not in there and there[0] != there[1]:
+    for one, other, shared, total in pairs:
+        parts = part_of.get(one), part_of.get(other)
+        if None not in parts and parts[0] != parts[1]:
             raise UserError(
-                f"Leak ({job.name}): {clips.clip_ids[one]} in {there[0]} and "
-                f"{clips.clip_ids[other]} in {there[1]} are the same frames ({same} of "
-                f"{of}). Leave one out with --leave_out={clips.clip_ids[other]}, or "
-                "give a --split that keeps them together."
+                f"Leak ({job.name}): {clips.clip_ids[one]} in {parts[0]} and "
+                f"{clips.clip_ids[other]} in {parts[1]} are duplicates (they share "
+                f"{shared} of {total} frames). Leave one out with "
+                f"--leave_out={clips.clip_ids[other]}, or give a --split that keeps "
+                "them together."
             )
 
 
-def duplicates(clips: Clips) -> list[tuple[int, int, int, int]]:
-    """Pairs of clips that are largely the same frames.
+def find_duplicates(clips: Clips) -> list[tuple[int, int, int, int]]:
+    """Finds pairs of clips that share at least half of their frames, pixel by pixel.
 
-    At least half of the distinct frames of one must be in the other, pixel by pixel.
+    Only distinct frames count, and half of the clip with fewer of them suffices.
     Neighbouring expressions of one recording may share fewer.
 
+    Args:
+      clips: all clips.
+
     Returns:
-      Two indices, how many distinct frames are shared, and of how many.
+      For each pair the two indices, the number of shared frames, and the number of
+      distinct frames of the clip with fewer.
     """
     frames = [digest.frames for digest in clips.digests]
-    having = collections.defaultdict(list)
+    owners = collections.defaultdict(list)
     for index, digests in enumerate(frames):
         for digest in digests:
-            having[digest].append(index)
-    shared = collections.Counter(
-        pair for where in having.values() for pair in itertools.combinations(where, 2)
+            owners[digest].append(index)
+    counts = collections.Counter(
+        pair for clip in owners.values() for pair in itertools.combinations(clip, 2)
     )
     pairs = []
-    for (one, other), same in sorted(shared.items()):
-        of = min(len(frames[one]), len(frames[other]))
-        if 2 * same >= of:
-            pairs.append((one, other, same, of))
+    for (one, other), shared in sorted(counts.items()):
+        total = min(len(frames[one]), len(frames[other]))
+        if 2 * shared >= total:
+            pairs.append((one, other, shared, total))
     return pairs
 
 
-def lacking(fold: Fold, clips: Clips) -> list[str]:
-    """The classes of which the training part has no clip."""
-    there = set(clips.labels[fold.train].tolist())
-    return [name for label, name in enumerate(clips.classes) if label not in there]
+def missing_classes(fold: Fold, clips: Clips) -> list[str]:
+    """Returns the classes without a clip in the training part of a fold."""
+    present = set(clips.labels[fold.train].tolist())
+    return [name for label, name in enumerate(clips.classes) if label not in present]

@@ -1,7 +1,7 @@
 """Channel and spatio-temporal attention (sections 3.1 and 3.2 of the paper).
 
-Both take the maximum of what they look at. Under ``jit`` on XLA's CPU backend the
-gradient of ``x.max()`` can be wrong; ``_maximum`` has one that is not. See
+Both use a maximum over their input. Under ``jit`` on XLA's CPU backend the gradient of
+``x.max()`` can be wrong; ``_maximum`` has a correct gradient. See
 ``docs/gradients.md``.
 """
 
@@ -22,16 +22,16 @@ ModuleDef = Callable[..., nn.Module]
 
 
 class ChannelAttention(nn.Module):
-    """Which channels matter (Eq. 6-9).
+    """Channel attention (Eq. 6-9).
 
     Attributes:
-      reduction: r, the ratio by which the shared network narrows the channels; at
-        least one channel is kept.
+      reduction: r, the ratio by which the shared network reduces the channels; at least
+        one channel is kept.
       shared: the shared network: ``"cnn"`` is two 1x1x1 convolutions without bias,
-        ``"mlp"`` two dense layers with. On a map pooled to one voxel they are the same
-        function but for the bias (section 5.2 compares them).
-      conv: makes a 3-D convolution.
-      dense: makes a dense layer.
+        ``"mlp"`` two dense layers with bias. Both apply to a single pooled voxel, so
+        they are the same function except for the bias (compared in section 5.2).
+      conv: constructor of a 3-D convolution.
+      dense: constructor of a dense layer.
     """
 
     reduction: int = 16
@@ -43,7 +43,13 @@ class ChannelAttention(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """[B, T, H, W, C] -> the same, each channel scaled to between 0 and 1 of it.
+        """Scales each channel by a weight between 0 and 1.
+
+        Args:
+          x: [B, T, H, W, C].
+
+        Returns:
+          [B, T, H, W, C].
 
         Raises:
           ValueError: if ``shared`` is unknown.
@@ -70,12 +76,11 @@ class ChannelAttention(nn.Module):
 
 
 class SpatioTemporalAttention(nn.Module):
-    """Where and when to look (Eq. 1-5).
+    """Spatio-temporal attention (Eq. 1-5).
 
     Attributes:
-      kernel_size: extent of the one convolution along T, H and W; 3, 5 or 7 in the
-        paper.
-      conv: makes a 3-D convolution.
+      kernel_size: size of the convolution along T, H and W; 3, 5 or 7 in the paper.
+      conv: constructor of a 3-D convolution.
     """
 
     kernel_size: int = 5
@@ -83,13 +88,21 @@ class SpatioTemporalAttention(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """[B, T, H, W, C] -> the same, each voxel scaled to between 0 and 1 of it.
+        """Scales each voxel by a weight between 0 and 1.
+
+        Args:
+          x: [B, T, H, W, C].
+
+        Returns:
+          [B, T, H, W, C].
 
         Raises:
-          ValueError: if ``kernel_size`` is even: its padding would shift the map.
+          ValueError: if ``kernel_size`` is even, since its padding would shift the map.
         """
         if self.kernel_size % 2 == 0:
-            raise ValueError(f"kernel_size={self.kernel_size}; choose an odd one")
+            raise ValueError(
+                f"kernel_size={self.kernel_size} is even; choose an odd number"
+            )
         average = x.mean(-1, keepdims=True)  # [B, T, H, W, 1], Eq. 1
         maximum = _maximum(x, x.ndim - 1)  # [B, T, H, W, 1], Eq. 2
         descriptor = jnp.concatenate([average, maximum], -1)  # [B, T, H, W, 2], Eq. 4
@@ -102,21 +115,21 @@ class SpatioTemporalAttention(nn.Module):
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
 def _maximum(x: jax.Array, axis: int) -> jax.Array:
-    """The maximum along ``axis``, which is kept; the first of equal ones counts."""
+    """Computes ``x.max(axis, keepdims=True)``; the first maximum has the gradient."""
     return x.max(axis, keepdims=True)
 
 
 def _maximum_forward(x, axis):
-    # The value costs next to nothing beside the index and stays exact.
+    # Computing the value separately is cheap compared with the index, and exact.
     return _maximum(x, axis), (_argmax(x, axis), x.shape)
 
 
 def _argmax(x: jax.Array, axis: int) -> jax.Array:
-    """``x.argmax(axis, keepdims=True)``, in the form that suits the default backend.
+    """Computes ``x.argmax(axis, keepdims=True)`` in a form that is fast on the backend.
 
-    XLA's CPU backend takes an index up to 30 times as slowly as a maximum. So there the
-    maximum of each block comes first; the index is sought among those, then in one
-    block.
+    On XLA's CPU backend an argmax takes up to 30 times as long as a maximum. There the
+    maximum of each block is computed first, then the argmax over the blocks and inside
+    one block.
     """
     if jax.default_backend() != "cpu":
         return x.argmax(axis, keepdims=True)
@@ -129,14 +142,14 @@ def _argmax(x: jax.Array, axis: int) -> jax.Array:
 
 
 def _root_divisor(length: int) -> int:
-    """The largest divisor of ``length`` that is at most its root."""
+    """Returns the largest divisor of ``length`` that is at most its square root."""
     return next(n for n in range(math.isqrt(length), 0, -1) if length % n == 0)
 
 
 def _maximum_backward(axis, residuals, gradient):
     index, shape = residuals
-    here = lax.broadcasted_iota(index.dtype, shape, axis) == index
-    return (jnp.where(here, gradient, 0),)
+    is_maximum = lax.broadcasted_iota(index.dtype, shape, axis) == index
+    return (jnp.where(is_maximum, gradient, 0),)
 
 
 _maximum.defvjp(_maximum_forward, _maximum_backward)

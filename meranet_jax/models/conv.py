@@ -1,8 +1,8 @@
-"""3-D convolution, and the form in which each backend runs it best.
+"""3-D convolution, lowered to the form that is fastest on the backend.
 
-On accelerators a 3-D convolution is one primitive. On XLA's CPU backend that primitive
-is several times slower than the same sum written as 2-D convolutions and matrix
-products (``planes``).
+On accelerators a 3-D convolution is one primitive. On XLA's CPU backend this primitive
+is several times slower than an equal sum of 2-D convolutions and matrix products
+(``planes``).
 
 Shapes: inputs ``[B, T, H, W, C]``, kernels ``[kT, kH, kW, C, O]``.
 """
@@ -23,17 +23,17 @@ Lowering = Literal["primitive", "planes"]
 class Conv3D(nn.Module):
     """A 3-D convolution with symmetric padding of ``k // 2``.
 
-    XLA's ``SAME`` pads (0, 1) at stride 2; the paper's backbone pads (1, 1), and its
-    weights would be off by one pixel otherwise.
+    XLA's ``SAME`` pads (0, 1) at stride 2, but the paper's backbone pads (1, 1): with
+    ``SAME`` its weights would be shifted by one pixel.
 
     Attributes:
-      features: output channels, O.
-      kernel_size: extent along T, H and W.
-      strides: stride along T, H and W.
+      features: number of output channels, O.
+      kernel_size: size of the kernel along T, H and W.
+      strides: strides along T, H and W.
       use_bias: whether to add a bias, initialised to zero.
-      kernel_init: Xavier uniform in the paper (section 4.3).
-      lowering: ``"primitive"``, ``"planes"``, or None for the one that suits the
-        default backend when the model is traced.
+      kernel_init: initialiser of the kernel; Xavier uniform in the paper (section 4.3).
+      lowering: ``"primitive"`` or ``"planes"``; None chooses by the default backend
+        when the model is traced.
       dtype: dtype of the computation; None keeps that of input and parameters.
       param_dtype: dtype of the parameters.
     """
@@ -49,7 +49,7 @@ class Conv3D(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """[B, T, H, W, C] -> [B, T', H', W', O]."""
+        """Applies the convolution: [B, T, H, W, C] -> [B, T', H', W', O]."""
         shape = (*self.kernel_size, x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
         bias = None
@@ -68,7 +68,7 @@ def conv3d(
     strides: Triple = (1, 1, 1),
     lowering: Lowering | None = None,
 ) -> jax.Array:
-    """Convolve ``x`` with ``kernel``, padded by ``k // 2`` on each side.
+    """Convolves ``x`` with ``kernel``, padded by ``k // 2`` on each side.
 
     Args:
       x: [B, T, H, W, C].

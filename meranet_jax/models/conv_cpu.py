@@ -1,8 +1,8 @@
-"""3-D convolutions of XLA's CPU backend: sums of 2-D ones, and matrix products.
+"""3-D convolutions for XLA's CPU backend: sums of 2-D convolutions, matrix products.
 
-Which form a layer takes hangs on its size. All compute the same numbers up to
-rounding, and so do their gradients (``tests/meranet_jax/models/test_conv.py``);
-docs/performance.md tells what was tried.
+The form of a layer depends on its size. All forms and their gradients are equal up to
+rounding (``tests/meranet_jax/models/test_conv.py``); docs/performance.md lists the
+variants that were measured.
 
 Shapes: inputs ``[B, T, H, W, C]``, kernels ``[kT, kH, kW, C, O]``.
 """
@@ -18,26 +18,37 @@ import jax.numpy as jnp
 from jax import lax
 
 Triple = tuple[int, int, int]
-# Zeros before and after each of T, H and W.
+# Number of zeros before and after each of T, H and W.
 Pads = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 
-# Sizes at which one form overtakes another, measured on two cores of an AMD EPYC.
-_FEW_ROWS = 512  # output voxels below which explicit patches win
-_ROWS = 2048  # voxels in one product of the kernel's gradient, if not a single plane
-# With fewer input channels the taps in depth join these, in training only before so
-# many output channels; else they join the output channels.
+# Sizes at which one form becomes faster than another, measured on two cores of an AMD
+# EPYC.
+_FEW_ROWS = 512  # maximum number of output voxels for explicit patches
+_ROWS = 2048  # voxels in one product of the kernel's gradient, unless a single plane
+# With fewer input channels the taps along T are joined to the input channels, in
+# training only with at least so many output channels; otherwise to the output channels.
 _FEW_INPUTS = 16
 _MANY_FEATURES = 64
-_CACHED_BYTES = 16 << 20  # a sample's shifted copies, while they still pay
-_FEW_CHANNELS = 4  # C * O of the attention map's convolution, 2 to 1 channels
+_CACHED_BYTES = 16 << 20  # maximum size of a sample's shifted copies
+_FEW_CHANNELS = 4  # maximum C * O for a banded matrix, as in the attention map (2 to 1)
 
 
 def convolve(x: jax.Array, kernel: jax.Array, strides: Triple, pads: Pads) -> jax.Array:
-    """[B, T, H, W, C] -> [B, T', H', W', O], with so many zeros around the input."""
+    """Convolves in the form that is fastest for the layer's size.
+
+    Args:
+      x: [B, T, H, W, C].
+      kernel: [kT, kH, kW, C, O].
+      strides: along T, H and W.
+      pads: number of zeros before and after each of T, H and W.
+
+    Returns:
+      [B, T', H', W', O].
+    """
     if kernel.shape[:3] == (1, 1, 1):
         return _subsample(x, strides) @ kernel[0, 0, 0]
     few = kernel.shape[3] * kernel.shape[4] <= _FEW_CHANNELS
-    # An even number of taps would make W grow.
+    # With an even number of taps the output would be wider than the input.
     if few and strides == (1, 1, 1) and kernel.shape[2] % 2:
         return _banded(x, kernel, pads)
     return _planes(x, kernel, strides, pads)
@@ -67,7 +78,15 @@ _planes.defvjp(_planes_forward, _planes_backward)
 def _forward(
     x: jax.Array, kernel: jax.Array, strides: Triple, pads: Pads, trains: bool = True
 ) -> jax.Array:
-    """``trains``: a gradient follows, which changes what is quicker."""
+    """Computes the convolution.
+
+    Args:
+      x: [B, T, H, W, C].
+      kernel: [kT, kH, kW, C, O].
+      strides: along T, H and W.
+      pads: number of zeros before and after each of T, H and W.
+      trains: whether a gradient follows, on which the fastest form depends.
+    """
     outputs = [
         (n + lo + hi - k) // s + 1
         for n, k, s, (lo, hi) in zip(
@@ -86,26 +105,26 @@ def _forward(
 
 
 def _sum_of_planes(x, kernel, strides, pads, depth) -> jax.Array:
-    """One 2-D convolution for each tap in depth, on the planes it meets."""
+    """Adds one 2-D convolution for each tap along T, of the planes under this tap."""
     total: Any = 0
-    for tap, met in enumerate(_met_planes(x, kernel.shape[0], strides, pads, depth)):
-        planes = met.reshape(-1, *x.shape[2:])  # [B * T', H, W, C]
+    for tap, x_tap in enumerate(_tap_planes(x, kernel.shape[0], strides, pads, depth)):
+        planes = x_tap.reshape(-1, *x.shape[2:])  # [B * T', H, W, C]
         total += _conv2d(planes, kernel[tap], strides[1:], pads[1:])
     return total.reshape(x.shape[0], depth, *total.shape[1:])
 
 
 def _joined_planes(x, kernel, strides, pads, depth) -> jax.Array:
-    """One 2-D convolution on the planes that all taps in depth meet, as channels."""
+    """One 2-D convolution, with the planes under all taps along T as channels."""
     taps, height, width, channels, features = kernel.shape
-    met = jnp.concatenate(_met_planes(x, taps, strides, pads, depth), -1)
-    planes = met.reshape(-1, *met.shape[2:])  # [B * T', H, W, kT * C]
+    joined = jnp.concatenate(_tap_planes(x, taps, strides, pads, depth), -1)
+    planes = joined.reshape(-1, *joined.shape[2:])  # [B * T', H, W, kT * C]
     kernel = kernel.transpose(1, 2, 0, 3, 4).reshape(height, width, -1, features)
     y = _conv2d(planes, kernel, strides[1:], pads[1:])
     return y.reshape(x.shape[0], depth, *y.shape[1:])
 
 
 def _folded_planes(x, kernel, strides, pads, depth) -> jax.Array:
-    """One 2-D convolution gives all taps in depth; they are shifted and added."""
+    """One 2-D convolution for all taps along T, whose outputs are shifted and added."""
     taps, height, width, channels, features = kernel.shape
     planes = x.reshape(-1, *x.shape[2:])  # [B * T, H, W, C]
     kernel = kernel.transpose(1, 2, 3, 0, 4).reshape(height, width, channels, -1)
@@ -115,8 +134,8 @@ def _folded_planes(x, kernel, strides, pads, depth) -> jax.Array:
     return cast(jax.Array, sum(shifted))
 
 
-def _met_planes(x, taps, strides, pads, depth) -> list[jax.Array]:
-    """For each tap in depth the planes it meets, [B, T', H, W, C]."""
+def _tap_planes(x, taps, strides, pads, depth) -> list[jax.Array]:
+    """Returns for each tap along T the planes under it, [B, T', H, W, C]."""
     x = jnp.pad(x, ((0, 0), pads[0], (0, 0), (0, 0), (0, 0)))
     reach = (depth - 1) * strides[0] + 1
     return [x[:, tap : tap + reach : strides[0]] for tap in range(taps)]
@@ -129,12 +148,12 @@ def _input_gradient(
     strides: Triple,
     pads: Pads,
 ) -> jax.Array:
-    """A convolution with the kernel turned round, at stride 1.
+    """Computes the gradient by the input: a convolution with the flipped kernel.
 
-    A strided one has as many kernels as strides: every s-th voxel of the input meets
-    every s-th tap. Each such phase is a convolution of its own; nothing is dilated.
+    With strides s only every s-th tap reaches every s-th voxel of the input. Each such
+    phase is a separate convolution at stride 1, so that nothing is dilated.
     """
-    if math.prod(gradient.shape[:4]) <= _FEW_ROWS:  # what the patches of it come from
+    if math.prod(gradient.shape[:4]) <= _FEW_ROWS:  # the transpose of taking patches
         products = gradient @ kernel.reshape(-1, kernel.shape[-1]).T
         patches = functools.partial(
             _patches, kernel_size=kernel.shape[:3], strides=strides, pads=pads
@@ -142,9 +161,9 @@ def _input_gradient(
         like = jax.ShapeDtypeStruct(tuple(shape), gradient.dtype)
         return jax.linear_transpose(patches, like)(products)[0]
 
-    turned = kernel.swapaxes(3, 4)
+    transposed = kernel.swapaxes(3, 4)
     phases = [
-        _phase(gradient, turned, shape, strides, pads, start)
+        _phase(gradient, transposed, shape, strides, pads, start)
         for start in itertools.product(*map(range, strides))
     ]
     if len(phases) == 1:
@@ -157,27 +176,27 @@ def _input_gradient(
     return x.reshape(shape[0], *sizes, -1)[:, :t, :h, :w]
 
 
-def _phase(gradient, turned, shape, strides, pads, start) -> jax.Array:
-    """The gradient of every s-th input voxel from ``start`` on, ceil(n / s) of them."""
+def _phase(gradient, transposed, shape, strides, pads, start) -> jax.Array:
+    """Computes the gradient by every s-th input voxel from ``start``, ceil(n / s)."""
     taps, crop, around = [], [], []
     sizes = zip(
         shape[1:4],
         gradient.shape[1:4],
-        turned.shape[:3],
+        transposed.shape[:3],
         strides,
         pads,
         start,
         strict=True,
     )
     for n, m, k, s, (lo, _), first in sizes:
-        # Voxel s * q + first meets tap + s * u in output q + ahead - u.
+        # Voxel s * q + first is under tap + s * u at output q + ahead - u.
         ahead, tap = divmod(first + lo, s)
         met = range(tap, k, s)
         taps.append(slice(tap, None, s))
         before, after = len(met) - 1 - ahead, -(-n // s) - m + ahead
         crop.append((min(before, 0), min(after, 0), 0))
         around.append((max(before, 0), max(after, 0)))
-    kernel = turned[tuple(taps)][::-1, ::-1, ::-1]
+    kernel = transposed[tuple(taps)][::-1, ::-1, ::-1]
     if not kernel.size:
         empty = (-(-n // s) for n, s in zip(shape[1:4], strides, strict=True))
         return jnp.zeros((shape[0], *empty, shape[4]), gradient.dtype)
@@ -193,9 +212,10 @@ def _kernel_gradient(
     strides: Triple,
     pads: Pads,
 ) -> jax.Array:
-    """All taps as matrix products of shifted copies, few enough at a time to stay near.
+    """Computes the gradient by the kernel as matrix products of shifted copies.
 
-    The taps are split between the two factors, so that neither is copied for each.
+    The taps are divided between the two factors, so that neither is copied for each
+    tap, and the products are small enough for the cache.
     """
     kt, kh, kw = kernel_size
     channels, features = x.shape[-1], gradient.shape[-1]
@@ -206,43 +226,43 @@ def _kernel_gradient(
         total = _product(patches, gradient.reshape(-1, features))
         return total.reshape(*kernel_size, channels, features)
 
-    if strides[0] > 1:  # the planes that all taps in depth meet, as channels
-        x = jnp.concatenate(_met_planes(x, kt, strides, pads, depth), -1)
+    if strides[0] > 1:  # the planes under all taps along T as channels
+        x = jnp.concatenate(_tap_planes(x, kt, strides, pads, depth), -1)
         strides, pads = (1, *strides[1:]), ((0, 0), *pads[1:])
         total = _kernel_gradient(x, gradient, (1, kh, kw), strides, pads)
         total = total.reshape(kh, kw, kt, channels, features)
         return total.transpose(2, 0, 1, 3, 4)
 
-    rows = x.shape[1] * height * width  # of a sample
+    rows = x.shape[1] * height * width  # in a sample
     columns = kw * channels + kt * kh * features
     copies = rows * columns * x.dtype.itemsize
     if strides == (1, 1, 1) and rows > _ROWS and copies <= _CACHED_BYTES:
         return _kernel_gradient_by_rows(x, gradient, kernel_size, pads)
 
-    # H and W taps on the input, T taps on the gradient; a plane at a time, or a sample,
-    # or the batch.
+    # Taps along H and W on the input, along T on the gradient; for a plane, a sample or
+    # the batch at a time.
     x = jnp.pad(x, ((0, 0), (0, 0), *pads[1:], (0, 0)))
     around = tuple(kt - 1 - pad for pad in pads[0])
     gradient = jnp.pad(gradient, ((0, 0), around, (0, 0), (0, 0), (0, 0)))
     planes = x.shape[1] if rows <= _ROWS else 1
 
     def product(x, gradient):
-        """Of [..., t, H, W, C] and [..., t + kT - 1, H', W', O]."""
+        """[..., t, H, W, C], [..., t + kT - 1, H', W', O] -> [kH * kW * C, kT * O]."""
         t = x.shape[-4]
         left = _shifted(x, (1, kh, kw), strides, (t, height, width))
-        met = [
+        slices = [
             lax.slice_in_dim(gradient, tap, tap + t, axis=gradient.ndim - 4)
             for tap in reversed(range(kt))
         ]
-        right = jnp.concatenate(met, -1)
+        right = jnp.concatenate(slices, -1)
         left, right = (a.reshape(-1, a.shape[-1]) for a in (left, right))
         return _product(left, right)
 
     def add_planes(total, index):
         sample, t = jnp.divmod(index * planes, x.shape[1])
-        some = lax.dynamic_slice_in_dim(x[sample], t, planes)
-        met = lax.dynamic_slice_in_dim(gradient[sample], t, planes + kt - 1)
-        return total + product(some, met), None
+        x_planes = lax.dynamic_slice_in_dim(x[sample], t, planes)
+        y_planes = lax.dynamic_slice_in_dim(gradient[sample], t, planes + kt - 1)
+        return total + product(x_planes, y_planes), None
 
     if samples * rows <= _ROWS:
         total = product(x, gradient)
@@ -255,7 +275,7 @@ def _kernel_gradient(
 
 
 def _kernel_gradient_by_rows(x, gradient, kernel_size, pads) -> jax.Array:
-    """A sample at a time: W taps on the input, T and H taps on the gradient."""
+    """A sample at a time: taps along W on the input, along T and H on the gradient."""
     kt, kh, kw = kernel_size
     channels, features = x.shape[-1], gradient.shape[-1]
     width = gradient.shape[3]
@@ -282,7 +302,7 @@ def _kernel_gradient_by_rows(x, gradient, kernel_size, pads) -> jax.Array:
 
 
 def _product(left: jax.Array, right: jax.Array) -> jax.Array:
-    """[N, C] and [N, O] -> [C, O]: a sum over so many is not rounded on the way."""
+    """[N, C], [N, O] -> [C, O], with the sum over N in float32 at least."""
     return jnp.matmul(left.T, right, preferred_element_type=_sum_dtype(left))
 
 
@@ -291,10 +311,10 @@ def _sum_dtype(x: jax.Array):
 
 
 def _banded(x: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
-    """W and C together as channels, the taps along W as a banded matrix.
+    """Convolves with W and C joined as channels and taps along W as a banded matrix.
 
-    With so few channels a convolution moves more than it multiplies; this leaves one
-    2-D convolution over (T, H) whose channels fill the machine's vectors.
+    With few channels a convolution moves more data than it multiplies. This form is one
+    2-D convolution over (T, H), whose channels fill the vector registers.
     """
     width, (kt, kh, kw, channels, features) = x.shape[3], kernel.shape
     tap = jnp.arange(width)[:, None] - jnp.arange(width) + pads[2][0]  # [W in, W out]
@@ -316,7 +336,7 @@ def _conv2d(x, kernel, strides, pads) -> jax.Array:
 def _patches(
     x: jax.Array, kernel_size: Sequence[int], strides: Triple, pads: Pads
 ) -> jax.Array:
-    """[B, T, H, W, C] -> [B, T', H', W', kT * kH * kW * C]."""
+    """Extracts patches: [B, T, H, W, C] -> [B, T', H', W', kT * kH * kW * C]."""
     x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
     sizes = zip(x.shape[1:4], kernel_size, strides, strict=True)
     return _shifted(x, kernel_size, strides, [(n - k) // s + 1 for n, k, s in sizes])
@@ -325,14 +345,14 @@ def _patches(
 def _shifted(
     x: jax.Array, kernel_size: Sequence[int], strides: Triple, outputs: Sequence[int]
 ) -> jax.Array:
-    """What each tap meets, as channels: [..., T, H, W, C] -> [..., T', H', W', -1]."""
+    """Stacks the voxels under each tap: [..., T, H, W, C] -> [..., T', H', W', -1]."""
     copies = []
     for taps in itertools.product(*map(range, kernel_size)):
-        met = tuple(
+        voxels = tuple(
             slice(tap, tap + (n - 1) * s + 1, s)
             for tap, n, s in zip(taps, outputs, strides, strict=True)
         )
-        copies.append(x[(..., *met, slice(None))])
+        copies.append(x[(..., *voxels, slice(None))])
     return jnp.concatenate(copies, -1)
 
 
@@ -342,8 +362,8 @@ def _subsample(x: jax.Array, strides: Triple) -> jax.Array:
 
 
 def _window(x: jax.Array, start: int, length: int) -> jax.Array:
-    """``x[:, start:start + length]``, with zeros where that reaches beyond."""
+    """Returns ``x[:, start:start + length]``, padded with zeros outside of ``x``."""
     stop = start + length
     inside = x[:, max(start, 0) : min(stop, x.shape[1])]
-    beyond = (max(-start, 0), max(stop - x.shape[1], 0))
-    return jnp.pad(inside, ((0, 0), beyond, *((0, 0),) * (x.ndim - 2)))
+    outside = (max(-start, 0), max(stop - x.shape[1], 0))
+    return jnp.pad(inside, ((0, 0), outside, *((0, 0),) * (x.ndim - 2)))

@@ -16,18 +16,19 @@ ModuleDef = Callable[..., nn.Module]
 
 
 class ResidualAttentionBlock(nn.Module):
-    """Two convolutions, the attentions, and the shortcut (Eq. 10-12).
+    """Residual block with attention (Eq. 10-12).
 
     Attributes:
-      features: output channels, C'.
-      conv: makes a 3-D convolution.
-      norm: makes a batch normalisation.
-      strides: of the first convolution and of the shortcut.
-      attentions: made and applied in turn before the shortcut is added: channel
-        attention, then spatio-temporal (Eq. 10, 11). Empty: a plain residual block.
-      shortcut: where the shape changes, ``"projection"`` is a 1x1x1 convolution with
-        its normalisation (Table 2), ``"zero_pad"`` every second voxel with channels of
-        zeros added (section 3.4).
+      features: number of output channels, C'.
+      conv: constructor of a 3-D convolution.
+      norm: constructor of a batch normalisation.
+      strides: strides of the first convolution and of the shortcut.
+      attentions: constructors of the attentions, which are applied one after another
+        before the shortcut is added: in the paper channel, then spatio-temporal
+        attention (Eq. 10, 11). Empty: a plain residual block.
+      shortcut: shortcut where the shape changes: ``"projection"`` is a 1x1x1
+        convolution with batch normalisation (Table 2), ``"zero_pad"`` is subsampling
+        with channels of zeros appended (section 3.4).
     """
 
     features: int
@@ -39,11 +40,11 @@ class ResidualAttentionBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """[B, T, H, W, C] -> [B, T', H', W', C'].
+        """Applies the block: [B, T, H, W, C] -> [B, T', H', W', C'].
 
         Raises:
-          ValueError: if ``shortcut`` is unknown, or cannot narrow the channels, or if
-            an attention gives another shape than it is given.
+          ValueError: if ``shortcut`` is unknown or cannot reduce the channels, or if an
+            attention changes the shape of its input.
         """
         y = self.conv(self.features, (3, 3, 3), self.strides, name="conv1")(x)
         y = nn.relu(self.norm(name="norm1")(y))  # [B, T', H', W', C']
@@ -52,11 +53,11 @@ class ResidualAttentionBlock(nn.Module):
         for attention in self.attentions:
             shape = y.shape
             y = attention()(y)
-            # The shortcut and the sum would fit themselves to it without a word.
+            # Otherwise the shortcut and the sum would silently broadcast.
             if y.shape != shape:
                 raise ValueError(
-                    f"attention {attention} makes {y.shape} of {shape}; it must give "
-                    "what it is given, scaled"
+                    f"attention {attention} returns {y.shape} for {shape}; it must "
+                    "return the shape of its input"
                 )
         return nn.relu(y + self._shortcut(x, y))  # Eq. 12
 
@@ -73,30 +74,33 @@ class ResidualAttentionBlock(nn.Module):
         added = self.features - x.shape[-1]
         if added < 0:
             raise ValueError(
-                f"zero padding cannot make {self.features} channels of {x.shape[-1]}"
+                "a zero_pad shortcut cannot reduce channels from "
+                f"{x.shape[-1]} to {self.features}"
             )
         st, sh, sw = self.strides
         return jnp.pad(x[:, ::st, ::sh, ::sw], ((0, 0),) * 4 + ((0, added),))
 
 
 class MERANet(nn.Module):
-    """MERANet-18 (Table 2), or its 3D ResNet-18 with ``attention=False``.
+    """MERANet-18 (Table 2), or its backbone 3D ResNet-18 with ``attention=False``.
 
     Attributes:
-      num_classes: outputs of the dense head.
-      attention: whether blocks carry attention.
-      attentions: which, in turn: ``"channel"``, ``"spatio_temporal"``, or what makes a
-        module [B, T, H, W, C] -> the same, given ``conv``, which makes a ``Conv3D``.
+      num_classes: number of outputs of the dense head.
+      attention: whether blocks have attention.
+      attentions: attentions of each block in their order: ``"channel"``,
+        ``"spatio_temporal"``, or a constructor of a module that maps [B, T, H, W, C] to
+        the same shape. The constructor gets ``conv``, a constructor of ``Conv3D``.
       width: channels of the stem and the first stage; each further stage doubles them.
-      stage_sizes: blocks in each stage; each stage after the first halves T, H and W.
+      stage_sizes: number of blocks in each stage; each stage after the first halves T,
+        H and W.
       reduction: r of the channel attention.
-      kernel_size: of the spatio-temporal attention: 3, 5 or 7 in the paper.
+      kernel_size: kernel size of the spatio-temporal attention; 3, 5 or 7 in the paper.
       shared: the channel attention's shared network, ``"cnn"`` or ``"mlp"``.
-      shortcut: ``"projection"`` or ``"zero_pad"``.
-      axis_name: the pmapped axis over which batch statistics are averaged, if any.
-      lowering: of the convolutions, see ``Conv3D``.
-      dtype: of the computation; parameters and statistics stay float32.
-      remat: whether the backward pass computes what is inside of a block again.
+      shortcut: ``"projection"`` or ``"zero_pad"``, see ``ResidualAttentionBlock``.
+      axis_name: name of the pmap axis over which batch statistics are averaged, if any.
+      lowering: lowering of the convolutions, see ``Conv3D``.
+      dtype: dtype of the computation; parameters, statistics and logits are float32.
+      remat: whether the backward pass recomputes the activations inside each block.
     """
 
     num_classes: int
@@ -115,12 +119,16 @@ class MERANet(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        """[B, T, H, W, 3] normalised clips -> [B, num_classes] logits.
+        """Computes the logits of clips.
 
         Args:
-          x: clips, normalised per sample and channel.
-          train: normalise with the batch's statistics, and update the running ones
-            (collection ``batch_stats``, momentum 0.9), instead of using those.
+          x: [B, T, H, W, 3], clips normalised per sample and channel.
+          train: whether to normalise with the statistics of the batch and update the
+            running statistics (collection ``batch_stats``, momentum 0.9), instead of
+            using the running statistics.
+
+        Returns:
+          [B, num_classes].
 
         Raises:
           ValueError: if an attention is unknown.
@@ -137,7 +145,7 @@ class MERANet(nn.Module):
         dense = functools.partial(
             nn.Dense, kernel_init=nn.initializers.xavier_uniform(), dtype=self.dtype
         )
-        ours: dict[str, ModuleDef] = {
+        built_in: dict[str, ModuleDef] = {
             "channel": functools.partial(
                 ChannelAttention,
                 reduction=self.reduction,
@@ -153,19 +161,20 @@ class MERANet(nn.Module):
         }
         attentions: tuple[ModuleDef, ...] = ()
         if self.attention:
-            if unknown := {a for a in self.attentions if isinstance(a, str)} - set(
-                ours
-            ):
-                raise ValueError(f"attentions has {unknown}; choose of {tuple(ours)}")
+            names = {a for a in self.attentions if isinstance(a, str)}
+            if unknown := names - set(built_in):
+                raise ValueError(
+                    f"attentions has {unknown}; choose from {tuple(built_in)}"
+                )
             attentions = tuple(
-                functools.partial(ours[one] if isinstance(one, str) else one, conv=conv)
-                for one in self.attentions
+                functools.partial(built_in[a] if isinstance(a, str) else a, conv=conv)
+                for a in self.attentions
             )
 
         block_of = ResidualAttentionBlock
         if self.remat:
             block_of = nn.remat(ResidualAttentionBlock)
-        # Sizes for the paper's input, [B, 16, 112, 112, 3]
+        # Shapes for the paper's input, [B, 16, 112, 112, 3]
         x = conv(self.width, (3, 7, 7), (1, 2, 2), name="stem")(x)
         x = nn.relu(norm(name="stem_norm")(x))  # [B, 16, 56, 56, 64]
         for stage, blocks in enumerate(self.stage_sizes):
@@ -182,6 +191,6 @@ class MERANet(nn.Module):
                 )(x)
         x = x.mean((1, 2, 3))  # [B, 512]
         if self.dtype is not None:
-            # What ranks classes and checkpoints is not rounded.
+            # Classes and checkpoints are ranked by unrounded logits.
             dense = functools.partial(dense, dtype=jnp.float32)
         return dense(self.num_classes, name="head")(x)  # [B, num_classes]

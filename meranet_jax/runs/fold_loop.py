@@ -81,7 +81,7 @@ def folds_of_process(jobs: Sequence[Job], fitter: Fitter) -> Sequence[Job]:
     """Returns the folds that this process fits, of the folds of all processes."""
     if fitter.data_parallel:
         return jobs
-    return jobs[distributed.place() :: distributed.size()]
+    return jobs[distributed.process_index() :: distributed.process_count()]
 
 
 def training_parts(jobs: Sequence[Job]) -> dict[str, np.ndarray]:
@@ -114,10 +114,10 @@ def run(
     """
     curves = _LearningCurves(folder)
     writable = distributed.is_first() or not fitter.data_parallel
-    with signals.deferred() as stop:
+    with signals.defer() as stop:
         for first in range(0, len(jobs), fitter.slots):
-            if stop.asked and not fitter.data_parallel:
-                stop.leave()
+            if stop.requested and not fitter.data_parallel:
+                stop.raise_interrupted()
             group = jobs[first : first + fitter.slots]
             with contextlib.ExitStack() as folder_stack:
                 folders = [

@@ -44,7 +44,7 @@ def start(devices: Sequence[jax.Device]) -> dict:
         "commit": commit(),
         "python": platform.python_version(),
         "packages": dict(_versions()),
-        "processes": distributed.size(),
+        "processes": distributed.process_count(),
         "devices": [str(device) for device in devices],
         "device_kind": devices[0].device_kind,
     }

@@ -44,8 +44,8 @@ def train_run(config: TrainConfig, prepare: Prepare, console: Console) -> None:
       OSError: if the run folder cannot be written.
       Interrupted: if a signal asked the run to stop; all progress is saved.
     """
-    xla.prepare(deterministic=getattr(config.settings, "deterministic", False))
-    distributed.join(config)
+    xla.configure(deterministic=getattr(config.settings, "deterministic", False))
+    distributed.initialize(config)
     config = fitters.resolve(config)
     console.quiet = not distributed.is_first()
     path = layout.run_path(config)
@@ -56,7 +56,7 @@ def train_run(config: TrainConfig, prepare: Prepare, console: Console) -> None:
     split = splits.make(config, clips)
     jobs = splits.jobs(split)
     compile_ahead = getattr(config.settings, "compile_ahead", False)
-    distributed.check_alike(
+    distributed.check_equal_on_processes(
         "settings",
         reader.result_settings(config)
         | {"--compile_ahead": compile_ahead}
@@ -69,13 +69,13 @@ def train_run(config: TrainConfig, prepare: Prepare, console: Console) -> None:
     )
     if compile_ahead:
         fitter.compile()
-        distributed.wait("compiled")
+        distributed.barrier("compiled")
         console.print(
             "Prepared and compiled. A run with the same flags uses the result."
         )
         return
     with contextlib.ExitStack() as stack:
-        with distributed.first_ahead("folder"):
+        with distributed.first_process_first("folder"):
             folder = stack.enter_context(RunFolder(path, config, clips, split, records))
             missing = [job for job in of_shard if not folder.is_finished(job, clips)]
             if missing and distributed.is_first():
@@ -95,7 +95,7 @@ def train_run(config: TrainConfig, prepare: Prepare, console: Console) -> None:
             )
         elif not missing:
             console.print(f"All folds of {path} are finished already.\n")
-        distributed.wait("folds")
+        distributed.barrier("folds")
         if config.shard is not None:
             console.print(
                 f"Part {config.fold_shard} is finished. When all parts are finished, "
@@ -119,7 +119,7 @@ def _check_network(config: TrainConfig) -> None:
 
 def _load_clips(config: TrainConfig, prepare: Prepare) -> tuple[list[Path], Clips]:
     """Prepares the records; returns their folders and their clips."""
-    with distributed.first_ahead("records"):
+    with distributed.first_process_first("records"):
         sources = [
             loading.Source(
                 one.dataset, prepare(one), min_frames=one.min_frames, label=one.label
@@ -128,7 +128,7 @@ def _load_clips(config: TrainConfig, prepare: Prepare) -> tuple[list[Path], Clip
         ]
     clips = loading.load(
         sources,
-        choose=functools.partial(
+        choose_classes=functools.partial(
             class_sets.resolve, text=config.classes, paper=config.paper_classes
         ),
         size=config.size,

@@ -98,7 +98,7 @@ def open_run(run: Run, data_dir: str | None) -> OpenedRun:
     ]
     clips = loading.load(
         sources,
-        choose=lambda emotions: run.classes,
+        choose_classes=lambda emotions: run.classes,
         size=run.config.size,
         leave_out=run.config.left_out,
         feed=run.config.feed,

@@ -106,9 +106,9 @@ class RunFolder:
         if not distributed.is_first():
             if not _appears(self.layout.config):
                 raise UserError(
-                    f"Process {distributed.place()} does not see {path}, which the "
-                    "first process has created. Set --runs_dir to a folder that all "
-                    "processes share."
+                    f"Process {distributed.process_index()} does not see {path}, which "
+                    "the first process has created. Set --runs_dir to a folder that "
+                    "all processes share."
                 )
             return
         check_free(config, path)
@@ -249,7 +249,7 @@ def _describe_data(clips: Clips, split: Split) -> dict:
         "lacking": [
             f"{job.name}: its training part has no clip of {', '.join(missing)}"
             for job in splits.jobs(split)
-            if (missing := splits.lacking(job.fold, clips))
+            if (missing := splits.missing_classes(job.fold, clips))
         ],
     }
 

@@ -1,6 +1,7 @@
-"""Checkpoints of a run, and how Orbax writes and reads them.
+"""Checkpoints of a fold, written and read with Orbax.
 
-Each process writes those of the folds that it trains, without the others.
+Each process writes the checkpoints of the folds that it trains, without synchronising
+with other processes.
 """
 
 import contextlib
@@ -19,46 +20,49 @@ import orbax.checkpoint as ocp
 from meranet_jax.errors import UserError
 from meranet_jax.files import write_json
 
-# The two parts of a checkpoint.
-_ARRAYS, _FACTS = "arrays", "facts"
-# Its digests.
-_SEAL = "digests.json"
+# Names of the two items of a checkpoint on disk: arrays, and progress as JSON.
+_ARRAYS, _PROGRESS = "arrays", "facts"
+# File with the digests of both items.
+_DIGESTS = "digests.json"
 
 
-class _Damaged(UserError):
-    """A checkpoint is not what was written."""
+class _DamagedError(UserError):
+    """The files of a checkpoint are not those that were written."""
 
 
 class Checkpoints:
-    """The last states of a fold in training: arrays, and what is known of them.
+    """Saves and restores the last two states of a fold in training.
 
-    A context manager: saving goes on in the background, and leaving waits for it.
+    A context manager: checkpoints are written in the background, and leaving the block
+    waits until the last one is written.
     """
 
     def __init__(
-        self, folder: Path, tell: Callable[[str], None], *, read_only: bool = False
+        self, folder: Path, notify: Callable[[str], None], *, read_only: bool = False
     ):
-        """Opens ``folder``, which is made.
+        """Opens a folder of checkpoints and creates it if it does not exist.
 
         Args:
-          folder: of this fold alone.
-          tell: called with what a user should know.
-          read_only: whether another process saves.
+          folder: used by this fold only.
+          notify: called with messages for the user.
+          read_only: whether another process saves the checkpoints.
 
         Raises:
-          UserError: if it cannot be opened.
+          UserError: if the folder cannot be opened.
         """
-        self._folder, self._tell, self._read_only = folder, tell, read_only
+        self._folder, self._notify, self._read_only = folder, notify, read_only
         self._saving = None
-        # Orbax prints what fails in its threads, traceback and all, and then raises it.
+        # Orbax prints the traceback of an error in its threads before it raises it.
         absl.logging.set_verbosity(absl.logging.FATAL)
         options = ocp.CheckpointManagerOptions(
-            max_to_keep=2,  # so that there is one should the last not be whole
-            create=False,  # Orbax leaves it to us where a process works alone
-            cleanup_tmp_directories=not read_only,  # of a start that was killed
+            max_to_keep=2,  # the earlier one is used if the latest is damaged
+            create=False,  # Orbax cannot create it for a single process of several
+            cleanup_tmp_directories=not read_only,  # left by a process that was killed
             read_only=read_only,
-            async_options=ocp.AsyncOptions(post_finalization_callback=self._seal),
-            multiprocessing_options=_alone(),
+            async_options=ocp.AsyncOptions(
+                post_finalization_callback=self._write_digests
+            ),
+            multiprocessing_options=_single_process(),
         )
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -67,42 +71,47 @@ class Checkpoints:
                 options=options,
                 item_handlers={
                     _ARRAYS: _handler(),
-                    _FACTS: ocp.JsonCheckpointHandler(multiprocessing_options=_alone()),
+                    _PROGRESS: ocp.JsonCheckpointHandler(
+                        multiprocessing_options=_single_process()
+                    ),
                 },
             )
         except (ValueError, OSError) as error:
-            raise UserError(f"{folder} cannot be opened: {error}") from error
+            raise UserError(f"Cannot open {folder}: {error}") from error
 
-    def save(self, step: int, arrays: Callable[[], object], facts: dict) -> None:
-        """Keep them, unless those of this step are kept already or another saves.
+    def save(self, step: int, arrays: Callable[[], object], progress: dict) -> None:
+        """Saves a checkpoint in the background.
+
+        Does nothing if this step is saved already or another process saves.
 
         Args:
-          step: how many are done.
-          arrays: gives a tree of them.
-          facts: what JSON can tell.
+          step: number of steps done.
+          arrays: returns a tree of arrays.
+          progress: JSON-serialisable.
 
         Raises:
-          UserError: if this one, or the one before in the background, is not written.
+          UserError: if this checkpoint, or the previous one in the background, cannot
+            be written.
         """
         if self._read_only or self._manager.latest_step() == step:
             return
-        # From the host, so that another number of devices can read it.
+        # Saved from the host, so that any number of devices can restore it.
         arrays = jax.tree.map(np.asarray, jax.device_get(arrays()))
         _check_space(self._folder, arrays, f"the checkpoint of step {step}")
         args = {
             _ARRAYS: ocp.args.PyTreeSave(_to_write(arrays)),
-            _FACTS: ocp.args.JsonSave(facts),
+            _PROGRESS: ocp.args.JsonSave(progress),
         }
         with _writing(self._folder):
             self._manager.wait_until_finished()
             self._saving = step
             self._manager.save(step, args=ocp.args.Composite(**args))
 
-    def _seal(self) -> None:
-        """Note what was written, before Orbax gives it its name.
+    def _write_digests(self) -> None:
+        """Writes the digests of a checkpoint's files before Orbax commits it.
 
-        Of most files Orbax has no checksums, and of damaged ones its threads tell at
-        length.
+        Orbax has no checksums for most files, and its threads print long tracebacks for
+        damaged ones.
         """
         step = str(self._saving)
         (written,) = (
@@ -110,58 +119,63 @@ class Checkpoints:
             for path in self._folder.iterdir()
             if path.name == step or path.name.startswith(f"{step}.")
         )
-        write_json(written / _SEAL, _digests(written))
+        write_json(written / _DIGESTS, _digests(written))
 
     def wait(self) -> None:
-        """Until all that was saved is written.
+        """Waits until all checkpoints are written.
 
         Raises:
-          UserError: if it is not.
+          UserError: if one cannot be written.
         """
         with _writing(self._folder):
             self._manager.wait_until_finished()
 
-    def newest(self, shapes: Callable[[dict], object]) -> tuple[object, dict] | None:
-        """The last arrays and facts that are whole; None if there are none.
+    def restore_latest(
+        self, shapes: Callable[[dict], object]
+    ) -> tuple[object, dict] | None:
+        """Restores the latest checkpoint that is not damaged.
 
-        Those that are damaged are set aside, and it is told.
+        Damaged checkpoints are moved to the folder ``damaged``, with a notification.
 
         Args:
-          shapes: gives the arrays' shapes and types, as a tree, for the facts.
+          shapes: returns a tree of the arrays' shapes and types, given the progress.
+
+        Returns:
+          The arrays and the progress; None if there is no checkpoint.
 
         Raises:
-          UserError: if one cannot be read and may yet be whole.
+          UserError: if a checkpoint cannot be read for another reason than damage.
         """
         self.wait()
-        self._manager.reload()  # another process may have set some aside
+        self._manager.reload()  # another process may have moved damaged ones
         for step in sorted(self._manager.all_steps(), reverse=True):
             try:
                 return self._read(step, shapes)
-            except _Damaged as error:
+            except _DamagedError as error:
                 if self._read_only:
                     raise
-                aside = self._folder.with_name("damaged") / str(step)
-                self._tell(
-                    f"{error}\nIt was moved to {aside}, and the one before it is tried."
+                moved = self._folder.with_name("damaged") / str(step)
+                self._notify(
+                    f"{error}\nMoved it to {moved}; trying the previous checkpoint."
                 )
-                shutil.rmtree(aside, ignore_errors=True)
-                aside.parent.mkdir(exist_ok=True)
-                (self._folder / str(step)).rename(aside)
+                shutil.rmtree(moved, ignore_errors=True)
+                moved.parent.mkdir(exist_ok=True)
+                (self._folder / str(step)).rename(moved)
                 self._manager.reload()
         return None
 
     def _read(self, step: int, shapes) -> tuple[object, dict]:
         what, folder = f"the checkpoint of step {step}", self._folder / str(step)
-        with _reading(self._folder, what, _Damaged):
-            if json.loads((folder / _SEAL).read_text()) != _digests(folder):
+        with _reading(self._folder, what, _DamagedError):
+            if json.loads((folder / _DIGESTS).read_text()) != _digests(folder):
                 raise ValueError("its files are not those that were written")
-            args = ocp.args.Composite(**{_FACTS: ocp.args.JsonRestore()})
-            facts = self._manager.restore(step, args=args)[_FACTS]
-            wanted = shapes(facts)
-            args = ocp.args.Composite(**{_ARRAYS: _to_read(wanted)})
+            args = ocp.args.Composite(**{_PROGRESS: ocp.args.JsonRestore()})
+            progress = self._manager.restore(step, args=args)[_PROGRESS]
+            expected = shapes(progress)
+            args = ocp.args.Composite(**{_ARRAYS: _restore_args(expected)})
             arrays = self._manager.restore(step, args=args)[_ARRAYS]
-            _check_shapes(arrays, wanted, self._folder)
-        return arrays, facts
+            _check_shapes(arrays, expected, self._folder)
+        return arrays, progress
 
     def __enter__(self):
         return self
@@ -170,16 +184,20 @@ class Checkpoints:
         if exception_type is None:
             with _writing(self._folder):
                 self._manager.close()
-        else:  # which must not be hidden by what follows from it
+        else:  # the exception must not be replaced by a later one
             with contextlib.suppress(Exception):
                 self._manager.close()
 
 
 def save_weights(folder: Path, weights) -> None:
-    """Keep what predicts, and nothing else, in ``folder``: whole or not at all.
+    """Saves weights atomically.
+
+    Args:
+      folder: created or replaced.
+      weights: a tree of arrays.
 
     Raises:
-      UserError: if it cannot be written.
+      UserError: if they cannot be written.
     """
     weights = jax.device_get(weights)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -193,10 +211,14 @@ def save_weights(folder: Path, weights) -> None:
 
 
 def read_weights(folder: Path, shapes):
-    """The weights, of these shapes and types, that ``save_weights`` kept.
+    """Reads weights that ``save_weights`` saved.
+
+    Args:
+      folder: of the weights.
+      shapes: a tree of their expected shapes and types.
 
     Raises:
-      UserError: if they cannot be read or do not fit.
+      UserError: if they cannot be read, or their shapes are not the expected ones.
     """
     if not folder.is_dir():
         raise UserError(f"No weights in {folder}; train the run first.")
@@ -204,16 +226,16 @@ def read_weights(folder: Path, shapes):
         _reading(folder, "the weights"),
         _checkpointer() as checkpointer,
     ):
-        weights = checkpointer.restore(folder.absolute(), _to_read(shapes))
+        weights = checkpointer.restore(folder.absolute(), _restore_args(shapes))
     _check_shapes(weights, shapes, folder)
     return weights
 
 
 def _digests(folder: Path) -> dict[str, str]:
-    """Of all files of both parts; Orbax adds some beside these later."""
+    """Returns the digest of each file of both items; Orbax adds other files later."""
     found = {}
-    parts = (folder.glob(f"{part}/**/*") for part in (_ARRAYS, _FACTS))
-    for path in sorted(itertools.chain(*parts)):
+    items = (folder.glob(f"{item}/**/*") for item in (_ARRAYS, _PROGRESS))
+    for path in sorted(itertools.chain(*items)):
         if path.is_file():
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, "blake2b").hexdigest()
@@ -221,12 +243,12 @@ def _digests(folder: Path) -> dict[str, str]:
     return found
 
 
-def _alone() -> ocp.options.MultiprocessingOptions:
-    """That this process writes and waits for no other."""
-    place = jax.process_index()
-    several = {"active_processes": {place}, "barrier_sync_key_prefix": f"of {place}"}
+def _single_process() -> ocp.options.MultiprocessingOptions:
+    """Options with which this process writes without waiting for others."""
+    index = jax.process_index()
+    several = {"active_processes": {index}, "barrier_sync_key_prefix": f"of {index}"}
     return ocp.options.MultiprocessingOptions(
-        primary_host=place, **(several if jax.process_count() > 1 else {})
+        primary_host=index, **(several if jax.process_count() > 1 else {})
     )
 
 
@@ -234,44 +256,45 @@ def _handler() -> ocp.PyTreeCheckpointHandler:
     types = ocp.type_handlers
     arrays = types.ArrayHandler(
         primary_host=jax.process_index(),
-        use_replica_parallel=False,  # else other processes were to write a part
-        enable_write_sharding_file=False,  # which names devices
+        use_replica_parallel=False,  # else other processes would have to write a part
+        enable_write_sharding_file=False,  # it would bind the checkpoint to devices
     )
     registry = types.create_type_handler_registry(
         (jax.Array, arrays), (np.ndarray, types.NumpyHandler())
     )
     return ocp.PyTreeCheckpointHandler(
-        multiprocessing_options=_alone(), type_handler_registry=registry
+        multiprocessing_options=_single_process(), type_handler_registry=registry
     )
 
 
 def _checkpointer() -> ocp.Checkpointer:
-    return ocp.Checkpointer(_handler(), multiprocessing_options=_alone())
+    return ocp.Checkpointer(_handler(), multiprocessing_options=_single_process())
 
 
 def _to_write(tree):
-    """The arrays of a tree on the host as Orbax writes them from this process.
+    """Returns the arrays of a tree in a form that Orbax writes from this process.
 
-    NumPy arrays it writes from the first process alone, and arrays that lie wholly on
-    one of several processes not at all. So of several these are given as the first
-    copy of arrays of which others seem to hold a second.
+    Orbax writes NumPy arrays from the first process only, and does not write arrays
+    whose devices all belong to one of several processes. So with several processes each
+    array is declared as replicated on a device of this and of another process, of which
+    this process holds its replica.
     """
     if jax.process_count() == 1:
         return tree
-    here = jax.local_devices()[0]
-    there = next(d for d in jax.devices() if d.process_index != here.process_index)
-    mesh = jax.sharding.Mesh(np.array([here, there]), ("copies",))
-    copies = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    local = jax.local_devices()[0]
+    other = next(d for d in jax.devices() if d.process_index != local.process_index)
+    mesh = jax.sharding.Mesh(np.array([local, other]), ("replicas",))
+    replicated = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
 
-    def first_copy(leaf):
+    def first_replica(leaf):
         return jax.make_array_from_single_device_arrays(
-            np.shape(leaf), copies, [jax.device_put(leaf, here)]
+            np.shape(leaf), replicated, [jax.device_put(leaf, local)]
         )
 
-    return jax.tree.map(first_copy, tree)
+    return jax.tree.map(first_replica, tree)
 
 
-def _to_read(shapes) -> ocp.args.PyTreeRestore:
+def _restore_args(shapes) -> ocp.args.PyTreeRestore:
     to_numpy = ocp.RestoreArgs(restore_type=np.ndarray)
     return ocp.args.PyTreeRestore(
         item=shapes, restore_args=jax.tree.map(lambda _: to_numpy, shapes)
@@ -279,51 +302,52 @@ def _to_read(shapes) -> ocp.args.PyTreeRestore:
 
 
 def _check_space(folder: Path, tree, what: str) -> None:
-    # Asked before, since of a disk that fills up Orbax tells at length.
+    # Checked first, since Orbax prints long tracebacks when a disk is full.
     size = sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
     free = shutil.disk_usage(folder).free
     if free < 2 * size:  # its parts are merged before they are deleted
         raise UserError(
-            f"Writing {what} takes {2 * size / 1e6:.1f} MB, but {folder} has "
-            f"{free / 1e6:.1f} MB left. Free some space, or choose another place with "
+            f"Writing {what} needs {2 * size / 1e6:.1f} MB, but {folder} has "
+            f"{free / 1e6:.1f} MB left. Free some space, or choose another folder with "
             "--runs_dir."
         )
 
 
-def _check_shapes(found, wanted, folder: Path) -> None:
-    """Orbax checks the names of the arrays, not their shapes."""
-    for (path, ours), theirs in zip(
-        jax.tree_util.tree_leaves_with_path(wanted), jax.tree.leaves(found), strict=True
+def _check_shapes(restored, expected, folder: Path) -> None:
+    """Raises UserError for another shape; Orbax checks the names of arrays only."""
+    for (path, wanted), found in zip(
+        jax.tree_util.tree_leaves_with_path(expected),
+        jax.tree.leaves(restored),
+        strict=True,
     ):
-        if ours.shape != theirs.shape:
+        if wanted.shape != found.shape:
             raise UserError(
-                f"{folder} is of another network: {jax.tree_util.keystr(path)} is "
-                f"{theirs.shape}, not {ours.shape}."
+                f"{folder} belongs to another network: {jax.tree_util.keystr(path)} is "
+                f"{found.shape}, not {wanted.shape}."
             )
 
 
 @contextlib.contextmanager
 def _writing(folder: Path):
-    """Orbax's many exceptions of a failed write as one."""
+    """Raises any exception of a failed write as UserError."""
     try:
         yield
     except Exception as error:
-        raise UserError(
-            f"A checkpoint cannot be written to {folder}: {error}"
-        ) from error
+        raise UserError(f"Cannot write a checkpoint to {folder}: {error}") from error
 
 
 @contextlib.contextmanager
 def _reading(folder: Path, what: str, damage: type[UserError] = UserError):
-    """Whatever Orbax, and what it is built on, make of a damaged file as one.
+    """Raises any exception of a failed read as ``damage``.
 
-    What may be read another time is no damage.
+    Errors that may be transient, such as those of the operating system, are raised as
+    UserError.
     """
     try:
         yield
     except Exception as error:
-        passes = isinstance(error, (OSError, MemoryError))
-        passes &= not isinstance(error, FileNotFoundError)
-        why = (str(error).splitlines() or [type(error).__name__])[0]
-        kind = UserError if passes else damage
-        raise kind(f"Of {folder} {what} cannot be read: {why}") from error
+        transient = isinstance(error, (OSError, MemoryError))
+        transient &= not isinstance(error, FileNotFoundError)
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        kind = UserError if transient else damage
+        raise kind(f"Cannot read {what} in {folder}: {reason}") from error

@@ -1,4 +1,4 @@
-"""On which devices a run trains."""
+"""Choice of the devices that a run trains on."""
 
 import math
 from collections import Counter
@@ -13,64 +13,80 @@ from meranet_jax.inputs import registry as inputs
 from meranet_jax.models import cost
 from meranet_jax.training.step import make_model
 
-# The share of a machine's memory that steps on its cores may fill.
-_SHARE = 0.5
+# Fraction of the machine's memory that steps on its cores may use.
+_MEMORY_FRACTION = 0.5
 
 
 def choose(
     config: TrainConfig, clips: loading.Clips, folds: int
 ) -> Sequence[jax.Device]:
-    """Those of this process that a run trains on.
+    """Chooses the devices of this process that a run trains on.
 
     Args:
       config: the run's.
       clips: all clips.
-      folds: of the whole run; a single one is divided over as many of each process.
+      folds: number of folds of the run. A single fold uses the same number of devices
+        in each process.
+
+    Returns:
+      The devices, at most one for each fold if there are several.
 
     Raises:
-      UserError: if there are fewer than asked for.
+      UserError: if there are fewer devices than ``--devices`` asks for.
     """
     devices = jax.local_devices()
-    if folds == 1:  # as many of each process, if these differ
+    if folds == 1:  # processes may differ in their number of devices
         devices = devices[
             : min(Counter(d.process_index for d in jax.devices()).values())
         ]
     if config.settings.devices is not None and config.settings.devices > len(devices):
         raise UserError(
-            f"--devices={config.settings.devices}, but this process has {len(devices)}."
+            f"--devices={config.settings.devices}, but this process has {len(devices)}"
+            ". Choose a smaller number."
         )
     if config.settings.devices is None:
-        devices = devices[: _suitable(config, clips, folds, devices)]
+        devices = devices[: _default_count(config, clips, folds, devices)]
     return devices[: config.settings.devices][: folds if folds > 1 else None]
 
 
-def _suitable(config, clips, folds: int, devices) -> int:
-    """How many of the devices to use where nothing is said."""
+def devices_of_all_processes(count: int) -> list[jax.Device]:
+    """Returns the first ``count`` devices of each process."""
+    return [
+        device
+        for index in range(jax.process_count())
+        for device in jax.local_devices(process_index=index)[:count]
+    ]
+
+
+def _default_count(config, clips, folds: int, devices) -> int:
+    """Returns the number of devices to use without ``--devices``."""
     if folds == 1:
-        parts = (
+        per_process = (
             config.settings.batch_size
             // config.settings.accumulate
             // jax.process_count()
         )
-        return max(n for n in range(1, len(devices) + 1) if n == 1 or parts % n == 0)
+        return max(
+            n for n in range(1, len(devices) + 1) if n == 1 or per_process % n == 0
+        )
     if devices[0].platform != "cpu":
         return len(devices)
     needed = step_bytes(config, clips.clips.shape[1])
-    if feed.streams(config, clips, devices[:1]):
-        return max(1, int(_SHARE * machine.memory_bytes() / needed))
-    needed += math.prod(clips.clips.shape)  # which lie on each
-    return max(1, int(_SHARE * machine.memory_bytes() / needed))
+    if feed.should_stream(config, clips, devices[:1]):
+        return max(1, int(_MEMORY_FRACTION * machine.memory_bytes() / needed))
+    needed += math.prod(clips.clips.shape)  # each device has a copy of the clips
+    return max(1, int(_MEMORY_FRACTION * machine.memory_bytes() / needed))
 
 
 def step_bytes(config: TrainConfig, frames: int) -> float:
     """Estimates the memory of a training step in bytes.
 
-    Measured, a step needs five times what its convolutions and products write, and
-    parameters, their gradient and two moments.
+    A step was measured to need five times the outputs of its convolutions and matrix
+    products, in addition to the parameters, their gradient and two moments.
 
     Args:
       config: the run's.
-      frames: of a clip.
+      frames: number of frames of a clip.
     """
     shape = inputs.find(config.input).shape(frames, config.size)
     model = make_model(config, num_classes=3)

@@ -1,8 +1,8 @@
-"""Processes that work together: who they are, and waiting for each other.
+"""Initialisation and synchronisation of several processes that train one run.
 
-Each trains some of the folds on its own devices, or all of them train the only one; the
-first prepares the records, makes the run folder and writes the report. Beside the steps
-of a fold that they train together they talk only here.
+Each process trains some of the folds on its own devices, or all of them train a single
+fold. The first process prepares the records, creates the run folder and writes the
+report. Apart from the steps of a shared fold, all communication is in this module.
 """
 
 import contextlib
@@ -25,102 +25,114 @@ from meranet_jax.config import TrainConfig
 from meranet_jax.errors import UserError
 from meranet_jax.training import signals
 
-# A year, in seconds: however long the slowest takes. A process that dies ends the wait.
-_PATIENCE = 365 * 24 * 3600
+# Time limit of a barrier in seconds: a year, since processes may take very long. The
+# death of a process ends the barrier earlier.
+_BARRIER_SECONDS = 365 * 24 * 3600
 
-# Seconds after which a process that is not heard of is taken for dead.
-_SILENCE = 30
+# Seconds without a heartbeat after which a process is considered dead.
+_HEARTBEAT_SECONDS = 30
 
-# Seconds that writing a state may take, for which those that leave wait.
-_SAVING = 600
+# Seconds that stopping processes wait for each other to write their checkpoints.
+_SAVE_SECONDS = 600
 
-# How launchers tell a process how many of them there are.
-_COUNTS = {"Slurm": "SLURM_NTASKS", "Open MPI": "OMPI_COMM_WORLD_SIZE"}
-# Set for what Slurm itself started in parallel, and not for the script of the job.
+# Environment variables in which launchers give the number of processes.
+_PROCESS_COUNTS = {"Slurm": "SLURM_NTASKS", "Open MPI": "OMPI_COMM_WORLD_SIZE"}
+# Set in a job step of Slurm, which runs in parallel, and not in the job's script.
 _SLURM_STEP = "SLURM_STEP_NODELIST"
 
-# Whether there are others; asked of JAX it would start its backend.
-_joined = False
+# Whether JAX is distributed; asking JAX itself would initialise its backend.
+_initialized = False
 
 
-def join(config: TrainConfig, environment: Mapping[str, str] = os.environ) -> None:
-    """Join the other processes of this run, if there are any.
+def initialize(
+    config: TrainConfig, environment: Mapping[str, str] = os.environ
+) -> None:
+    """Initialises JAX for the processes of this run, if there are several.
 
-    Those that ``--coordinator``, ``--num_processes`` and ``--process_id`` speak of;
-    else those of a job step of Slurm or Open MPI, or with ``--coordinator=auto`` of
-    anything else that JAX knows (Cloud TPU), which JAX finds by itself. With
-    ``--fold_shard`` each works by itself. To be called before anything else of JAX.
+    The processes are those given by ``--coordinator``, ``--num_processes`` and
+    ``--process_id``. Without these flags JAX detects the processes of a job step of
+    Slurm or Open MPI, and with ``--coordinator=auto`` those of any other cluster that
+    it supports (Cloud TPU). With ``--fold_shard`` each process works alone.
+
+    Must be called before anything else uses JAX's devices.
 
     Args:
       config: the run's.
-      environment: of this process.
+      environment: the environment variables of this process.
 
     Raises:
-      UserError: if they cannot be reached.
+      UserError: if the other processes cannot be reached.
     """
-    found_by_jax = config.coordinator == "auto" or (
-        config.fold_shard is None and launched_together(environment)
+    detected = config.coordinator == "auto" or (
+        config.fold_shard is None and is_distributed_launch(environment)
     )
     if config.num_processes is not None:
         given = (config.coordinator, config.num_processes, config.process_id)
-    elif found_by_jax:
+    elif detected:
         given = ()
     else:
         return
-    global _joined
-    # It would take SIGTERM from ``interrupts``.
+    global _initialized
+    # JAX's own service would replace the handler of SIGTERM in ``signals``.
     jax.config.update("jax_enable_preemption_service", False)
-    # For devices that are cores; by itself JAX has none for them in some versions.
+    # For CPU devices; some versions of JAX have no default.
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     try:
-        jax.distributed.initialize(*given, heartbeat_timeout_seconds=_SILENCE)
+        jax.distributed.initialize(*given, heartbeat_timeout_seconds=_HEARTBEAT_SECONDS)
     except (RuntimeError, ValueError, OSError) as error:
         raise UserError(
-            f"The processes of this run do not find each other: {error}"
+            f"The processes of this run cannot connect to each other: {error}"
         ) from error
-    _joined = True
+    _initialized = True
 
 
-def launched_together(environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether a launcher has started several of this process."""
-    for launcher, name in _COUNTS.items():
+def is_distributed_launch(environment: Mapping[str, str] = os.environ) -> bool:
+    """Returns whether a launcher has started this program as several processes."""
+    for launcher, name in _PROCESS_COUNTS.items():
         count = environment.get(name, "1")
-        stepped = launcher != "Slurm" or _SLURM_STEP in environment
-        if stepped and count.isdecimal() and int(count) > 1:
+        parallel = launcher != "Slurm" or _SLURM_STEP in environment
+        if parallel and count.isdecimal() and int(count) > 1:
             return True
     return False
 
 
-def size() -> int:
-    """How many processes work together."""
+def process_count() -> int:
+    """Returns the number of processes of this run."""
     return jax.process_count()
 
 
-def place() -> int:
-    """Which of them this is, from 0."""
+def process_index() -> int:
+    """Returns the index of this process, from 0."""
     return jax.process_index()
 
 
 def is_first() -> bool:
-    """Whether this one prepares and reports."""
-    return place() == 0
+    """Returns whether this is the first process, which prepares and reports."""
+    return process_index() == 0
 
 
-def wait(what: str, seconds: int = _PATIENCE) -> None:
-    """Wait until all processes have got here; each ``what`` once."""
-    if size() == 1:
+def barrier(name: str, seconds: int = _BARRIER_SECONDS) -> None:
+    """Waits until all processes have reached this barrier.
+
+    Args:
+      name: of the barrier, different for each.
+      seconds: time limit.
+    """
+    if process_count() == 1:
         return
     failed = []
 
     def sync():
         try:
             multihost.sync_global_processes(
-                f"meranet_jax {what}", timeout=seconds, processes=set(range(size()))
+                f"meranet_jax {name}",
+                timeout=seconds,
+                processes=set(range(process_count())),
             )
         except Exception as error:
             failed.append(error)
 
-    # In a thread, since the main one could not listen to signals meanwhile.
+    # In a thread, since the main thread must handle signals meanwhile.
     thread = threading.Thread(target=sync, daemon=True)
     thread.start()
     while thread.is_alive():
@@ -129,78 +141,95 @@ def wait(what: str, seconds: int = _PATIENCE) -> None:
         raise failed[0]
 
 
-def check_alike(what: str, facts: Mapping[str, object]) -> None:
-    """Raises UserError unless these are the same in all processes; each ``what`` once.
+def check_equal_on_processes(what: str, values: Mapping[str, object]) -> None:
+    """Checks that values are equal in all processes.
 
-    ``facts``: what JSON can tell, by name; all processes have the same names.
+    Args:
+      what: describes the values, different for each check.
+      values: JSON-serialisable values by name. All processes have the same names.
+
+    Raises:
+      UserError: if a value differs.
     """
-    if size() == 1:
+    if process_count() == 1:
         return
-    wait(f"{what} to be compared")
-    texts = {name: json.dumps(value) for name, value in facts.items()}
+    barrier(f"comparison of {what}")
+    texts = {name: json.dumps(value) for name, value in values.items()}
     digests = [
         int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest())
         for text in texts.values()
     ]
-    found = multihost_utils.process_allgather(np.array(digests, np.uint32))
+    gathered = multihost_utils.process_allgather(np.array(digests, np.uint32))
     differing = [
         f"{name} (here {textwrap.shorten(texts[name], 60)})"
-        for name, of_each in zip(texts, found.T.tolist(), strict=True)
-        if len(set(of_each)) > 1
+        for name, column in zip(texts, gathered.T.tolist(), strict=True)
+        if len(set(column)) > 1
     ]
     if differing:
         raise UserError(
             f"The processes of this run differ in {', '.join(differing)}. Start all "
-            "with the same flags, on machines of one kind, and let all see the same "
-            "records."
+            "of them with the same flags, on machines of the same kind, and give them "
+            "access to the same records."
         )
 
 
 @contextlib.contextmanager
-def first_ahead(what: str) -> Iterator[None]:
-    """The first process goes through this block before the others enter it."""
+def first_process_first(name: str) -> Iterator[None]:
+    """Runs a block in the first process before the others enter it.
+
+    Args:
+      name: of the block, different for each.
+    """
     if not is_first():
-        wait(what)
+        barrier(name)
     yield
     if is_first():
-        wait(what)
+        barrier(name)
 
 
 def fail(message: str, status: int = 1, *, orderly: bool = False) -> NoReturn:
-    """End this process with a message; those that work with it end too.
+    """Ends this process with a message; the other processes of the run end, too.
 
-    ``orderly``: all are about to; each waits a while for the others, which may be
-    keeping their states.
+    Args:
+      message: written to the standard error stream.
+      status: exit status.
+      orderly: whether all processes are about to end. Each then waits for the others,
+        which may be writing checkpoints.
     """
-    signals.end_only_at_second()
-    if _joined:
-        message = f"process {place()} of {size()}: {message}"
+    signals.ignore_first_signal()
+    if _initialized:
+        message = f"process {process_index()} of {process_count()}: {message}"
     try:
         print(message, file=sys.stderr, flush=True)
         sys.stdout.flush()
-    except OSError:  # nobody reads any more, and Python would say so with a status
+    except OSError:  # the reader has gone; Python would exit with another status
         message = None
-    if _joined and orderly:
+    if _initialized and orderly:
         with contextlib.suppress(Exception):
-            wait("stopped", _SAVING)
+            barrier("stopped", _SAVE_SECONDS)
     if message is None:
         os._exit(status)
-    if _joined:
-        # On the usual way out JAX would wait five minutes for the others, which wait
-        # for this one. When it is gone they are told so.
+    if _initialized:
+        # A normal exit of JAX would wait five minutes for the others, which wait for
+        # this process. Once it has ended, JAX ends them.
         os._exit(status)
     sys.exit(status)
 
 
-def fail_beside(message: str) -> NoReturn:
-    """End this process for a failure of which another one may be the cause."""
-    signals.end_only_at_second()
-    if _joined:
+def fail_unexpectedly(message: str) -> NoReturn:
+    """Ends this process after an error that another process may have caused.
+
+    Args:
+      message: written to the standard error stream.
+    """
+    signals.ignore_first_signal()
+    if _initialized:
         print(
-            f"process {place()} of {size()}: {message}\nIf another process has died, "
-            f"JAX names it within {_SILENCE} seconds.",
+            f"process {process_index()} of {process_count()}: {message}\n"
+            "If another process has died, "
+            f"JAX names it within {_HEARTBEAT_SECONDS} seconds.",
             file=sys.stderr,
             flush=True,
         )
-        time.sleep(1.5 * _SILENCE)  # it ends this process when it finds out
+        time.sleep(1.5 * _HEARTBEAT_SECONDS)  # JAX ends this process if another died
     fail(message)

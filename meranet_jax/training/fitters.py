@@ -1,7 +1,7 @@
-"""What fits a recogniser to folds: one interface for networks and descriptors.
+"""Fitters: the interface by which networks and descriptors are fitted to folds.
 
-The folds of a run, their protocol, seeds, report and processes are the same for every
-recogniser; they know this interface only.
+Protocols, seeds, processes and reports use this interface only, and are the same for
+every recogniser.
 """
 
 import abc
@@ -19,22 +19,22 @@ from meranet_jax.data.machine import cores
 from meranet_jax.recognisers import Descriptor, Network
 from meranet_jax.training import fold_progress, loop, precision, trainers
 from meranet_jax.training.fold_progress import FoldTask, Selected
-from meranet_jax.training.signals import Deferred
+from meranet_jax.training.signals import StopRequest
 from meranet_jax.training.trainers import Trainer, Weights
 
-# Called with the epoch, how many steps were done, and the means of the epoch so far, or
-# None where there are none.
+# Called with the epoch, the number of steps done, and the means of the metrics in the
+# epoch so far, or None if there are no metrics.
 OnStep = Callable[[int, int, dict[str, float] | None], None]
 
 
 class Fitter(abc.ABC):
-    """Fits a recogniser to the folds of a run, and predicts with what was fitted.
+    """Fits a recogniser to the folds of a run, and predicts with the fitted weights.
 
     Attributes:
-      slots: number of folds that are fitted at a time.
+      slots: number of folds fitted in parallel.
       data_parallel: whether several processes fit the same fold.
-      devices: those of this process that are used.
-      keeps_checkpoints: whether a fold can be resumed within its fitting.
+      devices: the devices of this process that are used.
+      keeps_checkpoints: whether the fitting of a fold can be interrupted and resumed.
     """
 
     slots: int = 1
@@ -45,7 +45,7 @@ class Fitter(abc.ABC):
     @property
     @abc.abstractmethod
     def weight_shapes(self) -> Weights:
-        """Shapes and types of the weights of a fold."""
+        """Tree of the shapes and types of a fold's weights."""
 
     @abc.abstractmethod
     def fit(
@@ -54,22 +54,22 @@ class Fitter(abc.ABC):
         *,
         on_step: OnStep,
         on_skip: Callable[[int], None] = lambda steps: None,
-        stop: Deferred | None = None,
+        stop: StopRequest | None = None,
     ) -> list[Selected]:
-        """Fits some folds, at most as many as there are slots.
+        """Fits folds in parallel.
 
         Args:
-          tasks: the folds.
-          on_step: called whenever steps are done.
-          on_skip: called with the number of steps that an earlier start did.
-          stop: is asked whether to stop.
+          tasks: the folds, at most one for each slot.
+          on_step: called when steps are done.
+          on_skip: called with the number of steps that an earlier start has done.
+          stop: request to stop, checked regularly.
 
         Returns:
-          What is to be tested, for each fold.
+          The selected weights of each fold.
 
         Raises:
           UserError: if a fold cannot be fitted.
-          Interrupted: if ``stop`` was asked; nothing is lost by it.
+          Interrupted: if a stop was requested; checkpoints are saved before.
         """
 
     @abc.abstractmethod
@@ -89,7 +89,7 @@ class Fitter(abc.ABC):
 
     @abc.abstractmethod
     def count_steps(self, parts: Mapping[str, np.ndarray]) -> int:
-        """Counts the steps of fitting to training parts, parallel ones once.
+        """Counts the steps of fitting folds; parallel steps count once.
 
         Args:
           parts: the training part of each fold by the fold's name.
@@ -99,7 +99,7 @@ class Fitter(abc.ABC):
         """
 
     def seconds_per_step(self, train: np.ndarray) -> float | None:
-        """Measures a step on clips of a training part; None if that is not known."""
+        """Measures a step on a training part in seconds; None if not supported."""
         return None
 
     def any_process(self, flag: bool) -> bool:
@@ -107,12 +107,12 @@ class Fitter(abc.ABC):
         return flag
 
     def compile(self) -> None:
-        """Compiles everything, so that a later run finds it."""
+        """Compiles all programs, so that a later run finds them in the cache."""
         return None
 
 
 class NetworkFitter(Fitter):
-    """Trains a network, folds side by side or one over all devices."""
+    """Trains a network: folds in parallel, or a single fold on all devices."""
 
     keeps_checkpoints = True
 
@@ -123,23 +123,23 @@ class NetworkFitter(Fitter):
         *,
         folds: int,
         parts: Mapping[str, np.ndarray] | None = None,
-        steps_at_once: int | None = None,
+        steps_per_call: int | None = None,
         trainer: Trainer | None = None,
     ):
-        """Compiles nothing yet.
+        """Makes the trainer without compiling it.
 
         Args:
           config: the run's.
           clips: all clips.
           folds: number of folds of the complete run.
           parts: the training part of each fold by the fold's name; they determine the
-            steps of an epoch.
-          steps_at_once: see ``trainers.make_trainer``.
-          trainer: one of the same network that is compiled already.
+            number of steps in an epoch.
+          steps_per_call: see ``trainers.make_trainer``.
+          trainer: a trainer of the same network to use instead of a new one.
 
         Raises:
-          UserError: if the devices or the batch do not fit each other, or a training
-            part does not fill a batch.
+          UserError: if a batch cannot be divided over the devices, or a training part
+            does not fill a batch.
         """
         self._config, self._clips = config, clips
         self.trainer = trainer or trainers.make_trainer(
@@ -147,7 +147,7 @@ class NetworkFitter(Fitter):
             clips,
             folds=folds,
             epoch_steps=max(self._epoch_steps(parts or {}), default=1),
-            steps_at_once=steps_at_once,
+            steps_per_call=steps_per_call,
         )
         self.slots = self.trainer.slots
         self.data_parallel = self.trainer.data_parallel
@@ -169,11 +169,11 @@ class NetworkFitter(Fitter):
         )
 
     def predict(self, parts, weights):
-        found = []
+        predicted = []
         for logits in self.trainer.predict(parts, weights):
             finite = np.isfinite(logits).all(-1, keepdims=True)
-            found.append(np.where(finite, trainers.probabilities(logits), np.nan))
-        return found
+            predicted.append(np.where(finite, trainers.probabilities(logits), np.nan))
+        return predicted
 
     def count_steps(self, parts):
         steps = self._epoch_steps(parts)
@@ -201,13 +201,18 @@ class NetworkFitter(Fitter):
 class DescriptorFitter(Fitter):
     """Computes the features of all clips once, then fits a classifier to each fold.
 
-    Features depend on their own clip alone, so computing those of test clips early
-    leaks nothing. The classifier sees the training and the validation part; it selects
-    its own settings by cross-validation inside them.
+    The features of a clip depend on this clip only, so computing those of test clips
+    beforehand is no leak. The classifier is fitted to the training and the validation
+    part, and selects its own settings by cross-validation inside them.
     """
 
     def __init__(self, config: TrainConfig, clips: Clips):
-        """Computes nothing yet."""
+        """Makes the fitter; features are computed when they are first needed.
+
+        Args:
+          config: the run's.
+          clips: all clips.
+        """
         self._recogniser: Descriptor = config.recogniser
         self._config, self._clips = config, clips
         self.slots = cores()
@@ -215,7 +220,7 @@ class DescriptorFitter(Fitter):
 
     @functools.cached_property
     def _features(self) -> np.ndarray:
-        """float32 [N, F]."""
+        """Features of all clips, float32 [N, F]."""
         return self._recogniser.features(
             self._clips.clips, self._config.settings, workers=self.slots
         )
@@ -276,11 +281,11 @@ def make_fitter(
 
 
 def resolve(config: TrainConfig) -> TrainConfig:
-    """Returns the configuration with the defaults that depend on this machine.
+    """Returns the configuration with its defaults for this machine.
 
     Raises:
-      UserError: if this machine cannot run it.
+      UserError: if this machine does not support it.
     """
     if isinstance(config.recogniser, Network):
-        return precision.resolved(config)
+        return precision.resolve(config)
     return config

@@ -1,4 +1,4 @@
-"""A fold in training: what it is, and how far it has come."""
+"""A fold as a task of training, and the progress of its training."""
 
 import copy
 import dataclasses
@@ -13,24 +13,24 @@ from meranet_jax.training.checkpoint import Checkpoints
 from meranet_jax.training.step import TrainState
 from meranet_jax.training.trainers import Weights
 
-# The metrics of an epoch, by name.
+# Metrics of one epoch by name, a line of metrics.jsonl.
 EpochMetrics = dict[str, float]
 
-# Sums over an epoch of which nothing is done.
-NOTHING = {"loss": 0.0, "correct": 0.0, "clips": 0.0}
+# Sums of metrics over no steps.
+ZERO_SUMS = {"loss": 0.0, "correct": 0.0, "clips": 0.0}
 
-# What a fold goes on from, beside arrays.
-_FACTS = ("lines", "step", "sums", "seconds")
+# Attributes of FoldProgress in a checkpoint, by their JSON keys.
+_SAVED = {"lines": "history", "step": "step", "sums": "sums", "seconds": "seconds"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Divergence:
-    """What a loss or gradient that is not finite came of.
+    """The origin of a loss or gradient that is not finite.
 
     Attributes:
-      where: for people.
-      clips: indices of the clips that gave it.
-      state: the state that gave it; nothing was changed since.
+      where: description of the step, for messages.
+      clips: indices of the clips of the step.
+      state: the state before the step.
     """
 
     where: str
@@ -40,18 +40,18 @@ class Divergence:
 
 @dataclasses.dataclass(frozen=True)
 class FoldTask:
-    """A fold as training sees it: without its test part.
+    """A fold to be trained, without its test part.
 
     Attributes:
       name: for messages.
-      seed: draws parameters, order and flips.
-      train: indices of the clips that train.
-      validation: of those that choose the checkpoint.
-      checkpoints: where states are kept, and found by the start after this one.
-      on_start: called with the lines of the epochs, and the number of updates, that are
-        done already.
-      on_epoch: called after each epoch with its line of metrics.
-      on_divergence: called before what is raised of it.
+      seed: seed of parameters, order and flips.
+      train: int [N], indices of the training clips.
+      validation: int [N], indices of the clips that select the checkpoint.
+      checkpoints: saves and restores the fold's state.
+      on_start: called with the metrics of the epochs that are done already, and the
+        number of steps that are done.
+      on_epoch: called after each epoch with its metrics.
+      on_divergence: called before the error is raised.
     """
 
     name: str
@@ -66,11 +66,11 @@ class FoldTask:
 
 @dataclasses.dataclass(frozen=True)
 class Selected:
-    """What a fold is tested with.
+    """The weights that were selected for the test of a fold.
 
     Attributes:
       weights: a tree of arrays.
-      details: how they were selected, as JSON can hold it; of a network ``epoch``.
+      details: how they were selected, JSON-serialisable; the ``epoch`` of a network.
     """
 
     weights: Weights
@@ -79,100 +79,121 @@ class Selected:
 
 @dataclasses.dataclass
 class FoldProgress:
-    """How far a fold has come.
+    """Progress of the training of a fold.
 
     Attributes:
       task: the fold.
-      epoch_steps: updates of an epoch.
-      epochs: how many there are to be.
-      lines: of those that are done.
-      step: updates of the next that are done,
-      sums: over these, by name,
-      seconds: and how long they took.
-      best: the weights after the best epoch so far, if there is one.
+      epoch_steps: number of steps in an epoch.
+      epochs: number of epochs to train.
+      history: metrics of each completed epoch.
+      step: number of steps done in the current epoch.
+      sums: sums of metrics over these steps, by name.
+      seconds: duration of these steps.
+      best: weights after the best epoch so far, if any.
     """
 
     task: FoldTask
     epoch_steps: int
     epochs: int
-    lines: list[EpochMetrics] = dataclasses.field(default_factory=list)
+    history: list[EpochMetrics] = dataclasses.field(default_factory=list)
     step: int = 0
-    sums: dict[str, float] = dataclasses.field(default_factory=lambda: dict(NOTHING))
+    sums: dict[str, float] = dataclasses.field(default_factory=lambda: dict(ZERO_SUMS))
     seconds: float = 0.0
     best: Weights | None = None
 
     @property
     def epoch(self) -> int:
-        """The one that is trained, from 1; one more than there are at the end."""
-        return len(self.lines) + 1
+        """The current epoch, from 1; ``epochs`` + 1 at the end."""
+        return len(self.history) + 1
 
     @property
-    def done(self) -> int:
-        """Updates since the start."""
-        return len(self.lines) * self.epoch_steps + self.step
+    def steps_done(self) -> int:
+        """Number of steps done since the start."""
+        return len(self.history) * self.epoch_steps + self.step
 
-    def left(self) -> list[int]:
-        """Updates that lack of each epoch to come."""
-        epochs = self.epochs - len(self.lines)
+    def remaining_steps(self) -> list[int]:
+        """Returns the number of steps left in the current and in each later epoch."""
+        epochs = self.epochs - len(self.history)
         return [self.epoch_steps - self.step, *[self.epoch_steps] * (epochs - 1)][
             :epochs
         ]
 
-    def order(self, batch_size: int) -> np.ndarray | None:
-        """What lacks of this epoch, [steps, B]; None if there is none to come."""
+    def remaining_order(self, batch_size: int) -> np.ndarray | None:
+        """Returns the indices [steps, B] of the batches left in the current epoch.
+
+        None if all epochs are done.
+        """
         if self.epoch > self.epochs:
             return None
-        it = self.task
-        order = epoch_order(it.train, batch_size, it.seed, self.epoch)
+        task = self.task
+        order = epoch_order(task.train, batch_size, task.seed, self.epoch)
         return order[self.step :]
 
-    def add(self, line: EpochMetrics) -> None:
-        """An epoch is done."""
-        self.lines.append(line)
-        self.step, self.sums, self.seconds = 0, dict(NOTHING), 0.0
+    def add_epoch(self, metrics: EpochMetrics) -> None:
+        """Completes the current epoch with its metrics."""
+        self.history.append(metrics)
+        self.step, self.sums, self.seconds = 0, dict(ZERO_SUMS), 0.0
 
-    def facts(self) -> dict:
-        """All but the arrays, as JSON has them; a copy."""
-        facts = {name: getattr(self, name) for name in _FACTS}
-        return copy.deepcopy(facts) | {"has_best": self.best is not None}
+    def to_json(self) -> dict:
+        """Returns a JSON-serialisable copy of everything but the weights."""
+        saved = {key: getattr(self, name) for key, name in _SAVED.items()}
+        return copy.deepcopy(saved) | {"has_best": self.best is not None}
 
-    def check(self, facts: dict) -> None:
-        """Raises ValueError unless ``go_on`` can take these, whoever wrote them."""
+    def check(self, saved: dict) -> None:
+        """Checks what ``to_json`` returned, or another program may have written.
+
+        Raises:
+          ValueError: if this fold cannot be resumed from it.
+        """
         try:
-            numbers = [facts["step"], facts["seconds"], *facts["sums"].values()]
-            for line in facts["lines"]:
-                numbers += [line["step"], *rank(line), *line.values()]
-            fits = (
+            numbers = [saved["step"], saved["seconds"], *saved["sums"].values()]
+            for metrics in saved["lines"]:
+                numbers += [metrics["step"], *rank(metrics), *metrics.values()]
+            valid = (
                 all(type(n) in (int, float) and math.isfinite(n) for n in numbers)
-                and all(line["epoch"] == n for n, line in enumerate(facts["lines"], 1))
-                and type(facts["step"]) is int
-                and 0 <= facts["step"] <= self.epoch_steps
-                and len(facts["lines"]) <= self.epochs
-                and not (facts["step"] and len(facts["lines"]) == self.epochs)
-                and facts["seconds"] >= 0
-                and (facts["seconds"] > 0 or not facts["step"])
-                and facts["sums"].keys() == NOTHING.keys()
-                and type(facts["has_best"]) is bool
+                and all(m["epoch"] == n for n, m in enumerate(saved["lines"], 1))
+                and type(saved["step"]) is int
+                and 0 <= saved["step"] <= self.epoch_steps
+                and len(saved["lines"]) <= self.epochs
+                and not (saved["step"] and len(saved["lines"]) == self.epochs)
+                and saved["seconds"] >= 0
+                and (saved["seconds"] > 0 or not saved["step"])
+                and saved["sums"].keys() == ZERO_SUMS.keys()
+                and type(saved["has_best"]) is bool
             )
         except (KeyError, TypeError, AttributeError, OverflowError) as error:
-            raise ValueError(f"it lacks {error}") from error
-        if not fits:
-            raise ValueError("what it says of the fold's progress cannot be")
+            raise ValueError(f"progress of the fold is malformed: {error}") from error
+        if not valid:
+            raise ValueError("progress of the fold is impossible")
 
-    def go_on(self, facts: dict, best: Weights | None) -> None:
-        """From what ``facts`` gave, and the best weights then."""
+    def resume(self, saved: dict, best: Weights | None) -> None:
+        """Sets the progress to what ``to_json`` returned.
+
+        Args:
+          saved: checked by ``check``.
+          best: the best weights at that time, if any.
+        """
         self.best = best
-        for name in _FACTS:
-            setattr(self, name, facts[name])
+        for key, name in _SAVED.items():
+            setattr(self, name, saved[key])
 
 
 def epoch_order(
     train: np.ndarray, batch_size: int, seed: int, epoch: int
 ) -> np.ndarray:
-    """The batches of an epoch, [steps, batch_size] indices of clips.
+    """Draws the batches of an epoch in a new order.
 
-    A new order each epoch. What does not fill a batch sits out this epoch: batches of
-    one size need one compilation, and batch normalisation needs a full one.
+    Clips that do not fill a batch are left out of this epoch: batches of equal size
+    need one compilation only, and batch normalisation needs complete batches.
+
+    Args:
+      train: int [N], indices of the training clips.
+      batch_size: B.
+      seed: of the fold.
+      epoch: from 1.
+
+    Returns:
+      int [steps, B], indices of clips.
     """
     rng = np.random.default_rng((seed, epoch))
     steps = len(train) // batch_size
@@ -180,24 +201,32 @@ def epoch_order(
 
 
 def epoch_steps(name: str, train: np.ndarray, batch_size: int) -> int:
-    """Updates of an epoch.
+    """Returns the number of steps in an epoch.
+
+    Args:
+      name: of the fold, for the message.
+      train: int [N], indices of the training clips.
+      batch_size: number of clips in a batch.
 
     Raises:
-      UserError: if the training part, of the fold ``name``, does not fill a batch.
+      UserError: if the training part does not fill a batch.
     """
     if len(train) < batch_size:
         raise UserError(
-            f"The training part of {name} has {len(train)} clips, less than a batch of "
-            f"{batch_size}. Choose a smaller --batch_size."
+            f"The training part of {name} has {len(train)} clips, fewer than a batch "
+            f"of {batch_size}. Choose a smaller --batch_size."
         )
     return len(train) // batch_size
 
 
-def rank(line: EpochMetrics) -> tuple[float, float]:
-    """The higher the better: accuracy on the validation part, then its loss."""
-    return line["validation_accuracy"], -line["validation_loss"]
+def rank(metrics: EpochMetrics) -> tuple[float, float]:
+    """Returns the key by which epochs are compared; higher is better.
+
+    Validation accuracy comes first; the lower validation loss breaks ties.
+    """
+    return metrics["validation_accuracy"], -metrics["validation_loss"]
 
 
-def is_best(line: EpochMetrics, before: Sequence[EpochMetrics]) -> bool:
-    """Whether it is better than all before; of equal ones the first is the best."""
-    return all(rank(line) > rank(other) for other in before)
+def is_best(metrics: EpochMetrics, previous: Sequence[EpochMetrics]) -> bool:
+    """Returns whether an epoch is better than all previous ones."""
+    return all(rank(metrics) > rank(other) for other in previous)

@@ -1,7 +1,7 @@
-"""The loop over epochs, for folds side by side.
+"""Training loop over epochs, for folds in parallel.
 
-A fold can be left after any step: what it goes on from is its state, the weights that
-were best so far, and a few facts (``fold_progress.FoldProgress``).
+Training can stop after any step. It resumes from the train state, the best weights so
+far and the fold's progress (``fold_progress.FoldProgress``).
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from meranet_jax.config import TrainConfig
 from meranet_jax.errors import UserError
 from meranet_jax.training import distributed, trainers
 from meranet_jax.training.fold_progress import (
-    NOTHING,
+    ZERO_SUMS,
     Divergence,
     EpochMetrics,
     FoldProgress,
@@ -27,7 +27,7 @@ from meranet_jax.training.fold_progress import (
     is_best,
     rank,
 )
-from meranet_jax.training.signals import Deferred
+from meranet_jax.training.signals import StopRequest
 from meranet_jax.training.step import TrainState
 from meranet_jax.training.trainers import Trainer
 
@@ -40,139 +40,140 @@ def train(
     *,
     on_step: Callable[[int, int, dict[str, float]], None],
     on_skip: Callable[[int], None] = lambda steps: None,
-    stop: Deferred | None = None,
+    stop: StopRequest | None = None,
 ) -> list[Selected]:
-    """Train folds side by side, from their seeds or their newest checkpoints.
+    """Trains folds in parallel, from their seeds or their latest checkpoints.
 
     Args:
-      trainer: has as many slots or more.
+      trainer: has at least one slot for each fold.
       config: the run's.
-      labels: of all clips [N].
-      tasks: what is trained.
-      on_step: called whenever steps are done, with the epoch, how many, and the means
-        of the epoch so far, over all.
-      on_skip: called with how many steps were done before, those side by side counted
-        once.
-      stop: is asked after each call of the devices whether to leave.
+      labels: int32 [N], labels of all clips.
+      tasks: the folds.
+      on_step: called when steps are done, with the epoch, the number of steps, and the
+        means of the metrics in the epoch so far, over all folds.
+      on_skip: called with the number of steps that were done before; parallel steps
+        count once.
+      stop: checked after each call of the devices.
 
     Returns:
-      For each fold the weights after the epoch that ``--select`` asks for.
+      For each fold the weights after the epoch that ``--select`` selects.
 
     Raises:
-      UserError: if a loss or gradient is not finite; or a training part does not fill a
-        batch; or a checkpoint cannot be written.
-      Interrupted: if ``stop`` was asked; all states are kept.
+      UserError: if a loss or gradient is not finite, a training part does not fill a
+        batch, or a checkpoint cannot be written.
+      Interrupted: if a stop was requested; checkpoints are saved before.
     """
     folds, states = zip(*(_start(trainer, config, task) for task in tasks), strict=True)
-    on_skip(config.settings.epochs * max(c.epoch_steps for c in folds) - _rounds(folds))
-    trainer.resume(states)
-    keeper = _Keeper(
-        trainer, folds, config.settings.checkpoint_every, stop or Deferred()
+    epochs = config.settings.epochs
+    on_skip(epochs * max(fold.epoch_steps for fold in folds) - _remaining_steps(folds))
+    trainer.set_states(states)
+    keeper = _CheckpointKeeper(
+        trainer, folds, config.settings.checkpoint_every, stop or StopRequest()
     )
-    while any(fold.epoch <= config.settings.epochs for fold in folds):
-        active = [fold.epoch <= config.settings.epochs for fold in folds]
+    while any(fold.epoch <= epochs for fold in folds):
+        active = [fold.epoch <= epochs for fold in folds]
         _train_epoch(trainer, folds, config.settings.batch_size, on_step, keeper)
         parts = [
             fold.task.validation if is_active else np.zeros(0, int)
             for fold, is_active in zip(folds, active, strict=True)
         ]
         logits = trainer.predict(parts)
-        speed = _speed(folds, active)
+        speed = _clips_per_second(folds, active)
         for slot in np.flatnonzero(active):
             fold, part = folds[slot], parts[slot]
             _check_validation(trainer, slot, fold, part, logits[slot])
             validation = _means(_evaluate(logits[slot], labels[part]))
-            line = _line(trainer, fold, validation, speed)
-            if config.settings.select == "best_val" and is_best(line, fold.lines):
+            metrics = _epoch_metrics(trainer, fold, validation, speed)
+            if config.settings.select == "best_val" and is_best(metrics, fold.history):
                 fold.best = trainer.weights(slot)
-            fold.add(line)
-            fold.task.on_epoch(line)
-        keeper.look()
-    return [_choose(trainer, slot, fold, config) for slot, fold in enumerate(folds)]
+            fold.add_epoch(metrics)
+            fold.task.on_epoch(metrics)
+        keeper.update()
+    return [
+        _select_weights(trainer, slot, fold, config) for slot, fold in enumerate(folds)
+    ]
 
 
 def _start(
     trainer: Trainer, config: TrainConfig, task: FoldTask
 ) -> tuple[FoldProgress, TrainState]:
-    """From the newest checkpoint, if there is one."""
+    """Restores a fold from its latest checkpoint, or initialises it from its seed."""
     steps = epoch_steps(task.name, task.train, config.settings.batch_size)
     fold = FoldProgress(task, steps, config.settings.epochs)
 
-    def shapes(facts):
-        fold.check(facts)
+    def shapes(progress):
+        fold.check(progress)
         state = {"state": trainer.state_shapes}
         best = {"best": trainers.weights_of(trainer.state_shapes)}
-        return state | (best if facts["has_best"] else {})
+        return state | (best if progress["has_best"] else {})
 
-    # The first sets aside what is damaged, so that all find the same.
-    ahead = distributed.first_ahead(f"checkpoint of {task.name}")
-    with ahead if trainer.data_parallel else contextlib.nullcontext():
-        kept = task.checkpoints.newest(shapes)
-        done = 0 if kept is None else int(kept[0]["state"].step)
-    most, least = trainer.max_over_processes(done), -trainer.max_over_processes(-done)
-    if most != least:
+    # The first process moves damaged checkpoints, so that all restore the same one.
+    first = distributed.first_process_first(f"checkpoint of {task.name}")
+    with first if trainer.data_parallel else contextlib.nullcontext():
+        restored = task.checkpoints.restore_latest(shapes)
+        step = 0 if restored is None else int(restored[0]["state"].step)
+    if trainer.max_over_processes(step) != -trainer.max_over_processes(-step):
         raise UserError(
-            f"The processes that train {task.name} do not find the same checkpoint; "
-            f"here it is that of step {done}. All must see the same --runs_dir."
+            f"The processes that train {task.name} found different checkpoints; this "
+            f"process found step {step}. Give them access to the same --runs_dir."
         )
-    if kept is None:
-        state = trainer.fresh(task.seed, config.settings.epochs * steps)
+    if restored is None:
+        state = trainer.initial_state(task.seed, config.settings.epochs * steps)
     else:
-        arrays, facts = kept
+        arrays, progress = restored
         state = arrays["state"]
-        fold.go_on(facts, arrays.get("best"))
-    task.on_start(fold.lines, fold.done)
+        fold.resume(progress, arrays.get("best"))
+    task.on_start(fold.history, fold.steps_done)
     return fold, state
 
 
-def _rounds(folds: Sequence[FoldProgress]) -> int:
-    """Updates that are left, those side by side counted once."""
-    lefts = itertools.zip_longest(*(fold.left() for fold in folds), fillvalue=0)
-    return sum(max(left) for left in lefts)
+def _remaining_steps(folds: Sequence[FoldProgress]) -> int:
+    """Returns the number of steps left; parallel steps count once."""
+    steps = (fold.remaining_steps() for fold in folds)
+    return sum(max(epoch) for epoch in itertools.zip_longest(*steps, fillvalue=0))
 
 
-# What one may wish of those that train a fold together; the most counts.
-_SAVE, _LEAVE = 1, 2
+# Actions of processes that train the same fold; the highest of any process is taken.
+_SAVE, _STOP = 1, 2
 
 
-class _Keeper:
-    """Sees to it that no more than some seconds of work can be lost."""
+class _CheckpointKeeper:
+    """Saves checkpoints periodically and handles stop requests."""
 
-    def __init__(self, trainer, folds, seconds: float, stop: Deferred):
+    def __init__(self, trainer, folds, seconds: float, stop: StopRequest):
         self._trainer, self._folds, self._stop = trainer, folds, stop
         self._seconds = seconds
         self._last = time.monotonic()
 
-    def look(self, finish: Callable[[], None] = lambda: None) -> None:
-        """Save what the trainer has, if it is time, and leave, if that was asked for.
+    def update(self, finish: Callable[[], None] = lambda: None) -> None:
+        """Saves checkpoints if they are due, and stops if this was requested.
 
-        Those that train a fold together all ask, and leave after the same step, with
-        what one of them has saved.
+        Processes that train the same fold call this after the same steps and stop
+        after the same step.
 
         Args:
-          finish: waits for what is on its way and counts it; called before saving.
+          finish: waits for the steps in progress and counts them; called before saving.
 
         Raises:
-          Interrupted: if one of them was asked to leave.
+          Interrupted: if a stop was requested of any process.
         """
         due = time.monotonic() - self._last >= self._seconds
-        wish = _LEAVE if self._stop.asked else _SAVE if due else 0
-        wish = self._trainer.max_over_processes(
-            wish
-        )  # for their calls must stay the same
-        if not wish:
+        action = _STOP if self._stop.requested else _SAVE if due else 0
+        # All processes must make the same calls of the devices.
+        action = self._trainer.max_over_processes(action)
+        if not action:
             return
         finish()
         for slot, fold in enumerate(self._folds):
             fold.task.checkpoints.save(
-                fold.done,
+                fold.steps_done,
                 lambda slot=slot, fold=fold: self._arrays(slot, fold),
-                fold.facts(),
+                fold.to_json(),
             )
-        if wish == _LEAVE:
+        if action == _STOP:
             for fold in self._folds:
                 fold.task.checkpoints.wait()
-            self._stop.leave()
+            self._stop.raise_interrupted()
         self._last = time.monotonic()
 
     def _arrays(self, slot: int, fold: FoldProgress):
@@ -181,9 +182,9 @@ class _Keeper:
 
 
 def _train_epoch(trainer, folds, batch_size, on_step, keeper) -> None:
-    """What lacks of the epoch of each."""
-    orders = [fold.order(batch_size) for fold in folds]
-    epoch = min(c.epoch for c, o in zip(folds, orders, strict=True) if o is not None)
+    """Trains what is left of the current epoch of each fold."""
+    orders = [fold.remaining_order(batch_size) for fold in folds]
+    epoch = min(f.epoch for f, o in zip(folds, orders, strict=True) if o is not None)
     counted = time.perf_counter()
 
     def count(sums):
@@ -193,16 +194,16 @@ def _train_epoch(trainer, folds, batch_size, on_step, keeper) -> None:
         for slot, fold in enumerate(folds):
             if (bad := sums["diverged"][slot] > 0).any():
                 step = fold.step + int(bad.argmax())
-                order = fold.order(batch_size)
-                _tell_divergence(
+                order = fold.remaining_order(batch_size)
+                _report_divergence(
                     fold.task,
                     Divergence(
-                        f"update {step + 1} of epoch {fold.epoch}",
+                        f"step {step + 1} of epoch {fold.epoch}",
                         order[bad.argmax()],
                         trainer.state(slot),
                     ),
                 )
-            # One by one: how many steps are a call must not show in the last bits.
+            # Added one by one, so that the sums do not depend on the steps per call.
             for name in fold.sums:
                 for n in sums[name][slot].tolist():
                     fold.sums[name] += n
@@ -212,45 +213,47 @@ def _train_epoch(trainer, folds, batch_size, on_step, keeper) -> None:
         steps = int((sums["clips"] > 0).any(0).sum())
         on_step(epoch, steps, _means(_sum(fold.sums for fold in folds)))
 
-    before = None
+    pending = None
 
     def finish():
-        nonlocal before
-        if before is not None:
-            count(before)
-        before = None
+        nonlocal pending
+        if pending is not None:
+            count(pending)
+        pending = None
 
     with contextlib.closing(trainer.train(orders)) as calls:
         for sums in calls:
-            # The sums of a call are waited for when the next is on its way.
+            # Waits for the sums of a call after the next call has been dispatched.
             finish()
-            before = sums
-            keeper.look(finish)
+            pending = sums
+            keeper.update(finish)
         finish()
 
 
 def _sum(sums):
-    """Of dictionaries of numbers."""
-    total = dict(NOTHING)
-    for one in sums:
-        total = {name: n + one[name] for name, n in total.items()}
+    """Returns the sum of dictionaries of metrics by name."""
+    total = dict(ZERO_SUMS)
+    for more in sums:
+        total = {name: n + more[name] for name, n in total.items()}
     return total
 
 
-def _speed(folds, active) -> float:
-    """Clips a second in the epoch that was trained, over all slots."""
+def _clips_per_second(folds, active) -> float:
+    """Returns the clips trained per second in the current epoch, over all slots."""
     trained = list(itertools.compress(folds, active))
     seconds = max(fold.seconds for fold in trained)
     return _sum(fold.sums for fold in trained)["clips"] / seconds
 
 
-def _line(trainer, fold: FoldProgress, validation, speed: float) -> EpochMetrics:
+def _epoch_metrics(
+    trainer, fold: FoldProgress, validation: dict[str, float], speed: float
+) -> EpochMetrics:
     training = _means(fold.sums)
-    done, all_steps = fold.done, fold.epochs * fold.epoch_steps
+    done, total = fold.steps_done, fold.epochs * fold.epoch_steps
     return {
         "epoch": fold.epoch,
         "step": done,
-        "learning_rate": float(trainer.rate(done - 1, all_steps)),
+        "learning_rate": float(trainer.rate(done - 1, total)),
         "train_loss": training["loss"],
         "train_accuracy": training["accuracy"],
         "validation_loss": validation["loss"],
@@ -260,16 +263,18 @@ def _line(trainer, fold: FoldProgress, validation, speed: float) -> EpochMetrics
     }
 
 
-def _choose(trainer, slot: int, fold: FoldProgress, config: TrainConfig) -> Selected:
-    """``best_val``: see ``is_best``. ``last``: what the slot has at its end."""
+def _select_weights(
+    trainer, slot: int, fold: FoldProgress, config: TrainConfig
+) -> Selected:
+    """Returns the best weights (``is_best``), or those after the last epoch."""
     if config.settings.select == "last":
         return Selected(trainer.weights(slot), {"epoch": config.settings.epochs})
-    return Selected(fold.best, {"epoch": max(fold.lines, key=rank)["epoch"]})
+    return Selected(fold.best, {"epoch": max(fold.history, key=rank)["epoch"]})
 
 
 def time_step(trainer: Trainer, config: TrainConfig, train: np.ndarray) -> float:
-    """Seconds that a step of all slots takes here, without compilation."""
-    trainer.resume([trainer.fresh(config.seed, 2)] * trainer.slots)
+    """Measures a step of all slots in seconds, without compilation."""
+    trainer.set_states([trainer.initial_state(config.seed, 2)] * trainer.slots)
     orders = [train[None, : config.settings.batch_size]] * trainer.slots
     for _ in range(2):  # the first compiles
         start = time.perf_counter()
@@ -281,7 +286,7 @@ def time_step(trainer: Trainer, config: TrainConfig, train: np.ndarray) -> float
 def _check_validation(trainer, slot: int, fold: FoldProgress, part, logits) -> None:
     bad = ~np.isfinite(logits).all(-1)
     if bad.any():
-        _tell_divergence(
+        _report_divergence(
             fold.task,
             Divergence(
                 f"validation after epoch {fold.epoch}",
@@ -291,11 +296,11 @@ def _check_validation(trainer, slot: int, fold: FoldProgress, part, logits) -> N
         )
 
 
-def _tell_divergence(task: FoldTask, divergence: Divergence) -> None:
+def _report_divergence(task: FoldTask, divergence: Divergence) -> None:
     task.on_divergence(divergence)
     raise UserError(
-        f"{task.name} diverged: in {divergence.where} the loss or its gradient is "
-        "not finite. A smaller --learning_rate may help, with another --name or "
+        f"{task.name} diverged: the loss or its gradient is not finite in "
+        f"{divergence.where}. Try a smaller --learning_rate, with another --name or "
         "--overwrite."
     )
 

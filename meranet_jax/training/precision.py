@@ -1,7 +1,7 @@
-"""In which numbers a device computes.
+"""Precision of the computation: fp32, tf32 or bf16.
 
 Parameters, the statistics of batch normalisation, the loss and the optimiser are
-float32 always.
+always float32.
 """
 
 import functools
@@ -11,23 +11,24 @@ import jax
 from meranet_jax.config import TrainConfig
 from meranet_jax.errors import UserError
 
-# What JAX calls the precision of float32 products. None: bfloat16 needs none.
-_PRODUCTS = {"fp32": "float32", "tf32": "tensorfloat32", "bf16": None}
+# JAX's names for the precision of float32 matrix products; bfloat16 needs none.
+_MATMUL_PRECISION = {"fp32": "float32", "tf32": "tensorfloat32", "bf16": None}
 
 
-def resolved(config: TrainConfig) -> TrainConfig:
-    """The configuration with a precision, the default one of this device.
+def resolve(config: TrainConfig) -> TrainConfig:
+    """Returns the configuration with this device's default precision if it has none.
 
-    bf16 on a TPU and on NVIDIA GPUs that compute in it (since Ampere), else fp32.
+    The default is bf16 on TPUs and on NVIDIA GPUs that support it (Ampere and later),
+    and fp32 otherwise.
 
     Raises:
-      UserError: if it is one that this device lacks.
+      UserError: if this device does not support the configured precision.
     """
     device = jax.local_devices()[0]
     if config.settings.precision == "tf32" and _compute_capability(device) < 8:
         raise UserError(
-            f"--precision=tf32 is for NVIDIA GPUs since Ampere, not {device}. Choose "
-            "fp32 or bf16."
+            f"--precision=tf32 needs an NVIDIA GPU, Ampere or later; this device is "
+            f"{device}. Choose fp32 or bf16."
         )
     if config.settings.precision is not None:
         return config
@@ -36,25 +37,25 @@ def resolved(config: TrainConfig) -> TrainConfig:
 
 
 def _compute_capability(device: jax.Device) -> float:
-    """Of an NVIDIA GPU; 0 of others."""
+    """Returns the compute capability of an NVIDIA GPU, and 0 for other devices."""
     try:
         return float(getattr(device, "compute_capability", 0))
-    except ValueError:  # AMD's are names
+    except ValueError:  # a name, on AMD GPUs
         return 0
 
 
-def applied(config: TrainConfig):
-    """A decorator: products in the function's trace have the run's precision."""
-    # XLA's CPU backend computes float32 products exactly anyway.
+def with_precision(config: TrainConfig):
+    """Decorates a function to trace its matrix products with the run's precision."""
+    # XLA's CPU backend always computes float32 products in float32.
     cpu = jax.default_backend() == "cpu"
-    products = None if cpu else _PRODUCTS[config.settings.precision or "fp32"]
+    products = None if cpu else _MATMUL_PRECISION[config.settings.precision or "fp32"]
 
     def decorate(function):
         @functools.wraps(function)
-        def with_precision(*arguments):
+        def decorated(*arguments):
             with jax.default_matmul_precision(products):
                 return function(*arguments)
 
-        return with_precision
+        return decorated
 
     return decorate

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: how a run is asked to stop, by hand or by a scheduler."""
+"""Handling of SIGINT and SIGTERM, with which users and schedulers stop a run."""
 
 import contextlib
 import os
@@ -9,117 +9,126 @@ from collections.abc import Iterator
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-# Signals that have raised: Python drops what is raised in some places, as in what the
-# garbage collector calls.
-_came: list[int] = []
+# Signals for which Interrupted was raised. Python ignores exceptions in some places,
+# such as finalisers that the garbage collector calls.
+_received: list[int] = []
 
-# What brings a terminal's cursor back, which a progress bar hides.
-_CURSOR = b"\x1b[?25h"
+# Escape sequence that shows the terminal's cursor, which a progress bar hides.
+_SHOW_CURSOR = b"\x1b[?25h"
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal has ended the run.
+    """Raised when a signal stops the run.
 
     Attributes:
-      status: of the process, as shells and schedulers know it: 128 and the signal.
+      status: exit status of the process as in shells, 128 plus the signal's number.
     """
 
     def __init__(self, number: int):
-        """``number``: the signal's."""
+        """Makes the exception for a signal.
+
+        Args:
+          number: the signal's.
+        """
         super().__init__(signal.Signals(number).name)
         self.status = 128 + number
 
 
-class Deferred:
-    """A signal that waits until what is being done may be left."""
+class StopRequest:
+    """A request to stop, recorded when a signal arrives."""
 
     def __init__(self):
-        """None has come."""
+        """Makes a request that is not yet made."""
         self._number = None
 
     @property
-    def asked(self) -> bool:
-        """Whether a signal has come here."""
+    def requested(self) -> bool:
+        """Whether a signal has arrived."""
         return self._number is not None
 
-    def leave(self) -> None:
-        """Raises Interrupted; where no signal has come, as if it were SIGTERM."""
+    def raise_interrupted(self) -> None:
+        """Raises Interrupted for the signal that arrived, or else for SIGTERM."""
         raise Interrupted(self._number or signal.SIGTERM)
 
-    def _note(self, number: int, frame) -> None:
-        if not self.asked:
+    def _record(self, number: int, frame) -> None:
+        if not self.requested:
             self._number = number
             name = signal.Signals(number).name
-            _say(f"{name}: stopping after this step; again: at once\n")
+            _write(f"{name}: stopping after this step; send it again to stop now\n")
 
 
-def listen() -> None:
-    """From now on a signal raises Interrupted, and a second ends the process at once.
+def install_handlers() -> None:
+    """Makes a signal raise Interrupted, and a second one end the process at once.
 
-    To be called once, from the main thread.
+    Must be called once, from the main thread.
     """
 
-    def leave(number, frame):
-        _came.append(number)
+    def interrupt(number, frame):
+        _received.append(number)
         raise Interrupted(number)
 
     for number in _SIGNALS:
-        signal.signal(number, leave)
-    sys.unraisablehook = _drop
-    # What is called for a signal waits for the main thread, which may be compiling for
-    # minutes. Bytes come to this pipe at once.
+        signal.signal(number, interrupt)
+    sys.unraisablehook = _unraisable
+    # Python calls a handler in the main thread, which may be compiling for minutes, but
+    # writes the signal's number to this pipe at once.
     source, sink = os.pipe()
     os.set_blocking(sink, False)
     signal.set_wakeup_fd(sink)
 
-    def count():
+    def exit_at_second():
         os.read(source, 1)
         number = os.read(source, 1)[0]
         if sys.stderr.isatty():
-            _say(_CURSOR.decode())
+            _write(_SHOW_CURSOR.decode())
         os._exit(128 + number)
 
-    threading.Thread(target=count, daemon=True).start()
+    threading.Thread(target=exit_at_second, daemon=True).start()
 
 
-def _drop(unraisable) -> None:
-    """Nothing of an Interrupted that Python drops; ``deferred`` raises it again."""
+def _unraisable(unraisable) -> None:
+    """Does not print an Interrupted that Python ignores; ``defer`` raises it again."""
     if not issubclass(unraisable.exc_type, Interrupted):
         sys.__unraisablehook__(unraisable)
 
 
-def end_only_at_second() -> None:
-    """From now on a first signal does nothing; the process is about to end anyway."""
+def ignore_first_signal() -> None:
+    """Ignores a first signal from now on, since the process is about to end."""
     for number in _SIGNALS:
         signal.signal(number, lambda number, frame: None)
 
 
 @contextlib.contextmanager
-def deferred() -> Iterator[Deferred]:
-    """In this block a signal is noted and does not interrupt.
+def defer() -> Iterator[StopRequest]:
+    """Defers signals to the end of the block.
 
-    Outside of the main thread, which alone can listen to signals, none is noted.
+    Python handles signals in the main thread only; in other threads the request is
+    never made.
+
+    Yields:
+      The request, which is made when a signal arrives.
 
     Raises:
-      Interrupted: at its end, if a signal has come; at once, if one came before.
+      Interrupted: at the end of the block if a signal arrived in it, or at once if one
+        arrived before.
     """
-    if _came:
-        raise Interrupted(_came[0])
-    one = Deferred()
-    before = {}
+    if _received:
+        raise Interrupted(_received[0])
+    request = StopRequest()
+    previous = {}
     if threading.current_thread() is threading.main_thread():
-        before = {n: signal.signal(n, one._note) for n in _SIGNALS}
+        previous = {n: signal.signal(n, request._record) for n in _SIGNALS}
     try:
-        yield one
+        yield request
     finally:
-        for number, handler in before.items():
-            if handler is not None:  # which was not set from Python
+        for number, handler in previous.items():
+            if handler is not None:  # None: not set from Python
                 signal.signal(number, handler)
-    if one.asked:
-        one.leave()
+    if request.requested:
+        request.raise_interrupted()
 
 
-def _say(text: str) -> None:
-    """Past sys.stderr, which may be in use; nobody may be reading any more."""
+def _write(text: str) -> None:
+    """Writes to file descriptor 2, since sys.stderr may be locked or closed."""
     with contextlib.suppress(OSError):
         os.write(2, text.encode())

@@ -1,8 +1,8 @@
-"""One update of the network: a pure function of the state and a batch.
+"""The train step: a pure function of the train state and a batch.
 
-Under an axis of ``pmap`` over the batch it is data parallel: batch statistics,
-gradients and metrics are averaged over the devices, so that a run on several computes
-what a run on one computes. Without an axis it trains by itself.
+With a ``pmap`` axis the step is data parallel: batch statistics, gradients and metrics
+are averaged over the devices, so that several devices compute the same as one. Without
+an axis each device trains independently.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,18 +20,18 @@ from meranet_jax.inputs.registry import Input
 
 @flax.struct.dataclass
 class TrainState:
-    """All that a step changes.
+    """State of the training of a fold.
 
     Attributes:
-      step: steps done, int32.
-      params: the network's parameters.
-      batch_stats: running means and variances of the batch normalisations.
-      opt_state: the optimiser's moments.
-      total_steps: of the whole run, int32; folds differ by a few.
-      key: draws the flips, folded with the step; a key's data, since a typed key is
-        bound to a device wherever it is kept.
-      diverged: whether a step gave a loss, a gradient or anything else that was not
-        finite. From then on nothing else changes: this is the state that gave it.
+      step: int32, number of steps done.
+      params: parameters of the network.
+      batch_stats: running means and variances of batch normalisation.
+      opt_state: state of the optimiser.
+      total_steps: int32, number of steps of the complete training; folds differ.
+      key: data of the random key of flips and dropout, folded with the step. A typed
+        key would be bound to a device when it is saved.
+      diverged: bool, whether the loss, the gradient or the updated state of a step was
+        not finite. The other fields then keep their values before that step.
     """
 
     step: jax.Array
@@ -43,7 +43,7 @@ class TrainState:
     diverged: jax.Array
 
 
-# The learning rate by steps done and of the whole run.
+# Learning rate as a function of the steps done and the total steps.
 Rate = Callable[[jax.Array, jax.Array], jax.Array]
 
 
@@ -55,7 +55,7 @@ def make_model(
     Args:
       config: the run's.
       num_classes: number of outputs.
-      axis_name: the pmapped axis over which batch statistics are averaged, if any.
+      axis_name: name of the pmap axis over which batch statistics are averaged, if any.
 
     Raises:
       UserError: if the network cannot be made.
@@ -69,13 +69,16 @@ def make_model(
 
 
 def make_optimizer(config: TrainConfig) -> tuple[optax.GradientTransformation, Rate]:
-    """The optimiser of section 4.3, before its rate, and its rate.
+    """Makes the optimiser of section 4.3, without learning rate, and the learning rate.
 
-    The rate follows a cosine to 0 over the run. It is apart from the optimiser since
-    runs that share one compilation may differ in their number of steps.
+    The learning rate decays to 0 by a cosine schedule. It is separate from the
+    optimiser, since folds that share a compiled step differ in their number of steps.
 
-    ``adam_warmup`` is what the paper's reference [22] (Ma and Yarats) finds as good as
-    RAdam: Adam under a linear warm-up of 2 / (1 - beta2) steps, untuned.
+    ``adam_warmup`` is Adam with the untuned linear warm-up of 2 / (1 - beta2) steps,
+    which the paper's reference [22] (Ma and Yarats) finds as good as RAdam.
+
+    Returns:
+      The gradient transformation and the learning rate.
     """
     cosine = optax.cosine_decay_schedule(config.settings.learning_rate, 1)
     beta2 = 0.999
@@ -84,8 +87,8 @@ def make_optimizer(config: TrainConfig) -> tuple[optax.GradientTransformation, R
         return cosine(step / total_steps)
 
     def warmed_up(step, total_steps):
-        warmth = jnp.minimum(1.0, (step + 1) * (1 - beta2) / 2)
-        return rate(step, total_steps) * warmth
+        warmup = jnp.minimum(1.0, (step + 1) * (1 - beta2) / 2)
+        return rate(step, total_steps) * warmup
 
     if config.settings.optimizer == "radam":
         return optax.scale_by_radam(b2=beta2), rate
@@ -100,7 +103,15 @@ def init_state(
     optimizer: optax.GradientTransformation,
     clip_shape: Sequence[int],
 ) -> TrainState:
-    """A state drawn from ``key`` for clips [T, H, W, 3] and so many steps."""
+    """Initialises a train state.
+
+    Args:
+      key: random key.
+      total_steps: number of steps of the complete training.
+      model: the network.
+      optimizer: as ``make_optimizer`` made it.
+      clip_shape: shape of one clip as the network gets it, [T, H, W, C].
+    """
     init_key, flip_key = jax.random.split(key)
     variables = model.init(init_key, jnp.zeros((1, *clip_shape)), train=False)
     batch_stats = variables.get("batch_stats", {})
@@ -126,27 +137,26 @@ def train_step(
     flip: bool,
     parts: int = 1,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
-    """One update.
+    """Updates the train state with one batch.
 
     Args:
-      state: before it.
-      batch: ``clip`` uint8 [B, T, H, W, 3] and ``label`` int32 [B]; under an axis this
-        device's share of the batch.
-      model: its ``axis_name`` says whether and over which axis to average.
+      state: the state before the step.
+      batch: ``clip`` uint8 [B, T, H, W, 3] and ``label`` int32 [B]; with a pmap axis
+        this device's share of the batch.
+      model: the network; its ``axis_name`` is the pmap axis to average over, if any.
       optimizer: as ``make_optimizer`` made it.
-      rate: likewise.
+      rate: as ``make_optimizer`` made it.
       network_input: prepares and mirrors the clips.
       flip: whether to mirror clips at random.
-      parts: computed one after another, each B / parts of the clips with batch
-        statistics of its own; the gradient is the mean over all.
+      parts: number of parts of the batch for gradient accumulation, computed one after
+        another. Each has its own batch statistics; the gradient is the mean over parts.
 
     Returns:
-      The state after it, and sums over the batch: ``loss``, ``correct``, ``clips``; and
-      ``diverged``, whether the state has.
+      The state after the step, and sums over the batch by name: ``loss``, ``correct``
+      (predictions), ``clips``; and ``diverged``, whether the state has diverged.
     """
     axis = model.axis_name
     keys = _dropout_keys(state, parts, axis)
-    coins = _coins(state, len(batch["label"]), parts, axis) if flip else None
 
     def mean_loss(params, batch_stats, clips, labels, dropout_key):
         logits, updated = model.apply(
@@ -162,7 +172,7 @@ def train_step(
     def part_of(batch_stats, part, dropout_key):
         clips = network_input.prepare(part["clip"])
         if flip:
-            clips = augmentation.flip(clips, part["coin"], network_input.mirror)
+            clips = augmentation.flip(clips, part["flip"], network_input.mirror)
         gradient, (loss, logits, batch_stats) = jax.grad(mean_loss, has_aux=True)(
             state.params, batch_stats, clips, part["label"], dropout_key
         )
@@ -174,7 +184,7 @@ def train_step(
         return batch_stats, (gradient, sums)
 
     if flip:
-        batch = batch | {"coin": coins}
+        batch = batch | {"flip": _draw_flips(state, len(batch["label"]), parts, axis)}
     if parts == 1:
         batch_stats, (gradient, sums) = part_of(state.batch_stats, batch, keys[0])
     else:
@@ -194,7 +204,7 @@ def train_step(
         )
         gradient = jax.tree.map(lambda x: x / parts, gradient)
     if axis is not None:
-        # batch_stats are equal already: the model averages what they are made of.
+        # batch_stats are equal already: the model averages the statistics of the batch.
         gradient = jax.lax.pmean(gradient, axis)
         sums = jax.lax.psum(sums, axis)
     updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
@@ -206,39 +216,42 @@ def train_step(
         batch_stats=batch_stats,
         opt_state=opt_state,
     )
-    # A gradient that is not finite shows in the moments.
+    # A gradient that is not finite makes the optimiser's moments not finite.
     finite = jax.tree.map(lambda x: jnp.isfinite(x).all(), (after, sums["loss"]))
     diverged = state.diverged | ~jnp.stack(jax.tree.leaves(finite)).all()
     after = select(diverged, state.replace(diverged=diverged), after)
     return after, sums | {"diverged": diverged}
 
 
-def select(condition: jax.Array, one, other):
-    """Of two trees the one where the condition holds, else the other."""
-    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), one, other)
+def select(condition: jax.Array, on_true, on_false):
+    """Returns one of two trees of arrays, depending on a scalar condition."""
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), on_true, on_false)
 
 
-def _coins(state: TrainState, share: int, parts: int, axis: str | None) -> jax.Array:
-    """Whether to mirror each clip of this device's share [B].
+def _draw_flips(
+    state: TrainState, share: int, parts: int, axis: str | None
+) -> jax.Array:
+    """Draws whether to mirror each clip of this device's share, bool [B].
 
-    Drawn for the whole batch, each part of it divided over the devices: they hang on a
-    clip's place in the batch and not on the number of devices.
+    Draws for the complete batch, of which each part is divided over the devices, so
+    that a clip's flip depends on its position in the batch and not on the number of
+    devices.
     """
-    shares = 1 if axis is None else jax.lax.axis_size(axis)
-    place = 0 if axis is None else jax.lax.axis_index(axis)
+    devices = 1 if axis is None else jax.lax.axis_size(axis)
+    index = 0 if axis is None else jax.lax.axis_index(axis)
     key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
-    coins = jax.random.bernoulli(key, shape=(parts, shares, share // parts))
-    return coins[:, place].reshape(share)
+    flips = jax.random.bernoulli(key, shape=(parts, devices, share // parts))
+    return flips[:, index].reshape(share)
 
 
 def _dropout_keys(state: TrainState, parts: int, axis: str | None) -> jax.Array:
-    """Keys [parts] for the dropout of each part of a batch on this device.
+    """Returns the dropout keys [parts] of each part of a batch on this device.
 
-    Unlike the coins they depend on the number of devices.
+    Unlike the flips, they depend on the number of devices.
     """
-    place = 0 if axis is None else jax.lax.axis_index(axis)
+    index = 0 if axis is None else jax.lax.axis_index(axis)
     key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
-    return jax.random.split(jax.random.fold_in(key, 1 + place), parts)
+    return jax.random.split(jax.random.fold_in(key, 1 + index), parts)
 
 
 def _first(tree):

@@ -1,12 +1,12 @@
-"""The step and the prediction, compiled for devices; pmap lives here alone.
+"""Compiled train step and prediction on several devices; the only use of ``pmap``.
 
-One fold alone is trained by all devices together, each a share of every batch, also by
-those of several processes. Several folds are trained side by side, one a device and
-without communication, by the same step; where there are more folds than devices the
-same programs serve all of them.
+A single fold is data parallel: all devices, also those of several processes, train it
+together, each with a share of every batch. Several folds are trained in parallel with
+the same step, one on each device, without communication. If there are more folds than
+devices, the same programs are used for all of them.
 
-On an accelerator many steps are one call, and no step waits for the host. XLA's CPU
-backend runs a loop of steps no faster than single ones, so there each is a call.
+On an accelerator one call runs many steps, so that steps do not wait for the host. On a
+CPU each call runs one step, since XLA runs a loop of steps no faster than single ones.
 """
 
 import functools
@@ -23,6 +23,7 @@ from meranet_jax.data import feed, loading
 from meranet_jax.errors import UserError
 from meranet_jax.inputs import registry as inputs
 from meranet_jax.training import devices, distributed, precision
+from meranet_jax.training.devices import devices_of_all_processes
 from meranet_jax.training.step import (
     TrainState,
     init_state,
@@ -32,32 +33,33 @@ from meranet_jax.training.step import (
     train_step,
 )
 
+# Names of the pmap axis: of devices that divide a batch, or that train one fold each.
 _AXIS = "batch"
 _FOLDS = "folds"
 
-# How many steps are one call at most; a run that is told to stop ends with a call.
-_CALL_STEPS = 32
+# Maximum number of steps in a call; a run can stop between calls only.
+_MAX_STEPS_PER_CALL = 32
 
-# Bytes of clips that are sent to a device at a time where they are not kept there, and
-# into how many pieces an epoch is divided at least: reading goes on beside computing.
-_PIECE_BYTES = 256 << 20
-_PIECES = 4
+# For streamed clips: maximum bytes of clips that a call sends to a device, and minimum
+# number of calls in an epoch, so that reading overlaps with computing.
+_MAX_CALL_BYTES = 256 << 20
+_MIN_CALLS_PER_EPOCH = 4
 
-# Parameters and running statistics: what predicts.
+# Parameters and running statistics, the variables of the network.
 Weights = dict[str, dict]
 
 
 class Trainer:
-    """The step and the prediction, compiled once for some devices, and their states.
+    """Trains folds and predicts with programs that are compiled once.
 
     Attributes:
-      slots: how many folds it trains at a time: one, or as many as devices.
-      devices: those of this process, over which its share of a batch is divided, or on
-        which the slots are.
-      together: whether several processes train one fold, each with all that the others
-        have but for its share of the batches.
-      state_shapes: shapes and types of one fold's state.
-      rate: the learning rate by step and number of steps.
+      slots: number of folds trained in parallel: one, or the number of devices.
+      devices: the devices of this process. They divide its share of each batch, or have
+        one slot each.
+      data_parallel: whether several processes train the same fold, with equal states
+        and different shares of each batch.
+      state_shapes: shapes and types of the train state of one fold.
+      rate: learning rate as a function of the steps done and the total steps.
     """
 
     def __init__(
@@ -66,35 +68,37 @@ class Trainer:
         clips: loading.Clips,
         *,
         devices: Sequence[jax.Device],
-        side_by_side: bool,
-        steps_at_once: int,
+        fold_parallel: bool,
+        steps_per_call: int,
         streams: bool,
     ):
-        """Compiles nothing yet.
+        """Prepares the programs without compiling them.
 
         Args:
           config: the run's.
           clips: all clips.
-          devices: to train on, of this process.
-          side_by_side: a fold on each, instead of one on all, and on as many of each
-            other process.
-          steps_at_once: how many steps are one call.
-          streams: whether clips come to the devices as they are needed; else all are
-            there.
+          devices: devices of this process to train on.
+          fold_parallel: whether each device trains a fold. Otherwise all of them train
+            a single fold, with the same number of devices of each other process.
+          steps_per_call: number of steps in a call.
+          streams: whether clips are sent to the devices when they are needed; otherwise
+            all clips are kept on each device.
 
         Raises:
-          UserError: if the batch cannot be divided over the devices of a single fold,
-            or into the parts that it is computed in.
+          UserError: if the batch cannot be divided over the devices, or into the parts
+            of gradient accumulation.
         """
         self.batch_size = config.settings.batch_size
         self.devices = devices
-        self.slots = len(devices) if side_by_side else 1
-        self._side_by_side = side_by_side
-        self._steps_at_once = steps_at_once
+        self.slots = len(devices) if fold_parallel else 1
+        self._fold_parallel = fold_parallel
+        self._steps_per_call = steps_per_call
         self._parts = config.settings.accumulate
-        self.data_parallel = not side_by_side and jax.process_count() > 1
-        everywhere = _of_all_processes(len(devices)) if self.data_parallel else devices
-        self._shares = 1 if side_by_side else len(everywhere)
+        self.data_parallel = not fold_parallel and jax.process_count() > 1
+        all_devices = (
+            devices_of_all_processes(len(devices)) if self.data_parallel else devices
+        )
+        self._shares = 1 if fold_parallel else len(all_devices)
         if self.batch_size % (self._shares * self._parts):
             raise UserError(
                 f"--batch_size={self.batch_size} cannot be divided over {self._shares} "
@@ -103,7 +107,7 @@ class Trainer:
             )
         network_input = inputs.find(config.input)
         make = functools.partial(make_model, config, num_classes=len(clips.classes))
-        model = make() if side_by_side else make(axis_name=_AXIS)
+        model = make() if fold_parallel else make(axis_name=_AXIS)
         optimizer, self.rate = make_optimizer(config)
         self._init = jax.jit(
             functools.partial(
@@ -115,19 +119,21 @@ class Trainer:
         )
         self.state_shapes = jax.eval_shape(self._init, jax.random.key(0), 1)
         self._states = None
-        axis = _FOLDS if side_by_side else _AXIS
+        axis = _FOLDS if fold_parallel else _AXIS
         mesh = Mesh(devices, (axis,))
-        # States that were placed on an axis of another name pmap takes for new ones,
-        # and traces again. That is why the axis of the folds has one.
+        # The sharding of the states must use the name of the pmap axis; otherwise pmap
+        # traces the step again.
         pmap = functools.partial(
-            jax.pmap, axis_name=axis, devices=everywhere, axis_size=len(everywhere)
+            jax.pmap, axis_name=axis, devices=all_devices, axis_size=len(all_devices)
         )
-        each, every = PartitionSpec(axis), PartitionSpec()
-        self._of_slots = NamedSharding(mesh, each if side_by_side else every)
+        divided, replicated = PartitionSpec(axis), PartitionSpec()
+        self._state_sharding = NamedSharding(
+            mesh, divided if fold_parallel else replicated
+        )
         if streams:
-            self._feed = feed.Streamed(clips, NamedSharding(mesh, each))
+            self._feed = feed.Streamed(clips, NamedSharding(mesh, divided))
         else:
-            self._feed = feed.Resident(clips, NamedSharding(mesh, every))
+            self._feed = feed.Resident(clips, NamedSharding(mesh, replicated))
         step = functools.partial(
             train_step,
             model=model,
@@ -138,98 +144,109 @@ class Trainer:
             parts=config.settings.accumulate,
         )
 
-        def one(state, clips, indices, active):
+        def update(state, clips, indices, active):
             batch = {name: array[indices] for name, array in clips.items()}
             after, sums = step(state, batch)
-            # A fold that has fewer batches than those beside it stands still.
+            # A slot whose fold has no more batches is idle.
             after = select(active, after, state)
             return after, jax.tree.map(lambda n: jnp.where(active, n, 0), sums)
 
-        @precision.applied(config)
+        @precision.with_precision(config)
         def steps(state, clips, indices, active):
-            if steps_at_once == 1:
-                state, sums = one(state, clips, indices[0], active[0])
+            if steps_per_call == 1:
+                state, sums = update(state, clips, indices[0], active[0])
                 return state, jax.tree.map(lambda n: n[None], sums)
             return jax.lax.scan(
-                lambda state, batch: one(state, clips, *batch), state, (indices, active)
+                lambda state, batch: update(state, clips, *batch),
+                state,
+                (indices, active),
             )
 
-        @precision.applied(config)
+        @precision.with_precision(config)
         def logits(weights, clips, indices):
             clips = network_input.prepare(clips["clip"][indices])
-            found = model.apply(weights, clips, train=False)
-            return found if side_by_side else jax.lax.all_gather(found, axis)
+            output = model.apply(weights, clips, train=False)
+            return output if fold_parallel else jax.lax.all_gather(output, axis)
 
-        # By device: clips that stream, indices; of folds side by side all else too.
-        of_slot = 0 if side_by_side else None
-        of_clips = 0 if streams else None
+        # Mapped over devices: indices, streamed clips, and everything else if the folds
+        # are parallel.
+        slot_axis = 0 if fold_parallel else None
+        clip_axis = 0 if streams else None
         self._steps = pmap(
             steps,
-            in_axes=(of_slot, of_clips, 0, of_slot),
-            # Where it is None, unchecked by JAX: right only because all that the step
+            in_axes=(slot_axis, clip_axis, 0, slot_axis),
+            # JAX does not check None: it is correct because everything that the step
             # returns is averaged or summed over the axis.
-            out_axes=of_slot,
+            out_axes=slot_axis,
             donate_argnums=(0,),
         )
-        self._logits = pmap(logits, in_axes=(of_slot, of_clips, 0), out_axes=of_slot)
-        self._most = pmap(lambda n: jax.lax.pmax(n, axis), out_axes=None)
+        self._logits = pmap(
+            logits, in_axes=(slot_axis, clip_axis, 0), out_axes=slot_axis
+        )
+        self._max = pmap(lambda n: jax.lax.pmax(n, axis), out_axes=None)
 
-    def fresh(self, seed: int, total_steps: int) -> TrainState:
-        """A state drawn from a seed, for so many updates; on the host."""
+    def initial_state(self, seed: int, total_steps: int) -> TrainState:
+        """Returns a state on the host, initialised from a seed.
+
+        Args:
+          seed: of the parameters, flips and dropout.
+          total_steps: number of steps of the complete training.
+        """
         return jax.device_get(self._init(jax.random.key(seed), np.int32(total_steps)))
 
-    def resume(self, states: Sequence[TrainState]) -> None:
-        """Go on from a state for each slot; slots beyond them stand still."""
+    def set_states(self, states: Sequence[TrainState]) -> None:
+        """Sets the state of each slot, at most one for each; further slots are idle."""
         self._states = self._place(states)
 
     def state(self, slot: int = 0) -> TrainState:
-        """A slot's state, on the host."""
+        """Returns the state of a slot on the host."""
         return self._fetch(self._states, slot)
 
     def weights(self, slot: int = 0) -> Weights:
-        """What a slot's state predicts with, on the host."""
+        """Returns the weights of a slot on the host."""
         return self._fetch(weights_of(self._states), slot)
 
     def train(
         self, orders: Sequence[np.ndarray | None]
     ) -> Iterator[dict[str, jax.Array]]:
-        """Updates of each slot, as they are handed to the devices.
+        """Trains each slot on some batches, one call of the devices at a time.
 
         Args:
-          orders: for each slot the indices [steps, B] of its batches, or None to stand
-            still; of no slot any steps is nothing to do.
+          orders: for each slot the indices [steps, B] of its batches, or None if the
+            slot is idle.
 
         Yields:
-          Of some steps the sums over each slot's batches, see ``train_step``, still on
-          the devices: [slots, steps]; zero where a slot has no batch.
+          After each call is dispatched, the sums over the batches of its steps by name
+          (see ``train_step``), [slots, steps], on the devices; zero where a slot has no
+          batch.
         """
-        at_once = self._steps_at_once
-        most = max((len(order) for order in orders if order is not None), default=0)
-        most = -(-most // at_once) * at_once
-        indices = np.zeros((self.slots, most, self.batch_size), np.int32)
-        active = np.zeros((self.slots, most), bool)
+        per_call = self._steps_per_call
+        steps = max((len(order) for order in orders if order is not None), default=0)
+        steps = -(-steps // per_call) * per_call
+        indices = np.zeros((self.slots, steps, self.batch_size), np.int32)
+        active = np.zeros((self.slots, steps), bool)
         for slot, order in enumerate(orders):
             if order is not None:
                 indices[slot, : len(order)] = order
                 active[slot, : len(order)] = True
-        pieces = [slice(first, first + at_once) for first in range(0, most, at_once)]
-        placed = self._feed.place([self._divide(indices[:, piece]) for piece in pieces])
-        for piece, (clips, indices_there) in zip(pieces, placed, strict=True):
-            now = active[:, piece] if self._side_by_side else active[0, piece]
-            self._states, sums = self._steps(self._states, clips, indices_there, now)
+        calls = [slice(first, first + per_call) for first in range(0, steps, per_call)]
+        placed = self._feed.place([self._divide(indices[:, call]) for call in calls])
+        for call, (clips, clip_indices) in zip(calls, placed, strict=True):
+            mask = active[:, call] if self._fold_parallel else active[0, call]
+            self._states, sums = self._steps(self._states, clips, clip_indices, mask)
             yield {
-                name: n.reshape(self.slots, at_once)[: len(orders)]
+                name: n.reshape(self.slots, per_call)[: len(orders)]
                 for name, n in sums.items()
             }
 
     def predict(
         self, parts: Sequence[np.ndarray], weights: Sequence[Weights] | None = None
     ) -> list[np.ndarray]:
-        """Logits of some clips by each slot.
+        """Computes the logits of some clips for each slot.
 
         Args:
-          parts: for each slot the indices [N] of any number of clips.
-          weights: each slot's; those that are trained unless given.
+          parts: for each slot the indices [N] of its clips, any number.
+          weights: of each slot; by default those of the slots' states.
 
         Returns:
           float32 [N, classes] for each slot.
@@ -238,16 +255,18 @@ class Trainer:
             placed = weights_of(self._states)
         else:
             placed = self._place(weights)
-        most = -(-max(map(len, parts)) // self.batch_size) * self.batch_size
-        indices = np.zeros((self.slots, most), np.int32)
+        padded = -(-max(map(len, parts)) // self.batch_size) * self.batch_size
+        indices = np.zeros((self.slots, padded), np.int32)
         for slot, part in enumerate(parts):
             indices[slot, : len(part)] = part
-        batches = np.split(indices, most // self.batch_size, 1)
-        if not self._side_by_side:
-            batches = [self._own(batch.reshape(self._shares, -1)) for batch in batches]
+        batches = np.split(indices, padded // self.batch_size, 1)
+        if not self._fold_parallel:
+            batches = [
+                self._local_shares(batch.reshape(self._shares, -1)) for batch in batches
+            ]
         logits = [
-            self._logits(placed, clips, there)
-            for clips, there in self._feed.place(batches)
+            self._logits(placed, clips, clip_indices)
+            for clips, clip_indices in self._feed.place(batches)
         ]
         logits = [
             np.asarray(n).reshape(self.slots, self.batch_size, -1) for n in logits
@@ -256,81 +275,73 @@ class Trainer:
         return [slot[: len(part)] for slot, part in zip(slots, parts, strict=False)]
 
     def any_process(self, flag: bool) -> bool:
-        """Whether it is true in any of the processes that train a fold together."""
+        """Returns whether a flag is set in any process that trains the same fold."""
         return bool(self.max_over_processes(int(flag)))
 
     def max_over_processes(self, number: int) -> int:
-        """The largest in the processes that train a fold together.
+        """Returns the maximum of a number over the processes that train the same fold.
 
-        All of them must ask, since each waits for the others.
+        All of them must call this, since each waits for the others.
         """
         if not self.data_parallel:
             return number
-        return int(self._most(np.full(len(self.devices), number, np.int32)))
+        return int(self._max(np.full(len(self.devices), number, np.int32)))
 
     def compile(self) -> None:
-        """Compile everything, with a state that is thrown away."""
-        self.resume([self.fresh(0, 1)] * self.slots)
+        """Compiles all programs by running them on a state that is discarded."""
+        self.set_states([self.initial_state(0, 1)] * self.slots)
         order = np.zeros((1, self.batch_size), np.int32)
         jax.block_until_ready(list(self.train([order] * self.slots)))
         self.predict([order[0]] * self.slots)
         self.max_over_processes(0)
 
     def _divide(self, indices: np.ndarray) -> np.ndarray:
-        """[slots, steps, B] -> [devices, steps, clips of a device].
+        """Divides batches over devices: [slots, steps, B] -> [devices, steps, share].
 
-        Each part of a batch is divided over all devices, so that its statistics do not
-        hang on how many there are.
+        Each part of a batch is divided over all devices, so that its batch statistics
+        do not depend on the number of devices.
         """
-        if self._side_by_side:
+        if self._fold_parallel:
             return indices
         steps = indices.shape[1]
         parts = indices.reshape(steps, self._parts, self._shares, -1)
-        return self._own(np.moveaxis(parts, 2, 0).reshape(self._shares, steps, -1))
+        shares = np.moveaxis(parts, 2, 0).reshape(self._shares, steps, -1)
+        return self._local_shares(shares)
 
-    def _own(self, shares: np.ndarray) -> np.ndarray:
-        """Of what all devices get, [shares, ...], what those of this process get."""
+    def _local_shares(self, shares: np.ndarray) -> np.ndarray:
+        """Selects the shares of this process's devices from all, [shares, ...]."""
         if not self.data_parallel:
             return shares
         first = jax.process_index() * len(self.devices)
         return shares[first : first + len(self.devices)]
 
     def _place(self, trees: Sequence):
-        """A tree for each slot, on the devices as pmap will want it.
+        """Places a tree for each slot on the devices, with the sharding that pmap uses.
 
-        Else it would trace anew for a placement of its own.
+        With another sharding pmap would trace again.
         """
-        if self._side_by_side:
+        if self._fold_parallel:
             idle = [trees[-1]] * (self.slots - len(trees))
             tree = jax.tree.map(lambda *leaves: np.stack(leaves), *trees, *idle)
         else:
             (tree,) = trees
-        return jax.device_put(tree, self._of_slots)
+        return jax.device_put(tree, self._state_sharding)
 
     def _fetch(self, tree, slot: int):
-        """A slot's part of a tree on the devices, on the host."""
+        """Returns a slot's part of a tree on the host."""
         device = self.devices[slot]
 
         def fetch(leaf):
-            (there,) = (s.data for s in leaf.addressable_shards if s.device == device)
-            # A copy: on a CPU it would be a view of what the next step writes to.
-            array = np.array(there)
-            return array[0] if self._side_by_side else array
+            (shard,) = (s.data for s in leaf.addressable_shards if s.device == device)
+            # A copy: on a CPU a view would be overwritten by the next step.
+            array = np.array(shard)
+            return array[0] if self._fold_parallel else array
 
         return jax.tree.map(fetch, tree)
 
 
-def _of_all_processes(count: int) -> list[jax.Device]:
-    """So many of each, process by process."""
-    return [
-        device
-        for place in range(jax.process_count())
-        for device in jax.local_devices(process_index=place)[:count]
-    ]
-
-
 def weights_of(state: TrainState) -> Weights:
-    """What a state predicts with."""
+    """Returns the weights of a state."""
     return {"params": state.params, "batch_stats": state.batch_stats}
 
 
@@ -340,51 +351,53 @@ def make_trainer(
     *,
     folds: int,
     epoch_steps: int = 1,
-    steps_at_once: int | None = None,
+    steps_per_call: int | None = None,
 ) -> Trainer:
-    """The trainer of a run.
+    """Makes the trainer of a run.
 
     Args:
       config: the run's.
       clips: all clips.
-      folds: of the whole run, over all processes and seeds. A single one is divided
-        over all devices of all; else each has one, however many are left to train, so
-        that what comes of a fold does not hang on that.
-      epoch_steps: of the longest epoch of any fold.
-      steps_at_once: how many steps are one call; by default what suits the devices.
+      folds: number of folds of the complete run, over all processes and seeds. A single
+        fold is divided over all devices of all processes. Several folds are trained on
+        one device each, even if only one is missing, so that a fold's result does not
+        depend on the number of missing folds.
+      epoch_steps: number of steps in the longest epoch of any fold.
+      steps_per_call: number of steps in a call; by default it depends on the devices.
 
     Raises:
-      UserError: if there are fewer devices than asked for, or the batch cannot be
+      UserError: if there are fewer devices than ``--devices``, or the batch cannot be
         divided.
     """
     used = devices.choose(config, clips, folds)
-    streams = feed.streams(config, clips, used)
+    streams = feed.should_stream(config, clips, used)
     if folds == 1:
-        distributed.check_alike(
+        distributed.check_equal_on_processes(
             "devices",
             {
                 "devices": f"{len(used)} x {used[0].device_kind}",
-                "way of feeding (--feed)": "records" if streams else "device",
+                "--feed": "records" if streams else "device",
             },
         )
-    if steps_at_once is None:
-        steps_at_once = 1 if used[0].platform == "cpu" else epoch_steps
-        pieces = -(-steps_at_once // _CALL_STEPS)
+    if steps_per_call is None:
+        steps_per_call = 1 if used[0].platform == "cpu" else epoch_steps
+        calls = -(-steps_per_call // _MAX_STEPS_PER_CALL)
         if streams:
             batch = config.settings.batch_size * math.prod(clips.clips.shape[1:])
-            pieces = max(_PIECES, pieces, -(-steps_at_once * batch // _PIECE_BYTES))
-        steps_at_once = -(-steps_at_once // pieces)
+            calls_for_bytes = -(-steps_per_call * batch // _MAX_CALL_BYTES)
+            calls = max(_MIN_CALLS_PER_EPOCH, calls, calls_for_bytes)
+        steps_per_call = -(-steps_per_call // calls)
     return Trainer(
         config,
         clips,
         devices=used,
-        # On one device a single fold is trained as one of several is, bit by bit.
-        side_by_side=folds > 1 or len(used) * jax.process_count() == 1,
-        steps_at_once=steps_at_once,
+        # On one device a single fold gives the same bits as one of several folds.
+        fold_parallel=folds > 1 or len(used) * jax.process_count() == 1,
+        steps_per_call=steps_per_call,
         streams=streams,
     )
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:
-    """float32 [N, classes] that add up to one."""
+    """Returns probabilities, float32 [N, classes], of logits [N, classes]."""
     return np.asarray(jax.nn.softmax(logits))

@@ -1,8 +1,9 @@
-"""kill -9 at random instants: ``python -m tests.faults.kills --number=50``.
+"""Kills runs at random times: ``python -m tests.faults.kills --number=50``.
 
-A small run is started, killed, started again; at the end of such a chain a start is
-left alone, and what comes of it is compared with a run that nobody killed. Prints a
-table of the instants by what lay in the folder then, and fails if anything differs.
+A small run is started and killed with SIGKILL several times in a chain. The last start
+of each chain runs to its end, and its results are compared with those of an
+uninterrupted run. Prints a table of the kills by the contents of the folder, and fails
+if any result differs.
 """
 
 import json
@@ -26,42 +27,43 @@ _KILLED = -9
 
 
 def main(number: int = 50, chain: int = 5, seed: int = 0) -> None:
-    """Kill so often.
+    """Kills runs and compares their results with an uninterrupted run.
 
     Args:
-      number: of instants.
-      chain: kills of one run at most.
-      seed: draws the instants.
+      number: number of kills.
+      chain: maximum number of kills of one run.
+      seed: seed of the times.
     """
-    draw = random.Random(seed)
+    rng = random.Random(seed)
     stages = Counter()
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         write_tree(folder / "copy", rows=SOME)
-        whole, _ = _finish(folder, "whole")
+        expected, _ = _finish(folder, "first")
         start = time.monotonic()
-        again, _ = _finish(folder, "again")  # with all compiled, as those to come
-        lasts = time.monotonic() - start
-        if again != whole:
-            raise SystemExit("error: two runs that nobody killed differ")
+        second, _ = _finish(folder, "second")  # with cached programs, as later runs
+        duration = time.monotonic() - start
+        if second != expected:
+            raise SystemExit("error: two uninterrupted runs differ")
         chains = 0
         while sum(stages.values()) < number:
             name = f"chain{chains}"
             chains += 1
-            most = min(chain, number - sum(stages.values()))
-            for _ in range(most):
-                stage = _kill(folder, name, draw.uniform(0, lasts))
+            kills = min(chain, number - sum(stages.values()))
+            for _ in range(kills):
+                stage = _kill(folder, name, rng.uniform(0, duration))
                 if stage is None:
                     break
                 stages[stage] += 1
-            ended, said = _finish(folder, name)
-            if ended != whole:
-                differing = [k for k in whole | ended if ended.get(k) != whole.get(k)]
-                raise SystemExit(f"error: {name}: {differing} differ\n{said}")
+            found, output = _finish(folder, name)
+            if found != expected:
+                files = found.keys() | expected.keys()
+                differing = [f for f in files if found.get(f) != expected.get(f)]
+                raise SystemExit(f"error: {name}: {differing} differ\n{output}")
             print(f"{sum(stages.values())} of {number}: {name} equal", flush=True)
-    print(f"\n{'killed; in the folder':34} instants  resumed and equal")
-    for stage, times in stages.most_common():
-        print(f"{stage:34} {times:8}  {times:17}")
+    print(f"\n{'in the folder':34}    kills  resumed and equal")
+    for stage, count in stages.most_common():
+        print(f"{stage:34} {count:8}  {count:17}")
     print(f"{'in ' + str(chains) + ' runs':34} {sum(stages.values()):8}")
 
 
@@ -83,17 +85,21 @@ def _start(folder: Path, name: str) -> subprocess.Popen:
 
 
 def _kill(folder: Path, name: str, seconds: float) -> str | None:
-    """What lay in the folder when it was killed; None if it had ended before."""
+    """Kills a run after some seconds.
+
+    Returns:
+      The contents of the folder, in words; None if the run ended before.
+    """
     process = _start(folder, name)
     try:
-        said, _ = process.communicate(timeout=seconds)
+        output, _ = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
         process.kill()
-        said, _ = process.communicate()
+        output, _ = process.communicate()
     if process.returncode == 0:
         return None
     if process.returncode != _KILLED:
-        raise SystemExit(f"error: {name}: it failed by itself\n{said}")
+        raise SystemExit(f"error: {name}: failed without being killed\n{output}")
     return _stage(folder / name)
 
 
@@ -117,37 +123,38 @@ def _stage(folder: Path) -> str:
 
 
 def _finish(folder: Path, name: str) -> tuple[dict, str]:
-    """All that a start that is left alone leaves, but for times and dates."""
+    """Runs to the end; returns the results and the output."""
     process = _start(folder, name)
-    said, _ = process.communicate(timeout=300)
+    output, _ = process.communicate(timeout=300)
     if process.returncode:
-        raise SystemExit(f"error: {name}: it does not go on\n{said}")
-    return _left(folder / name / "run"), said
+        raise SystemExit(f"error: {name}: cannot be resumed\n{output}")
+    return _results(folder / name / "run"), output
 
 
-def _left(run: Path) -> dict:
-    left = {}
+def _results(run: Path) -> dict:
+    """Reads the results of a run without times and dates, by file name."""
+    results = {}
     for path in sorted(run.rglob("*")):
         name = path.relative_to(run).as_posix()
         if path.name == "weights":
             weights = ocp.PyTreeCheckpointer().restore(path.absolute())
-            left[name] = [np.asarray(x).tobytes() for x in jax.tree.leaves(weights)]
+            results[name] = [np.asarray(x).tobytes() for x in jax.tree.leaves(weights)]
         elif "/weights/" in name or "/events/" in name:
             continue
         elif path.suffix == ".csv" or path.name in ("split.json", "fold.json"):
-            left[name] = path.read_text()
+            results[name] = path.read_text()
         elif path.name == "metrics.jsonl":
             lines = [json.loads(line) for line in path.read_text().splitlines()]
             for line in lines:
                 del line["seconds"], line["clips_per_second"]
-            left[name] = lines
+            results[name] = lines
         elif path.name == "report.json":
-            left[name] = json.loads(path.read_text())
+            results[name] = json.loads(path.read_text())
         elif path.name == "config.json":
-            left[name] = json.loads(path.read_text())["data"]
+            results[name] = json.loads(path.read_text())["data"]
         elif path.is_file():
-            left[name] = "is there"
-    return left
+            results[name] = "exists"
+    return results
 
 
 if __name__ == "__main__":

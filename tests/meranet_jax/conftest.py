@@ -10,7 +10,7 @@ from tests.meranet_jax.loading import load, smallest
 
 @pytest.fixture(scope="session")
 def records(tmp_path_factory):
-    """36 small clips: 4 subjects, 3 emotions, 3 repetitions."""
+    """Records of 36 small clips: 4 subjects, 3 emotions, 3 repetitions."""
     config = SyntheticConfig(
         name="tiny", frames=8, window=16, size=32, subjects=4, repetitions=3
     )
@@ -21,8 +21,8 @@ def records(tmp_path_factory):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def programs_are_let_go():
-    """See ``running.run``."""
+def clear_caches():
+    """Clears JAX's caches after each module, see ``running.run``."""
     yield
     jax.clear_caches()
 
@@ -34,7 +34,7 @@ def clips(records):
 
 @pytest.fixture(scope="session")
 def some(clips):
-    """Two subjects have four clips, two have nine: folds differ in their steps."""
+    """Clips of two subjects with four and two with nine: folds differ in steps."""
     kept = np.delete(np.arange(len(clips)), [0, 1, 2, 3, 4, 9, 10, 11, 12, 13])
     return dataclasses.replace(
         clips,

@@ -1,4 +1,4 @@
-"""Records as the tests load them."""
+"""Clips and configurations for tests."""
 
 import hashlib
 import json
@@ -12,13 +12,13 @@ CLASSES = ("disgust", "happiness", "surprise")
 
 
 def load(*sources, classes=CLASSES, size=16, **options):
-    """Clips of folders or sources, each of the named emotions a class."""
+    """Loads clips from folders or sources, by default with a class for each emotion."""
     sources = [s if isinstance(s, loading.Source) else source(s) for s in sources]
     if not callable(classes):
         classes = {name: (name,) for name in classes}
-        options["choose"] = lambda emotions: classes
+        options["choose_classes"] = lambda emotions: classes
     else:
-        options["choose"] = classes
+        options["choose_classes"] = classes
     return loading.load(sources, size=size, **options)
 
 
@@ -27,23 +27,23 @@ def source(folder, name="synthetic", **options):
 
 
 def smallest(runs_dir, **changes):
-    """The smallest run that trains: four channels, two stages, two epochs."""
+    """Returns a small configuration: four channels, two stages, two epochs."""
     values = {"width": 4, "stage_sizes": (1, 1), "size": 16, "epochs": 2, "devices": 1}
     return TrainConfig.from_flags(runs_dir=str(runs_dir), **values | changes)
 
 
 def first_fingerprint(clips):
-    """A fingerprint as the first version computed it."""
+    """Computes a fingerprint of the first version."""
     digest = hashlib.blake2b(digest_size=16)
     for clip in clips.clips:
         digest.update(clip.tobytes())
-    said = (clips.labels.tolist(), clips.clip_ids, clips.subjects, clips.clips.shape)
-    digest.update(json.dumps(said).encode())
+    rest = (clips.labels.tolist(), clips.clip_ids, clips.subjects, clips.clips.shape)
+    digest.update(json.dumps(rest).encode())
     return digest.hexdigest()
 
 
 def clips_of(labels, subjects=None, frames=None):
-    """Clips with these labels, of these subjects; one pixel each unless given."""
+    """Makes clips with labels, by default with a subject and a pixel for each."""
     labels = np.asarray(labels, np.int32)
     ids = tuple(f"clip{index:03d}" for index in range(len(labels)))
     names = "abcdef"[: labels.max() + 1]

@@ -63,7 +63,7 @@ def run(config, clips, *, watch=None, trainer=None, **options):
 
 
 def count_traces(monkeypatch):
-    """Returns a list that gets the shape of the clips whenever a program is traced."""
+    """Returns a list to which each tracing of a program adds the shape of the clips."""
     traced, rgb = [], registry.INPUTS["rgb"]
 
     def prepare(clips):

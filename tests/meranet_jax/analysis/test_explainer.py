@@ -72,7 +72,7 @@ def test_maps_can_explain_another_class(opened, explain, explained):
 def test_random_weights_are_not_the_initial_weights_of_training(opened, explain, clips):
     trainer = trainers.make_trainer(opened.run.config, clips, folds=4)
     for seed in (0, 1):
-        initial = trainer.fresh(seed, 1).params["head"]["kernel"]
+        initial = trainer.initial_state(seed, 1).params["head"]["kernel"]
         random = explain.random_weights(seed)["params"]["head"]["kernel"]
         assert (random != initial).any()
 
@@ -98,7 +98,7 @@ def test_maps_change_when_layers_are_randomised(explain, explained):
 
 def test_motion_masks_have_the_size_of_the_input(records, explained):
     for one in explained:
-        known = loading.look_up(
+        known = loading.read_features(
             [loading.Source("synthetic", records)], {one.clip_id}, ["motion_mask"]
         )
         mask = known[one.clip_id]["motion_mask"]

@@ -13,7 +13,7 @@ from meranet_jax.errors import UserError
 from tests.meranet_jax.loading import first_fingerprint, load, source
 
 
-def test_load_keeps_what_was_recorded(records, clips):
+def test_load_returns_the_recorded_clips(records, clips):
     assert len(clips) == 36
     assert clips.clips.shape == (36, 8, 16, 16, 3)
     assert clips.clips.dtype == np.uint8
@@ -26,7 +26,7 @@ def test_load_keeps_what_was_recorded(records, clips):
     for index in (0, 17, 35):
         clip_id = clips.clip_ids[index]
         recorded = by_id[clip_id]["clip"].astype(float)
-        # Each pixel is the mean of a block of four.
+        # Each pixel is the mean of a block of 2 x 2.
         mean = (
             recorded[:, ::2, ::2]
             + recorded[:, 1::2, ::2]
@@ -38,7 +38,7 @@ def test_load_keeps_what_was_recorded(records, clips):
         assert list(clips.classes)[clips.labels[index]] == clips.emotions[index]
 
 
-def test_classes_and_short_expressions_are_left_out_and_counted(records):
+def test_left_out_classes_and_short_expressions_are_counted(records):
     some = load(
         source(records, min_frames=35), classes=("surprise", "disgust"), size=32
     )
@@ -58,34 +58,37 @@ def test_classes_and_short_expressions_are_left_out_and_counted(records):
     ("changes", "message"),
     [
         ({"size": 24}, "--size=24.*32 x 32.*16, 32"),
-        ({"min_frames": 999}, "No clip of disgust"),
+        ({"min_frames": 999}, "There is no clip of disgust"),
         ({"folder": "nowhere"}, "No prepared records in nowhere"),
-        ({"leave_out": ("s01/joy_1",)}, "--leave_out.*no clip s01/joy_1; s01/disg"),
+        (
+            {"leave_out": ("s01/joy_1",)},
+            "--leave_out.*no clip s01/joy_1. .* as s01/disg",
+        ),
     ],
 )
-def test_what_cannot_be_loaded_says_what_can(records, changes, message):
+def test_invalid_arguments_are_refused(records, changes, message):
     options = {"folder": records, "min_frames": 1} | changes
-    chosen = source(options.pop("folder"), min_frames=options.pop("min_frames"))
+    one = source(options.pop("folder"), min_frames=options.pop("min_frames"))
     with pytest.raises(UserError, match=message):
-        load(chosen, **options)
+        load(one, **options)
 
 
-def test_several_emotions_can_be_one_class(records):
-    classes = {"still": ("surprise",), "other": ("happiness", "disgust")}
-    both = load(records, classes=lambda emotions: classes)
-    assert both.classes == classes
-    assert np.bincount(both.labels).tolist() == [12, 24]
+def test_class_of_several_emotions(records):
+    classes = {"surprise": ("surprise",), "other": ("happiness", "disgust")}
+    loaded = load(records, classes=lambda emotions: classes)
+    assert loaded.classes == classes
+    assert np.bincount(loaded.labels).tolist() == [12, 24]
 
 
-def test_clips_may_stay_in_their_records(records, clips, monkeypatch):
-    left = load(records, feed="records")
-    assert isinstance(left.clips, loading.Recorded)
-    assert left.clips.shape == clips.clips.shape and len(left.clips) == 36
-    np.testing.assert_array_equal(np.stack([*left.clips]), clips.clips)
-    assert left.fingerprint() == clips.fingerprint()
-    # By themselves they do where memory is short.
+def test_clips_can_be_read_at_each_access(records, clips, monkeypatch):
+    lazy = load(records, feed="records")
+    assert isinstance(lazy.clips, loading.LazyClips)
+    assert lazy.clips.shape == clips.clips.shape and len(lazy.clips) == 36
+    np.testing.assert_array_equal(np.stack([*lazy.clips]), clips.clips)
+    assert lazy.fingerprint() == clips.fingerprint()
+    # This is the default if memory is short.
     monkeypatch.setattr(machine, "memory_bytes", lambda: 10_000)
-    assert isinstance(load(records).clips, loading.Recorded)
+    assert isinstance(load(records).clips, loading.LazyClips)
     assert isinstance(load(records, feed="device").clips, np.ndarray)
 
 
@@ -95,8 +98,8 @@ def test_clips_are_left_out_by_id(records, clips):
     assert fewer.left_out == {"as --leave_out says": 2}
 
 
-def test_data_sets_are_kept_apart_by_name(records, clips):
-    """The same records under two names: twice the clips, twice the subjects."""
+def test_ids_and_subjects_are_prefixed_by_the_data_set(records, clips):
+    """The same records as two data sets: twice the clips, twice the subjects."""
     two = load(
         source(records, "one"), source(records, "two/hard", min_frames=35), size=16
     )
@@ -107,14 +110,14 @@ def test_data_sets_are_kept_apart_by_name(records, clips):
         name, _, clip_id = two.clip_ids[index].partition("/")
         assert two.datasets[index].startswith(name)
         assert two.subjects[index].startswith(name)
-        there = clips.clip_ids.index(clip_id)
-        np.testing.assert_array_equal(two.clips[index], clips.clips[there])
+        original = clips.clip_ids.index(clip_id)
+        np.testing.assert_array_equal(two.clips[index], clips.clips[original])
     (reason,) = two.left_out
     assert reason == "two: fewer than 35 frames"
     assert len(two) == 72 - two.left_out[reason]
 
 
-def test_a_fingerprint_hangs_on_frames_labels_and_names(clips):
+def test_fingerprint_depends_on_frames_labels_and_names(clips):
     frames = clips.clips.copy()
     frames[5, 1, 2, 3] ^= 1
     labels = clips.labels.copy()
@@ -131,24 +134,27 @@ def test_a_fingerprint_hangs_on_frames_labels_and_names(clips):
 
 
 class Rows:
-    """The rows of a data source; ``read`` gets the index of each that is asked for."""
+    """Rows of a data source that call a function with each index that is read."""
 
-    def __init__(self, rows, read):
-        self._rows, self._read = rows, read
+    def __init__(self, rows, on_read):
+        self._rows, self._on_read = rows, on_read
 
     def __len__(self):
         return len(self._rows)
 
     def __getitem__(self, index):
-        self._read(index)
+        self._on_read(index)
         return self._rows[index]
 
 
 @pytest.fixture
 def reading(monkeypatch):
-    """Calls a function with the folder and the index of each record that is read."""
+    """Returns a function that registers a callback for each record that is read.
 
-    def watch(function):
+    The callback gets the folder and the index of the record.
+    """
+
+    def register(function):
         def opened(folder):
             info, rows = open_records(folder)
             return info, Rows(rows, lambda index: function(folder, index))
@@ -156,14 +162,14 @@ def reading(monkeypatch):
         monkeypatch.setattr(loading, "open_records", opened)
 
     open_records = loading.open_records
-    return watch
+    return register
 
 
 @pytest.fixture
 def eight_threads(monkeypatch):
-    """One record a task, eight at a time."""
+    """Tasks of one record, on eight threads."""
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
-    monkeypatch.setattr(loading, "_TASK", 1)
+    monkeypatch.setattr(loading, "_RECORDS_PER_TASK", 1)
 
 
 @pytest.mark.parametrize("feed", ["device", "records", "auto"])
@@ -171,7 +177,7 @@ def test_each_record_is_read_once(records, clips, reading, feed):
     reads = collections.Counter()
     reading(lambda folder, index: reads.update([index]))
     loaded = load(records, feed=feed)
-    assert splits.duplicates(loaded) == []
+    assert splits.find_duplicates(loaded) == []
     assert loaded.fingerprint() == clips.fingerprint()
     assert loaded.has_fingerprint(clips.fingerprint())
     assert reads == dict.fromkeys(range(36), 1)
@@ -183,28 +189,26 @@ def test_each_record_of_several_data_sets_is_read_once(records, reading):
     reads = collections.Counter()
     reading(lambda folder, index: reads.update([(str(folder), index)]))
     load(source(records, "one"), source(records, "two", min_frames=35), feed="records")
-    # It is the same folder.
+    # Both data sets are in the same folder.
     assert set(reads.values()) == {2} and reads.total() == 72
 
 
 @pytest.mark.parametrize("size", [16, 32])
-def test_resident_clips_are_those_of_the_records_in_the_order_of_their_ids(
-    records, size, reading, eight_threads
-):
-    """Out of order, left out in each way, and read in an order of chance."""
+def test_loaded_clips_are_ordered_by_id(records, size, reading, eight_threads):
+    """Records are unordered, left out for each reason, and read in random order."""
     sources = source(records, "z", min_frames=35), source(records, "a")
-    choice = {"classes": ("surprise", "disgust"), "size": size}
-    choice["leave_out"] = ("z/s03/surprise_1", "a/s01/disgust_2", "a/s04/surprise_3")
-    straight = load(*sources, feed="records", **choice)
+    options = {"classes": ("surprise", "disgust"), "size": size}
+    options["leave_out"] = ("z/s03/surprise_1", "a/s01/disgust_2", "a/s04/surprise_3")
+    expected = load(*sources, feed="records", **options)
     rng = np.random.default_rng(0)
     reading(lambda folder, index: time.sleep(rng.uniform(0, 0.01)))
     for feed in ("device", "records"):
-        loaded = load(*sources, feed=feed, **choice)
+        loaded = load(*sources, feed=feed, **options)
         assert list(loaded.clip_ids) == sorted(loaded.clip_ids)
         for field in ("clip_ids", "subjects", "datasets", "emotions", "left_out"):
-            assert getattr(loaded, field) == getattr(straight, field)
-        np.testing.assert_array_equal(loaded.labels, straight.labels)
-        np.testing.assert_array_equal(loaded.clips, np.stack([*straight.clips]))
+            assert getattr(loaded, field) == getattr(expected, field)
+        np.testing.assert_array_equal(loaded.labels, expected.labels)
+        np.testing.assert_array_equal(loaded.clips, np.stack([*expected.clips]))
         assert loaded.digests == tuple(map(digests.digest_of, loaded.clips))
     assert loaded.left_out["a: as --leave_out says"] == 2
     assert loaded.left_out["z: fewer than 35 frames"] > 0
@@ -221,32 +225,33 @@ def test_the_first_damaged_record_is_reported(records, reading, eight_threads):
         load(records)
 
 
-def test_clips_are_put_in_order_without_a_second_copy():
+def test_clips_are_reordered_in_place():
     rng = np.random.default_rng(0)
     for kept in (1, 2, 50, 199, 200):
         clips = rng.integers(0, 256, (200, 4, 32, 32, 3), np.uint8)
         order = rng.permutation(200)[:kept].astype(int)
-        wanted = clips[order]
+        expected = clips[order]
         tracemalloc.start()
-        taken = loading._take(clips, order)
+        taken = loading._take_in_place(clips, order)
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-        np.testing.assert_array_equal(taken, wanted)
-        # The shortened array, which was not traced before, a clip and the indices.
-        assert peak < (kept + 5) * wanted[0].nbytes
-        assert taken is clips and clips.base is None and clips.nbytes == wanted.nbytes
+        np.testing.assert_array_equal(taken, expected)
+        # The shortened array, which is traced from then on, a clip and the indices.
+        assert peak < (kept + 5) * expected[0].nbytes
+        assert taken is clips and clips.base is None
+        assert clips.nbytes == expected.nbytes
 
 
-def test_room_is_reckoned_with_the_clips_that_are_left_out(records, monkeypatch):
-    """Since it must be known before they are."""
+def test_required_memory_includes_clips_that_are_left_out(records, monkeypatch):
+    """Memory is allocated before it is known which clips are left out."""
     one = 8 * 16 * 16 * 3
     monkeypatch.setattr(machine, "memory_bytes", lambda: 2 * 36 * one)
     assert isinstance(load(records, classes=("disgust",)).clips, np.ndarray)
     monkeypatch.setattr(machine, "memory_bytes", lambda: 2 * 36 * one - 1)
-    assert isinstance(load(records, classes=("disgust",)).clips, loading.Recorded)
+    assert isinstance(load(records, classes=("disgust",)).clips, loading.LazyClips)
 
 
-def test_digests_do_not_outlive_the_clips_that_they_are_of(clips):
+def test_digests_are_not_copied_to_other_clips(clips):
     assert clips.digests == tuple(map(digests.digest_of, clips.clips))
     frames = clips.clips.copy()
     frames[5, 1, 2, 3] ^= 1
@@ -264,7 +269,7 @@ def test_digests_do_not_outlive_the_clips_that_they_are_of(clips):
     assert fewer.digests == clips.digests[:3]
 
 
-def test_frames_in_another_order_are_another_clip():
+def test_clip_digest_depends_on_the_order_of_frames():
     clip = np.random.default_rng(0).integers(0, 256, (4, 2, 2, 3), np.uint8)
     one, other = digests.digest_of(clip), digests.digest_of(clip[::-1])
     assert one.frames == other.frames and len(one.frames) == 4
@@ -273,7 +278,7 @@ def test_frames_in_another_order_are_another_clip():
     assert len(still.frames) == 1
 
 
-def test_a_fingerprint_of_the_first_version_is_known(records, clips):
+def test_fingerprint_of_the_first_version_is_recognised(records, clips):
     old = first_fingerprint(clips)
     changed = dataclasses.replace(clips, subjects=("s02", *clips.subjects[1:]))
     for same in (clips, load(records, feed="records")):

@@ -37,9 +37,7 @@ def same(one, other):
 
 
 @pytest.mark.parametrize("protocol", ["holdout", "holdout_subject", "kfold", "loso"])
-def test_every_protocol_passes_the_guard_and_comes_back_from_its_file(
-    tmp_path, protocol
-):
+def test_splits_of_every_protocol_pass_checks_and_round_trip(tmp_path, protocol):
     options = {"protocol": protocol, "folds": 3, "seeds": "2"}
     split = make(**options)
     assert list(split) == [0, 1]
@@ -53,7 +51,7 @@ def test_every_protocol_passes_the_guard_and_comes_back_from_its_file(
     assert len({fold_name(job) for job in jobs}) == len(jobs)
 
 
-def test_a_split_is_by_id_and_not_by_place(tmp_path):
+def test_split_refers_to_clips_by_id(tmp_path):
     split = make(protocol="loso")
     order = np.random.default_rng(0).permutation(36)
     shuffled = dataclasses.replace(
@@ -69,7 +67,7 @@ def test_a_split_is_by_id_and_not_by_place(tmp_path):
     )
 
 
-def test_a_split_of_one_seed_serves_all(tmp_path):
+def test_split_of_one_seed_is_used_for_all_seeds(tmp_path):
     split = make(protocol="kfold", seed=7)
     given = make(protocol="kfold", seeds="3", split=write(tmp_path, split, "kfold"))
     assert list(given) == [0, 1, 2]
@@ -77,12 +75,12 @@ def test_a_split_of_one_seed_serves_all(tmp_path):
         assert same({7: given[seed]}, split)
 
 
-def test_of_a_split_of_several_seeds_the_asked_ones_are_taken(tmp_path):
+def test_seeds_select_from_a_split_of_several_seeds(tmp_path):
     split = make(protocol="kfold", seeds="4")
     path = write(tmp_path, split, "kfold")
     given = make(protocol="kfold", seeds="3,1", split=path)
     assert same(given, {3: split[3], 1: split[1]})
-    with pytest.raises(UserError, match="no split of seed 4, but of 0, 1, 2, 3"):
+    with pytest.raises(UserError, match="no split for seed 4. It has 0, 1, 2, 3"):
         make(protocol="kfold", seeds="2,4", split=path)
 
 
@@ -94,10 +92,10 @@ def test_of_a_split_of_several_seeds_the_asked_ones_are_taken(tmp_path):
         ('{"protocol": "loso", "seeds": {}}', "has no fold"),
         ('{"protocol": "loso", "seeds": {"a": []}}', "is not a split"),
         ('{"protocol": "loso", "seeds": {"0": [{"name": "x"}]}}', "is not a split"),
-        (None, "is a split of --protocol=loso, not of holdout; say --protocol=loso"),
+        (None, "is a split of --protocol=loso, not of holdout. Set --protocol=loso"),
     ],
 )
-def test_a_file_that_is_no_split_is_told(tmp_path, text, message):
+def test_malformed_split_is_refused(tmp_path, text, message):
     path = write(tmp_path, make(protocol="loso"))
     if text is not None:
         (tmp_path / "split.json").write_text(text)
@@ -105,49 +103,53 @@ def test_a_file_that_is_no_split_is_told(tmp_path, text, message):
         make(split=path)
 
 
-def test_a_split_of_other_clips_is_refused(tmp_path):
+def test_split_of_other_clips_is_refused(tmp_path):
     path = write(tmp_path, make(protocol="loso"))
     text = (tmp_path / "split.json").read_text().replace("clip035", "sub99/EP01")
     (tmp_path / "split.json").write_text(text)
-    with pytest.raises(UserError, match="names 1 clips.*sub99/EP01 first"):
+    with pytest.raises(UserError, match="names 1 clips.*for example sub99/EP01"):
         make(protocol="loso", split=path)
-    with pytest.raises(UserError, match="--split=nowhere cannot be read"):
+    with pytest.raises(UserError, match="Cannot read --split=nowhere"):
         make(protocol="loso", split="nowhere")
 
 
-def test_an_empty_part_is_refused(tmp_path):
+def test_empty_part_is_refused(tmp_path):
     path = write(tmp_path, {0: [fold(validation=())]})
     with pytest.raises(UserError, match="a part is empty"):
         make(protocol="loso", split=path)
 
 
-def test_folds_of_one_name_are_refused(tmp_path):
+def test_folds_with_the_same_name_are_refused(tmp_path):
     path = write(tmp_path, {0: [fold(), fold(test=(15,))]})
-    with pytest.raises(UserError, match="two folds have one name"):
+    with pytest.raises(UserError, match="two folds have the same name"):
         make(protocol="loso", split=path)
 
 
-def test_a_clip_in_two_parts_is_a_leak():
-    with pytest.raises(UserError, match="clip012 stands in train and in test"):
+def test_clip_in_two_parts_is_a_leak():
+    with pytest.raises(UserError, match="clip012 is in train and in test"):
         check(train=(0, 1, 12), protocol="holdout")
 
 
-def test_a_clip_twice_in_a_part_is_refused():
-    with pytest.raises(UserError, match="clip012 stands in test and in test"):
+def test_clip_twice_in_a_part_is_refused():
+    with pytest.raises(UserError, match="clip012 is in test and in test"):
         check(test=(12, 12), protocol="holdout")
 
 
-def test_a_clip_tested_in_two_folds_is_refused():
+def test_clip_tested_in_two_folds_is_refused():
     folds = [fold(name="x"), fold(name="y")]
-    with pytest.raises(UserError, match="seed 0 clip012 .* test parts of 2 folds"):
+    with pytest.raises(
+        UserError, match="clip012 is in the test parts of 2 folds of seed 0"
+    ):
         splits.check({0: folds}, CLIPS, "kfold")
     splits.check({0: folds[:1], 1: folds[1:]}, CLIPS, "holdout_subject")
 
 
-def test_a_given_split_is_what_its_protocol_promises():
-    """Else the report would say what is not so."""
+def test_split_must_follow_its_protocol():
+    """Otherwise the report would name the wrong protocol."""
     made = make(protocol="loso")[0]
-    with pytest.raises(UserError, match="loso tests every clip once.* 6 are never tes"):
+    with pytest.raises(
+        UserError, match="loso tests every clip once, but 6 clips are not"
+    ):
         splits.check({0: made[1:]}, CLIPS, "loso")
     with pytest.raises(UserError, match="kfold tests every clip once"):
         splits.check({0: made[1:]}, CLIPS, "kfold")
@@ -159,10 +161,12 @@ def test_a_given_split_is_what_its_protocol_promises():
         train=np.setdiff1d(one.train, both),
         validation=np.setdiff1d(one.validation, both),
     )
-    with pytest.raises(UserError, match="one subject a fold; fold s0 .* has s0, s1"):
+    with pytest.raises(
+        UserError, match="one subject in each fold, but fold s0 .* tests s0, s1"
+    ):
         splits.check({0: [pair, *rest]}, CLIPS, "loso")
     splits.check({0: [pair, *rest]}, CLIPS, "kfold")
-    with pytest.raises(UserError, match="holdout_subject has one fold; .* has 6"):
+    with pytest.raises(UserError, match="holdout_subject has one fold, but .* has 6"):
         splits.check({0: made}, CLIPS, "holdout_subject")
 
 
@@ -177,54 +181,56 @@ def test_a_given_split_is_what_its_protocol_promises():
         ),
     ],
 )
-def test_a_subject_on_both_sides_is_a_leak(protocol, parts, message):
+def test_subject_in_two_parts_is_a_leak(protocol, parts, message):
     with pytest.raises(UserError, match=f"the subject {message}"):
         check(protocol=protocol, **parts)
-    check(protocol="holdout", **parts)  # which is the paper's, and says so
+    check(protocol="holdout", **parts)  # the paper's, which is not subject-disjoint
 
 
 def filmed(copies=(), *, frames=8):
-    """Clips of noise, of which some are copies: (to, of, how many frames)."""
+    """Returns clips of noise; ``copies``: (to, from, number of frames) of copies."""
     rng = np.random.default_rng(0)
     pictures = rng.integers(0, 256, (36, frames, 4, 4, 3), np.uint8)
-    for to, of, number in copies:
-        pictures[to, -number:] = pictures[of, :number]
+    for to, origin, number in copies:
+        pictures[to, -number:] = pictures[origin, :number]
     return dataclasses.replace(CLIPS, clips=pictures)
 
 
 @pytest.mark.parametrize("protocol", ["holdout", "holdout_subject"])
 @pytest.mark.parametrize("shared", [8, 4])
-def test_a_duplicate_under_another_name_is_a_leak(protocol, shared):
+def test_duplicate_in_another_part_is_a_leak(protocol, shared):
     clips = filmed([(13, 2, shared)])
     message = (
-        f"clip002 in train and clip013 in test are the same frames .{shared} of 8.*"
+        f"clip002 in train and clip013 in test are duplicates .*share {shared} of 8.*"
         "--leave_out=clip013"
     )
     with pytest.raises(UserError, match=message):
         check(clips, protocol=protocol)
-    check(clips, protocol=protocol, test=(12, 14))  # not a part of this fold
-    check(clips, protocol="holdout", train=(0, 1, 2, 13), test=(12,))  # together
+    check(clips, protocol=protocol, test=(12, 14))  # not in this fold
+    check(
+        clips, protocol="holdout", train=(0, 1, 2, 13), test=(12,)
+    )  # in the same part
 
 
-def test_neighbours_that_share_some_frames_are_no_duplicates():
+def test_clips_that_share_few_frames_are_no_duplicates():
     check(filmed([(13, 2, 3)]))
 
 
 def test_repeated_frames_count_once():
-    """An edge frame that is repeated to fill a clip is one frame."""
+    """Short clips are filled by repeating a frame, which then counts once."""
     clips = filmed()
     clips.clips[2, 1:] = clips.clips[2, :1]  # two frames, one of them shared
     clips.clips[2, 0] = clips.clips[13, 5]
-    with pytest.raises(UserError, match="same frames .1 of 2"):
+    with pytest.raises(UserError, match="share 1 of 2 frames"):
         check(clips)
 
 
-def test_a_class_that_a_training_part_lacks_is_named():
-    assert splits.lacking(fold(train=(0, 3, 6)), CLIPS) == ["b", "c"]
-    assert splits.lacking(fold(), CLIPS) == []
+def test_missing_classes_of_a_training_part():
+    assert splits.missing_classes(fold(train=(0, 3, 6)), CLIPS) == ["b", "c"]
+    assert splits.missing_classes(fold(), CLIPS) == []
 
 
-def test_a_split_json_can_be_read_by_people(tmp_path):
+def test_split_json_contains_names_and_ids(tmp_path):
     read = json.loads(splits.to_json(make(protocol="loso"), CLIPS, "loso"))
     assert read["protocol"] == "loso"
     first = read["seeds"]["0"][0]

@@ -31,7 +31,7 @@ def test_channel_attention_is_equations_6_to_9():
     np.testing.assert_allclose(y, x * scale[:, None, None, None], rtol=1e-5, atol=1e-6)
 
 
-def test_the_shared_networks_are_one_function_but_for_the_bias():
+def test_shared_networks_are_equal_without_bias():
     x = clips(2, 3, 4, 5, 32)
     cnn, mlp = ChannelAttention(shared="cnn"), ChannelAttention(shared="mlp")
     params = mlp.init(jax.random.key(0), x)["params"]
@@ -45,7 +45,7 @@ def test_the_shared_networks_are_one_function_but_for_the_bias():
     )
 
 
-def test_few_channels_keep_one():
+def test_at_least_one_channel_is_kept():
     params = ChannelAttention(reduction=16).init(
         jax.random.key(0), clips(1, 2, 2, 2, 8)
     )
@@ -72,20 +72,20 @@ def test_spatio_temporal_attention_is_equations_1_to_5(kernel_size):
     np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_the_gradient_of_a_maximum_goes_to_the_first_of_equal_ones():
+def test_first_of_equal_maxima_has_the_gradient():
     attention = SpatioTemporalAttention(3)
     x = jnp.ones((1, 1, 1, 1, 4))
     variables = attention.init(jax.random.key(0), x)
     gradient = jax.grad(lambda x: attention.apply(variables, x).sum())(x).ravel()
-    # The three that are not chosen differ from the chosen one, and not from another.
+    # Only the first of the four equal channels is the maximum.
     assert gradient[1] == gradient[2] == gradient[3] != gradient[0]
 
 
 @pytest.mark.parametrize(
     ("shape", "axis"), [((3, 24, 5), 1), ((2, 3, 7), 2), ((1,), 0)]
 )
-def test_every_backend_finds_the_first_maximum(shape, axis, monkeypatch):
-    # Few values, so that most maxima are met more than once, and one is not a number.
+def test_all_backends_find_the_first_maximum(shape, axis, monkeypatch):
+    # Few different values, so that most maxima are repeated, and one NaN.
     x = np.random.default_rng(0).integers(0, 3, shape).astype(np.float32)
     x.flat[-1] = np.nan
     for backend in ("cpu", "gpu"):
@@ -95,7 +95,7 @@ def test_every_backend_finds_the_first_maximum(shape, axis, monkeypatch):
 
 
 class Normalised(nn.Module):
-    """What stands before and around the maxima in a block."""
+    """The operations before and around the maxima in a block."""
 
     convolved: bool
 
@@ -109,8 +109,8 @@ class Normalised(nn.Module):
 
 
 @pytest.mark.parametrize(("convolved", "frames"), [(True, 8), (False, 4), (False, 8)])
-def test_the_gradient_of_a_maximum_is_the_same_under_jit(convolved, frames):
-    """With x.max() it is off by up to four per cent, see docs/gradients.md."""
+def test_gradient_of_maximum_is_correct_under_jit(convolved, frames):
+    """With x.max() the error is up to 4 %, see docs/gradients.md."""
     with jax.enable_x64(True):
         x = jax.random.normal(jax.random.key(0), (2, frames, 14, 14, 32), jnp.float64)
         module = Normalised(convolved)
@@ -118,12 +118,12 @@ def test_the_gradient_of_a_maximum_is_the_same_under_jit(convolved, frames):
         variables = jax.tree.map(lambda leaf: leaf.astype(x.dtype), variables)
         weights = jax.random.normal(jax.random.key(3), x.shape, x.dtype)
 
-        def weighed(x):
+        def weighted(x):
             y, _ = module.apply(variables, x, mutable=["batch_stats"])
             return (y * weights).sum()
 
-        compiled = jax.jit(jax.grad(weighed))
-        reference = jax.grad(weighed)(x)
+        compiled = jax.jit(jax.grad(weighted))
+        reference = jax.grad(weighted)(x)
         scale = jnp.linalg.norm(reference)
         assert jnp.linalg.norm(compiled(x) - reference) < 1e-12 * scale
         nudged = compiled(x * (1 + 1e-12))
@@ -133,13 +133,13 @@ def test_the_gradient_of_a_maximum_is_the_same_under_jit(convolved, frames):
 @pytest.mark.parametrize(
     "attention", [ChannelAttention(reduction=2), SpatioTemporalAttention(3)]
 )
-def test_the_gradient_is_the_same_beside_another_use(attention):
-    """With x.max() it is off by 56 and 4 %: see docs/gradients.md."""
+def test_gradient_is_correct_if_the_input_has_another_use(attention):
+    """With x.max() the errors are 56 and 4 %, see docs/gradients.md."""
     x, scale, shift = clips(2, 4, 6, 6, 8), clips(8, seed=1), clips(8, seed=2)
     variables = attention.init(jax.random.key(0), x)
 
     def loss(x):
-        # One use of y contracts to a multiply-add, and beside another use it does not.
+        # A single use of y is contracted to a multiply-add, but not with another use.
         y = x * scale
         return (y**2 * attention.apply(variables, y + shift)).sum()
 
@@ -152,9 +152,9 @@ def test_the_gradient_is_the_same_beside_another_use(attention):
     ("attention", "message"),
     [
         (ChannelAttention(shared="rnn"), "'cnn' or 'mlp'"),
-        (SpatioTemporalAttention(4), "kernel_size=4; choose an odd one"),
+        (SpatioTemporalAttention(4), "kernel_size=4 is even; choose an odd number"),
     ],
 )
-def test_unknown_options_are_refused(attention, message):
+def test_invalid_attributes_are_refused(attention, message):
     with pytest.raises(ValueError, match=message):
         attention.init(jax.random.key(0), clips(1, 2, 2, 2, 16))

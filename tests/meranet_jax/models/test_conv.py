@@ -6,7 +6,7 @@ import pytest
 from meranet_jax import Conv3D
 from meranet_jax.models import conv, conv_cpu
 
-# Input [T, H, W, C], kernel extents, output channels, strides.
+# Input [T, H, W, C], kernel size, output channels, strides.
 LAYERS = {
     "stem": ((4, 12, 14, 3), (3, 7, 7), 5, (1, 2, 2)),
     "stem, odd": ((3, 13, 11, 3), (3, 7, 7), 4, (1, 2, 2)),
@@ -24,8 +24,8 @@ LAYERS = {
     "even taps, few channels": ((4, 6, 7, 2), (2, 2, 2), 1, (1, 1, 1)),
     "attention map 7, larger than its input": ((2, 3, 4, 2), (7, 7, 7), 1, (1, 1, 1)),
 }
-# Thresholds that send a layer through one form, and the length of the scan in which
-# that form takes the kernel's gradient.
+# Thresholds that select one form for a layer, and what the gradient of the kernel is
+# scanned over in this form.
 FORMS = {
     "patches, the batch at once": ({"_FEW_ROWS": 10**9, "_ROWS": 10**9}, None),
     "folded, a sample at a time by rows": (
@@ -61,39 +61,39 @@ def make(layer, dtype=np.float64):
 
 
 def value_and_gradients(x, kernel, strides, lowering):
-    """The convolution, and the gradients of a sum that weighs every output."""
+    """Returns the convolution and the gradients of a weighted sum of its outputs."""
 
-    def weighed(x, kernel):
+    def weighted(x, kernel):
         y = conv.conv3d(x, kernel, strides=strides, lowering=lowering)
         weights = jnp.cos(jnp.arange(y.size, dtype=y.dtype)).reshape(y.shape)
         return (y * weights).sum(), y
 
-    function = jax.value_and_grad(weighed, argnums=(0, 1), has_aux=True)
+    function = jax.value_and_grad(weighted, argnums=(0, 1), has_aux=True)
     (_, y), gradients = jax.jit(function)(x, kernel)
     return y, *gradients
 
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("layer", LAYERS)
-def test_every_form_is_the_same_convolution(layer, form, monkeypatch):
+def test_all_forms_compute_the_same_convolution(layer, form, monkeypatch):
     with jax.enable_x64(True):
         x, kernel, strides = make(layer)
         set_form(monkeypatch, form, x, strides)
         planes = value_and_gradients(x, kernel, strides, "planes")
         primitive = value_and_gradients(x, kernel, strides, "primitive")
-        for ours, reference in zip(planes, primitive, strict=True):
-            assert ours.shape == reference.shape
-            np.testing.assert_allclose(ours, reference, rtol=1e-10, atol=1e-10)
+        for actual, reference in zip(planes, primitive, strict=True):
+            assert actual.shape == reference.shape
+            np.testing.assert_allclose(actual, reference, rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("layer", ["block", "downsample"])
-def test_each_form_is_reached(layer, form, monkeypatch):
+def test_thresholds_select_each_form(layer, form, monkeypatch):
     x, kernel, strides = make(layer, np.float32)
     scanned = set_form(monkeypatch, form, x, strides)
     length = {None: None, "samples": 2, "planes": 2 * 4}[scanned]
     if layer == "downsample" and form != "joined, a sample at a time" and scanned:
-        length = 2 * 2  # by planes of the output
+        length = 2 * 2  # planes of the output
     jaxpr = str(
         jax.make_jaxpr(lambda *a: value_and_gradients(*a, strides, "planes"))(x, kernel)
     )
@@ -102,7 +102,7 @@ def test_each_form_is_reached(layer, form, monkeypatch):
         assert f"length={length}" in jaxpr
 
 
-def test_attention_maps_are_banded():
+def test_attention_maps_use_a_banded_matrix():
     x, kernel, strides = make("attention map 5", np.float32)
     jaxpr = str(
         jax.make_jaxpr(lambda *a: conv.conv3d(*a, lowering="planes"))(x, kernel)
@@ -110,17 +110,17 @@ def test_attention_maps_are_banded():
     assert "f32[5,5,14,7]" in jaxpr  # [kT, kH, W * 2, W]
 
 
-def test_float32_is_as_close_as_rounding_allows():
+def test_float32_agrees_up_to_rounding():
     for layer in ("stem", "block", "downsample", "attention map 5"):
         x, kernel, strides = make(layer, np.float32)
         planes = value_and_gradients(x, kernel, strides, "planes")
         primitive = value_and_gradients(x, kernel, strides, "primitive")
-        for ours, reference in zip(planes, primitive, strict=True):
+        for actual, reference in zip(planes, primitive, strict=True):
             scale = np.abs(reference).max()
-            np.testing.assert_allclose(ours / scale, reference / scale, atol=2e-6)
+            np.testing.assert_allclose(actual / scale, reference / scale, atol=2e-6)
 
 
-def test_bfloat16_stays_bfloat16():
+def test_bfloat16_output_with_float32_parameters():
     layer = Conv3D(4, (3, 3, 3), dtype=jnp.bfloat16, lowering="planes")
     x = jnp.ones((1, 2, 4, 4, 3))
     y, variables = layer.init_with_output(jax.random.key(0), x)
@@ -133,11 +133,11 @@ def test_padding_is_symmetric_at_stride_two():
     kernel = jnp.arange(1.0, 4.0).reshape(1, 1, 3, 1, 1)
     for lowering in ("primitive", "planes"):
         y = conv.conv3d(x, kernel, strides=(1, 1, 2), lowering=lowering)
-        # The first pixel meets the middle tap; with SAME it would meet the first.
+        # The first pixel is under the middle tap; with SAME under the first.
         np.testing.assert_array_equal(y.ravel(), [2, 0, 0, 0])
 
 
-def test_bias_starts_at_zero_and_is_added():
+def test_bias_is_initialised_to_zero_and_added():
     layer = Conv3D(4, (1, 1, 1), use_bias=True)
     x = jnp.ones((1, 1, 2, 2, 3))
     variables = layer.init(jax.random.key(0), x)
@@ -147,12 +147,12 @@ def test_bias_starts_at_zero_and_is_added():
     np.testing.assert_allclose(difference[0, 0, 0, 0], np.arange(4), atol=1e-6)
 
 
-def test_the_backend_chooses_the_lowering(monkeypatch):
+def test_backend_determines_the_lowering(monkeypatch):
     x, kernel, strides = make("block", np.float32)
     programs = {}
     for backend in ("cpu", "gpu", "tpu"):
         monkeypatch.setattr(jax, "default_backend", lambda backend=backend: backend)
-        # A function of its own, since JAX remembers the trace of each.
+        # A new function each time, since JAX caches traces by function.
         program = jax.make_jaxpr(lambda *a: conv.conv3d(*a))(x, kernel)
         programs[backend] = str(program)
     assert "custom_vjp_call" in programs["cpu"]
@@ -160,7 +160,7 @@ def test_the_backend_chooses_the_lowering(monkeypatch):
     assert "custom_vjp_call" not in programs["gpu"]
 
 
-def test_an_unknown_lowering_is_refused():
+def test_unknown_lowering_is_refused():
     x, kernel, _ = make("block", np.float32)
     with pytest.raises(ValueError, match="'primitive' or 'planes'"):
         conv.conv3d(x, kernel, lowering="winograd")

@@ -15,8 +15,8 @@ def convolve(x, kernel, padding="VALID"):
     )
 
 
-def test_a_convolution_is_counted_as_xla_counts_it():
-    # Without padding XLA counts the same: [4, 8, 8, 6] of 3 x 3 x 3 voxels, 5 channels
+def test_operations_of_a_convolution_agree_with_xla():
+    # Without padding the counts are equal: [4, 8, 8, 6] of 3 x 3 x 3 voxels, 5 channels
     x, kernel = jnp.zeros((1, 6, 10, 10, 5)), jnp.zeros((3, 3, 3, 5, 6))
     counted = cost.count(convolve, x, kernel)
     assert counted.operations == 2 * 4 * 8 * 8 * 6 * 27 * 5
@@ -25,7 +25,7 @@ def test_a_convolution_is_counted_as_xla_counts_it():
     assert compiled.cost_analysis()["flops"] == pytest.approx(counted.operations)
 
 
-def test_loops_calls_and_products_are_counted():
+def test_operations_in_loops_and_calls_are_counted():
     matrix = jnp.zeros((4, 4))
 
     @jax.jit
@@ -41,7 +41,7 @@ def test_loops_calls_and_products_are_counted():
 
 
 class Other(nn.Module):
-    """A network that is not ours: a dense layer on frames, then on their mean."""
+    """A network of a user: a convolution, and a dense layer on its mean."""
 
     num_classes: int = 2
 
@@ -52,7 +52,7 @@ class Other(nn.Module):
         return nn.Dense(self.num_classes, name="head")(x.mean((1, 2, 3)))
 
 
-def test_any_network_is_counted_and_listed():
+def test_operations_parameters_and_layers_of_any_network():
     shape = (2, 4, 4, 3)
     counted = cost.forward(Other(), shape)
     # 27 taps of 3 channels for each of 32 voxels and 4 features; then 4 x 2
@@ -67,7 +67,7 @@ def test_any_network_is_counted_and_listed():
     assert layer_groups(Other(), shape) == [["features", "norm"], ["head"]]
 
 
-def test_the_layers_of_meranet_are_in_order():
+def test_layers_of_meranet_are_in_order():
     model = MERANet(num_classes=3, width=4, stage_sizes=(1, 2), remat=True)
     blocks = ["block1_1", "block2_1", "block2_2"]
     assert map_layers(model, (8, 16, 16, 3)) == ["stem", *blocks]

@@ -12,7 +12,7 @@ CLIP = (1, 16, 112, 112, 3)
 
 
 def shapes(model, clip=CLIP):
-    """The shapes of variables and of every module's output, without computing them."""
+    """Returns the shapes of variables and of all modules' outputs."""
 
     def run(clip):
         variables = model.init(jax.random.key(0), clip, train=False)
@@ -29,7 +29,10 @@ def count(tree):
 
 
 def backbone_parameters(classes):
-    """3D ResNet-18, Table 2: convolutions without bias, BN with scale and bias."""
+    """Counts the parameters of 3D ResNet-18 (Table 2).
+
+    Convolutions have no bias; batch normalisation has scale and bias.
+    """
     total = 3 * 7 * 7 * 3 * 64 + 2 * 64  # stem
     inputs = 64
     for features in (64, 128, 256, 512):
@@ -42,7 +45,8 @@ def backbone_parameters(classes):
     return total + 512 * classes + classes
 
 
-# Per block: W_s and W_e of 2 * C^2 / 16; 5^3 weights from 2 channels to 1.
+# Two blocks of each width have W_s and W_e with C^2 / 16 weights each; all eight blocks
+# have a convolution of 5^3 taps from 2 channels to 1.
 CHANNEL_ATTENTION = sum(2 * 2 * c * c // 16 for c in (64, 128, 256, 512))
 ST_ATTENTION = 8 * 5**3 * 2
 
@@ -58,8 +62,8 @@ def test_parameters_of_meranet():
     assert count(variables["params"]) == 33_256_851 == expected
 
 
-def test_the_papers_sum_counts_twice():
-    # The backbone with 400 classes, and the shared network once for each of its calls.
+def test_parameter_count_of_the_paper():
+    # The paper counts 400 classes, and the shared network for each of its two calls.
     assert backbone_parameters(400) + 2 * CHANNEL_ATTENTION + ST_ATTENTION == 33_547_552
 
 
@@ -67,17 +71,17 @@ def test_the_papers_sum_counts_twice():
     ("attentions", "added"),
     [(("channel",), CHANNEL_ATTENTION), (("spatio_temporal",), ST_ATTENTION)],
 )
-def test_parameters_of_one_attention_alone(attentions, added):
+def test_parameters_of_a_single_attention(attentions, added):
     variables, _ = shapes(MERANet(num_classes=3, attentions=attentions))
     assert count(variables["params"]) == backbone_parameters(3) + added
 
 
-def test_an_unknown_attention_is_refused():
+def test_unknown_attention_is_refused():
     with pytest.raises(ValueError, match="temporal"):
         shapes(MERANet(num_classes=3, attentions=("channel", "temporal")))
 
 
-def test_attentions_are_applied_in_the_order_that_is_asked_for():
+def test_attentions_are_applied_in_the_given_order():
     paper = ("channel", "spatio_temporal")
     x = jax.random.normal(jax.random.key(1), (1, 4, 16, 16, 3))
     narrow = {"num_classes": 3, "width": 16, "stage_sizes": (1,)}
@@ -87,14 +91,14 @@ def test_attentions_are_applied_in_the_order_that_is_asked_for():
     assert not jnp.allclose(*logits)
 
 
-def test_an_attention_of_another_shape_is_refused():
+def test_attention_that_changes_the_shape_is_refused():
     class Map(nn.Module):
         conv: Callable[..., nn.Module]
 
         def __call__(self, x):
             return x.mean(-1, keepdims=True)
 
-    with pytest.raises(ValueError, match="must give what it is given"):
+    with pytest.raises(ValueError, match="must return the shape of its input"):
         shapes(MERANet(num_classes=3, attentions=("channel", Map)))
 
 
@@ -113,7 +117,7 @@ def test_output_sizes_of_table_2():
     assert sizes["head"] == (1, 3)
 
 
-def test_initialisation_is_xavier_uniform_with_zero_biases():
+def test_initialisation_is_xavier_uniform_with_zero_bias():
     model = MERANet(num_classes=3, width=16, stage_sizes=(1, 1))
     variables = model.init(jax.random.key(0), jnp.zeros((1, 4, 16, 16, 3)), train=False)
     checked = 0
@@ -134,7 +138,7 @@ def test_initialisation_is_xavier_uniform_with_zero_biases():
         assert (leaf == (1 if path[-1].key == "var" else 0)).all()
 
 
-def test_fields_change_the_network():
+def test_attributes_determine_the_network():
     options = {"width": 8, "stage_sizes": (1, 2, 1), "num_classes": 5}
     variables, outputs = shapes(MERANet(**options), (2, 8, 32, 32, 3))
     assert outputs["block2_2"]["__call__"][0].shape == (2, 4, 8, 8, 16)
@@ -151,24 +155,24 @@ def test_fields_change_the_network():
     assert block["channel_attention"]["squeeze"]["bias"].shape == (4,)
 
 
-def test_zero_padding_needs_no_parameters():
+def test_zero_pad_shortcut_has_no_parameters():
     options = {"num_classes": 3, "attention": False}
     padded, outputs = shapes(MERANet(**options, shortcut="zero_pad"))
     projected, _ = shapes(MERANet(**options))
-    # 1x1x1 convolutions and their BN where the shape changes.
+    # 1x1x1 convolutions and their batch normalisation where the shape changes.
     saved = sum(c * 2 * c + 2 * 2 * c for c in (64, 128, 256))
     assert saved == 173_824
     assert count(projected["params"]) - count(padded["params"]) == saved
     assert outputs["block4_2"]["__call__"][0].shape == (1, 2, 7, 7, 512)
 
 
-def test_an_unknown_shortcut_is_refused():
+def test_unknown_shortcut_is_refused():
     model = MERANet(num_classes=3, shortcut="identity")
     with pytest.raises(ValueError, match="'projection' or 'zero_pad'"):
         shapes(model)
 
 
-def test_bfloat16_keeps_parameters_and_logits_in_float32():
+def test_bfloat16_network_has_float32_parameters_and_logits():
     model = MERANet(num_classes=3, width=4, stage_sizes=(1, 1), dtype=jnp.bfloat16)
     variables, outputs = shapes(model, (2, 4, 16, 16, 3))
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}

@@ -1,4 +1,4 @@
-"""The numbers against PyTorch's, with the same weights and the same clips."""
+"""Comparison with an implementation in PyTorch, with equal weights and clips."""
 
 import functools
 
@@ -21,7 +21,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 from benchmarks import torch_reference  # noqa: E402  (imports torch)
 
-# The whole depth once; what the others change stands in every block.
+# The complete depth for one variant; the others differ inside every block.
 FLAT = {"width": 8, "stage_sizes": (1, 1)}
 VARIANTS = {
     "MERANet": {"width": 8},
@@ -35,7 +35,7 @@ SMALL = (4, 8, 32, 32, 3)
 
 
 def randomised(variables, seed=1):
-    """Every scale, bias and running statistic away from where it starts."""
+    """Moves every scale, bias and running statistic away from its initial value."""
     rng = np.random.default_rng(seed)
     return jax.tree_util.tree_map_with_path(
         lambda path, leaf: (
@@ -47,22 +47,22 @@ def randomised(variables, seed=1):
     )
 
 
-def twins(clip_shape, dtype=np.float32, lowering=None, **options):
-    """Our network, its variables and PyTorch's with the same, and clips and labels."""
+def pair(clip_shape, dtype=np.float32, lowering=None, **options):
+    """Returns a network, its variables, an equal PyTorch network, clips and labels."""
     model = MERANet(num_classes=3, lowering=lowering, **options)
     clips = np.random.default_rng(0).normal(size=clip_shape).astype(dtype)
     init = functools.partial(model.init, train=False)
     variables = randomised(jax.jit(init)(jax.random.key(0), clips[:1].astype("f4")))
     variables = jax.tree.map(lambda leaf: leaf.astype(dtype), variables)
-    theirs = torch_reference.MERANet(3, **options).to(
+    torch_model = torch_reference.MERANet(3, **options).to(
         torch.float64 if dtype == np.float64 else torch.float32
     )
-    torch_reference.load(theirs, variables["params"], variables["batch_stats"])
-    return model, variables, theirs, clips, np.arange(len(clips)) % 3
+    torch_reference.load(torch_model, variables["params"], variables["batch_stats"])
+    return model, variables, torch_model, clips, np.arange(len(clips)) % 3
 
 
-def ours(model, variables, clips, labels, train):
-    """Loss, logits, new statistics and the gradient by the parameters."""
+def compute(model, variables, clips, labels, train):
+    """Returns loss, logits, new statistics and the gradient by the parameters."""
 
     def loss(params, clips):
         logits, updated = model.apply(
@@ -77,19 +77,20 @@ def ours(model, variables, clips, labels, train):
     return value[0], *value[1], gradient
 
 
-def torchs(theirs, params, clips, labels, train):
-    theirs.train(train)
-    logits = theirs(torch_reference.channels_first(clips))
+def compute_torch(torch_model, params, clips, labels, train):
+    """Returns loss, logits and the gradient by the parameters, from PyTorch."""
+    torch_model.train(train)
+    logits = torch_model(torch_reference.channels_first(clips))
     loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(labels))
     loss.backward()
-    gradient = torch_reference.gradients(theirs, params)
+    gradient = torch_reference.gradients(torch_model, params)
     return loss.detach().numpy(), logits.detach().numpy(), gradient
 
 
 def distance(tree, reference):
-    """The largest relative distance of any array of the tree."""
+    """Returns the largest relative distance of any array of a tree."""
     pairs = jax.tree.map(
-        # An array may be zero to the last bit, behind a ReLU that lets nothing through.
+        # An array may be exactly zero, behind a ReLU without positive inputs.
         lambda a, b: np.linalg.norm(a - b) / (np.linalg.norm(b) + 1e-30),
         *jax.device_get((tree, reference)),
     )
@@ -98,21 +99,25 @@ def distance(tree, reference):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_evaluation_mode(variant):
-    model, variables, theirs, clips, labels = twins(SMALL, **VARIANTS[variant])
-    loss, logits, _, gradient = ours(model, variables, clips, labels, train=False)
-    reference = torchs(theirs, variables["params"], clips, labels, train=False)
+    model, variables, torch_model, clips, labels = pair(SMALL, **VARIANTS[variant])
+    loss, logits, _, gradient = compute(model, variables, clips, labels, train=False)
+    reference = compute_torch(
+        torch_model, variables["params"], clips, labels, train=False
+    )
     assert loss == pytest.approx(reference[0], rel=1e-4)
     assert distance(logits, reference[1]) < 1e-4
     assert distance(gradient, reference[2]) < 1e-4
 
 
 def test_evaluation_mode_at_full_width():
-    model, variables, theirs, clips, labels = twins((1, 16, 112, 112, 3))
-    _, logits, _, gradient = ours(model, variables, clips, labels, train=False)
-    reference = torchs(theirs, variables["params"], clips, labels, train=False)
+    model, variables, torch_model, clips, labels = pair((1, 16, 112, 112, 3))
+    _, logits, _, gradient = compute(model, variables, clips, labels, train=False)
+    reference = compute_torch(
+        torch_model, variables["params"], clips, labels, train=False
+    )
     assert distance(logits, reference[1]) < 1e-4
-    # As one vector, where 4.8e-6 was measured. Single arrays were up to 1.5e-4 apart,
-    # with the primitive 2.8e-5; in float64 the forms agree, as the tests below show.
+    # Compared as one vector, for which 4.8e-6 was measured. For single arrays it was up
+    # to 1.5e-4, and 2.8e-5 with the primitive; in float64 the forms agree (see below).
     vectors = [
         np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)])
         for tree in (gradient, reference[2])
@@ -122,17 +127,19 @@ def test_evaluation_mode_at_full_width():
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_training_mode(variant):
-    model, variables, theirs, clips, labels = twins(SMALL, **VARIANTS[variant])
-    loss, logits, statistics, _ = ours(model, variables, clips, labels, train=True)
-    reference = torchs(theirs, variables["params"], clips, labels, train=True)
+    model, variables, torch_model, clips, labels = pair(SMALL, **VARIANTS[variant])
+    loss, logits, statistics, _ = compute(model, variables, clips, labels, train=True)
+    reference = compute_torch(
+        torch_model, variables["params"], clips, labels, train=True
+    )
     assert loss == pytest.approx(reference[0], rel=1e-4)
     assert distance(logits, reference[1]) < 1e-4
     old = variables["batch_stats"]
-    assert distance(statistics, new_statistics(theirs, old, clips.shape)) < 1e-4
+    assert distance(statistics, new_statistics(torch_model, old, clips.shape)) < 1e-4
 
 
-def new_statistics(theirs, old, clip_shape):
-    """PyTorch's running statistics as Flax keeps them: of the biased variance."""
+def new_statistics(torch_model, old, clip_shape):
+    """Converts PyTorch's running statistics to Flax's, with biased variance."""
     samples, frames, height, width, _ = clip_shape
 
     def of(module, old, stage):
@@ -152,7 +159,7 @@ def new_statistics(theirs, old, clip_shape):
                 found[name] = of(child, old[name], stage)
         return found
 
-    return of(theirs, old, 1)
+    return of(torch_model, old, 1)
 
 
 @pytest.mark.parametrize("lowering", ["planes", "primitive"])
@@ -168,24 +175,24 @@ def new_statistics(theirs, old, clip_shape):
 )
 def test_convolution(kernel_size, strides, channels, lowering):
     module = Conv3D(channels[1], kernel_size, strides, lowering=lowering)
-    their_module = torch.nn.Conv3d(
+    torch_module = torch.nn.Conv3d(
         *channels, kernel_size, strides, [k // 2 for k in kernel_size], bias=False
     )
-    check_module(module, their_module, (2, 5, 9, 12, channels[0]))
+    check_module(module, torch_module, (2, 5, 9, 12, channels[0]))
 
 
 @pytest.mark.parametrize("shared", ["cnn", "mlp"])
 def test_channel_attention(shared):
     module = ChannelAttention(reduction=4, shared=shared)
-    theirs = torch_reference.ChannelAttention(16, 4, shared)
-    check_module(module, theirs, (2, 4, 6, 5, 16))
+    torch_model = torch_reference.ChannelAttention(16, 4, shared)
+    check_module(module, torch_model, (2, 4, 6, 5, 16))
 
 
 @pytest.mark.parametrize("kernel_size", [3, 5, 7])
 def test_spatio_temporal_attention(kernel_size):
     module = SpatioTemporalAttention(kernel_size)
-    theirs = torch_reference.SpatioTemporalAttention(kernel_size)
-    check_module(module, theirs, (2, 4, 8, 8, 6))
+    torch_model = torch_reference.SpatioTemporalAttention(kernel_size)
+    check_module(module, torch_model, (2, 4, 8, 8, 6))
 
 
 @pytest.mark.parametrize("train", [False, True])
@@ -205,61 +212,63 @@ def test_block(inputs, stride, shortcut, train):
         16, Conv3D, norm, (stride,) * 3, attentions, shortcut=shortcut
     )
     options = {"attention": True, "reduction": 4, "shared": "cnn", "kernel_size": 5}
-    theirs = torch_reference.ResidualAttentionBlock(
+    torch_model = torch_reference.ResidualAttentionBlock(
         inputs, 16, stride, options | {"shortcut": shortcut}
     )
-    check_module(module, theirs.train(train), (4, 4, 8, 8, inputs))
+    check_module(module, torch_model.train(train), (4, 4, 8, 8, inputs))
 
 
-def check_module(module, theirs, shape):
-    """Value and gradients by input and parameters, in float64."""
-    theirs = theirs.double()
+def check_module(module, torch_model, shape):
+    """Compares output and gradients by input and parameters in float64."""
+    torch_model = torch_model.double()
     with jax.enable_x64(True):
         x = np.random.default_rng(0).normal(size=shape)
         variables = randomised(module.init(jax.random.key(0), x.astype("f4")))
         variables = jax.tree.map(lambda leaf: leaf.astype("f8"), variables)
 
-        def weighed(params, x):
+        def weighted(params, x):
             y, _ = module.apply(
                 variables | {"params": params}, x, mutable=["batch_stats"]
             )
             return (y * jnp.cos(y)).sum(), y
 
         (_, y), (by_params, by_x) = jax.device_get(
-            jax.jit(jax.value_and_grad(weighed, argnums=(0, 1), has_aux=True))(
+            jax.jit(jax.value_and_grad(weighted, argnums=(0, 1), has_aux=True))(
                 variables["params"], x
             )
         )
-    # A single layer has no children to load; a holder makes it one.
-    holder, ours_ = torch.nn.Module(), {"module": variables["params"]}
-    holder.add_module("module", theirs)
-    torch_reference.load(holder, ours_, {"module": variables.get("batch_stats", {})})
-    their_x = torch_reference.channels_first(x).requires_grad_()
-    their_y = theirs(their_x)
-    (their_y * their_y.cos()).sum().backward()
+    # Weights are loaded into the children of a module, so a parent is added.
+    parent, params = torch.nn.Module(), {"module": variables["params"]}
+    parent.add_module("module", torch_model)
+    torch_reference.load(parent, params, {"module": variables.get("batch_stats", {})})
+    torch_x = torch_reference.channels_first(x).requires_grad_()
+    torch_y = torch_model(torch_x)
+    (torch_y * torch_y.cos()).sum().backward()
 
     def last(array):
         return np.moveaxis(array.detach().numpy(), 1, -1)
 
-    np.testing.assert_allclose(y, last(their_y), rtol=1e-9, atol=1e-9)
-    assert distance(by_x, last(their_x.grad)) < 1e-9
-    reference = torch_reference.gradients(holder, ours_)["module"]
+    np.testing.assert_allclose(y, last(torch_y), rtol=1e-9, atol=1e-9)
+    assert distance(by_x, last(torch_x.grad)) < 1e-9
+    reference = torch_reference.gradients(parent, params)["module"]
     assert distance(by_params, reference) < 1e-9
 
 
 @pytest.mark.parametrize("lowering", ["planes", "primitive"])
-def test_gradient_of_the_whole_network_in_training_mode(lowering):
-    """With x.max() it is off by 4 % here: see docs/gradients.md."""
-    # Not powers of two: there the mean is exact however it is rounded, and hides it.
+def test_gradient_of_the_complete_network_in_training_mode(lowering):
+    """With x.max() the error is 4 %, see docs/gradients.md."""
+    # Sizes are not powers of two, for which the mean is exact and hides the error.
     shape = (4, 4, 48, 48, 3)
     with jax.enable_x64(True):
-        model, variables, theirs, clips, labels = twins(
+        model, variables, torch_model, clips, labels = pair(
             shape, np.float64, lowering, width=16
         )
         arguments = model, variables
-        *_, gradient = ours(*arguments, clips, labels, train=True)
+        *_, gradient = compute(*arguments, clips, labels, train=True)
         nudge = 1 + 1e-12 * np.random.default_rng(2).choice([-1, 1], clips.shape)
-        *_, nudged = ours(*arguments, clips * nudge, labels, train=True)
-        *_, reference = torchs(theirs, variables["params"], clips, labels, train=True)
+        *_, nudged = compute(*arguments, clips * nudge, labels, train=True)
+        *_, reference = compute_torch(
+            torch_model, variables["params"], clips, labels, train=True
+        )
     assert distance(nudged, gradient) < 1e-6
     assert distance(gradient, reference) < 1e-8

@@ -72,7 +72,7 @@ def test_a_fold_does_not_depend_on_other_slots(loso, some, sequential):
 def test_one_compilation_serves_all_folds(loso, some, monkeypatch, at_once):
     traced = count_traces(monkeypatch)
     loso = named(loso, "counted", devices=1, seeds="2")
-    run(loso, some, steps_at_once=at_once)
+    run(loso, some, steps_per_call=at_once)
     # One trace of the step and one of the prediction serve eight folds of two lengths.
     assert traced == [(8, 8, 16, 16, 3)] * 2
 

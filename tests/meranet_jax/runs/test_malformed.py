@@ -175,9 +175,9 @@ def test_content_of_checkpoints():
     task = FoldTask("it", 0, *[None] * 6)
     line = {"epoch": 1, "validation_accuracy": 0.5, "validation_loss": 1.0, "step": 2}
     progress = FoldProgress(task, 2, 3)
-    progress.add(line)
+    progress.add_epoch(line)
     progress.step, progress.seconds = 1, 0.5
-    facts = json.loads(json.dumps(progress.facts()))
+    facts = json.loads(json.dumps(progress.to_json()))
 
     def attempt(value):
         progress = FoldProgress(task, 2, 3)
@@ -189,8 +189,8 @@ def test_content_of_checkpoints():
     try_each(changed(facts), attempt, ValueError)
     for value in checked:
         progress = FoldProgress(task, 2, 3)
-        progress.go_on(value, None)
-        assert 0 <= progress.done <= 6
+        progress.resume(value, None)
+        assert 0 <= progress.steps_done <= 6
 
 
 @pytest.mark.parametrize("name", ["features.json", "dataset_info.json"])

@@ -199,7 +199,7 @@ def of_first_version(copied, clips):
 
 def test_a_run_of_an_older_version_is_resumed(of_first_version, clips):
     config, path = of_first_version
-    recorded = loading.Recorded(lambda index: clips.clips[index], clips.clips.shape)
+    recorded = loading.LazyClips(lambda index: clips.clips[index], clips.clips.shape)
     assert run(config, dataclasses.replace(clips, clips=recorded)) == path
     assert reader.read(path).data["fingerprint"] == clips.fingerprint()
     report = json.loads((path / "report.json").read_text())

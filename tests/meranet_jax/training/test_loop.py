@@ -9,7 +9,7 @@ import pytest
 
 from meranet_jax.data import protocols
 from meranet_jax.errors import UserError
-from meranet_jax.inputs import rgb
+from meranet_jax.inputs import registry, rgb
 from meranet_jax.training import fold_progress, loop, step, trainers
 from meranet_jax.training.checkpoint import Checkpoints, read_weights, save_weights
 from meranet_jax.training.fold_progress import FoldTask
@@ -22,12 +22,12 @@ def fold(clips):
 
 def started(config, clips, *, seed=0, steps=8):
     trainer = trainers.make_trainer(config, clips, folds=1)
-    trainer.resume([trainer.fresh(seed, steps)])
+    trainer.set_states([trainer.initial_state(seed, steps)])
     return trainer
 
 
 def updated(trainer, *batches):
-    """The sums of some steps of a trainer's one fold."""
+    """Returns the sums of each step of a trainer with one fold."""
     return [
         {name: n[0, 0] for name, n in jax.device_get(sums).items()}
         for batch in batches
@@ -36,39 +36,39 @@ def updated(trainer, *batches):
 
 
 def run(config, clips, fold, folder, divergences=None):
-    """Train; returns the trainer, the lines of metrics and what was chosen."""
+    """Trains a fold; returns the trainer, all metrics and the selection."""
     divergences = [] if divergences is None else divergences
     trainer = trainers.make_trainer(config, clips, folds=1)
-    lines = []
+    history = []
     with Checkpoints(folder, print) as checkpoints:
-        learner = FoldTask(
-            name="it",
+        task = FoldTask(
+            name="fold x",
             seed=config.seed,
             train=fold.train,
             validation=fold.validation,
             checkpoints=checkpoints,
-            on_start=lambda done, steps: lines.extend(done),
-            on_epoch=lines.append,
+            on_start=lambda metrics, steps: history.extend(metrics),
+            on_epoch=history.append,
             on_divergence=divergences.append,
         )
-        (chosen,) = loop.train(
+        (selected,) = loop.train(
             trainer,
             config,
             clips.labels,
-            [learner],
+            [task],
             on_step=lambda epoch, steps, means: None,
         )
-    return trainer, lines, chosen
+    return trainer, history, selected
 
 
 def leaves(state):
     return [np.asarray(leaf) for leaf in jax.tree.leaves(state)]
 
 
-def test_several_devices_compute_what_one_computes(config, clips, fold):
+def test_several_devices_compute_the_same_as_one(config, clips, fold):
     states, losses = [], []
     for devices in (1, 2, 4):
-        # At 0.1 ten steps amplify rounding beyond what can be compared.
+        # With a learning rate of 0.1 ten steps amplify rounding errors too much.
         changed = config.change(devices=devices, learning_rate=1e-3)
         trainer = started(changed, clips)
         rng = np.random.default_rng(0)
@@ -81,15 +81,15 @@ def test_several_devices_compute_what_one_computes(config, clips, fold):
         assert len(metrics[0]) == 4 and len(trainer.devices) == devices
     for state, loss in zip(states[1:], losses[1:], strict=True):
         np.testing.assert_allclose(loss, losses[0], rtol=1e-5)
-        for ours, one in zip(leaves(state), leaves(states[0]), strict=True):
-            np.testing.assert_allclose(ours, one, rtol=1e-5, atol=1e-5)
+        for actual, one in zip(leaves(state), leaves(states[0]), strict=True):
+            np.testing.assert_allclose(actual, one, rtol=1e-5, atol=1e-5)
 
 
-def test_the_step_without_an_axis_is_the_same_step(config, clips, fold):
+def test_step_without_pmap_axis_is_equal(config, clips, fold):
     trainer = started(config, clips)
     model = step.make_model(config, num_classes=3)
     optimizer, rate = step.make_optimizer(config)
-    alone = step.init_state(
+    separate = step.init_state(
         jax.random.key(config.seed),
         8,
         model=model,
@@ -100,18 +100,24 @@ def test_the_step_without_an_axis_is_the_same_step(config, clips, fold):
     batch = {"clip": clips.clips[index], "label": clips.labels[index]}
     update = jax.jit(
         lambda state: step.train_step(
-            state, batch, model=model, optimizer=optimizer, rate=rate, flip=True
+            state,
+            batch,
+            model=model,
+            optimizer=optimizer,
+            rate=rate,
+            network_input=registry.find("rgb"),
+            flip=True,
         )
     )
-    alone, sums = update(alone)
-    (ours,) = updated(trainer, index)
-    assert ours["loss"] == pytest.approx(sums["loss"].item(), rel=1e-5)
-    for one, other in zip(leaves(trainer.state()), leaves(alone), strict=True):
+    separate, sums = update(separate)
+    (actual,) = updated(trainer, index)
+    assert actual["loss"] == pytest.approx(sums["loss"].item(), rel=1e-5)
+    for one, other in zip(leaves(trainer.state()), leaves(separate), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
 
 
-def test_the_update_is_that_of_optax(config, clips, fold):
-    """RAdam and its cosine, applied apart, are together what Optax has."""
+def test_update_is_equal_to_optax(config, clips, fold):
+    """Optax applies RAdam and the schedule in one transformation."""
     config = config.change(flip=False, learning_rate=1e-3)
     trainer = started(config, clips, steps=20)
     before = trainer.state()
@@ -139,18 +145,18 @@ def test_the_update_is_that_of_optax(config, clips, fold):
         updates, opt_state = optimizer.update(gradient, opt_state, params)
         return optax.apply_updates(params, updates), stats, opt_state
 
-    theirs = before.params, before.batch_stats, optimizer.init(before.params)
+    expected = before.params, before.batch_stats, optimizer.init(before.params)
     for _ in range(8):
         updated(trainer, index)
-        theirs = update(*theirs)
-    ours = leaves(trainer.state().params)
+        expected = update(*expected)
+    actual = leaves(trainer.state().params)
     for one, other, start in zip(
-        ours, leaves(theirs[0]), leaves(before.params), strict=True
+        actual, leaves(expected[0]), leaves(before.params), strict=True
     ):
         assert abs(one - other).max() < 0.01 * abs(one - start).max()
 
 
-def test_a_batch_is_learnt_by_heart(config, clips, fold):
+def test_network_overfits_one_batch(config, clips, fold):
     config = config.change(learning_rate=0.1, flip=False, epochs=100)
     trainer = started(config, clips, steps=200)
     index = fold.train[:8]
@@ -158,20 +164,20 @@ def test_a_batch_is_learnt_by_heart(config, clips, fold):
     assert losses[-1] < 0.1 * losses[0]
 
 
-def test_flips_change_with_the_step_and_come_again(config, clips, fold):
+def test_flips_change_with_step_and_are_reproducible(config, clips, fold):
     def losses(**changes):
         changed = config.change(learning_rate=1e-9, **changes)
         trainer = started(changed, clips)
         index = fold.train[:8]
         return [sums["loss"].item() for sums in updated(trainer, *[index] * 3)]
 
-    assert len(set(losses())) == 3  # the parameters stand still, the coins do not
+    assert len(set(losses())) == 3  # only the flips change, not the parameters
     assert losses() == losses()
-    still = losses(flip=False)
-    assert still == pytest.approx([still[0]] * 3, rel=1e-4)
+    constant = losses(flip=False)
+    assert constant == pytest.approx([constant[0]] * 3, rel=1e-4)
 
 
-def test_rates(config):
+def test_learning_rates(config):
     _, radam = step.make_optimizer(config)
     assert radam(0, 1000) == pytest.approx(0.1)
     assert radam(500, 1000) == pytest.approx(0.05)
@@ -184,71 +190,71 @@ def test_rates(config):
     assert adam(1999, 100_000) == pytest.approx(0.1, rel=1e-3)
 
 
-def test_adam_warmup_applies_its_rate(config, clips, fold):
+def test_adam_warmup_applies_its_learning_rate(config, clips, fold):
     warm = config.change(optimizer="adam_warmup", flip=False)
     trainer = started(warm, clips, steps=100_000)
     before = leaves(trainer.state().params)
     updated(trainer, fold.train[:8])
     after = leaves(trainer.state().params)
     moved = max(abs(a - b).max() for a, b in zip(after, before, strict=True))
-    # Adam's first step is the rate itself.
+    # The size of Adam's first step is the learning rate.
     assert moved == pytest.approx(0.1 / 2000, rel=1e-2)
 
 
-def test_prediction_does_not_hang_on_the_batch(config, clips, fold):
+def test_prediction_does_not_depend_on_the_batch(config, clips, fold):
     trainer = started(config, clips)
     (every,) = trainer.predict([np.arange(36)])
     assert every.shape == (36, 3)
     for index in (0, 9, 35):
-        (alone,) = trainer.predict([np.array([index])])
-        np.testing.assert_allclose(alone[0], every[index], rtol=1e-4, atol=1e-5)
+        (single,) = trainer.predict([np.array([index])])
+        np.testing.assert_allclose(single[0], every[index], rtol=1e-4, atol=1e-5)
     sums = trainers.probabilities(every).sum(-1)
     np.testing.assert_allclose(sums, 1, rtol=1e-6)
 
 
 @pytest.mark.parametrize("select", ["best_val", "last"])
-def test_training_gives_what_was_asked_for(config, clips, fold, tmp_path, select):
+def test_training_selects_weights(config, clips, fold, tmp_path, select):
     config = config.change(epochs=4, select=select)
-    trainer, lines, chosen = run(config, clips, fold, tmp_path / "checkpoints")
-    assert [line["epoch"] for line in lines] == [1, 2, 3, 4]
-    ranks = [(ln["validation_accuracy"], -ln["validation_loss"]) for ln in lines]
+    trainer, history, selected = run(config, clips, fold, tmp_path / "checkpoints")
+    assert [metrics["epoch"] for metrics in history] == [1, 2, 3, 4]
+    ranks = [(m["validation_accuracy"], -m["validation_loss"]) for m in history]
     best = 1 + ranks.index(max(ranks))
-    assert chosen.details["epoch"] == (best if select == "best_val" else 4)
-    # What was chosen predicts what its line says.
-    (logits,) = trainer.predict([fold.validation], [chosen.weights])
+    assert selected.details["epoch"] == (best if select == "best_val" else 4)
+    # The selected weights have the metrics of their epoch.
+    (logits,) = trainer.predict([fold.validation], [selected.weights])
     labels = clips.labels[fold.validation]
     accuracy = (logits.argmax(-1) == labels).mean()
     loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
-    line = lines[chosen.details["epoch"] - 1]
-    assert accuracy == line["validation_accuracy"]
-    assert loss == pytest.approx(line["validation_loss"], rel=1e-6)
-    assert lines[-1]["learning_rate"] < lines[0]["learning_rate"]
+    metrics = history[selected.details["epoch"] - 1]
+    assert accuracy == metrics["validation_accuracy"]
+    assert loss == pytest.approx(metrics["validation_loss"], rel=1e-6)
+    assert history[-1]["learning_rate"] < history[0]["learning_rate"]
 
 
-def test_training_does_not_look_at_the_test_part(config, clips, fold, tmp_path):
-    spoilt = clips.clips.copy()
-    spoilt[fold.test] = 0
+def test_training_does_not_depend_on_the_test_part(config, clips, fold, tmp_path):
+    zeroed = clips.clips.copy()
+    zeroed[fold.test] = 0
     labels = clips.labels.copy()
     labels[fold.test] = 0
-    blind = dataclasses.replace(clips, clips=spoilt, labels=labels)
-    seen = run(config, clips, fold, tmp_path / "a")
-    unseen = run(config, blind, fold, tmp_path / "b")
-    assert seen[2].details == unseen[2].details
-    ours, theirs = (leaves(chosen.weights) for *_, chosen in (seen, unseen))
-    for one, other in zip(ours, theirs, strict=True):
+    changed = dataclasses.replace(clips, clips=zeroed, labels=labels)
+    *_, expected = run(config, clips, fold, tmp_path / "a")
+    *_, selected = run(config, changed, fold, tmp_path / "b")
+    assert selected.details == expected.details
+    pairs = zip(leaves(selected.weights), leaves(expected.weights), strict=True)
+    for one, other in pairs:
         np.testing.assert_array_equal(one, other)
 
 
-def test_weights_of_two_devices_are_read_by_one(config, clips, fold, tmp_path):
+def test_weights_from_two_devices_predict_on_one(config, clips, fold, tmp_path):
     two = config.change(devices=2, epochs=1)
-    trainer, _, chosen = run(two, clips, fold, tmp_path / "checkpoints")
-    save_weights(tmp_path / "weights", chosen.weights)
+    trainer, _, selected = run(two, clips, fold, tmp_path / "checkpoints")
+    save_weights(tmp_path / "weights", selected.weights)
     one = trainers.make_trainer(config, clips, folds=1)
     weights = read_weights(tmp_path / "weights", trainers.weights_of(one.state_shapes))
-    everyone = [np.arange(len(clips))]
+    indices = [np.arange(len(clips))]
     np.testing.assert_allclose(
-        one.predict(everyone, [weights]),
-        trainer.predict(everyone),
+        one.predict(indices, [weights]),
+        trainer.predict(indices),
         rtol=1e-4,
         atol=1e-5,
     )
@@ -258,47 +264,48 @@ def test_weights_of_another_network_are_refused(config, clips, tmp_path):
     save_weights(tmp_path / "weights", started(config, clips).weights())
     wider = config.change(width=8)
     other = trainers.make_trainer(wider, clips, folds=1)
-    with pytest.raises(UserError, match="weights is of another network: .* is"):
+    with pytest.raises(UserError, match="weights belongs to another network: .* is"):
         read_weights(tmp_path / "weights", trainers.weights_of(other.state_shapes))
 
 
-def test_checkpoints_are_bound_to_no_device(config, clips, fold, tmp_path):
+def test_checkpoints_do_not_name_devices(config, clips, fold, tmp_path):
     config = config.change(epochs=2, checkpoint_every=0)
     run(config, clips, fold, tmp_path / "checkpoints")
-    # 21 clips make two batches an epoch; the last two are kept.
+    # 21 clips are two batches in each epoch; the last two checkpoints are kept.
     assert {p.name for p in tmp_path.glob("checkpoints/*")} == {"3", "4"}
     for path in tmp_path.rglob("*"):
         if path.is_file():
             assert b"device_str" not in path.read_bytes(), path
 
 
-def test_a_state_whose_validation_is_not_finite_is_told(
+def test_divergence_in_validation_is_reported(
     config, clips, fold, tmp_path, monkeypatch
 ):
     predict = trainers.Trainer.predict
     monkeypatch.setattr(
         trainers.Trainer, "predict", lambda *a: [x * np.nan for x in predict(*a)]
     )
-    told = []
-    with pytest.raises(UserError, match="it diverged: in validation after epoch 1"):
-        run(config, clips, fold, tmp_path / "checkpoints", told)
-    (divergence,) = told
+    divergences = []
+    with pytest.raises(
+        UserError, match="fold x diverged: .* not finite in validation after epoch 1"
+    ):
+        run(config, clips, fold, tmp_path / "checkpoints", divergences)
+    (divergence,) = divergences
     assert sorted(divergence.clips) == sorted(fold.validation)
     assert divergence.state.step == 2
 
 
-@pytest.mark.parametrize("at_once", [1, 2])  # as on a CPU, as on an accelerator
-def test_what_diverges_is_kept_as_it_was_before(
-    config, clips, fold, tmp_path, monkeypatch, at_once
+@pytest.mark.parametrize("steps_per_call", [1, 2])  # as on a CPU and an accelerator
+def test_divergence_can_be_reproduced_from_state_and_clips(
+    config, clips, fold, tmp_path, monkeypatch, steps_per_call
 ):
-    """The state and the clips, from which the same comes again."""
-    make = functools.partial(trainers.make_trainer, steps_at_once=at_once)
+    make = functools.partial(trainers.make_trainer, steps_per_call=steps_per_call)
     monkeypatch.setattr(trainers, "make_trainer", make)
     config = config.change(learning_rate=3e38, epochs=9)
-    told = []
-    with pytest.raises(UserError, match="diverged: in update .*--learning_rate"):
-        run(config, clips, fold, tmp_path / "checkpoints", told)
-    (divergence,) = told
+    divergences = []
+    with pytest.raises(UserError, match="not finite in step .*--learning_rate"):
+        run(config, clips, fold, tmp_path / "checkpoints", divergences)
+    (divergence,) = divergences
     step, epoch = (int(n) for n in re.findall(r"\d+", divergence.where))
     assert divergence.state.step == 2 * (epoch - 1) + step - 1
     assert divergence.state.diverged
@@ -307,10 +314,10 @@ def test_what_diverges_is_kept_as_it_was_before(
     assert all(np.isfinite(leaf).all() for leaf in leaves(divergence.state))
 
     trainer = started(config, clips)
-    trainer.resume([divergence.state.replace(diverged=np.zeros((), bool))])
+    trainer.set_states([divergence.state.replace(diverged=np.zeros((), bool))])
     before = leaves(trainer.state())
     for sums in updated(trainer, divergence.clips, fold.train[:8]):
-        assert sums["diverged"]  # also a step that would go well by itself
+        assert sums["diverged"]  # also for a step that would be finite by itself
     after = leaves(trainer.state().replace(diverged=np.zeros((), bool)))
     for one, other in zip(before, after, strict=True):
         np.testing.assert_array_equal(one, other)
@@ -321,16 +328,14 @@ def test_what_diverges_is_kept_as_it_was_before(
     [
         ({"devices": 3}, "--batch_size=8 cannot be divided over 3 devices in 1"),
         ({"devices": 99}, "--devices=99, but this process has 4"),
-        ({"batch_size": 32}, "part of it has 21 clips, less than a batch of 32"),
+        ({"batch_size": 32}, "part of fold x has 21 clips, fewer than a batch of 32"),
     ],
 )
-def test_what_cannot_be_trained_says_why(
-    config, clips, fold, tmp_path, changes, message
-):
+def test_invalid_settings_are_refused(config, clips, fold, tmp_path, changes, message):
     with pytest.raises(UserError, match=message):
         run(config.change(**changes), clips, fold, tmp_path)
 
 
-def test_a_step_is_timed(config, clips, fold):
+def test_time_step_measures_a_step(config, clips, fold):
     trainer = trainers.make_trainer(config, clips, folds=1)
     assert loop.time_step(trainer, config, fold.train) > 0

@@ -1,4 +1,4 @@
-"""The ways in which the same steps are computed: they give the same numbers."""
+"""All configurations of devices and calls compute the same steps."""
 
 import dataclasses
 
@@ -18,9 +18,11 @@ def leaves(tree):
 
 
 def result(config, clips, orders, *, folds=1, **options):
-    """Each slot's sums, logits of all clips and weights after some epochs of orders."""
+    """Returns each slot's sums, logits of all clips and weights after some epochs."""
     trainer = trainers.make_trainer(config, clips, folds=folds, **options)
-    trainer.resume([trainer.fresh(slot, 20) for slot in range(trainer.slots)])
+    trainer.set_states(
+        [trainer.initial_state(slot, 20) for slot in range(trainer.slots)]
+    )
     sums = [
         jax.device_get(sums)
         for order in orders
@@ -31,14 +33,14 @@ def result(config, clips, orders, *, folds=1, **options):
     return sums, logits, [trainer.weights(slot) for slot in range(trainer.slots)]
 
 
-def assert_alike(one, other):
-    for ours, theirs in zip(leaves(one), leaves(other), strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+def assert_close(actual, expected):
+    for one, other in zip(leaves(actual), leaves(expected), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
 
 
 @pytest.fixture
 def config(config):
-    # At 0.1 a few steps amplify rounding beyond what can be compared.
+    # With a learning rate of 0.1 a few steps amplify rounding errors too much.
     return config.change(learning_rate=1e-3, devices=1)
 
 
@@ -50,81 +52,81 @@ def orders():
 
 
 @pytest.fixture(scope="module")
-def recorded(clips):
-    """The same clips, read whenever they are asked for."""
+def lazy(clips):
+    """The same clips, read at each access."""
     return dataclasses.replace(
-        clips, clips=loading.Recorded(lambda i: clips.clips[i], clips.clips.shape)
+        clips, clips=loading.LazyClips(lambda i: clips.clips[i], clips.clips.shape)
     )
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
-def test_many_steps_at_once_of_streamed_clips_on_two_devices(
-    config, clips, recorded, orders, accumulate
+def test_several_steps_per_call_with_streamed_clips_on_two_devices(
+    config, clips, lazy, orders, accumulate
 ):
     config = config.change(accumulate=accumulate)
-    plain = result(config, clips, orders)
-    assert plain[0]["clips"] == [56]
+    expected = result(config, clips, orders)
+    assert expected[0]["clips"] == [56]
     two = config.change(devices=2)
-    # Four steps at once: the second epoch does not fill them.
-    assert_alike(plain, result(two, recorded, orders, steps_at_once=4))
+    # Four steps per call: the second epoch has fewer.
+    assert_close(result(two, lazy, orders, steps_per_call=4), expected)
 
 
-def test_folds_side_by_side_many_steps_at_once(config, clips, recorded, orders):
+def test_parallel_folds_with_several_steps_per_call(config, clips, lazy, orders):
     config = config.change(devices=3)
-    plain = result(config, clips, orders, folds=3)
-    assert plain[0]["clips"].tolist() == [56, 16, 0]
-    at_once = result(config, recorded, orders, folds=3, steps_at_once=3)
-    assert_alike(plain, at_once)
-    # And a slot is a fold alone.
-    alone = result(config.change(devices=1), clips, orders)
-    assert_alike(plain[1][0], alone[1][0])
+    expected = result(config, clips, orders, folds=3)
+    assert expected[0]["clips"].tolist() == [56, 16, 0]
+    streamed = result(config, lazy, orders, folds=3, steps_per_call=3)
+    assert_close(streamed, expected)
+    # A slot computes the same as a single fold.
+    single = result(config.change(devices=1), clips, orders)
+    assert_close(expected[1][0], single[1][0])
 
 
-def test_the_gradient_of_parts_is_their_mean(config, clips, orders):
-    """The first update is the gradient, by a rate: those of halves add up."""
+def test_accumulated_gradient_is_mean_of_parts(config, clips, orders):
+    """The first update is proportional to the gradient."""
     config = config.change(accumulate=2, flip=False, learning_rate=10)
     (batch,) = orders[0][:1]
 
     def update(config, batch):
         trainer = trainers.make_trainer(config, clips, folds=1)
-        trainer.resume([trainer.fresh(0, 20)])
+        trainer.set_states([trainer.initial_state(0, 20)])
         before = trainer.weights()["params"]
         (sums,) = trainer.train([batch[None]])
         after = trainer.weights()["params"]
         return sums["loss"].item(), jax.tree.map(np.subtract, after, before)
 
     half = config.change(accumulate=1, batch_size=4)
-    loss, whole = update(config, batch)
+    loss, accumulated = update(config, batch)
     halves = [update(half, part) for part in (batch[:4], batch[4:])]
     assert loss == pytest.approx(sum(loss for loss, _ in halves), rel=1e-5)
     mean = jax.tree.map(lambda a, b: (a + b) / 2, *(moved for _, moved in halves))
-    for ours, theirs in zip(leaves(whole), leaves(mean), strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-5)
+    for one, other in zip(leaves(accumulated), leaves(mean), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
 
 
-def test_computing_again_what_was_not_kept(config, clips, orders):
-    plain = result(config, clips, orders[:1])
-    assert_alike(plain, result(config.change(remat=True), clips, orders[:1]))
+def test_remat_computes_the_same(config, clips, orders):
+    expected = result(config, clips, orders[:1])
+    assert_close(result(config.change(remat=True), clips, orders[:1]), expected)
 
 
-def test_bfloat16_computes_about_the_same_and_keeps_float32(config, clips, orders):
-    plain = result(config, clips, orders[:1])
-    coarse = result(config.change(precision="bf16"), clips, orders[:1])
-    assert coarse[0]["loss"] == pytest.approx(plain[0]["loss"], rel=0.02)
-    assert coarse[0]["loss"] != plain[0]["loss"]
-    assert {leaf.dtype for leaf in leaves(coarse[2])} == {np.dtype(np.float32)}
+def test_bf16_is_close_and_keeps_float32_weights(config, clips, orders):
+    expected = result(config, clips, orders[:1])
+    bf16 = result(config.change(precision="bf16"), clips, orders[:1])
+    assert bf16[0]["loss"] == pytest.approx(expected[0]["loss"], rel=0.02)
+    assert bf16[0]["loss"] != expected[0]["loss"]
+    assert {leaf.dtype for leaf in leaves(bf16[2])} == {np.dtype(np.float32)}
 
 
-def test_the_precision_is_that_of_the_device_unless_given(config):
-    assert precision.resolved(config).settings.precision == "fp32"  # of a CPU
-    coarse = config.change(precision="bf16")
-    assert precision.resolved(coarse) == coarse
-    with pytest.raises(UserError, match="tf32 is for NVIDIA GPUs since Ampere"):
-        precision.resolved(config.change(precision="tf32"))
+def test_default_precision_depends_on_device(config):
+    assert precision.resolve(config).settings.precision == "fp32"  # of a CPU
+    bf16 = config.change(precision="bf16")
+    assert precision.resolve(bf16) == bf16
+    with pytest.raises(UserError, match="tf32 needs an NVIDIA GPU, Ampere or later"):
+        precision.resolve(config.change(precision="tf32"))
 
 
-def test_clips_stream_when_asked_or_when_they_do_not_fit(
-    config, clips, recorded, monkeypatch
+def test_clips_are_streamed_on_request_or_if_they_do_not_fit(
+    config, clips, lazy, monkeypatch
 ):
     class Accelerator:
         platform = "gpu"
@@ -136,23 +138,23 @@ def test_clips_stream_when_asked_or_when_they_do_not_fit(
             return {"bytes_limit": self._memory}
 
     records, device = (config.change(feed=name) for name in ("records", "device"))
-    assert not feed.streams(config, clips, [Accelerator(2.1)])
-    assert feed.streams(config, clips, [Accelerator(1.9)])
-    assert not feed.streams(device, clips, [Accelerator(1.9)])
-    assert feed.streams(records, clips, [Accelerator(2.1)])
-    assert feed.streams(config, recorded, [Accelerator(2.1)])
-    # Cores share their memory, and each has a copy.
+    assert not feed.should_stream(config, clips, [Accelerator(2.1)])
+    assert feed.should_stream(config, clips, [Accelerator(1.9)])
+    assert not feed.should_stream(device, clips, [Accelerator(1.9)])
+    assert feed.should_stream(records, clips, [Accelerator(2.1)])
+    assert feed.should_stream(config, lazy, [Accelerator(2.1)])
+    # CPU devices share their memory, and each has a copy of the clips.
     cores = jax.local_devices()
     monkeypatch.setattr(machine, "memory_bytes", lambda: 4.2 * clips.clips.nbytes)
-    assert not feed.streams(config, clips, cores[:2])
-    assert feed.streams(config, clips, cores[:3])
+    assert not feed.should_stream(config, clips, cores[:2])
+    assert feed.should_stream(config, clips, cores[:3])
 
 
-def test_as_many_cores_train_as_divide_the_batch_or_fit(config, clips, monkeypatch):
+def test_default_number_of_cores_divides_batch_and_fits(config, clips, monkeypatch):
     every = config.change(devices=None)
 
     def used(folds, **changes):
-        changed = dataclasses.replace(every, **changes)
+        changed = every.change(**changes)
         return len(trainers.make_trainer(changed, clips, folds=folds).devices)
 
     assert len(jax.local_devices()) == 4
@@ -165,33 +167,33 @@ def test_as_many_cores_train_as_divide_the_batch_or_fit(config, clips, monkeypat
     assert used(9) < 4
 
 
-def test_what_was_measured_of_a_step_is_about_what_is_reckoned():
+def test_estimated_memory_of_a_step_is_close_to_measured():
     small, paper = (default_config("synthetic", name) for name in ("small", "paper"))
     assert devices.step_bytes(small, 16) == pytest.approx(126e6, rel=0.3)
     assert devices.step_bytes(paper, 16) == pytest.approx(2.9e9 + 0.5e9, rel=0.3)
 
 
-def test_what_is_read_ahead_ends_with_its_reader(config, clips):
-    def broken(index):
+def test_error_of_prefetching_is_raised(config, clips):
+    def damaged(index):
         if index == 30:
             raise UserError("The records are damaged.")
         return clips.clips[index]
 
-    recorded = dataclasses.replace(
-        clips, clips=loading.Recorded(broken, clips.clips.shape)
+    lazy = dataclasses.replace(
+        clips, clips=loading.LazyClips(damaged, clips.clips.shape)
     )
-    trainer = trainers.make_trainer(config, recorded, folds=1)
-    trainer.resume([trainer.fresh(0, 20)])
+    trainer = trainers.make_trainer(config, lazy, folds=1)
+    trainer.set_states([trainer.initial_state(0, 20)])
     with pytest.raises(UserError, match="records are damaged"):
         list(trainer.train([np.arange(32).reshape(4, 8)]))
 
 
-def test_what_was_compiled_ahead_is_not_traced_again(config, clips, monkeypatch):
+def test_nothing_is_traced_again_after_compile(config, clips, monkeypatch):
     traced = count_traces(monkeypatch)
     trainer = trainers.make_trainer(config, clips, folds=1, epoch_steps=4)
     trainer.compile()
     assert len(traced) == 2  # the step and the prediction
-    trainer.resume([trainer.fresh(1, 20)])
+    trainer.set_states([trainer.initial_state(1, 20)])
     list(trainer.train([np.arange(32).reshape(4, 8)]))
     trainer.predict([np.arange(36)])
     assert len(traced) == 2

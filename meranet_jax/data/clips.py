@@ -1,0 +1,105 @@
+"""Clips of an experiment, with their labels and metadata."""
+
+import dataclasses
+import functools
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+
+from meranet_jax.data.class_sets import ClassSet
+from meranet_jax.data.digests import ClipDigest, digest_of
+
+# Prefix of fingerprints with their version; those of the first version have no prefix.
+_VERSION = "2:"
+
+
+class LazyClips:
+    """Clips that are read from their records at each access.
+
+    Attributes:
+      shape: [N, T, H, W, 3].
+    """
+
+    def __init__(self, read: Callable[[int], np.ndarray], shape: Sequence[int]):
+        """Makes clips from a function that reads them.
+
+        Args:
+          read: returns the clip of an index, uint8 [T, H, W, 3]; thread-safe.
+          shape: [N, T, H, W, 3].
+        """
+        self._read = read
+        self.shape = tuple(shape)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        """Reads a clip, uint8 [T, H, W, 3]."""
+        if not 0 <= index < len(self):
+            raise IndexError(index)  # ends an iteration
+        return self._read(index)
+
+
+@dataclasses.dataclass(frozen=True)
+class Clips:
+    """The clips of an experiment, ordered by id.
+
+    Attributes:
+      clips: uint8 [N, T, H, W, 3]; in memory, or ``LazyClips``.
+      labels: int32 [N], indices into ``classes``.
+      clip_ids: N unique ids, prefixed by the data set's name if there are several.
+      subjects: N subjects, prefixed likewise.
+      datasets: N names of data sets.
+      emotions: N emotions as in the data set's table.
+      classes: the emotions of each class.
+      left_out: number of clips of the data sets that are left out, by reason.
+    """
+
+    clips: np.ndarray | LazyClips
+    labels: np.ndarray
+    clip_ids: tuple[str, ...]
+    subjects: tuple[str, ...]
+    datasets: tuple[str, ...]
+    emotions: tuple[str, ...]
+    classes: ClassSet
+    left_out: dict[str, int]
+
+    def __len__(self) -> int:
+        return len(self.clip_ids)
+
+    @functools.cached_property
+    def digests(self) -> tuple[ClipDigest, ...]:
+        """The digests of each clip.
+
+        ``loading.load`` computes them while it reads the records. For other clips, also
+        those made with ``dataclasses.replace``, which copies fields only, they are
+        computed from the pixels.
+        """
+        return tuple(map(digest_of, self.clips))
+
+    def fingerprint(self) -> str:
+        """Returns a digest of everything in the clips that results depend on."""
+        pixels = (digest.clip for digest in self.digests)
+        return _VERSION + self._fingerprint(pixels)
+
+    def has_fingerprint(self, saved: object) -> bool:
+        """Returns whether a saved fingerprint is the fingerprint of these clips.
+
+        The comparison with a fingerprint of the first version reads all pixels.
+
+        Args:
+          saved: by a run of this or an earlier version.
+        """
+        if isinstance(saved, str) and ":" not in saved:
+            return saved == self._fingerprint(clip.tobytes() for clip in self.clips)
+        return saved == self.fingerprint()
+
+    def _fingerprint(self, pixels: Iterable[bytes]) -> str:
+        digest = hashlib.blake2b(digest_size=16)
+        for clip in pixels:
+            digest.update(clip)
+        rest = (self.labels.tolist(), self.clip_ids, self.subjects, self.clips.shape)
+        digest.update(json.dumps(rest).encode())
+        return digest.hexdigest()
