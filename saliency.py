@@ -28,8 +28,8 @@ def main(
     Args:
       run: Run folder.
       clip: Id of a test clip. Default: several clips, of each class in turn.
-      layer: Layer that Grad-CAM explains: stem, block1_1 and so on. Default: the last
-        block.
+      layer: Layer that Grad-CAM explains; a wrong name lists the layers. Default: the
+        last one.
       target: Class that the maps explain. Default: the predicted class of each clip.
       seed: Seed of the networks, for a run with several seeds. Default: the first.
       number: Number of clips without --clip.
@@ -41,6 +41,7 @@ def main(
         raise UserError(f"--number={number} must be at least 1.")
     path = Path(run).expanduser()
     finished = reader.read(path)
+    explainer.check_network(finished)
     verification.read_predictions(finished)  # raises if the run is not finished
     xla.configure()
     opened = verification.open_run(finished, data_dir)

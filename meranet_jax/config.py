@@ -33,8 +33,8 @@ class TrainConfig:
     descriptor with a linear SVM), or your own, MODULE:NAME. --model=NAME --help lists
     its settings."""
     input: str | None = None
-    """Input of the recogniser. rgb: the frames, normalised by clip and channel.
-    Default: determined by the recogniser."""
+    """Input of the recogniser. rgb: the frames, normalised by clip and channel. raw:
+    the frames unchanged. Default: determined by the recogniser."""
     manual_dir: str | None = None
     """Folder of your copy of a licensed data set. It is needed once, to write its
     records. For several data sets: casme=DIR,casme2=DIR, and likewise for --release,

@@ -1,5 +1,6 @@
 """Converts command-line flags and saved settings to ``TrainConfig``, and back."""
 
+import contextlib
 import dataclasses
 import difflib
 import functools
@@ -12,6 +13,8 @@ import tyro
 from meranet_jax import recognisers
 from meranet_jax.config import Preset, TrainConfig, default_config
 from meranet_jax.errors import UserError
+from meranet_jax.models.settings import NetworkSettings
+from meranet_jax.recognisers import Network
 from meranet_jax.validation import has_type
 
 
@@ -79,7 +82,10 @@ def _describe_unknown(argument: str, model: str) -> str:
     if name == "attention":
         return f"{flag} has been replaced: choose --model=resnet3d, without attention."
     for other in recognisers.BUILT_IN:
-        own = {f.name for f in dataclasses.fields(recognisers.find(other).settings)}
+        own: set[str] = set()
+        with contextlib.suppress(UserError):  # its packages may not be installed
+            settings = recognisers.find(other).settings
+            own = {field.name for field in dataclasses.fields(settings)}
         if name in own:
             return (
                 f"--model={model} has no flag {flag}; --model={other} has. "
@@ -117,6 +123,14 @@ def settings_type(model: str) -> type:
         a flag that every recogniser has.
     """
     recogniser = recognisers.find(model)
+    if isinstance(recogniser, Network) and not issubclass(
+        recogniser.settings, NetworkSettings
+    ):
+        raise UserError(
+            f"--model={model}: {recogniser.settings.__name__} must derive from "
+            "meranet_jax.models.settings.NetworkSettings, which has the flags of "
+            "training."
+        )
     common = {field.name for field in dataclasses.fields(TrainConfig)}
     own = {field.name for field in dataclasses.fields(recogniser.settings)}
     if both := sorted(common & own):

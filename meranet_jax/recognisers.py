@@ -1,4 +1,4 @@
-"""What a recogniser is, and the registry that ``--model`` names them in.
+"""Specifications of recognisers, and their registry, which ``--model`` names.
 
 A recogniser turns clips into class probabilities. There are two kinds: a ``Network`` is
 trained step by step on the devices; a ``Descriptor`` computes hand-crafted features
@@ -26,6 +26,8 @@ class Recogniser:
       citation: the publication that describes it.
       settings: a frozen dataclass of its own settings, with a default for each. They
         are its flags; no name may be one of ``TrainConfig``'s.
+      check: raises UserError if the recogniser with some settings does not accept clips
+        of a shape [T, H, W, C]; called before clips are prepared.
       inputs: names of the inputs that it accepts; the first is the default.
       defaults: flags of ``TrainConfig`` whose defaults differ for this recogniser.
       presets: for each preset the flags that it changes, of ``TrainConfig`` or of its
@@ -38,6 +40,7 @@ class Recogniser:
     title: Callable[[Any], str]
     citation: str
     settings: type
+    check: Callable[[Any, tuple[int, int, int, int]], None] = lambda *arguments: None
     inputs: tuple[str, ...] = ("rgb",)
     defaults: Mapping[str, object] = dataclasses.field(default_factory=dict)
     presets: Mapping[str, Mapping[str, object]] = dataclasses.field(
@@ -126,7 +129,15 @@ def find(name: str) -> Recogniser:
             f"--model={name} is no recogniser.{hint} Choose {', '.join(BUILT_IN)}, or "
             "your own, MODULE:NAME."
         )
-    found = load(BUILT_IN.get(name, name), "--model")
+    try:
+        found = load(BUILT_IN.get(name, name), "--model")
+    except ModuleNotFoundError as error:
+        if name not in BUILT_IN:
+            raise
+        raise UserError(
+            f"--model={name} needs a package that is not installed: {error}. Install "
+            'it with pip install -e ".[descriptors]" in the checkout.'
+        ) from error
     if not isinstance(found, Network | Descriptor):
         raise UserError(
             f"--model={name}: {name.partition(':')[2]} is a {type(found).__name__}. "
@@ -139,7 +150,7 @@ def load(name: str, flag: str, valid: Sequence[str] = ()) -> Any:
     """Imports the object that MODULE:NAME names.
 
     Args:
-      name: of the module, a colon, and the name in it.
+      name: ``MODULE:NAME``.
       flag: that it was given with, for messages.
       valid: names that the flag takes as well, for messages.
 

@@ -10,6 +10,8 @@ import pytest
 from tests.datasets.tree import CROPPED, write_clip, write_csv
 from tests.programs import ROOT, SMALLEST
 
+pytestmark = pytest.mark.e2e
+
 _FILE = re.compile(r"^`([\w/]+\.py)`[^\n]*:\n\n```python\n(.*?)^```$", re.M | re.S)
 _EMOTIONS = ("disgust", "happiness", "surprise")
 
@@ -133,8 +135,6 @@ def test_invalid_recognisers_are_refused(project, flags, message):
 _MAP = """
 from collections.abc import Callable
 import flax.linen as nn
-
-pytestmark = pytest.mark.e2e
 
 class Map(nn.Module):
     conv: Callable[..., nn.Module]

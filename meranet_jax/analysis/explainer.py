@@ -15,6 +15,7 @@ from meranet_jax.errors import UserError
 from meranet_jax.inputs import registry as inputs
 from meranet_jax.models.layers import layer_groups, map_layers
 from meranet_jax.recognisers import Network
+from meranet_jax.runs.reader import Run
 from meranet_jax.runs.verification import OpenedRun
 from meranet_jax.training import precision, step, trainers
 from meranet_jax.training.trainers import Weights
@@ -64,6 +65,15 @@ class ExplainedClip:
     motion: np.ndarray | None
 
 
+def check_network(run: Run) -> None:
+    """Raises UserError unless the recogniser of a run is a network."""
+    if not isinstance(run.config.recogniser, Network):
+        raise UserError(
+            f"{run.path} is a run of {run.config.title}, not of a network. Saliency "
+            "maps need the gradients of a network."
+        )
+
+
 class Explainer:
     """Computes maps of the test clips of a run with the weights of their fold.
 
@@ -82,11 +92,7 @@ class Explainer:
           UserError: if the run has no network, or the network no such layer.
         """
         self._opened, config = opened, opened.run.config
-        if not isinstance(config.recogniser, Network):
-            raise UserError(
-                f"{opened.run.path} is a run of {config.title}, not of a network. "
-                "Saliency maps need the gradients of a network."
-            )
+        check_network(opened.run)
         classes = tuple(opened.clips.classes)
         # The maps need all activations, and without training they fit into memory.
         without_remat = config.change(remat=False)

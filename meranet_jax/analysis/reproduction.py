@@ -72,7 +72,9 @@ def parse(
     """
     known = typing.get_args(Experiment)
     if not arguments or arguments[0] in ("-h", "--help"):
-        tyro.cli(Request, args=["--help"], description=description)
+        tyro.cli(
+            Request, args=["--help"], description=description, use_underscores=True
+        )
     experiment, *rest = arguments
     if experiment not in known:
         raise UserError(

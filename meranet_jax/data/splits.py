@@ -38,12 +38,6 @@ class Job:
         """Name in messages."""
         return f"seed {self.seed}, fold {self.fold.name}"
 
-    @property
-    def folder(self) -> str:
-        """Name of the fold's folder; unique by its number."""
-        plain = "".join(c if c.isalnum() or c in "-_." else "_" for c in self.fold.name)
-        return f"seed{self.seed}-{self.number:03d}-{plain}"
-
 
 def jobs(split: Split) -> list[Job]:
     """Returns the folds of all seeds, ordered by seed."""

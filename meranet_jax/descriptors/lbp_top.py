@@ -24,7 +24,6 @@ silent or differ:
 import concurrent.futures
 import dataclasses
 import math
-import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -82,15 +81,14 @@ class LbpTopSettings:
 
 
 def features_of_all(
-    clips: Sequence[np.ndarray], settings: LbpTopSettings, workers: int | None = None
+    clips: Sequence[np.ndarray], settings: LbpTopSettings, workers: int
 ) -> np.ndarray:
     """Computes the features of several clips in threads.
 
     Args:
       clips: N clips as in ``features``.
       settings: blocks and radii.
-      workers: number of threads. Default: the cores that this process may use. The
-        result does not depend on it.
+      workers: number of threads, at least 1. The result does not depend on it.
 
     Returns:
       float32 [N, F].
@@ -98,24 +96,42 @@ def features_of_all(
     Raises:
       UserError: if a clip is too small for the settings.
     """
-    if workers is None:
-        workers = usable_cores()
     result = np.empty((len(clips), settings.num_features), np.float32)
 
     def compute(index: int) -> None:
         result[index] = features(clips[index], settings)
 
-    with concurrent.futures.ThreadPoolExecutor(max(1, workers)) as pool:
+    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
         for _ in pool.map(compute, range(len(clips))):
             pass  # raises what a clip raised
     return result
 
 
-def usable_cores() -> int:
-    """Returns the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def check_size(settings: LbpTopSettings, shape: Sequence[int]) -> None:
+    """Checks that a clip has enough pixels and frames for the blocks and radii.
+
+    Args:
+      settings: blocks and radii.
+      shape: of the clip, T, H and W; further axes are ignored.
+
+    Raises:
+      UserError: if it has too few.
+    """
+    rows, columns, segments = settings.lbp_blocks
+    for flag, what, size, r, blocks in zip(
+        ("frames", "size", "size"),
+        ("frames", "rows", "columns"),
+        shape[:3],
+        settings.lbp_radius[::-1],  # T, Y, X
+        (segments, rows, columns),
+        strict=True,
+    ):
+        if size - 2 * r < blocks:
+            raise UserError(
+                f"LBP-TOP: a clip has {size} {what}, but {blocks} blocks and a radius "
+                f"of {r} need at least {blocks + 2 * r}. Raise --{flag}, or lower "
+                "--lbp_blocks or --lbp_radius."
+            )
 
 
 def features(clip: np.ndarray, settings: LbpTopSettings) -> np.ndarray:
@@ -139,24 +155,10 @@ def features(clip: np.ndarray, settings: LbpTopSettings) -> np.ndarray:
       UserError: if the clip is too small for the settings.
     """
     grey = to_grey(clip)
+    check_size(settings, grey.shape)
     radius = settings.lbp_radius[::-1]  # T, Y, X
     inner = [size - 2 * r for size, r in zip(grey.shape, radius, strict=True)]
     rows, columns, segments = settings.lbp_blocks
-    for flag, what, size, valid, r, blocks in zip(
-        ("frames", "size", "size"),
-        ("frames", "rows", "columns"),
-        grey.shape,
-        inner,
-        radius,
-        (segments, rows, columns),
-        strict=True,
-    ):
-        if valid < blocks:
-            raise UserError(
-                f"LBP-TOP: a clip has {size} {what}, but {blocks} blocks and a radius "
-                f"of {r} need at least {blocks + 2 * r}. Raise --{flag}, or lower "
-                "--lbp_blocks or --lbp_radius."
-            )
     # The index of each pixel's block in the result: [t, h, w].
     block = (
         _parts(inner[0], segments)[:, None, None]

@@ -35,6 +35,8 @@ LBP_TOP = Descriptor(
     citation="G. Zhao, M. Pietikäinen: Dynamic Texture Recognition Using Local Binary "
     "Patterns with an Application to Facial Expressions, TPAMI 2007",
     settings=LbpTopSettings,
+    inputs=("raw",),
+    check=lbp_top.check_size,
     presets={"small": {"size": 56}},
     selection=lambda settings: (
         "an SVM trained on the training and the validation part, "

@@ -1,1 +1,1 @@
-"""What a recogniser sees of a clip, and augmentation. This room imports JAX only."""
+"""Representations of clips for recognisers, and augmentation; imports JAX only."""

@@ -11,14 +11,14 @@ from meranet_jax.inputs import augmentation, rgb
 
 @dataclasses.dataclass(frozen=True)
 class Input:
-    """What a recogniser sees of a clip.
+    """A representation of clips that a recogniser receives.
 
     Attributes:
       name: its value of ``--input``.
       title: its name in reports.
       channels: C.
-      prepare: maps clips, uint8 [B, T, H, W, 3], to float32 [B, T, H, W, C]; it is part
-        of the compiled step.
+      prepare: maps clips, uint8 [B, T, H, W, 3], to [B, T, H, W, C], for networks
+        float32; it is part of their compiled step.
       mirror: mirrors prepared clips left to right.
     """
 
@@ -34,6 +34,12 @@ class Input:
 
 
 INPUTS = {
+    "raw": Input(
+        name="raw",
+        title="RGB frames as recorded, 0 to 255",
+        channels=3,
+        prepare=lambda clips: clips,
+    ),
     "rgb": Input(
         name="rgb",
         title="RGB frames, normalised by clip and channel",

@@ -18,7 +18,7 @@ class RunProgress(RunObserver):
     """
 
     def __init__(self, console: Console, epochs: int, *, steps: int, folds: int):
-        """Shows nothing yet.
+        """Makes the bar; it is shown inside the context.
 
         Args:
           console: where to print.
@@ -53,12 +53,14 @@ class RunProgress(RunObserver):
         steps: int,
         means: dict[str, float] | None,
     ) -> None:
-        loss = {} if means is None else {"loss": f"{means['loss']:.3f}"}
+        if means is None:  # a recogniser without epochs
+            self._bar.update(self._task, advance=steps)
+            return
         self._bar.update(
             self._task,
             advance=steps,
             where=f"{self._fold_names(jobs)}epoch {epoch}/{self._epochs}",
-            **loss,
+            loss=f"{means['loss']:.3f}",
         )
 
     def skip(self, steps: int) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from meranet_jax.data.splits import Job
 from meranet_jax.evaluation.summary import NAMES
+from meranet_jax.inputs import registry as inputs
 from meranet_jax.runs.layout import FIGURES
 from meranet_jax.runs.reader import Run
 
@@ -199,6 +200,9 @@ def to_markdown(run: Run, report: dict, figures: Sequence[str] = FIGURES) -> str
         f"# {run.config.title} on {', '.join(report['datasets'])}",
         "",
         describe_protocol(report),
+        "",
+        f"Recogniser: {config.recogniser.citation}. Input: "
+        f"{inputs.find(config.input).title}.",
         "",
         "## Results",
         "",

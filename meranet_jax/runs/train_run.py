@@ -12,9 +12,6 @@ from meranet_jax.config import TrainConfig
 from meranet_jax.data import class_sets, loading, splits
 from meranet_jax.data.loading import Clips
 from meranet_jax.data.splits import Job
-from meranet_jax.inputs import registry as inputs
-from meranet_jax.models import specifications
-from meranet_jax.recognisers import Network
 from meranet_jax.runs import fold_loop, layout, reader, report, report_text, writer
 from meranet_jax.runs.progress import RunProgress
 from meranet_jax.runs.writer import RunFolder
@@ -51,7 +48,7 @@ def train_run(config: TrainConfig, prepare: Prepare, console: Console) -> None:
     path = layout.run_path(config)
     # Preparing may take long, so everything that can fail before it is checked first.
     writer.check_free(config, path)
-    _check_network(config)
+    fitters.check(config)
     records, clips = _load_clips(config, prepare)
     split = splits.make(config, clips)
     jobs = splits.jobs(split)
@@ -108,13 +105,6 @@ def train_run(config: TrainConfig, prepare: Prepare, console: Console) -> None:
         results = report.write(run, report.read_predictions(run, folder.finished))
     console.print(report_text.describe(results))
     console.print(f"\nReport: {run.layout.report_text}")
-
-
-def _check_network(config: TrainConfig) -> None:
-    """Raises UserError if the network of a run cannot process its clips."""
-    if isinstance(config.recogniser, Network):
-        shape = inputs.find(config.input).shape(config.frames, config.size)
-        specifications.check_shapes(config.recogniser, config.settings, shape)
 
 
 def _load_clips(config: TrainConfig, prepare: Prepare) -> tuple[list[Path], Clips]:

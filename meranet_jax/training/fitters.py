@@ -5,9 +5,7 @@ every recogniser.
 """
 
 import abc
-import concurrent.futures
 import functools
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 
 import jax
@@ -16,6 +14,9 @@ import numpy as np
 from meranet_jax.config import TrainConfig
 from meranet_jax.data.loading import Clips
 from meranet_jax.data.machine import cores
+from meranet_jax.inputs import registry as inputs
+from meranet_jax.inputs.registry import Input
+from meranet_jax.models import specifications
 from meranet_jax.recognisers import Descriptor, Network
 from meranet_jax.training import fold_progress, loop, precision, trainers
 from meranet_jax.training.fold_progress import FoldTask, Selected
@@ -215,14 +216,15 @@ class DescriptorFitter(Fitter):
         """
         self._recogniser: Descriptor = config.recogniser
         self._config, self._clips = config, clips
-        self.slots = cores()
-        self.devices = jax.local_devices()[:1]
+        # Also where there are accelerators, which it does not use.
+        self.devices = jax.devices("cpu")[:1]
 
     @functools.cached_property
     def _features(self) -> np.ndarray:
         """Features of all clips, float32 [N, F]."""
+        prepared = _PreparedClips(self._clips, inputs.find(self._config.input))
         return self._recogniser.features(
-            self._clips.clips, self._config.settings, workers=self.slots
+            prepared, self._config.settings, workers=cores()
         )
 
     @property
@@ -237,9 +239,10 @@ class DescriptorFitter(Fitter):
     def fit(self, tasks, *, on_step, on_skip=lambda steps: None, stop=None):
         features, subjects = self._features, np.array(self._clips.subjects)
 
-        def fit(task: FoldTask) -> Selected:
+        fitted = []
+        for task in tasks:
             part = np.sort(np.concatenate([task.train, task.validation]))
-            weights, selected = self._recogniser.fit(
+            weights, details = self._recogniser.fit(
                 self._config.settings,
                 features[part],
                 self._clips.labels[part],
@@ -247,14 +250,8 @@ class DescriptorFitter(Fitter):
                 seed=task.seed,
                 num_classes=len(self._clips.classes),
             )
-            return Selected(weights, selected)
-
-        with warnings.catch_warnings():
-            # The threads restore the filters in any order, so that some would escape.
-            warnings.simplefilter("ignore", UserWarning)
-            with concurrent.futures.ThreadPoolExecutor(self.slots) as pool:
-                fitted = list(pool.map(fit, tasks))
-        on_step(1, 1, None)
+            fitted.append(Selected(weights, details))
+            on_step(1, 1, None)
         return fitted
 
     def predict(self, parts, weights):
@@ -264,7 +261,20 @@ class DescriptorFitter(Fitter):
         ]
 
     def count_steps(self, parts):
-        return -(-len(parts) // self.slots)
+        return len(parts)
+
+
+class _PreparedClips:
+    """Clips as the recogniser's input shows them, prepared when they are asked for."""
+
+    def __init__(self, clips: Clips, network_input: Input):
+        self._clips, self._prepare = clips.clips, network_input.prepare
+
+    def __len__(self) -> int:
+        return len(self._clips)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return np.asarray(self._prepare(self._clips[index][None])[0])
 
 
 def make_fitter(
@@ -278,6 +288,19 @@ def make_fitter(
     if isinstance(config.recogniser, Network):
         return NetworkFitter(config, clips, folds=folds, parts=parts)
     return DescriptorFitter(config, clips)
+
+
+def check(config: TrainConfig) -> None:
+    """Checks that the recogniser accepts clips as the configuration makes them.
+
+    Raises:
+      UserError: if it does not.
+    """
+    recogniser = config.recogniser
+    shape = inputs.find(config.input).shape(config.frames, config.size)
+    if isinstance(recogniser, Network):
+        specifications.check_shapes(recogniser, config.settings, shape)
+    recogniser.check(config.settings, shape)
 
 
 def resolve(config: TrainConfig) -> TrainConfig:

@@ -47,7 +47,8 @@ class FoldTask:
       seed: seed of parameters, order and flips.
       train: int [N], indices of the training clips.
       validation: int [N], indices of the clips that select the checkpoint.
-      checkpoints: saves and restores the fold's state.
+      checkpoints: saves and restores the fold's state; None for a recogniser that is
+        not resumed within a fold.
       on_start: called with the metrics of the epochs that are done already, and the
         number of steps that are done.
       on_epoch: called after each epoch with its metrics.
@@ -58,7 +59,7 @@ class FoldTask:
     seed: int
     train: np.ndarray
     validation: np.ndarray
-    checkpoints: Checkpoints
+    checkpoints: Checkpoints | None
     on_start: Callable[[list[EpochMetrics], int], None]
     on_epoch: Callable[[EpochMetrics], None]
     on_divergence: Callable[[Divergence], None]

@@ -248,7 +248,7 @@ def test_grey_clip_has_the_features_of_its_colour_clip():
 # Several clips
 
 
-@pytest.mark.parametrize("workers", [1, 3, None])
+@pytest.mark.parametrize("workers", [1, 3])
 def test_features_of_all_are_those_of_each(workers):
     clips = noise(5, 6, 12, 14, 3)
     got = lbp_top.features_of_all(list(clips), SMALL, workers)

@@ -94,7 +94,7 @@ def test_only_unfinished_folds_are_fitted(finished, clips, tmp_path, monkeypatch
     fitted.clear()
     watch = {"step": lambda jobs, *_: fitted.extend(job.name for job in jobs)}
     again = run(config, clips, watch=watch)
-    assert len(first) == len(fitted) == 2 and not set(first) & set(fitted)
+    assert (len(first), len(fitted)) == (1, 3) and not set(first) & set(fitted)
     tables = [(p / "predictions.csv").read_bytes() for p in (path, again)]
     assert tables[0] == tables[1]
 
@@ -124,6 +124,8 @@ def test_a_leaking_split_is_refused(finished, clips, tmp_path):
 
 def test_clips_that_are_too_short_are_refused(clips, tmp_path):
     config = lbp_top(tmp_path, lbp_radius=(1, 1, 4))
+    with pytest.raises(UserError, match="a clip has 8 frames.*--lbp_radius"):
+        fitters.check(config.change(frames=8))  # before anything is prepared
     with pytest.raises(UserError, match="--lbp_radius"):
         run(config, clips)
 
