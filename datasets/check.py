@@ -56,6 +56,7 @@ def check(
     examples, unreadable, frames_read = [], {}, 0
 
     def examine(item: tuple[str, Annotation]):
+        """Returns an example, its key frames if wanted, and what ``_read_all`` does."""
         example = make_example(copy, config, *item)
         wanted = sheet is not None and sheet.wants(example)
         tiles = key_frames(example, config.size) if wanted else None
