@@ -24,7 +24,7 @@ PYTEST := $(RUN) -m pytest -n auto --maxprocesses=4 --dist=loadfile
 test: $(VENV)/.installed-parity
 	$(PYTEST) --durations=30 $(FLAGS)
 
-# Without the tests that start clusters, notebooks or whole programs
+# Without the tests that start clusters, notebooks or complete programs
 test-quick: $(VENV)/.installed-parity
 	$(PYTEST) -m "not e2e and not slow" $(FLAGS)
 

@@ -6,7 +6,6 @@ from onset to offset. It writes nothing.
 
 import collections
 import dataclasses
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from rich.console import Console
 from rich.progress import track
 
 from datasets import prepare
+from datasets.check_report import SHORT, Report, describe
 from datasets.contact_sheet import ContactSheet, check_path, key_frames
 from datasets.parallel import parallel_map
 from datasets.source.annotations import Annotation, row_label
@@ -24,89 +24,6 @@ from datasets.source.examples import Example, make_example
 from datasets.source.local_copy import LocalCopy, open_local_copy
 from datasets.source.specification import LocalCopyConfig
 from meranet_jax.errors import DataError
-
-# The paper's recipe excludes expressions of CASME and CASME II with fewer frames.
-_SHORT = 16
-
-# Number of notes of each kind that are printed; the JSON report has all.
-_MAX_NOTES = 5
-
-# Keys of the JSON report that differ from the attributes of Report. Programs may read
-# them, so they must not change.
-_JSON_KEYS = {
-    "notes": "choice",
-    "missing_tables": "lacking",
-    "not_selected": "not_asked_for",
-    "rows_without_record": "no_record",
-    "frames_without_row": "no_row",
-    "notes_by_kind": "noted",
-    "published_counts": "published",
-    "paper_counts": "paper",
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class Report:
-    """The findings of a check; ``--json`` prints them.
-
-    Attributes:
-      data_set: name of the data set and its configuration.
-      manual_dir: folder of the copy.
-      table: the tables that were read, as text.
-      release: the release that was read, as text.
-      crop: source of the face crops: ``provided``, ``detect`` or ``none``.
-      notes: notes for the user on the choice of table and release.
-      missing_tables: names of parts of the table that were not found.
-      rows: number of selected expressions in the tables.
-      records: number of these that can become a record.
-      not_selected: number of expressions that the configuration does not select.
-      emotions: number of rows and of records by emotion.
-      subjects: number of records by subject.
-      lengths: number of frames from onset to offset: ``least``, ``median``, ``most``;
-        and ``short``, the number of records with fewer than 16. None if there is no
-        record.
-      frames_read: number of images that were decoded.
-      rows_without_record: rows that cannot become a record, with the reason.
-      unreadable: reasons why images and videos cannot be read, by path.
-      frames_without_row: folders and videos without a row in the table.
-      notes_by_kind: notes on unusual records, by kind.
-      published_counts: the published counts nearest to the rows, by name and emotion.
-      paper_counts: the paper's counts by emotion.
-      differences: a sentence on each difference from these counts.
-    """
-
-    data_set: str
-    manual_dir: str
-    table: str
-    release: str
-    crop: str
-    notes: list[str]
-    missing_tables: list[str]
-    rows: int
-    records: int
-    not_selected: int
-    emotions: dict[str, dict[str, int]]
-    subjects: dict[str, int]
-    lengths: dict[str, float] | None
-    frames_read: int
-    rows_without_record: list[dict]
-    unreadable: dict[str, str]
-    frames_without_row: list[dict]
-    notes_by_kind: dict[str, list[str]]
-    published_counts: dict[str, dict[str, int]]
-    paper_counts: dict[str, int]
-    differences: list[str]
-
-    @property
-    def complete(self) -> bool:
-        """Whether no table is missing and all rows and images can be read."""
-        return not (self.rows_without_record or self.unreadable or self.missing_tables)
-
-    def to_json(self) -> str:
-        """Returns the report as JSON."""
-        fields = dataclasses.asdict(self).items()
-        report = {_JSON_KEYS.get(name, name): value for name, value in fields}
-        return json.dumps({"whole": self.complete} | report, indent=2)
 
 
 def check(
@@ -139,6 +56,7 @@ def check(
     examples, unreadable, frames_read = [], {}, 0
 
     def examine(item: tuple[str, Annotation]):
+        """Returns an example, its key frames if wanted, and what ``_read_all`` does."""
         example = make_example(copy, config, *item)
         wanted = sheet is not None and sheet.wants(example)
         tiles = key_frames(example, config.size) if wanted else None
@@ -230,7 +148,7 @@ def _report(
             "least": min(lengths),
             "median": float(np.median(lengths)),
             "most": max(lengths),
-            "short": sum(length < _SHORT for length in lengths),
+            "short": sum(length < SHORT for length in lengths),
         }
         if lengths
         else None,
@@ -297,87 +215,6 @@ def _compare(
         )
     sentences += [f"{', '.join(counts)}: {why}." for why, counts in reasons.items()]
     return {name: dict(specification.published_counts[name])}, sentences
-
-
-def describe(report: Report) -> str:
-    """Returns the report as text."""
-    (published, counts), *_ = [*report.published_counts.items(), ("none", {})]
-    lines = [
-        f"{report.data_set} in {report.manual_dir}",
-        f"table    {report.table}",
-        f"release  {report.release}",
-        f"crop     {report.crop}",
-        *(f"note     {note}" for note in report.notes),
-        "",
-        f"{report.records} of {report.rows} expressions can become a record; "
-        f"{report.frames_read} frames were read.",
-    ]
-    if report.not_selected:
-        lines.append(f"{report.not_selected} other expressions were not selected.")
-    lines += [
-        "",
-        f"{'emotion':12}{'rows':>8}{'records':>9}{'published':>11}{'paper':>7}",
-    ]
-    for emotion, found in report.emotions.items():
-        count = counts.get(emotion, "") if counts else ""
-        paper = report.paper_counts.get(emotion, "")
-        lines.append(
-            f"{emotion:12}{found['rows']:8}{found['records']:9}{count:>11}{paper:>7}"
-        )
-    if counts:
-        lines.append(f"(published: {published})")
-    lines += [f"- {sentence}" for sentence in report.differences]
-    by_subject = ", ".join(f"{name} {n}" for name, n in report.subjects.items())
-    lines += ["", f"{len(report.subjects)} subjects: {by_subject}"]
-    if report.lengths:
-        found = report.lengths
-        lines.append(
-            f"onset to offset: {found['least']} to {found['most']} frames, median "
-            f"{found['median']:g}; {found['short']} have fewer than {_SHORT}"
-        )
-    for title, entries in (
-        ("cannot become a record", [_line(e) for e in report.rows_without_record]),
-        ("images that cannot be read", _by_folder(report.unreadable)),
-        ("frames without a row", [_line(e) for e in report.frames_without_row]),
-    ):
-        number = len(report.unreadable) if "images" in title else len(entries)
-        lines += ["", f"{title}: {number or 'none'}"]
-        lines += [f"  {entry}" for entry in entries]
-    for kind, entries in report.notes_by_kind.items():
-        lines += ["", f"{kind}: {len(entries)}"]
-        lines += [f"  {entry}" for entry in entries[:_MAX_NOTES]]
-        if len(entries) > _MAX_NOTES:
-            lines.append(f"  and {len(entries) - _MAX_NOTES} more; --json lists all")
-    verdict = "Every row can become a record and every image can be read."
-    if not report.complete:
-        missing = ", ".join(report.missing_tables)
-        verdict = (
-            f"Incomplete: {len(report.rows_without_record)} rows cannot become a "
-            f"record, {len(report.unreadable)} images cannot be read"
-            + f", {missing} not found" * bool(missing)
-            + "."
-        )
-    return "\n".join([*lines, "", verdict])
-
-
-def _line(entry: Mapping) -> str:
-    """Formats an entry of ``rows_without_record`` or ``frames_without_row``."""
-    entry_text = f"{entry['subject']}/{entry['clip']}: {entry['reason']}"
-    if entry["row"] is None:
-        return entry_text
-    return f"row {entry['row']} of {entry['table']}, {entry_text}"
-
-
-def _by_folder(unreadable: Mapping[str, str]) -> list[str]:
-    """Formats one line for each folder, since a damaged clip may have 100 images."""
-    folders = collections.defaultdict(list)
-    for path, reason in unreadable.items():
-        folders[Path(path).parent].append((Path(path).name, reason))
-    return [
-        f"{folder / files[0][0]}: {files[0][1]}"
-        + f"; and {len(files) - 1} more in this folder" * (len(files) > 1)
-        for folder, files in folders.items()
-    ]
 
 
 def main(

@@ -68,6 +68,11 @@ class _ShardWriter:
     """Writes records to numbered files and starts a new one when a file is full."""
 
     def __init__(self, folder: Path):
+        """Prepares to write to a folder; the first file is made with the first record.
+
+        Args:
+          folder: existing folder of the files.
+        """
         self.paths: list[Path] = []
         self.lengths: list[int] = []
         self.bytes = 0
@@ -76,6 +81,7 @@ class _ShardWriter:
         self._bytes_left = 0
 
     def write(self, record: bytes) -> None:
+        """Appends a serialised record, in a new file if the current one is full."""
         if self._writer is not None and self._bytes_left < len(record):
             self.close()
         if self._writer is None:
@@ -91,6 +97,7 @@ class _ShardWriter:
         self.bytes += len(record)
 
     def close(self) -> None:
+        """Finishes the current file, if there is one; ``write`` may follow."""
         if self._writer is not None:
             self._writer.close()
             self._writer = None

@@ -71,6 +71,7 @@ class Config(LocalCopyConfig):
             )
 
     def full_name(self) -> str:
+        """Returns the name of this configuration's folder of records."""
         name = super().full_name()
         return name if self.expressions == "micro" else f"{name}-{self.expressions}"
 
@@ -102,6 +103,7 @@ def _subject_parser(cells: Sequence[object]) -> Callable[[object], str | None]:
         )
 
     def subject(cell: object) -> str | None:
+        """Returns the subject of a cell, as its folder is named; None if invalid."""
         name = canonical_subject(cell)
         number = int(name.removeprefix("sub")) if name else 0
         if as_participants > as_folders and _is_plain(cell):
@@ -256,7 +258,10 @@ class Builder(LocalCopyBuilder):
     MANUAL_DOWNLOAD_INSTRUCTIONS = SPECIFICATION.instructions
 
     def extra_features(self) -> dict:
-        # ``emotion`` is that of the stimulus; these are the other labels of the table.
+        """Returns the features of the other labels of the table.
+
+        ``emotion`` is the emotion of the stimulus.
+        """
         return {
             "expression": tfds.features.ClassLabel(names=["micro", "macro"]),
             "estimated_emotion": tfds.features.ClassLabel(

@@ -153,5 +153,5 @@ class Builder(LocalCopyBuilder):
     MANUAL_DOWNLOAD_INSTRUCTIONS = SPECIFICATION.instructions
 
     def extra_features(self) -> dict:
-        # Frame number of the second apex, which some rows give; otherwise -1.
+        """Returns the feature of the second apex: its frame number, or -1 if none."""
         return {"second_apex": tfds.features.Scalar(np.int32)}

@@ -189,6 +189,7 @@ def _headerless_start(
     onset, offset = columns.order.index("onset"), columns.order.index("offset")
 
     def is_expression(row: Sequence[object]) -> bool:
+        """Returns whether a row has a subject, an onset and an offset."""
         try:
             parse_frame_number(_text(row[onset]))
             parse_frame_number(_text(row[offset]))

@@ -46,6 +46,7 @@ class LocalCopyConfig(clip_record.ClipConfig):
             raise DataError(f"--margin={self.margin} must be from 0 to 2.")
 
     def full_name(self) -> str:
+        """Returns the name of this configuration's folder of records."""
         parts = [self.shape_name()]
         if self.crop != "auto":
             parts.append(self.crop)

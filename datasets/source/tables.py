@@ -44,6 +44,7 @@ def choose_tables(
                 named.setdefault(path, kind)
 
     def relative(paths: Iterable[Path]) -> str:
+        """Returns the paths relative to the copy's folder, separated by commas."""
         return ", ".join(str(path.relative_to(manual_dir)) for path in paths)
 
     if config.table is not None:

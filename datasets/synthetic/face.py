@@ -71,6 +71,7 @@ def draw_face(rng: np.random.Generator) -> Face:
     side = np.abs(x - x0)  # both halves are equal except for light and texture
 
     def texture(size: float) -> np.ndarray:
+        """Returns noise with a standard deviation of 1, smooth over ``size`` pixels."""
         noise = rng.standard_normal(x.shape, dtype=np.float32)
         noise = ndimage.gaussian_filter(noise, size * SUPERSAMPLING, mode="wrap")
         return (noise / noise.std())[..., None]
@@ -81,6 +82,7 @@ def draw_face(rng: np.random.Generator) -> Face:
         return _step((1 - r) * min(rx, ry) / edge)[..., None]
 
     def paint(picture, colour, cover):
+        """Returns the picture blended with a colour; ``cover`` is 0 to 1 per pixel."""
         return picture + (np.asarray(colour, np.float32) - picture) * cover
 
     # Skin from pale to dark, hair and eyes from their natural ranges.

@@ -39,6 +39,7 @@ class SyntheticConfig(clip_record.ClipConfig):
     seed: int = 0
 
     def full_name(self) -> str:
+        """Returns the name of this configuration's folder of records."""
         return f"{self.name}-{self.shape_name()}"
 
 

@@ -82,7 +82,7 @@ class Explainer:
     """
 
     def __init__(self, opened: OpenedRun, *, layer: str | None = None):
-        """Compiles nothing yet.
+        """Makes the network; each program is compiled when it is first used.
 
         Args:
           opened: the run.

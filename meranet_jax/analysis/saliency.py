@@ -67,7 +67,7 @@ class Saliency:
         layer: str | None = None,
         decorate: Callable = lambda function: function,
     ):
-        """Compiles nothing yet.
+        """Chooses the layer; each program is compiled when it is first used.
 
         Args:
           model: the network, without ``axis_name`` and ``remat``.

@@ -1,10 +1,10 @@
-"""Counts what a network computes, from its jaxpr.
+"""Counts of the operations and parameters of a network, from its jaxpr.
 
-Convolutions and matrix products are counted, two operations for a multiplication and
-its addition, and the zeros of the padding as if they were numbers. That is how
-published figures count: the 3D ResNet-18 at 16 x 112 x 112 with 400 classes has
-torchvision's 40.7 billion multiply-adds. Pooling, normalisation and activations are
-left out.
+Only convolutions and matrix products are counted. A multiplication and its addition are
+two operations, and zeros of the padding count like other numbers. Published numbers are
+counted in the same way: the 3D ResNet-18 at 16 x 112 x 112 with 400 classes has
+torchvision's 40.7 billion multiply-adds. Pooling, normalisation and activations are not
+counted.
 """
 
 import dataclasses
@@ -20,11 +20,12 @@ import jax.numpy as jnp
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """What a traced function computes.
+    """Counts of the operations of a traced function.
 
     Attributes:
-      operations: multiplications and additions of its convolutions and products.
-      outputs: numbers that these write.
+      operations: number of multiplications and additions in convolutions and matrix
+        products.
+      outputs: number of values that these write.
     """
 
     operations: int
@@ -32,12 +33,12 @@ class Cost:
 
 
 def forward(model: nn.Module, clip_shape: Sequence[int]) -> Cost:
-    """Counts a forward pass of one clip.
+    """Counts the operations of a forward pass of one clip.
 
     Args:
-      model: of any network. Where it has a ``lowering``, convolutions are counted as
-        the primitive, not in the form that suits this backend.
-      clip_shape: of the input, [T, H, W, C].
+      model: any network. If it has a ``lowering``, convolutions are counted as the
+        primitive, not in the form that is chosen for this backend.
+      clip_shape: shape of the input, [T, H, W, C].
     """
     if "lowering" in {field.name for field in dataclasses.fields(model)}:
         model = model.clone(lowering="primitive")
@@ -55,17 +56,17 @@ def variable_shapes(model: nn.Module, clip_shape: Sequence[int]) -> dict[str, An
 
 
 def parameters(model: nn.Module, clip_shape: Sequence[int]) -> int:
-    """Counts the numbers that are trained."""
+    """Returns the number of trainable parameters."""
     return size(variable_shapes(model, clip_shape)["params"])
 
 
 def size(tree: Any) -> int:
-    """Counts the numbers in a tree of arrays or shapes."""
+    """Returns the number of elements in a tree of arrays or shapes."""
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
 
 
 def count(function, *arguments) -> Cost:
-    """Traces a function and counts what it computes; arguments may be shapes."""
+    """Traces a function and counts its operations; arguments may be shapes."""
     costs = list(_costs(jax.make_jaxpr(function)(*arguments).jaxpr))
     return Cost(sum(c.operations for c in costs), sum(c.outputs for c in costs))
 
@@ -92,9 +93,9 @@ def _costs(jaxpr) -> Iterator[Cost]:
 
 
 def _inner_jaxprs(parameters) -> Iterator:
-    """The jaxprs of loops, branches and calls among an equation's parameters.
+    """Yields the jaxprs of loops, branches and calls in an equation's parameters.
 
-    Each branch of a condition is counted.
+    All branches of a condition are counted.
     """
     for parameter in parameters:
         if isinstance(parameter, tuple | list):

@@ -1,4 +1,4 @@
-"""The layers of a network, found by tracing it: for tables and saliency maps."""
+"""Layers of a network, found by tracing it, for tables and saliency maps."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -7,20 +7,21 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-# Collections in which attention modules sow what they multiply by, for saliency: of one
-# channel [B, 1, 1, 1, C], of one voxel [B, T, H, W, 1]. Modules of one's own may too.
+# Collections into which attention modules sow their weights, for saliency maps: one
+# weight per channel, [B, 1, 1, 1, C], or per voxel, [B, T, H, W, 1]. Attention modules
+# of users may also use them.
 CHANNEL_WEIGHTS = "channel_weights"
 ATTENTION_MAPS = "attention_maps"
 
 
 @dataclasses.dataclass(frozen=True)
 class Layer:
-    """A submodule that the network calls itself.
+    """A direct submodule of a network.
 
     Attributes:
-      name: of the submodule.
+      name: name of the submodule.
       is_norm: whether it is a normalisation.
-      output: shape of its output.
+      output: shape of the output of its first call.
     """
 
     name: str
@@ -32,11 +33,11 @@ _NORMS = nn.BatchNorm | nn.LayerNorm | nn.GroupNorm | nn.RMSNorm
 
 
 def layers(model: nn.Module, clip_shape: Sequence[int]) -> list[Layer]:
-    """Returns the layers in the order in which they are called.
+    """Returns the direct submodules of a network in the order of their first calls.
 
     Args:
-      model: of any network.
-      clip_shape: of the input, [T, H, W, C].
+      model: any network.
+      clip_shape: shape of the input, [T, H, W, C].
     """
     found: dict[str, Layer] = {}
 

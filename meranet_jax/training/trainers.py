@@ -251,10 +251,7 @@ class Trainer:
         Returns:
           float32 [N, classes] for each slot.
         """
-        if weights is None:
-            placed = weights_of(self._states)
-        else:
-            placed = self._place(weights)
+        placed = weights_of(self._states) if weights is None else self._place(weights)
         padded = -(-max(map(len, parts)) // self.batch_size) * self.batch_size
         indices = np.zeros((self.slots, padded), np.int32)
         for slot, part in enumerate(parts):
@@ -268,10 +265,8 @@ class Trainer:
             self._logits(placed, clips, clip_indices)
             for clips, clip_indices in self._feed.place(batches)
         ]
-        logits = [
-            np.asarray(n).reshape(self.slots, self.batch_size, -1) for n in logits
-        ]
-        slots = np.concatenate(logits, 1)
+        shape = (self.slots, self.batch_size, -1)
+        slots = np.concatenate([np.asarray(n).reshape(shape) for n in logits], 1)
         return [slot[: len(part)] for slot, part in zip(slots, parts, strict=False)]
 
     def any_process(self, flag: bool) -> bool:
