@@ -263,7 +263,7 @@ def test_damaged_records_are_named(folder, flags, tmp_path):
             ["--size=50"],
             "casme2 is read from your own copy",
         ),  # no records of this size yet
-        (["--label=joy"], "no such label; it has emotion"),
+        (["--label=joy"], "no such label. Choose one of emotion"),
         (["--sampling=middle"], "apex"),
         (["--frames=33"], "33 frames cannot be drawn"),
         (

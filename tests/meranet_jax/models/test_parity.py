@@ -256,11 +256,12 @@ def check_module(module, torch_model, shape):
     assert distance(by_params, reference) < 1e-9
 
 
-@pytest.mark.parametrize("lowering", ["planes", "primitive"])
-def test_gradient_of_the_complete_network_in_training_mode(lowering):
+@pytest.mark.parametrize(("lowering", "size"), [("planes", 48), ("primitive", 24)])
+def test_gradient_of_the_complete_network_in_training_mode(lowering, size):
     """With x.max() the error is 4 %, see docs/gradients.md."""
-    # Sizes are not powers of two, for which the mean is exact and hides the error.
-    shape = (4, 4, 48, 48, 3)
+    # Sizes are not powers of two, for which the mean is exact and hides the error. The
+    # primitive is slow on a CPU, and its form does not depend on the size.
+    shape = (4, 4, size, size, 3)
     with jax.enable_x64(True):
         model, variables, torch_model, clips, labels = pair(
             shape, np.float64, lowering, width=16

@@ -230,7 +230,7 @@ def test_records_cannot_import_modules(records, tmp_path):
     file.write_text(text.replace(name, "evil.Scalar", 1))
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(tmp_path)
-        with pytest.raises(UserError, match="evil.Scalar, which is none of"):
+        with pytest.raises(UserError, match="evil.Scalar, which is not a feature"):
             load(folder)
 
 

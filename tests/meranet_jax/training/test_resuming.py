@@ -224,7 +224,7 @@ def test_run_stops_if_its_folder_is_deleted(holdout, some, tmp_path):
     config, trainer, _ = holdout
     config = config.change(runs_dir=str(tmp_path))
     watch = interrupting(2, lambda: shutil.rmtree(layout.run_path(config)))
-    with pytest.raises(UserError, match="metrics.jsonl has vanished"):
+    with pytest.raises(UserError, match="metrics.jsonl was removed"):
         run(config, some, watch=watch, trainer=trainer)
 
 
