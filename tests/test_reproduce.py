@@ -156,6 +156,7 @@ def test_number_of_seeds_under_loso(loso_seeds, seeds):
         (["table2"], "There is no experiment table2. Choose one of table1, figure4"),
         (["table1", "--name=mine"], "--name: reproduce.py sets this flag"),
         (["table1", "--model=resnet3d"], "--model: reproduce.py sets this flag"),
+        (["table1", "--model=lbp_top"], "--model: reproduce.py sets this flag"),
         (["table1", "--loso_seeds=0"], "--loso_seeds=0 must be at least 1"),
         (["table1", "--protocol=kfold"], "--protocol: reproduce.py sets this flag"),
         (["figure4", "--shared=mlp"], "--shared: reproduce.py sets this flag"),
