@@ -1,1 +1,5 @@
-"""Representations of clips for recognisers, and augmentation; imports JAX only."""
+"""Representations of clips for recognisers, and augmentation.
+
+Modules import JAX only, except for ``optical_flow``, which runs on the host with NumPy,
+OpenCV and scikit-image.
+"""
