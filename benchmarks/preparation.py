@@ -31,7 +31,7 @@ from datasets.clip_record import ClipConfig
 from meranet_jax.video import sampling
 
 _LENGTH = 64  # frames of a clip on disk, about the median of CASME II
-_APEX = 32
+_ONSET, _APEX = 1, 32
 _CONFIG = ClipConfig(name="paper")
 _DISTINCT_FRAMES = 48  # the clips share them by hard links
 
@@ -65,7 +65,7 @@ def main(
                 f"prepare, {cores} threads": lambda: _prepare(folder, crop, cores),
             },
             repetitions,
-            number * _CONFIG.frames,
+            number * len(_numbers()),
             "frames/s",
         )
         records = _prepare(folder, crop, cores)
@@ -130,16 +130,22 @@ def _write_copy(folder: Path, number: int) -> list[Path]:
             source = pool / f"{(frame + clip) % _DISTINCT_FRAMES}.jpg"
             os.link(source, folders[-1] / f"img{frame}.jpg")
         emotion = ("disgust", "happiness", "surprise")[clip % 3]
-        lines.append([subject, name, 1, _APEX, _LENGTH, "4", emotion])
+        lines.append([subject, name, _ONSET, _APEX, _LENGTH, "4", emotion])
     with (folder / "CASME2-coding-20190701.csv").open("w", newline="") as file:
         csv.writer(file).writerows([header, *lines])
     return folders
 
 
-def _plain(folders: list[Path]) -> None:
+def _numbers() -> list[int]:
+    """Returns the numbers of the frames that a record is made from."""
     numbers = sampling.window_frame_numbers(
         _APEX, 1, _LENGTH, window=_CONFIG.window, frames=_CONFIG.frames
     )
+    return sorted({_ONSET, _APEX, *numbers.tolist()})
+
+
+def _plain(folders: list[Path]) -> None:
+    numbers = _numbers()
     size = (_CONFIG.size, _CONFIG.size)
     for folder in folders:
         images = [iio.imread(folder / f"img{number}.jpg") for number in numbers]

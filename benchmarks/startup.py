@@ -49,13 +49,16 @@ class Noise(shards.StreamingBuilder, skip_registration=True):
 
     def _generate_examples(self):
         rng = np.random.default_rng(0)
-        shape = self.info.features["clip"].shape
+        shape = self.info.features["clip"].shape  # [T, H, W, C]
         for index in range(self.number):
             clip_id = f"clip{index:06d}"
+            clip = rng.integers(0, 256, shape, np.uint8)
             yield (
                 clip_id,
                 {
-                    "clip": rng.integers(0, 256, shape, np.uint8),
+                    "clip": clip,
+                    "onset_frame": clip[0],
+                    "apex_frame": clip[-1],
                     "clip_id": clip_id,
                     "subject": f"s{index // len(_EMOTIONS) % _SUBJECTS:03d}",
                     "emotion": _EMOTIONS[index % len(_EMOTIONS)],

@@ -72,7 +72,8 @@ def check(
             sheet.add(example, tiles)
         # Memory must not grow with the data set.
         if example.record is not None:
-            del example.record["clip"]
+            for images in ("clip", "onset_frame", "apex_frame"):
+                del example.record[images]
         examples.append(dataclasses.replace(example, expression=None))
         frames_read += read
         unreadable |= damaged

@@ -62,19 +62,25 @@ def record_features(
     """Returns the TFDS features of a data set's records.
 
     Records include all emotions of the data set, whichever classes a protocol uses.
-    ``clip`` is uint8 [T, H, W, 3].
+    ``clip`` is uint8 [T, H, W, 3]. ``onset_frame`` and ``apex_frame``, uint8 [H, W, 3],
+    are the frames with the numbers ``onset`` and ``apex``, cropped and resized as the
+    frames of the clip are; the clip itself may contain neither.
 
     Args:
       config: configuration that determines the clip's shape.
       emotions: emotions of the data set, as in its table.
       **extra_features: features in addition to the common ones, by name.
     """
-    clip_shape = (config.frames, config.size, config.size, 3)  # [T, H, W, C]
+    frame_shape = (config.size, config.size, 3)  # [H, W, C]
+
+    def images(shape: tuple[int, ...]) -> tfds.features.Tensor:
+        return tfds.features.Tensor(shape=shape, dtype=np.uint8, encoding="bytes")
+
     return tfds.features.FeaturesDict(
         {
-            "clip": tfds.features.Tensor(
-                shape=clip_shape, dtype=np.uint8, encoding="bytes"
-            ),
+            "clip": images((config.frames, *frame_shape)),  # [T, H, W, C]
+            "onset_frame": images(frame_shape),
+            "apex_frame": images(frame_shape),
             "clip_id": tfds.features.Text(),
             "subject": tfds.features.Text(),
             "emotion": tfds.features.ClassLabel(names=list(emotions)),

@@ -8,9 +8,12 @@ import contextlib
 import dataclasses
 import difflib
 import importlib
+import json
 import os
+import re
 import shutil
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 import filelock
@@ -177,6 +180,13 @@ def prepare(
             _warn_of_other_copy(dataset, folder, Path(manual_dir).expanduser())
         return folder
     if dataset.MANUAL_DOWNLOAD_INSTRUCTIONS:
+        earlier = _earlier_records(folder)
+        if manual_dir is None and earlier:
+            raise DataError(
+                f"The records in {earlier[0]} were written by an earlier version and "
+                "do not contain the onset frame. To prepare them again, give your copy "
+                f"of {name} with --manual_dir=DIR."
+            )
         check_manual_dir(name, manual_dir)
     if isinstance(dataset, LocalCopyBuilder):
         dataset.workers = workers
@@ -196,23 +206,49 @@ def prepare(
 def records_of(config) -> Path:
     """Writes the records that a run needs unless they exist.
 
+    Records of an earlier minor version of the data set are used if they have all
+    features that the run needs, so that a copy that was prepared once is not needed
+    again for a run that would read the same.
+
     Args:
       config: has ``dataset``, ``manual_dir``, ``data_dir`` and ``record_options()``,
         the values of ``Options`` by name, as a run's configuration of one data set has.
+        It may have ``record_features()``, which returns the names of the features that
+        it needs; without it, those of the first version are enough.
 
     Returns:
       The folder of the records.
 
     Raises:
-      DataError: if the data set is unknown or the copy cannot be read.
+      DataError: if the data set is unknown, the copy cannot be read, or existing
+        records of the current version do not have a feature that is needed.
       OSError: if the records cannot be written.
     """
-    return prepare(
+    options = Options(**config.record_options())
+    needed = config.record_features() if hasattr(config, "record_features") else ()
+    dataset = builder(config.dataset, config.data_dir, options)
+    folder = Path(dataset.data_dir)
+    if not is_prepared(folder):
+        for earlier in _earlier_records(folder):
+            if _missing_features(earlier, needed):
+                continue
+            if config.manual_dir is not None:
+                manual_dir = Path(config.manual_dir).expanduser()
+                _warn_of_other_copy(dataset, earlier, manual_dir)
+            return earlier
+    folder = prepare(
         config.dataset,
         manual_dir=config.manual_dir,
         data_dir=config.data_dir,
-        options=Options(**config.record_options()),
+        options=options,
     )
+    if missing := _missing_features(folder, needed):
+        raise DataError(
+            f"The records in {folder} do not contain {', '.join(missing)}. Delete that "
+            "folder and prepare them again; the builder must write all features of "
+            "datasets.clip_record.record_features."
+        )
+    return folder
 
 
 def is_prepared(folder: Path) -> bool:
@@ -221,6 +257,35 @@ def is_prepared(folder: Path) -> bool:
     TFDS moves records to their final folder only when they are complete.
     """
     return (folder / "dataset_info.json").is_file()
+
+
+def _earlier_records(folder: Path) -> list[Path]:
+    """Returns the folders of complete records of earlier minor versions, newest first.
+
+    Args:
+      folder: where the current version is or would be, named after it.
+    """
+    versions = {
+        tfds.core.Version(path.name): path
+        for path in folder.parent.glob("*")
+        if re.fullmatch(r"[0-9]+\.[0-9]+\.[0-9]+", path.name) and is_prepared(path)
+    }
+    current = tfds.core.Version(folder.name)
+    earlier = [v for v in versions if v.major == current.major and v < current]
+    return [versions[version] for version in sorted(earlier, reverse=True)]
+
+
+def _missing_features(folder: Path, needed: Collection[str]) -> list[str]:
+    """Returns the features among ``needed`` that records do not have, sorted."""
+    if not needed:
+        return []
+    # Not with TFDS, which would import the modules of the classes in this file.
+    try:
+        content = json.loads((folder / "features.json").read_text())
+        features = set(content["featuresDict"]["features"])
+    except (OSError, ValueError, KeyError, TypeError):
+        features = set()  # damaged
+    return sorted(set(needed) - features)
 
 
 @contextlib.contextmanager

@@ -246,8 +246,11 @@ SPECIFICATION = Specification(
 class Builder(LocalCopyBuilder):
     """Writes the records of CAS(ME)^2, one for each selected row of its table."""
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "First release."}
+    VERSION = tfds.core.Version("1.1.0")
+    RELEASE_NOTES = {
+        "1.1.0": "The frames at onset and apex.",
+        "1.0.0": "First release.",
+    }
     SPECIFICATION = SPECIFICATION
     BUILDER_CONFIGS = [
         Config(

@@ -141,8 +141,11 @@ SPECIFICATION = Specification(
 class Builder(LocalCopyBuilder):
     """Writes the records of CASME, one for each row of its tables."""
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "First release."}
+    VERSION = tfds.core.Version("1.1.0")
+    RELEASE_NOTES = {
+        "1.1.0": "The frames at onset and apex.",
+        "1.0.0": "First release.",
+    }
     SPECIFICATION = SPECIFICATION
     BUILDER_CONFIGS = [
         LocalCopyConfig(

@@ -96,8 +96,9 @@ SPECIFICATION = Specification(
 class Builder(LocalCopyBuilder):
     """Writes the records of CASME II, one for each row of its table."""
 
-    VERSION = tfds.core.Version("2.0.0")
+    VERSION = tfds.core.Version("2.1.0")
     RELEASE_NOTES = {
+        "2.1.0": "The frames at onset and apex.",
         "2.0.0": "Exact area averaging; faces found in raw frames; offset_estimated.",
         "1.0.0": "First release.",
     }

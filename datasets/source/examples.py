@@ -89,10 +89,11 @@ def _record(
         first=run.first,
         last=run.last,
     )
-    nearest = [run.nearest(number) for number in numbers.tolist()]
-    bridged = sorted(
-        {n for n, m in zip(numbers.tolist(), nearest, strict=True) if n != m}
-    )
+    key_numbers = (expression.onset, expression.apex)
+    # The frame on disk that is used for each number.
+    frame_of = {n: run.nearest(n) for n in (*numbers.tolist(), *key_numbers)}
+    nearest = [frame_of[number] for number in numbers.tolist()]
+    bridged = sorted(n for n, m in frame_of.items() if n != m)
     if bridged:
         notes.append(
             Note(
@@ -105,13 +106,16 @@ def _record(
         face = _find_face(run, sorted(set(nearest)), config.margin)
     images = {
         number: resize(image if face is None else face.apply(image), config.size)
-        for number, image in run.read(nearest)
+        for number, image in run.read(frame_of.values())
     }
+    onset_frame, apex_frame = (images[frame_of[number]] for number in key_numbers)
     clip = np.stack([images[number] for number in nearest])
     if config.sampling == "tim":
         clip = sampling.interpolate(clip, config.frames)
     record = {
         "clip": clip,
+        "onset_frame": onset_frame,
+        "apex_frame": apex_frame,
         "subject": row.subject,
         "emotion": row.emotion,
         "onset": expression.onset,

@@ -46,8 +46,11 @@ class SyntheticConfig(clip_record.ClipConfig):
 class Builder(shards.StreamingBuilder):
     """Generates the records of the synthetic data set from its seed."""
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "24 subjects, three emotions."}
+    VERSION = tfds.core.Version("1.1.0")
+    RELEASE_NOTES = {
+        "1.1.0": "The frames at onset and apex.",
+        "1.0.0": "24 subjects, three emotions.",
+    }
     BUILDER_CONFIGS = [
         SyntheticConfig(name="medium", description="Motion of 1 to 3 pixels."),
         SyntheticConfig(
@@ -129,8 +132,9 @@ def render_clip(
 
     Returns:
       The features of the record except ``clip_id`` and ``subject``. ``clip`` is uint8
-      [T, H, W, 3]; ``motion_mask``, bool [T, H, W], is true where the face is displaced
-      by at least ``motion.MOTION_THRESHOLD`` pixels at 112 x 112.
+      [T, H, W, 3], ``onset_frame`` and ``apex_frame`` are uint8 [H, W, 3];
+      ``motion_mask``, bool [T, H, W], is true where the face is displaced by at least
+      ``motion.MOTION_THRESHOLD`` pixels at 112 x 112.
     """
     course = motion.draw_time_course(rng)
     amplitude = float(rng.uniform(*config.amplitude))
@@ -145,11 +149,14 @@ def render_clip(
         first=1,
         last=course.last,
     )
-    shifts, angles = motion.head_motion(numbers, config.drift, rng)
+    # Onset and apex come last, so that the clip's own frames, whose noise is drawn from
+    # the same generator, do not depend on them.
+    every_number = np.append(numbers, [course.onset, course.apex])
+    shifts, angles = motion.head_motion(every_number, config.drift, rng)
 
-    # A repeated edge frame is identical, including its noise.
+    # A repeated frame is identical, including its noise.
     rendered = {}
-    for index, number in enumerate(numbers):
+    for index, number in enumerate(every_number.tolist()):
         if number not in rendered:
             rendered[number] = _render_frame(
                 subject,
@@ -160,7 +167,7 @@ def render_clip(
                 rng,
             )
     pictures, masks = map(
-        np.stack, zip(*(rendered[number] for number in numbers), strict=True)
+        np.stack, zip(*(rendered[number] for number in numbers.tolist()), strict=True)
     )
     if config.sampling == "tim":
         pictures = sampling.interpolate(pictures, config.frames)
@@ -169,6 +176,8 @@ def render_clip(
         ]
     return {
         "clip": pictures,
+        "onset_frame": rendered[course.onset][0],
+        "apex_frame": rendered[course.apex][0],
         "motion_mask": masks,
         "emotion": emotion,
         "onset": course.onset,

@@ -10,6 +10,7 @@ import pytest
 
 from datasets import DataError, prepare
 from datasets.casme2.casme2_dataset_builder import SPECIFICATION
+from meranet_jax.video import frames
 from tests.datasets import reading
 from tests.datasets.casme2_tree import (
     RELEASES,
@@ -58,6 +59,9 @@ def test_every_release_gives_the_same_records(tmp_path, release):
         record = records[id_of(row)]
         middle = (row.onset + row.offset) // 2
         apex = middle if row.apex is None else row.apex
+        for name, number in (("onset_frame", row.onset), ("apex_frame", apex)):
+            assert record[name].shape == (112, 112, 3)
+            assert read_colours(record[name]) == (frames_of(record)[0], number)
         assert record["clip"].shape == (16, 112, 112, 3)
         assert record["clip"].dtype == np.uint8
         # The window is within every release, so all of them contain its frames.
@@ -164,7 +168,7 @@ def test_cropped_release_is_preferred_unless_options_exclude_it(tmp_path):
         assert metadata["release"] == "CASME2-RAW, in CASME2-RAW"
         assert metadata["crop"] == "none" and len(records) == 6
     # Each configuration has its own folder; none replaced another.
-    assert {path.parent.name for path in data_dir.glob("casme2/*/2.0.0")} == {
+    assert {path.parent.name for path in data_dir.glob("casme2/*/2.1.0")} == {
         "apex32-16x112",
         "apex32-16x112-none",
         "apex32-16x112-none-release_CASME2-RAW",
@@ -193,7 +197,7 @@ def test_invalid_options_raise(tmp_path, options, message):
     write_tree(tmp_path / "casme2", rows=FEW[:1])
     with pytest.raises(DataError, match=message):
         read_back(tmp_path / "casme2", tmp_path / "data", **options)
-    assert not list(tmp_path.glob("data/casme2/*/2.0.0"))
+    assert not list(tmp_path.glob("data/casme2/*/2.1.0"))
 
 
 def test_uniform_sampling_selects_frames_from_onset_to_offset(tmp_path):
@@ -214,10 +218,26 @@ def test_tim_sampling_starts_and_ends_with_the_expression(tmp_path):
     _, records = read_back(
         tmp_path / "casme2", tmp_path / "data", sampling="tim", frames=7, crop="none"
     )
-    clip = records[id_of(row)]["clip"]
+    record = records[id_of(row)]
+    clip = record["clip"]
     assert clip.shape == (7, 112, 112, 3)
     ends = [read_colours(clip[index])[1] for index in (0, -1)]
     assert ends == [row.onset, row.offset]
+    # Not interpolated: no frame of the clip is the apex, whose picture is the file's.
+    path = tmp_path / "casme2/CASME2-RAW" / id_of(row) / f"img{row.apex}.jpg"
+    apex_frame = frames.resize(frames.read_image(path), 112)
+    assert (record["apex_frame"] == apex_frame).all()
+    assert not any((frame == apex_frame).all() for frame in clip)
+
+
+def test_each_frame_is_decoded_once(tmp_path, monkeypatch):
+    write_tree(tmp_path / "casme2", rows=ROWS[:1])
+    read, paths = frames.read_image, []
+    monkeypatch.setattr(frames, "read_image", lambda p: paths.append(p) or read(p))
+    _, records = read_back(tmp_path / "casme2", tmp_path / "data")
+    (record,) = records.values()
+    numbers = {record["onset"], *frames_of(record)[1]}
+    assert len(paths) == len(set(paths)) == len(numbers)
 
 
 def test_files_numbered_from_1_are_shifted_to_the_onset(tmp_path):

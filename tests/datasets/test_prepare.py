@@ -1,10 +1,13 @@
+import json
 import shutil
 import subprocess
 import sys
 import threading
+import types
 from pathlib import Path
 
 import pytest
+import tensorflow_datasets as tfds
 
 from datasets import DataError, prepare
 from tests.datasets import casme2_tree
@@ -51,7 +54,7 @@ def test_error_without_a_copy_explains_how_to_get_one(tmp_path):
             prepare.prepare("casme2", manual_dir=manual_dir, data_dir=tmp_path / "data")
         assert "apply for it at" in str(error.value)
         assert "CASME2-coding-20190701.xlsx" in str(error.value)
-    assert not list(tmp_path.glob("data/casme2/*/1.0.0"))
+    assert not list(tmp_path.glob("data/casme2/*/2.1.0"))
 
 
 def test_command_prints_one_error_message(tmp_path):
@@ -146,7 +149,7 @@ def test_leftovers_of_a_killed_run_are_removed(tmp_path):
     folder = prepare.prepare(
         "casme2", manual_dir=tmp_path / "copy", data_dir=tmp_path / "data"
     )
-    leftover = folder.with_name("incomplete.ABC123_2.0.0")
+    leftover = folder.with_name("incomplete.ABC123_2.1.0")
     shutil.copytree(folder, leftover)
     shutil.rmtree(folder)
     _, records = read_back("casme2", tmp_path / "copy", tmp_path / "data")
@@ -180,9 +183,9 @@ def test_each_form_of_clip_has_its_own_folder(tmp_path):
         _, records = read_back(
             "casme2", tmp_path / "copy", tmp_path / "data", **options
         )
-        assert (tmp_path / "data/casme2" / name / "2.0.0").is_dir()
+        assert (tmp_path / "data/casme2" / name / "2.1.0").is_dir()
         assert {record["clip"].shape for record in records.values()} == {shape}
-    assert len(list(tmp_path.glob("data/casme2/*/2.0.0"))) == 4
+    assert len(list(tmp_path.glob("data/casme2/*/2.1.0"))) == 4
 
 
 def test_options_apply_to_synthetic(tmp_path):
@@ -193,3 +196,98 @@ def test_options_apply_to_synthetic(tmp_path):
     assert dataset.builder_config.name == "hard-tim-8x56"
     with pytest.raises(DataError, match="synthetic has no --crop; it has --sampling"):
         prepare.builder("synthetic", tmp_path, prepare.Options(crop="detect"))
+
+
+FRAMES = ("onset_frame", "apex_frame")
+
+
+def run_config(dataset, data_dir, *features, manual_dir=None):
+    """Returns what records_of reads of a run's configuration."""
+    return types.SimpleNamespace(
+        dataset=dataset,
+        manual_dir=manual_dir,
+        data_dir=data_dir,
+        record_options=dict,
+        record_features=lambda: features,
+    )
+
+
+def make_earlier(folder, version):
+    """Makes records of an earlier version, without the frames, from current ones."""
+    earlier = folder.rename(folder.with_name(version))
+    features = json.loads((earlier / "features.json").read_text())
+    for name in FRAMES:
+        del features["featuresDict"]["features"][name]
+    (earlier / "features.json").write_text(json.dumps(features))
+    info = json.loads((earlier / "dataset_info.json").read_text())
+    info["version"] = version
+    (earlier / "dataset_info.json").write_text(json.dumps(info))
+    return earlier
+
+
+def test_earlier_records_are_used_where_they_have_all_features(tmp_path, capsys):
+    copy, data_dir = tmp_path / "copy", tmp_path / "data"
+    write_tree(copy, rows=FEW)
+    current = prepare.prepare("casme2", manual_dir=copy, data_dir=data_dir)
+    earlier = make_earlier(current, "2.0.0")
+    without_method = run_config("casme2", data_dir)
+    del without_method.record_features
+    for config in (without_method, run_config("casme2", data_dir, "clip", "apex")):
+        assert prepare.records_of(config) == earlier
+    source = tfds.builder_from_directory(earlier).as_data_source(split="train")
+    assert len(source) == len(FEW) and "onset_frame" not in source[0]
+    assert not current.exists()
+
+    with pytest.raises(DataError) as refused:
+        prepare.records_of(run_config("casme2", data_dir, "clip", *FRAMES))
+    message = str(refused.value)
+    assert f"The records in {earlier} were written by an earlier version" in message
+    assert "onset frame" in message and "--manual_dir=DIR" in message
+    assert not current.exists()
+
+    # Another copy is still reported.
+    other = tmp_path / "other"
+    write_tree(other, rows=FEW[:2])
+    capsys.readouterr()
+    config = run_config("casme2", data_dir, manual_dir=other)
+    assert prepare.records_of(config) == earlier
+    assert "do not match" in capsys.readouterr().err
+
+    config = run_config("casme2", data_dir, "clip", *FRAMES, manual_dir=copy)
+    assert prepare.records_of(config) == current and earlier.exists()
+    # From now on the current ones are used.
+    assert prepare.records_of(run_config("casme2", data_dir)) == current
+
+
+def test_earlier_records_of_another_major_version_are_not_used(tmp_path):
+    write_tree(tmp_path / "copy", rows=FEW)
+    current = prepare.prepare(
+        "casme2", manual_dir=tmp_path / "copy", data_dir=tmp_path / "data"
+    )
+    make_earlier(current, "1.0.0")
+    with pytest.raises(DataError, match="read from your own copy"):
+        prepare.records_of(run_config("casme2", tmp_path / "data"))
+
+
+def test_damaged_or_incomplete_earlier_records_are_not_used(tmp_path):
+    write_tree(tmp_path / "copy", rows=FEW)
+    current = prepare.prepare(
+        "casme2", manual_dir=tmp_path / "copy", data_dir=tmp_path / "data"
+    )
+    earlier = make_earlier(current, "2.0.0")
+    (earlier / "features.json").write_text("{")
+    with pytest.raises(DataError, match="written by an earlier version"):
+        prepare.records_of(run_config("casme2", tmp_path / "data", "clip"))
+    (earlier / "dataset_info.json").unlink()
+    with pytest.raises(DataError, match="read from your own copy"):
+        prepare.records_of(run_config("casme2", tmp_path / "data"))
+
+
+def test_error_if_current_records_do_not_have_a_feature(tmp_path):
+    write_tree(tmp_path / "copy", rows=FEW)
+    folder = prepare.prepare(
+        "casme2", manual_dir=tmp_path / "copy", data_dir=tmp_path / "data"
+    )
+    make_earlier(folder, folder.name)  # written before the builder had this version
+    with pytest.raises(DataError, match="contain onset_frame. Delete that folder"):
+        prepare.records_of(run_config("casme2", tmp_path / "data", "onset_frame"))

@@ -1,3 +1,6 @@
+import dataclasses
+import hashlib
+
 import imageio.v3 as iio
 import numpy as np
 import pytest
@@ -102,6 +105,50 @@ def test_repeated_edge_frames_are_identical():
     assert (record["clip"][8] != record["clip"][0]).any()
 
 
+def test_clips_are_those_of_version_1_0():
+    # SHA-256 of clips as version 1.0.0 of the builder rendered them.
+    for config, expected in (
+        (
+            Builder.builder_configs["medium"],
+            "7f29fda14653fb50e34ec1c251a06b30f8c8b0977a6da9b27883cc63906d4ca5",
+        ),
+        (
+            SyntheticConfig(name="tim", sampling="tim", frames=10, size=56, noise=4.0),
+            "3a8ea663da8f6100f1af7138e69a0fd67c63e3af99c108634a09ffc1b35d910a",
+        ),
+    ):
+        clip = render(config=config)["clip"]
+        assert hashlib.sha256(clip.tobytes()).hexdigest() == expected
+
+
+def test_frames_at_onset_and_apex():
+    records = [render(config=SyntheticConfig(name="x"), seed=s) for s in range(12)]
+    among = 0
+    for record in records:
+        clip, onset = record["clip"], record["onset_frame"]
+        assert (record["apex_frame"] == clip[8]).all()  # the middle of the window
+        earlier = record["apex"] - record["onset"]
+        if earlier <= 16 and earlier % 2 == 0:
+            assert (onset == clip[8 - earlier // 2]).all()
+            among += 1
+        else:  # rendered for itself, with noise of its own
+            assert not any((onset == frame).all() for frame in clip)
+    assert 0 < among < len(records)
+
+
+def test_onset_frame_is_neutral_and_not_interpolated():
+    tim = SyntheticConfig(
+        name="tim", sampling="tim", frames=5, drift=0.0, flicker=0.0, noise=0.0
+    )
+    record = render(config=tim)
+    assert (record["onset_frame"] == record["clip"][0]).all()
+    assert not any((record["apex_frame"] == frame).all() for frame in record["clip"])
+    # Another sampling selects other frames for the clip, but not for these.
+    uniform = render(config=dataclasses.replace(tim, sampling="uniform"))
+    for name in ("onset_frame", "apex_frame"):
+        assert (record[name] == uniform[name]).all()
+
+
 def test_harder_clips_change_more_between_frames():
     def mean_change(config):
         clip = render(config=config)["clip"].astype(float)
@@ -140,6 +187,7 @@ def test_records_are_deterministic_given_the_seed(tmp_path):
     for key, record in first.items():
         assert record["clip"].shape == (4, 28, 28, 3)
         assert record["motion_mask"].shape == (4, 28, 28)
+        assert record["onset_frame"].shape == record["apex_frame"].shape == (28, 28, 3)
         assert record["onset"] < record["apex"] < record["offset"]
         assert not record["apex_estimated"]
         assert (record["clip"] == again[key]["clip"]).all()

@@ -22,6 +22,22 @@ def test_gap_of_two_frames_is_bridged_and_noted(tmp_path):
     assert f"missing: {row.apex - 2}; the nearest frame was used" in note
 
 
+def test_nearest_frame_replaces_missing_onset_and_apex_frames(tmp_path):
+    row = ROWS[2]
+    casme2_tree.write_tree(tmp_path / "copy", rows=[row])
+    folder = tmp_path / "copy/Cropped" / id_of(row)
+    for number in (row.onset, row.onset + 1, row.apex):
+        for path in folder.glob(f"reg_img{number}.*"):
+            path.unlink()
+    info, records = read_back("casme2", tmp_path / "copy", tmp_path / "data")
+    record = records[id_of(row)]
+    assert (record["onset"], record["apex"]) == (row.onset, row.apex)
+    assert read_colours(record["onset_frame"])[1] == row.onset + 2
+    assert read_colours(record["apex_frame"])[1] == row.apex - 1
+    notes = "\n".join(info.metadata["notes"])
+    assert f"missing: {row.onset}, {row.apex}; the nearest frame was used" in notes
+
+
 def test_files_numbered_from_1_with_a_missing_frame_are_left_out(tmp_path):
     row = ROWS[3]
     casme2_tree.write_tree(tmp_path / "copy", rows=[row, ROWS[4]])
