@@ -8,7 +8,7 @@ columns.
 from collections.abc import Callable
 
 import numpy as np
-from scipy import stats
+import scipy
 
 # With so many replicates the bounds of an interval vary by a few thousandths between
 # random draws, which is less than one clip contributes in any data set of this field.
@@ -154,7 +154,7 @@ def wilson_interval(correct: int, total: int) -> list[float]:
         raise ValueError(f"no clips: total is {total}, expected at least 1")
     if not 0 <= correct <= total:
         raise ValueError(f"correct is {correct}, expected 0 to {total} (total)")
-    interval = stats.binomtest(correct, total).proportion_ci(method="wilson")
+    interval = scipy.stats.binomtest(correct, total).proportion_ci(method="wilson")
     return [float(interval.low), float(interval.high)]
 
 
@@ -254,7 +254,7 @@ def t_interval(differences: np.ndarray) -> list[float] | None:
     """
     if len(differences) < 2:
         return None
-    half = stats.t.ppf(0.975, len(differences) - 1) * stats.sem(differences)
+    half = scipy.stats.t.ppf(0.975, len(differences) - 1) * scipy.stats.sem(differences)
     mean = np.mean(differences)
     return [float(mean - half), float(mean + half)]
 
@@ -309,7 +309,9 @@ def mcnemar(only_first: int, only_second: int) -> float:
       The p-value; 1 if both counts are 0.
     """
     differing = only_first + only_second
-    return float(stats.binomtest(only_first, differing).pvalue) if differing else 1.0
+    return (
+        float(scipy.stats.binomtest(only_first, differing).pvalue) if differing else 1.0
+    )
 
 
 def _true_positives(confusion: np.ndarray) -> np.ndarray:

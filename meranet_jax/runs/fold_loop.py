@@ -10,7 +10,6 @@ import numpy as np
 from meranet_jax.data.loading import Clips
 from meranet_jax.data.splits import Job
 from meranet_jax.errors import UserError
-from meranet_jax.evaluation import figures
 from meranet_jax.evaluation.predictions import Predictions
 from meranet_jax.runs import reader
 from meranet_jax.runs.fold_writer import FoldFolder
@@ -245,6 +244,9 @@ class _LearningCurves:
 
     def plot(self) -> None:
         """Plots the curves if the last plot is old enough."""
+        # Imported here, since many starts draw nothing and matplotlib takes long.
+        from meranet_jax.evaluation import figures
+
         start = time.monotonic()
         if distributed.is_first() and start > self._next_plot:
             metrics = reader.read_epoch_metrics(self._layout.path)

@@ -2,12 +2,12 @@
 
 import json
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import filelock
-from tensorboardX import SummaryWriter
 
 from meranet_jax.data.splits import Job
 from meranet_jax.errors import UserError
@@ -91,7 +91,7 @@ class FoldFolder:
         with atomic_write(self.layout.metrics) as part:
             part.write_text("".join(map(_to_json_line, lines)))
         shutil.rmtree(self.layout.events, ignore_errors=True)
-        self._events = SummaryWriter(str(self.layout.events))
+        self._events = _Events(self.layout.events)
         for line in lines:
             self._add_events(line)
         shutil.rmtree(self.layout.diverged, ignore_errors=True)
@@ -112,10 +112,8 @@ class FoldFolder:
         self._add_events(line)
 
     def _add_events(self, line: dict[str, float]) -> None:
-        for name, value in line.items():
-            if name not in ("epoch", "step"):
-                self._events.add_scalar(name, value, line["step"])
-        self._events.flush()
+        values = {n: v for n, v in line.items() if n not in ("epoch", "step")}
+        self._events.add(int(line["step"]), values)
 
     def save_divergence(self, where: str, clip_ids: Sequence[str], state) -> Path:
         """Saves the state and the clips that gave a loss that is not finite.
@@ -158,6 +156,35 @@ class FoldFolder:
         with atomic_write(self.layout.predictions) as part:
             predictions.write(predicted, part)
         remove_temporary(self.layout)
+
+
+class _Events:
+    """Writes scalars for TensorBoard."""
+
+    def __init__(self, folder: Path):
+        """Starts a file in a folder."""
+        # Imported here, since most starts of the programs write no events.
+        from tensorboard.compat.proto import event_pb2, summary_pb2
+        from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+        self._event, self._summary = event_pb2.Event, summary_pb2.Summary
+        self._file = EventFileWriter(str(folder))
+
+    def add(self, step: int, values: Mapping[str, float]) -> None:
+        """Writes values by name."""
+        scalars = [
+            self._summary.Value(tag=name, simple_value=value)
+            for name, value in values.items()
+        ]
+        summary = self._summary(value=scalars)
+        self._file.add_event(
+            self._event(wall_time=time.time(), step=step, summary=summary)
+        )
+        self._file.flush()
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
 
 
 class ReadOnlyFoldFolder(FoldFolder):

@@ -7,7 +7,7 @@ import numpy as np
 
 from meranet_jax import files
 from meranet_jax.errors import UserError
-from meranet_jax.evaluation import figures, metrics, predictions, summary
+from meranet_jax.evaluation import metrics, predictions, summary
 from meranet_jax.evaluation.predictions import Predictions
 from meranet_jax.runs import reader, report_text
 from meranet_jax.runs.reader import Run
@@ -73,6 +73,9 @@ def write(run: Run, predicted: Predictions) -> dict:
     Returns:
       The report.
     """
+    # Imported here, since most starts draw nothing and matplotlib takes long to import.
+    from meranet_jax.evaluation import figures
+
     report = make(run, predicted)
     with files.atomic_write(run.layout.predictions) as part:
         predictions.write(predicted, part)

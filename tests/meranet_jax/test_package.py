@@ -22,7 +22,7 @@ VERSION = PROJECT["version"]
 # Third-party modules of the extras, by which a core installation must do without.
 EXTRAS = """
     IPython PIL array_record av cv2 filelock imageio matplotlib onnxruntime
-    python_calamine skimage sklearn tensorboard tensorboardX tensorflow_datasets tyro
+    python_calamine skimage sklearn tensorboard tensorflow_datasets tyro
 """.split()
 
 COUNT_PARAMETERS = f"""
