@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.datasets.casme2_tree import SOME, write_tree
 
 ROOT = Path(__file__).parents[1]
-SMALLEST = ("--preset=small", "--size=16", "--width=4", "--stage_sizes", "1", "1")
+SMALLEST = ("--preset=small", "--size=16", "--width=4", "--stage_sizes", "1")
 _ENVIRONMENT = os.environ | {"COLUMNS": "100", "TERM": "dumb"}
 
 

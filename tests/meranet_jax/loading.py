@@ -27,8 +27,8 @@ def source(folder, name="synthetic", **options):
 
 
 def smallest(runs_dir, **changes):
-    """Returns a small configuration: four channels, two stages, two epochs."""
-    values = {"width": 4, "stage_sizes": (1, 1), "size": 16, "epochs": 2, "devices": 1}
+    """Returns a small configuration: four channels, one block, two epochs."""
+    values = {"width": 4, "stage_sizes": (1,), "size": 16, "epochs": 2, "devices": 1}
     return TrainConfig.from_flags(runs_dir=str(runs_dir), **values | changes)
 
 

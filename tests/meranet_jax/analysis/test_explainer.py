@@ -18,7 +18,7 @@ from tests.meranet_jax.running import run
 @pytest.fixture(scope="module")
 def opened(records, clips, tmp_path_factory):
     """A finished run of two folds and two seeds."""
-    config = smallest(tmp_path_factory.mktemp("runs"), epochs=1)
+    config = smallest(tmp_path_factory.mktemp("runs"), epochs=1, stage_sizes=(1, 1))
     config = config.change(protocol="kfold", folds=2, seeds="2")
     path = run(config, clips)
     jobs = splits.jobs(splits.make(config, clips))

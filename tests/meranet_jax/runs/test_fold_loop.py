@@ -165,7 +165,7 @@ def test_path_of_a_merged_run(loso, some):
 
 @pytest.mark.parametrize("select", ["best_val", "last"])
 def test_the_selected_checkpoint_is_tested(config, some, select):
-    config = config.change(select=select, epochs=4, seed=2)
+    config = config.change(select=select, epochs=4, seed=2, stage_sizes=(1, 1))
     path = run(config, some)
     (fold,) = reader.read_epoch_metrics(path)
     ranks = [

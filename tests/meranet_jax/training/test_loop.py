@@ -158,6 +158,7 @@ def test_update_is_equal_to_optax(config, clips, fold):
 
 def test_network_overfits_one_batch(config, clips, fold):
     config = config.change(learning_rate=0.1, flip=False, epochs=100)
+    config = config.change(stage_sizes=(1, 1))
     trainer = started(config, clips, steps=200)
     index = fold.train[:8]
     losses = [sums["loss"] for sums in updated(trainer, *[index] * 60)]
