@@ -5,6 +5,8 @@ from typing import Any, Literal
 
 from meranet_jax import recipes, recognisers
 from meranet_jax.errors import UserError
+from meranet_jax.inputs import optical_flow
+from meranet_jax.inputs import registry as inputs
 from meranet_jax.recognisers import Recogniser
 from meranet_jax.validation import check_choices, check_minimums
 
@@ -33,8 +35,14 @@ class TrainConfig:
     descriptor with a linear SVM), or your own, MODULE:NAME. --model=NAME --help lists
     its settings."""
     input: str | None = None
-    """Input of the recogniser. rgb: the frames, normalised by clip and channel. raw:
-    the frames unchanged. Default: determined by the recogniser."""
+    """Input of the recogniser. rgb: the frames, normalised by clip and channel. grey:
+    their luminance. difference: the difference of each frame from the onset frame.
+    flow: the optical flow from the onset frame to each frame. flow_strain: flow and
+    optical strain. onset_apex_flow: the flow from the onset to the apex frame.
+    dynamic_image: one image of the motion in the clip. raw: the frames unchanged.
+    Default: determined by the recogniser."""
+    flow_method: optical_flow.Method = optical_flow.DEFAULT
+    """Method that estimates optical flow."""
     manual_dir: str | None = None
     """Folder of your copy of a licensed data set. It is needed once, to write its
     records. For several data sets: casme=DIR,casme2=DIR, and likewise for --release,
@@ -325,6 +333,10 @@ class TrainConfig:
                 f"without a value has {default or 'its own default'}."
             )
         return pairs.get(dataset.partition("/")[0], default)
+
+    def record_features(self) -> tuple[str, ...]:
+        """Returns the features of the records that the input is computed from."""
+        return inputs.find(self.input).features
 
     def record_options(self) -> dict[str, object]:
         """Returns ``datasets.prepare.Options`` of the one data set, by name."""

@@ -15,6 +15,17 @@ from typing import Any
 
 from meranet_jax.errors import UserError
 
+# Inputs that networks for clips of any length and number of channels accept.
+NETWORK_INPUTS = (
+    "rgb",
+    "grey",
+    "difference",
+    "flow",
+    "flow_strain",
+    "onset_apex_flow",
+    "dynamic_image",
+)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Recogniser:

@@ -135,9 +135,9 @@ def _compile_step(
     )
     rng = np.random.default_rng(0)
     batch_size = config.settings.batch_size
-    recorded = (batch_size, config.frames, config.size, config.size, 3)
+    stored = (batch_size, *network_input.stored_shape(config.frames, config.size))
     batch = {
-        "clip": rng.integers(0, 256, recorded, np.uint8),
+        "clip": rng.integers(0, 256, stored, np.uint8),
         "label": rng.integers(0, num_classes, batch_size),
     }
     update = functools.partial(

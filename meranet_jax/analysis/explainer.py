@@ -37,7 +37,7 @@ class ExplainedClip:
     Attributes:
       clip_id: the id of the clip.
       job: the fold whose test part contains the clip.
-      frames: uint8 [T, H, W, 3].
+      frames: uint8 [T, H, W, 3]; if the input is a single image, the apex frame only.
       apex: index of the apex frame, or of the nearest frame.
       classes: the names of all classes.
       truth: the true class.
@@ -48,6 +48,7 @@ class ExplainedClip:
       smooth_grad: float32 [T, H, W], not negative.
       attention: spatio-temporal attention by block, float32 [T, H, W] in [0, 1].
       motion: where the face moved, bool [T, H, W]; None if the record does not say.
+      flow: float32 [T, H, W, 2], (u, v) in pixels, if it is the input; else None.
     """
 
     clip_id: str
@@ -63,6 +64,7 @@ class ExplainedClip:
     smooth_grad: np.ndarray
     attention: dict[str, np.ndarray]
     motion: np.ndarray | None
+    flow: np.ndarray | None = None
 
 
 def check_network(run: Run) -> None:
@@ -97,7 +99,7 @@ class Explainer:
         # The maps need all activations, and without training they fit into memory.
         without_remat = config.change(remat=False)
         self._model = step.make_model(without_remat, num_classes=len(classes))
-        network_input = inputs.find(config.input)
+        self._input = network_input = inputs.find(config.input)
         self._clip_shape = network_input.shape(*opened.clips.clips.shape[1:3])
         self._maps = Saliency(
             self._model,
@@ -193,23 +195,27 @@ class Explainer:
             ids = list(clip_ids[first : first + _BATCH_SIZE])
             # The last batch is padded, so that one compilation serves all batches.
             indices = [index_of[clip_id] for clip_id in _padded(ids)]
-            frames = np.stack([clips.clips[index] for index in indices])
+            stored = np.stack([clips.inputs[index] for index in indices])
             targets = None
             if target is not None:
                 of_batch = target[first : first + _BATCH_SIZE]
                 targets = [names.index(name) for name in _padded(of_batch)]
-            maps = self._maps.maps(weights, frames, targets)
+            maps = self._maps.maps(weights, stored, targets)
             probabilities = trainers.probabilities(maps.logits)
             for index, clip_id in enumerate(ids):
                 annotations = self._annotations[clip_id]
+                frames, motion = clips.clips[indices[index]], annotations["motion"]
+                apex = apex_frame(self._opened.run.config, annotations, len(frames))
+                if self._input.single:
+                    frames = frames[apex : apex + 1]
+                    motion = None if motion is None else motion.any(0, keepdims=True)
+                    apex = 0
                 explained.append(
                     ExplainedClip(
                         clip_id=clip_id,
                         job=job,
-                        frames=frames[index],
-                        apex=apex_frame(
-                            self._opened.run.config, annotations, len(frames[index])
-                        ),
+                        frames=frames,
+                        apex=apex,
                         classes=names,
                         truth=names[clips.labels[indices[index]]],
                         predicted=names[maps.logits[index].argmax()],
@@ -218,7 +224,10 @@ class Explainer:
                         grad_cam=maps.grad_cam[index],
                         smooth_grad=maps.smooth_grad[index],
                         attention={n: m[index] for n, m in maps.attention.items()},
-                        motion=annotations["motion"],
+                        motion=motion,
+                        flow=stored[index].astype(np.float32)
+                        if self._input.flow
+                        else None,
                     )
                 )
         return explained

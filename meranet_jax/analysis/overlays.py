@@ -5,6 +5,7 @@ from pathlib import Path
 
 import imageio.v3 as imageio
 import matplotlib
+import matplotlib.colors
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -40,6 +41,40 @@ def blend(frames: np.ndarray, maps: np.ndarray, maximum: float) -> np.ndarray:
     grey = frames.mean(-1, keepdims=True)
     opacity = _OPACITY * scaled[..., None]
     return np.rint((1 - opacity) * grey + opacity * colours).astype(np.uint8)
+
+
+def flow_colours(flow: np.ndarray, maximum: float) -> np.ndarray:
+    """Shows flow as colours: hue is its direction, saturation its length.
+
+    Args:
+      flow: (u, v), float [..., H, W, 2].
+      maximum: the length that gets full saturation.
+
+    Returns:
+      uint8 [..., H, W, 3]; white where nothing moves.
+    """
+    length = (
+        np.linalg.norm(flow, axis=-1) / maximum if maximum > 0 else 0 * flow[..., 0]
+    )
+    hue = np.arctan2(flow[..., 1], flow[..., 0]) / (2 * np.pi) % 1
+    colours = np.stack([hue, np.clip(length, 0, 1), np.ones_like(hue)], -1)
+    return np.rint(matplotlib.colors.hsv_to_rgb(colours) * 255).astype(np.uint8)
+
+
+def _flow_legend(axes, maximum: float) -> None:
+    """Draws the colours of all directions, with the maximum length in pixels."""
+    y, x = np.mgrid[-1:1:101j, -1:1:101j]
+    wheel = flow_colours(np.stack([x, y], -1), 1)
+    outside = np.hypot(x, y) > 1
+    picture = np.dstack([wheel, np.where(outside, 0, 255).astype(np.uint8)])
+    axes.imshow(picture, extent=(-1, 1, 1, -1))
+    axes.set_title(f"{maximum:.2g} pixels", fontsize="x-small")
+    axes.set_axis_off()
+
+
+def _longest(flow: np.ndarray) -> float:
+    """Returns the length that the longest vectors of a clip have, without outliers."""
+    return float(np.quantile(np.linalg.norm(flow, axis=-1), 0.995))
 
 
 def overview(columns: dict[str, Sequence[ExplainedClip]]) -> Figure:
@@ -107,18 +142,29 @@ def strip(clip: ExplainedClip) -> Figure:
     total = len(clip.frames)
     frames = np.linspace(0, total - 1, min(total, _MAX_COLUMNS)).round().astype(int)
     frames[abs(frames - clip.apex).argmin()] = clip.apex
-    kinds = {"input": None, "Grad-CAM": clip.grad_cam}
+    kinds = {"frames": None, "Grad-CAM": clip.grad_cam}
+    if clip.flow is not None:
+        longest = _longest(clip.flow)
+        kinds = {"frames": None, "flow": clip.flow, "Grad-CAM": clip.grad_cam}
     kinds |= {"SmoothGrad": clip.smooth_grad} | {
         f"attention\n{block.replace('_', '.')}": maps
         for block, maps in clip.attention.items()
     }
-    size = (1.25 * len(frames) + 1, 1.3 * len(kinds) + 0.9)
+    columns = len(frames) + (clip.flow is not None)  # the last one for the legend
+    size = (1.25 * columns + 1, 1.3 * len(kinds) + 0.9)
     figure = Figure(figsize=size, layout="constrained")
-    grid = figure.subplots(len(kinds), len(frames), squeeze=False)
+    grid = figure.subplots(len(kinds), columns, squeeze=False)
+    if clip.flow is not None:
+        for row, kind in enumerate(kinds):
+            grid[row, -1].set_axis_off()
+            if kind == "flow":
+                _flow_legend(grid[row, -1], longest)
     for row, (kind, maps) in enumerate(kinds.items()):
         for column, frame in enumerate(frames):
             axes, picture = grid[row, column], clip.frames[frame]
-            if maps is not None:
+            if kind == "flow":
+                picture = flow_colours(clip.flow[frame], longest)
+            elif maps is not None:
                 # Attention is never 0, so its minimum is subtracted to show contrast.
                 scaled = maps - (maps.min() if kind.startswith("attention") else 0)
                 picture = blend(picture, scaled[frame], scaled.max())
@@ -140,11 +186,14 @@ def strip(clip: ExplainedClip) -> Figure:
 
 
 def animation(clip: ExplainedClip) -> np.ndarray:
-    """Returns input, Grad-CAM and SmoothGrad side by side, uint8 [T, H', 3 W', 3].
+    """Returns frames, Grad-CAM and SmoothGrad side by side, uint8 [T, H', 3 W', 3].
 
-    Small clips are enlarged by a whole number.
+    If the input is optical flow, it is between the frames and Grad-CAM. Small clips are
+    enlarged by a whole number.
     """
     panels = [clip.frames]
+    if clip.flow is not None:
+        panels.append(flow_colours(clip.flow, _longest(clip.flow)))
     for maps in (clip.grad_cam, clip.smooth_grad):
         panels.append(blend(clip.frames, maps, maps.max()))
     scale = -(-_MIN_SIDE // clip.frames.shape[1])

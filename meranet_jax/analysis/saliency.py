@@ -16,7 +16,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy import stats
+import scipy
 
 from meranet_jax.errors import UserError
 from meranet_jax.inputs.registry import INPUTS, Input
@@ -111,7 +111,7 @@ class Saliency:
 
         Args:
           weights: weights of the network.
-          clips: uint8 [B, T, H, W, 3].
+          clips: as the input stores clips, [B, S, H, W, C].
           classes: the class that the maps of each clip explain, [B]. Default: the
             predicted class.
           seed: draws SmoothGrad's noise.
@@ -287,7 +287,7 @@ def _correlation(one: np.ndarray, other: np.ndarray) -> float:
 
 def _auc(scores: np.ndarray, positive: np.ndarray) -> float:
     """Computes the area under the ROC curve as the Mann-Whitney statistic."""
-    ranks = stats.rankdata(scores.ravel())
+    ranks = scipy.stats.rankdata(scores.ravel())
     positive = positive.ravel()
     count = positive.sum()
     statistic = ranks[positive].sum() - count * (count + 1) / 2
@@ -302,7 +302,9 @@ def similarity(maps: np.ndarray, others: np.ndarray) -> np.ndarray:
     found = np.zeros(len(maps))
     for index, pair in enumerate(zip(maps, others, strict=True)):
         if all(np.ptp(each) > 0 for each in pair):
-            found[index] = stats.spearmanr(*(each.ravel() for each in pair)).statistic
+            found[index] = scipy.stats.spearmanr(
+                *(each.ravel() for each in pair)
+            ).statistic
     return found
 
 

@@ -4,9 +4,11 @@ import dataclasses
 import functools
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from meranet_jax.data.class_sets import ClassSet
 from meranet_jax.data.digests import ClipDigest, digest_of
@@ -19,24 +21,32 @@ class LazyClips:
     """Clips that are read from their records at each access.
 
     Attributes:
-      shape: [N, T, H, W, 3].
+      shape: [N, T, H, W, C].
+      nbytes: bytes of all clips.
     """
 
-    def __init__(self, read: Callable[[int], np.ndarray], shape: Sequence[int]):
+    def __init__(
+        self,
+        read: Callable[[int], np.ndarray],
+        shape: Sequence[int],
+        dtype: npt.DTypeLike = np.uint8,
+    ):
         """Makes clips from a function that reads them.
 
         Args:
-          read: returns the clip of an index, uint8 [T, H, W, 3]; thread-safe.
-          shape: [N, T, H, W, 3].
+          read: returns the clip of an index, [T, H, W, C]; thread-safe.
+          shape: [N, T, H, W, C].
+          dtype: of the clips.
         """
         self._read = read
         self.shape = tuple(shape)
+        self.nbytes = math.prod(shape) * np.dtype(dtype).itemsize
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def __getitem__(self, index: int) -> np.ndarray:
-        """Reads a clip, uint8 [T, H, W, 3]."""
+        """Reads a clip, [T, H, W, C]."""
         if not 0 <= index < len(self):
             raise IndexError(index)  # ends an iteration
         return self._read(index)
@@ -55,6 +65,8 @@ class Clips:
       emotions: N emotions as in the data set's table.
       classes: the emotions of each class.
       left_out: number of clips of the data sets that are left out, by reason.
+      stored: what the input stores for each clip, [N, ...], and the devices receive;
+        None if it is ``clips``.
     """
 
     clips: np.ndarray | LazyClips
@@ -65,9 +77,15 @@ class Clips:
     emotions: tuple[str, ...]
     classes: ClassSet
     left_out: dict[str, int]
+    stored: np.ndarray | LazyClips | None = None
 
     def __len__(self) -> int:
         return len(self.clip_ids)
+
+    @property
+    def inputs(self) -> np.ndarray | LazyClips:
+        """What the devices receive for each clip, [N, ...]."""
+        return self.clips if self.stored is None else self.stored
 
     @functools.cached_property
     def digests(self) -> tuple[ClipDigest, ...]:

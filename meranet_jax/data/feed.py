@@ -23,7 +23,8 @@ _MEMORY_FRACTION = 0.5
 # Number of calls whose clips are prefetched.
 _PREFETCH = 2
 
-# ``clip`` uint8 [.., T, H, W, 3] and ``label`` int32 [..], on the devices.
+# ``clip`` [.., S, H, W, C], what the input stores, and ``label`` int32 [..], on the
+# devices.
 DeviceClips = dict[str, jax.Array]
 
 
@@ -33,13 +34,13 @@ def should_stream(
     """Returns whether to stream clips to the devices, instead of keeping them there."""
     if config.feed != "auto":
         return config.feed == "records"
-    if not isinstance(clips.clips, np.ndarray):
+    if not isinstance(clips.inputs, np.ndarray):
         return True  # they do not fit into the host's memory
     if devices[0].platform == "cpu":  # all devices share the host's memory
-        needed = len(devices) * clips.clips.nbytes
+        needed = len(devices) * clips.inputs.nbytes
         return needed > _MEMORY_FRACTION * machine.memory_bytes()
     limit = devices[0].memory_stats()["bytes_limit"]
-    return clips.clips.nbytes > _MEMORY_FRACTION * limit
+    return clips.inputs.nbytes > _MEMORY_FRACTION * limit
 
 
 class Resident:
@@ -64,7 +65,10 @@ class Resident:
           calls: for each call the indices [devices, ...] of its clips.
         """
         if self._placed is None:
-            clips = {"clip": np.asarray(self._clips.clips), "label": self._clips.labels}
+            clips = {
+                "clip": np.asarray(self._clips.inputs),
+                "label": self._clips.labels,
+            }
             self._placed = jax.device_put(clips, self._sharding)
         for indices in calls:
             yield self._placed, indices
@@ -101,8 +105,8 @@ class Streamed:
 
     def _send(self, readers, indices: np.ndarray) -> DeviceClips:
         flat = indices.reshape(len(indices), -1)  # [devices, clips]
-        read = list(readers.map(self._clips.clips.__getitem__, flat.ravel().tolist()))
-        clip = np.stack(read).reshape(*flat.shape, *self._clips.clips.shape[1:])
+        read = list(readers.map(self._clips.inputs.__getitem__, flat.ravel().tolist()))
+        clip = np.stack(read).reshape(*flat.shape, *self._clips.inputs.shape[1:])
         placed = {"clip": clip, "label": self._clips.labels[flat]}
         return jax.device_put(placed, self._sharding)
 

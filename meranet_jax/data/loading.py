@@ -11,10 +11,13 @@ import numpy as np
 
 from meranet_jax.data import machine
 from meranet_jax.data.class_sets import ClassSet
+from meranet_jax.data.clip_store import ClipStore
 from meranet_jax.data.clips import Clips, LazyClips
-from meranet_jax.data.digests import ClipDigest, digest_of
+from meranet_jax.data.digests import ClipDigest
 from meranet_jax.data.records import open_records, report_damage
 from meranet_jax.errors import UserError
+from meranet_jax.inputs import optical_flow
+from meranet_jax.inputs.registry import CLIP, INPUTS, Input
 
 # Features that each record must have, in addition to its label.
 _REQUIRED = {"clip", "clip_id", "subject", "onset", "offset"}
@@ -76,11 +79,14 @@ def load(
     size: int,
     leave_out: Collection[str] = (),
     feed: str = "auto",
+    network_input: Input = INPUTS["rgb"],
+    flow_method: optical_flow.Method = optical_flow.DEFAULT,
 ) -> Clips:
     """Loads the clips of one or several prepared data sets, reading each record once.
 
     The array of clips is never copied: it has room for every record first, and is then
-    reordered and shortened in place.
+    reordered and shortened in place. Optical flow is computed for records that have
+    none yet, on all cores with a progress bar, and kept next to the records.
 
     Args:
       sources: the data sets. With several, ids and subjects are prefixed by their data
@@ -91,19 +97,33 @@ def load(
       feed: ``"device"`` loads the clips into memory, ``"records"`` reads them at each
         access. ``"auto"`` loads them unless all records, with those that will be left
         out, would use more than half of this machine's memory.
+      network_input: determines what is stored for each clip.
+      flow_method: how optical flow is estimated, if the input needs it.
 
     Raises:
-      UserError: if records cannot be read or have no such label, a class has no clip, a
-        clip to leave out does not exist, the records cannot be reduced to the size, or
-        the clips of two data sets differ in shape.
+      UserError: if records cannot be read, have no such label, or do not have a frame
+        that the input needs, a class has no clip, a clip to leave out does not exist,
+        the records cannot be reduced to the size, or the clips of two data sets differ
+        in shape.
+      OSError: if the flow cannot be written.
     """
     opened = [_open(source, size) for source in sources]
     shape = _common_shape(sources, opened, size)
+    store = ClipStore(
+        [source.folder for source in sources],
+        opened,
+        size=size,
+        network_input=network_input,
+        flow_method=flow_method,
+    )
+    stored_shape = network_input.stored_shape(shape[0], size)
     buffer = None
-    buffer_shape = (sum(len(rows) for _, rows in opened), *shape)
-    if feed == "device" or (feed == "auto" and _fits_in_memory(buffer_shape)):
-        buffer = np.empty(buffer_shape, np.uint8)
-    records = _read_records(sources, opened, size, leave_out, buffer)
+    buffer_shape = (sum(len(rows) for _, rows in opened), *stored_shape)
+    if feed == "device" or (
+        feed == "auto" and _fits_in_memory(buffer_shape, store.dtype)
+    ):
+        buffer = np.empty(buffer_shape, store.dtype)
+    records = _read_records(sources, opened, store, leave_out, buffer)
     classes = choose_classes({record.emotion for record in records})
     class_of = {e: index for index, es in enumerate(classes.values()) for e in es}
     if unknown := set(leave_out) - {record.clip_id for record in records}:
@@ -141,12 +161,20 @@ def load(
             )
 
     if buffer is None:
-        clips = LazyClips(
-            lambda index: _read_clip(sources, opened, kept[index], size),
-            (len(kept), *shape),
+        stored = LazyClips(
+            lambda index: store.read(kept[index].source, kept[index].index),
+            (len(kept), *stored_shape),
+            store.dtype,
         )
     else:
-        clips = _take_in_place(buffer, [record.number for record in kept])
+        stored = _take_in_place(buffer, [record.number for record in kept])
+    clips = stored
+    if network_input.features != (CLIP,):
+        # Few clips are read, for pictures of saliency maps.
+        clips = LazyClips(
+            lambda index: store.read_clip(kept[index].source, kept[index].index),
+            (len(kept), *shape),
+        )
     loaded = Clips(
         clips,
         np.array(labels, np.int32),
@@ -156,6 +184,7 @@ def load(
         tuple(record.emotion for record in kept),
         classes,
         left_out,
+        None if clips is stored else stored,
     )
     # Fills the cached property.
     vars(loaded)["digests"] = tuple(record.digest for record in kept)
@@ -163,17 +192,17 @@ def load(
 
 
 def _read_records(
-    sources, opened, size: int, leave_out: Collection[str], buffer: np.ndarray | None
+    sources, opened, store: ClipStore, leave_out: Collection[str], buffer
 ) -> list[_Record]:
     """Reads every record once, on several threads.
 
     Args:
       sources: the data sets.
       opened: what ``_open`` returned for each.
-      size: H and W of the clips.
+      store: converts records.
       leave_out: clips to leave out, by id.
-      buffer: uint8 [N, T, H, W, 3], filled with the clip of each record that has a
-        digest; None if clips are not loaded.
+      buffer: array [N, ...], filled with what is stored for each record that has a
+        digest; None if it is not loaded.
 
     Returns:
       N records in the order of the sources.
@@ -210,28 +239,23 @@ def _read_records(
             )
         if record.length < source.min_frames or record.clip_id in leave_out:
             return record
-        clip = _downsample(row["clip"], size)
+        stored, digest = store.convert(source_index, index, row)
         if buffer is not None:
-            buffer[number] = clip
-        return dataclasses.replace(record, digest=digest_of(clip))
+            buffer[number] = stored
+        return dataclasses.replace(record, digest=digest)
 
     def read_task(first: int) -> list[_Record]:
         last = min(first + _RECORDS_PER_TASK, len(positions))
         return [read(number) for number in range(first, last)]
 
-    threads = min(8, os.cpu_count() or 1)
-    with concurrent.futures.ThreadPoolExecutor(threads) as readers:
-        # In order, so that the first of several damaged records is reported.
-        tasks = readers.map(read_task, range(0, len(positions), _RECORDS_PER_TASK))
-        return [record for task in tasks for record in task]
-
-
-def _read_clip(sources, opened, record: _Record, size: int) -> np.ndarray:
-    """Reads the clip of a record again, uint8 [T, H, W, 3]."""
-    _, rows = opened[record.source]
-    with report_damage(sources[record.source].folder):
-        clip = rows[record.index]["clip"]
-    return _downsample(clip, size)
+    readers = concurrent.futures.ThreadPoolExecutor(min(8, os.cpu_count() or 1))
+    try:
+        with store.computing(len(positions)) as track:
+            # In order, so that the first of several damaged records is reported.
+            tasks = readers.map(read_task, range(0, len(positions), _RECORDS_PER_TASK))
+            return [record for task in tasks for record in track(task)]
+    finally:  # also if the user interrupts it
+        readers.shutdown(cancel_futures=True)
 
 
 def _take_in_place(clips: np.ndarray, order: Sequence[int]) -> np.ndarray:
@@ -278,8 +302,9 @@ def _common_shape(sources, opened, size: int) -> tuple[int, ...]:
     return shapes[0]
 
 
-def _fits_in_memory(shape: Sequence[int]) -> bool:
-    return math.prod(shape) <= _MEMORY_FRACTION * machine.memory_bytes()
+def _fits_in_memory(shape: Sequence[int], dtype: np.dtype) -> bool:
+    needed = math.prod(shape) * dtype.itemsize
+    return needed <= _MEMORY_FRACTION * machine.memory_bytes()
 
 
 def read_features(
@@ -356,16 +381,3 @@ def _label_names(info, label: str) -> list[str]:
             f"{', '.join(labels)}."
         )
     return list(getattr(info.features[label], "names", []))
-
-
-def _downsample(clip: np.ndarray, size: int) -> np.ndarray:
-    """Averages blocks of pixels: [T, n * size, n * size, 3] -> [T, size, size, 3]."""
-    factor = clip.shape[1] // size
-    if factor == 1:
-        return clip
-    # Adds strided slices, since NumPy's mean over two axes is several times slower.
-    total = np.zeros(clip[:, ::factor, ::factor].shape, np.uint32)
-    for row in range(factor):
-        for column in range(factor):
-            total += clip[:, row::factor, column::factor]
-    return np.rint(total / np.float32(factor**2)).astype(np.uint8)

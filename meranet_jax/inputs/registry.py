@@ -1,52 +1,183 @@
 """The inputs that ``--input`` names."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 
 from meranet_jax.errors import UserError
-from meranet_jax.inputs import augmentation, rgb
+from meranet_jax.inputs import augmentation, flow, frames, rgb
+
+ONSET_FRAME, APEX_FRAME, CLIP = "onset_frame", "apex_frame", "clip"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Input:
     """A representation of clips that a recogniser receives.
+
+    The frames that it is computed from are stored for each clip, uint8 [S, H, W, 3]:
+    the record's features, one after another. For an input of optical flow, the flow
+    from the first of them to each of the others is stored instead, float16
+    [S - 1, H, W, 2] in pixels. ``decode`` and ``normalise`` are part of the compiled
+    step.
 
     Attributes:
       name: its value of ``--input``.
       title: its name in reports.
       channels: C.
-      prepare: maps clips, uint8 [B, T, H, W, 3], to [B, T, H, W, C], for networks
-        float32; it is part of their compiled step.
-      mirror: mirrors prepared clips left to right.
+      normalise: maps decoded clips to what the recogniser receives, [B, T, H, W, C];
+        for networks float32.
+      decode: maps what is stored, [B, S, H, W, C'], to the decoded clips that
+        augmentation changes, float32 [B, T', H, W, C'].
+      mirror: mirrors decoded clips, and those that the recogniser receives, left to
+        right.
+      features: record features that it is computed from.
+      single: whether T is 1, whatever the number of frames of the clip.
+      flow: whether the flow is stored instead of the frames.
+      optional_onset: whether the first frame of the clip replaces the onset frame where
+        records, those of earlier versions, do not have it.
     """
 
     name: str
     title: str
     channels: int
-    prepare: Callable[[jax.Array], jax.Array]
+    normalise: Callable[[jax.Array], jax.Array]
+    decode: Callable[[jax.Array], jax.Array] = frames.decode
     mirror: Callable[[jax.Array], jax.Array] = augmentation.mirror
+    features: tuple[str, ...] = (CLIP,)
+    single: bool = False
+    flow: bool = False
+    optional_onset: bool = False
 
     def shape(self, frames: int, size: int) -> tuple[int, int, int, int]:
-        """Returns the shape of a prepared clip, [T, H, W, C]."""
-        return frames, size, size, self.channels
+        """Returns the shape [T, H, W, C] of a clip as the recogniser receives it.
+
+        Args:
+          frames: number of frames of the clip.
+          size: their height and width.
+        """
+        return 1 if self.single else frames, size, size, self.channels
+
+    def stored_shape(self, frames: int, size: int) -> tuple[int, int, int, int]:
+        """Returns the shape of what is stored for a clip; see ``shape``."""
+        stored = sum(frames if name == CLIP else 1 for name in self.features)
+        if self.flow:
+            return stored - 1, size, size, 2
+        return stored, size, size, 3
+
+    def check_augmentations(self, names: Sequence[str]) -> None:
+        """Raises UserError if one of the random changes cannot be used."""
+        for name in names:
+            reason = None
+            if name not in augmentation.AUGMENTATIONS:
+                raise UserError(
+                    f"--augment {name} is none of "
+                    f"{', '.join(augmentation.AUGMENTATIONS)}."
+                )
+            if self.flow and name in augmentation.PHOTOMETRIC:
+                reason = "optical flow is computed from the frames before training"
+            elif self.features == (ONSET_FRAME, APEX_FRAME) and (
+                name in augmentation.TEMPORAL
+            ):
+                reason = "it is computed from two frames only"
+            if reason:
+                raise UserError(
+                    f"--augment {name} cannot be used with --input={self.name}: "
+                    f"{reason}. Leave {name} out."
+                )
+
+    def augment(
+        self, stored: jax.Array, keys: jax.Array, names: Sequence[str]
+    ) -> jax.Array:
+        """Returns clips with random changes, as the recogniser receives them.
+
+        Args:
+          stored: what is stored for the clips, [B, S, H, W, C'].
+          keys: random keys, [B].
+          names: the changes.
+        """
+
+        def of_clip(clip: jax.Array, key: jax.Array) -> jax.Array:
+            if not self.flow and set(names) & set(augmentation.PHOTOMETRIC):
+                clip = augmentation.change_light(frames.decode(clip), key, names)
+            clip = self.decode(clip[None])[0]
+            if set(names) & set(augmentation.GEOMETRIC):
+                clip = augmentation.move(clip, key, names, vectors=self.flow)
+            return augmentation.change_time(clip, key, names)
+
+        return self.normalise(jax.vmap(of_clip)(stored, keys))
+
+    def prepare(self, stored: jax.Array) -> jax.Array:
+        """Returns clips as the recogniser receives them, of what is stored for them."""
+        return self.normalise(self.decode(stored))
 
 
-INPUTS = {
-    "raw": Input(
+_ALL = (
+    Input(
         name="raw",
         title="RGB frames as recorded, 0 to 255",
         channels=3,
-        prepare=lambda clips: clips,
+        decode=lambda stored: stored,
+        normalise=lambda clips: clips,
     ),
-    "rgb": Input(
+    Input(
         name="rgb",
         title="RGB frames, normalised by clip and channel",
         channels=3,
-        prepare=rgb.normalise,
+        normalise=rgb.normalise,
     ),
-}
+    Input(
+        name="grey",
+        title="luminance, normalised by clip",
+        channels=1,
+        normalise=lambda clips: rgb.normalise(frames.luminance(clips)),
+    ),
+    Input(
+        name="difference",
+        title="difference from the onset frame, normalised by clip",
+        channels=3,
+        features=(ONSET_FRAME, CLIP),
+        optional_onset=True,
+        decode=lambda stored: frames.difference(frames.decode(stored)),
+        normalise=lambda clips: frames.divide_by_rms(clips, 1e-3),
+    ),
+    Input(
+        name="flow",
+        title="optical flow from the onset frame, normalised by clip",
+        channels=2,
+        features=(ONSET_FRAME, CLIP),
+        flow=True,
+        normalise=flow.normalise,
+        mirror=flow.mirror,
+    ),
+    Input(
+        name="flow_strain",
+        title="optical flow and strain from the onset frame, normalised by clip",
+        channels=3,
+        features=(ONSET_FRAME, CLIP),
+        flow=True,
+        normalise=flow.with_strain,
+        mirror=flow.mirror,
+    ),
+    Input(
+        name="onset_apex_flow",
+        title="optical flow from the onset to the apex frame, normalised by clip",
+        channels=2,
+        features=(ONSET_FRAME, APEX_FRAME),
+        single=True,
+        flow=True,
+        normalise=flow.normalise,
+        mirror=flow.mirror,
+    ),
+    Input(
+        name="dynamic_image",
+        title="dynamic image (approximate rank pooling), scaled to [-1, 1]",
+        channels=3,
+        single=True,
+        normalise=frames.dynamic_image,
+    ),
+)
+INPUTS = {one.name: one for one in _ALL}
 
 
 def find(name: str) -> Input:

@@ -23,6 +23,9 @@ class NetworkSettings:
     """Checkpoint that is tested: the best on the validation part, or the last."""
     flip: bool = True
     """Mirror training clips with probability 0.5."""
+    augment: tuple[str, ...] = ()
+    """Further random changes of training clips: shift, rotate, scale, brightness,
+    contrast, time_shift, speed, drop (frames)."""
     epochs: int = 100
     """Passes over the training part."""
     batch_size: int = 8

@@ -15,7 +15,7 @@ from meranet_jax.models.settings import (
     NetworkSettings,
     ResNet3DSettings,
 )
-from meranet_jax.recognisers import Network, load
+from meranet_jax.recognisers import NETWORK_INPUTS, Network, load
 
 _PAPER = (
     "V. R. Gajjala, S. P. T. Reddy, S. Mukherjee, S. R. Dubey: MERANet: Facial "
@@ -129,6 +129,7 @@ MERANET = Network(
     title=_title,
     citation=_PAPER,
     settings=MERANetSettings,
+    inputs=NETWORK_INPUTS,
     presets={"small": _SMALL},
     variant=_variant,
     make=make_meranet,
@@ -139,6 +140,7 @@ RESNET3D = Network(
     title=lambda settings: "3D ResNet",
     citation=_PAPER,
     settings=ResNet3DSettings,
+    inputs=NETWORK_INPUTS,
     presets={"small": _SMALL},
     make=make_resnet3d,
 )

@@ -12,6 +12,7 @@ from meranet_jax.config import TrainConfig
 from meranet_jax.data import class_sets, loading, splits
 from meranet_jax.data.loading import Clips
 from meranet_jax.data.splits import Job
+from meranet_jax.inputs import registry as inputs
 from meranet_jax.runs import fold_loop, layout, reader, report, report_text, writer
 from meranet_jax.runs.progress import RunProgress
 from meranet_jax.runs.writer import RunFolder
@@ -124,6 +125,8 @@ def _load_clips(config: TrainConfig, prepare: Prepare) -> tuple[list[Path], Clip
         size=config.size,
         leave_out=config.left_out,
         feed=config.feed,
+        network_input=inputs.find(config.input),
+        flow_method=config.flow_method,
     )
     return [source.folder for source in sources], clips
 

@@ -10,6 +10,7 @@ from meranet_jax.data import loading, splits
 from meranet_jax.errors import UserError
 from meranet_jax.evaluation import predictions
 from meranet_jax.evaluation.predictions import Predictions
+from meranet_jax.inputs import registry as inputs
 from meranet_jax.runs import fold_loop, reader, report
 from meranet_jax.runs.reader import Run
 from meranet_jax.training import checkpoint, fitters
@@ -102,6 +103,8 @@ def open_run(run: Run, data_dir: str | None) -> OpenedRun:
         size=run.config.size,
         leave_out=run.config.left_out,
         feed=run.config.feed,
+        network_input=inputs.find(run.config.input),
+        flow_method=run.config.flow_method,
     )
     if not clips.has_fingerprint(run.data["fingerprint"]):
         raise UserError(

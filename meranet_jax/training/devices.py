@@ -1,6 +1,5 @@
 """Choice of the devices that a run trains on."""
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 
@@ -74,7 +73,7 @@ def _default_count(config, clips, folds: int, devices) -> int:
     needed = step_bytes(config, clips.clips.shape[1])
     if feed.should_stream(config, clips, devices[:1]):
         return max(1, int(_MEMORY_FRACTION * machine.memory_bytes() / needed))
-    needed += math.prod(clips.clips.shape)  # each device has a copy of the clips
+    needed += clips.inputs.nbytes  # each device has a copy of the clips
     return max(1, int(_MEMORY_FRACTION * machine.memory_bytes() / needed))
 
 

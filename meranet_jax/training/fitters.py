@@ -268,7 +268,7 @@ class _PreparedClips:
     """Clips as the recogniser's input shows them, prepared when they are asked for."""
 
     def __init__(self, clips: Clips, network_input: Input):
-        self._clips, self._prepare = clips.clips, network_input.prepare
+        self._clips, self._prepare = clips.inputs, network_input.prepare
 
     def __len__(self) -> int:
         return len(self._clips)
@@ -297,8 +297,10 @@ def check(config: TrainConfig) -> None:
       UserError: if it does not.
     """
     recogniser = config.recogniser
-    shape = inputs.find(config.input).shape(config.frames, config.size)
+    network_input = inputs.find(config.input)
+    shape = network_input.shape(config.frames, config.size)
     if isinstance(recogniser, Network):
+        network_input.check_augmentations(config.settings.augment)
         specifications.check_shapes(recogniser, config.settings, shape)
     recogniser.check(config.settings, shape)
 

@@ -43,6 +43,10 @@ class TrainState:
     diverged: jax.Array
 
 
+# Folded into the keys of random changes of clips. Keys of dropout have the number of
+# the device instead, which is smaller.
+_AUGMENTATION = 2**30
+
 # Learning rate as a function of the steps done and the total steps.
 Rate = Callable[[jax.Array, jax.Array], jax.Array]
 
@@ -135,19 +139,21 @@ def train_step(
     rate: Rate,
     network_input: Input,
     flip: bool,
+    augment: Sequence[str] = (),
     parts: int = 1,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
     """Updates the train state with one batch.
 
     Args:
       state: the state before the step.
-      batch: ``clip`` uint8 [B, T, H, W, 3] and ``label`` int32 [B]; with a pmap axis
-        this device's share of the batch.
+      batch: ``clip``, as the input stores clips, uint8 or float16 [B, S, H, W, C], and
+        ``label`` int32 [B]; with a pmap axis this device's share of the batch.
       model: the network; its ``axis_name`` is the pmap axis to average over, if any.
       optimizer: as ``make_optimizer`` made it.
       rate: as ``make_optimizer`` made it.
       network_input: prepares and mirrors the clips.
       flip: whether to mirror clips at random.
+      augment: names of further random changes of the clips.
       parts: number of parts of the batch for gradient accumulation, computed one after
         another. Each has its own batch statistics; the gradient is the mean over parts.
 
@@ -170,7 +176,11 @@ def train_step(
         return losses.mean(), (losses.sum(), logits, updated.get("batch_stats", {}))
 
     def part_of(batch_stats, part, dropout_key):
-        clips = network_input.prepare(part["clip"])
+        if augment:
+            keys = jax.random.wrap_key_data(part["augment"])
+            clips = network_input.augment(part["clip"], keys, augment)
+        else:
+            clips = network_input.prepare(part["clip"])
         if flip:
             clips = augmentation.flip(clips, part["flip"], network_input.mirror)
         gradient, (loss, logits, batch_stats) = jax.grad(mean_loss, has_aux=True)(
@@ -185,6 +195,9 @@ def train_step(
 
     if flip:
         batch = batch | {"flip": _draw_flips(state, len(batch["label"]), parts, axis)}
+    if augment:
+        keys_of_clips = _draw_keys(state, len(batch["label"]), parts, axis)
+        batch = batch | {"augment": keys_of_clips}
     if parts == 1:
         batch_stats, (gradient, sums) = part_of(state.batch_stats, batch, keys[0])
     else:
@@ -242,6 +255,22 @@ def _draw_flips(
     key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
     flips = jax.random.bernoulli(key, shape=(parts, devices, share // parts))
     return flips[:, index].reshape(share)
+
+
+def _draw_keys(
+    state: TrainState, share: int, parts: int, axis: str | None
+) -> jax.Array:
+    """Draws the data of a random key for each clip of this device's share, [B, ...].
+
+    As the flips, they do not depend on the number of devices.
+    """
+    devices = 1 if axis is None else jax.lax.axis_size(axis)
+    index = 0 if axis is None else jax.lax.axis_index(axis)
+    key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
+    key = jax.random.fold_in(key, _AUGMENTATION)
+    keys = jax.random.split(key, (parts, devices, share // parts))
+    of_device = jax.random.key_data(keys)[:, index]
+    return of_device.reshape(share, *of_device.shape[2:])
 
 
 def _dropout_keys(state: TrainState, parts: int, axis: str | None) -> jax.Array:

@@ -141,6 +141,7 @@ class Trainer:
             rate=self.rate,
             network_input=network_input,
             flip=config.settings.flip,
+            augment=config.settings.augment,
             parts=config.settings.accumulate,
         )
 
@@ -378,8 +379,8 @@ def make_trainer(
         steps_per_call = 1 if used[0].platform == "cpu" else epoch_steps
         calls = -(-steps_per_call // _MAX_STEPS_PER_CALL)
         if streams:
-            batch = config.settings.batch_size * math.prod(clips.clips.shape[1:])
-            calls_for_bytes = -(-steps_per_call * batch // _MAX_CALL_BYTES)
+            batch = config.settings.batch_size * clips.inputs.nbytes / len(clips)
+            calls_for_bytes = math.ceil(steps_per_call * batch / _MAX_CALL_BYTES)
             calls = max(_MIN_CALLS_PER_EPOCH, calls, calls_for_bytes)
         steps_per_call = -(-steps_per_call // calls)
     return Trainer(

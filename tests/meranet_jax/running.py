@@ -75,10 +75,10 @@ def count_traces(monkeypatch):
     """Returns a list that gets the shape of the clips whenever a program is traced."""
     traced, rgb = [], registry.INPUTS["rgb"]
 
-    def prepare(clips):
+    def normalise(clips):
         traced.append(clips.shape)
-        return rgb.prepare(clips)
+        return rgb.normalise(clips)
 
-    counted = dataclasses.replace(rgb, prepare=prepare)
+    counted = dataclasses.replace(rgb, normalise=normalise)
     monkeypatch.setitem(registry.INPUTS, "rgb", counted)
     return traced

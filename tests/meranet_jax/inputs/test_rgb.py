@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from meranet_jax.inputs import augmentation, rgb
+from meranet_jax.inputs import rgb
 
 
 def test_normalise_by_clip_and_channel():
@@ -13,10 +13,3 @@ def test_normalise_by_clip_and_channel():
     expected = np.ones((2, 3))
     expected[1, 2] = 0
     assert normal.std((1, 2, 3)) == pytest.approx(expected, abs=1e-5)
-
-
-def test_flip_mirrors_all_frames_of_a_clip():
-    clips = np.random.default_rng(0).normal(size=(2, 4, 5, 6, 3))
-    flipped = np.asarray(augmentation.flip(clips, np.array([True, False])))
-    np.testing.assert_array_equal(flipped[0], clips[0, :, :, ::-1].astype("float32"))
-    np.testing.assert_array_equal(flipped[1], clips[1].astype("float32"))

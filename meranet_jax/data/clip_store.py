@@ -1,0 +1,195 @@
+"""Conversion of records to what an input stores for each clip."""
+
+import contextlib
+import dataclasses
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+
+from meranet_jax.data.digests import ClipDigest, digest_of
+from meranet_jax.data.flow_cache import FlowCache
+from meranet_jax.data.records import report_damage
+from meranet_jax.errors import UserError
+from meranet_jax.inputs import optical_flow
+from meranet_jax.inputs.registry import CLIP, Input
+
+
+class ClipStore:
+    """Makes, of records, what an input stores for each clip.
+
+    Attributes:
+      dtype: of what is stored.
+    """
+
+    def __init__(
+        self,
+        folders: Sequence[Path],
+        opened: Sequence[tuple[Any, Sequence[Mapping[str, Any]]]],
+        *,
+        size: int,
+        network_input: Input,
+        flow_method: optical_flow.Method,
+    ):
+        """Opens the flow of the records if the input needs it.
+
+        Args:
+          folders: of the records of each data set.
+          opened: what ``open_records`` returned for each.
+          size: H and W of the clips.
+          network_input: determines what is stored.
+          flow_method: how optical flow is estimated.
+
+        Raises:
+          UserError: if records do not have a frame that the input needs.
+          OSError: if the files of the flow cannot be opened.
+        """
+        self._folders = folders
+        self._rows = [rows for _, rows in opened]
+        self._size, self._method = size, flow_method
+        self._features = network_input.features
+        # The first frame of the clip instead of the onset frame.
+        self._repeats_first = False
+        for folder, (info, _) in zip(folders, opened, strict=True):
+            missing = [name for name in self._features if name not in info.features]
+            if missing and not network_input.optional_onset:
+                raise UserError(
+                    f"The records in {folder} have no {missing[0]}, which "
+                    f"--input={network_input.name} needs: an earlier version wrote "
+                    "them. Delete that folder and prepare them again."
+                )
+            # If one data set does not have it, for all, so that they are alike.
+            self._repeats_first |= bool(missing)
+        self.dtype = np.dtype(np.float16 if network_input.flow else np.uint8)
+        self._caches = []
+        if network_input.flow:
+            settings = optical_flow.describe(flow_method) | {
+                "features": list(self._features),
+                "size": size,
+            }
+            self._caches = [
+                FlowCache(
+                    folder,
+                    settings,
+                    number=len(rows),
+                    shape=network_input.stored_shape(
+                        info.features["clip"].shape[0], size
+                    ),
+                )
+                for folder, (info, rows) in zip(folders, opened, strict=True)
+            ]
+
+    @contextlib.contextmanager
+    def computing(self, total: int) -> Iterator[Callable]:
+        """Lets no other process compute the flow, and shows a progress bar.
+
+        Args:
+          total: number of records.
+
+        Yields:
+          A function that passes items through and counts them.
+        """
+        with contextlib.ExitStack() as stack:
+            for cache in self._caches:
+                stack.enter_context(cache.exclusive())
+            if all(cache.is_complete for cache in self._caches):
+                yield lambda items: items
+                return
+            bar = stack.enter_context(Progress(console=Console(stderr=True)))
+            task = bar.add_task("Computing optical flow", total=total)
+
+            def track(items):
+                for item in items:
+                    bar.advance(task)
+                    yield item
+
+            yield track
+
+    def convert(
+        self, source: int, index: int, row: Mapping[str, Any]
+    ) -> tuple[np.ndarray, ClipDigest]:
+        """Converts a record; computes its flow unless it is known.
+
+        Args:
+          source: index of the data set.
+          index: of the record.
+          row: the record.
+
+        Returns:
+          What is stored for the clip, and its digest: of all frames that the input is
+          computed from, and of the clip's.
+        """
+        clip = downsample(row[CLIP], self._size)
+        digest = digest_of(clip)
+        if self._features == (CLIP,):
+            return clip, digest
+        frames = self._concatenate(row)
+        stored = downsample(frames, self._size)
+        digest = dataclasses.replace(digest, clip=digest_of(stored).clip)
+        if self._caches:
+            stored = self._flow(self._caches[source], index, frames)
+        return stored, digest
+
+    def read(self, source: int, index: int) -> np.ndarray:
+        """Reads what is stored for a record that was converted before."""
+        if self._caches:
+            stored = self._caches[source].read(index)
+            if stored is not None:
+                return stored
+        with report_damage(self._folders[source]):
+            row = self._rows[source][index]
+        return self.convert(source, index, row)[0]
+
+    def read_clip(self, source: int, index: int) -> np.ndarray:
+        """Reads the frames of a clip, uint8 [T, H, W, 3]."""
+        with report_damage(self._folders[source]):
+            clip = self._rows[source][index][CLIP]
+        return downsample(clip, self._size)
+
+    def _concatenate(self, row: Mapping[str, Any]) -> np.ndarray:
+        """Returns the frames that the input is computed from, in the recorded size."""
+        if self._repeats_first:
+            return np.concatenate([row[CLIP][:1], row[CLIP]])
+        parts = [
+            row[name] if name == CLIP else row[name][None] for name in self._features
+        ]
+        return np.concatenate(parts)
+
+    def _flow(self, cache: FlowCache, index: int, frames: np.ndarray) -> np.ndarray:
+        digest = hashlib.blake2b(np.ascontiguousarray(frames), digest_size=16).digest()
+        flow = cache.read(index, digest)
+        if flow is None:
+            flow = optical_flow.estimate(frames[0], frames[1:], self._method)
+            flow = optical_flow.remove_global_motion(flow)
+            flow = shrink(flow, self._size).astype(np.float16)
+            cache.write(index, digest, flow)
+        return flow
+
+
+def downsample(clip: np.ndarray, size: int) -> np.ndarray:
+    """Averages blocks of pixels: [T, n * size, n * size, 3] -> [T, size, size, 3]."""
+    factor = clip.shape[1] // size
+    if factor == 1:
+        return clip
+    # Adds strided slices, since NumPy's mean over two axes is several times slower.
+    total = np.zeros(clip[:, ::factor, ::factor].shape, np.uint32)
+    for row in range(factor):
+        for column in range(factor):
+            total += clip[:, row::factor, column::factor]
+    return np.rint(total / np.float32(factor**2)).astype(np.uint8)
+
+
+def shrink(flow: np.ndarray, size: int) -> np.ndarray:
+    """Averages blocks of flow, [T, n * size, n * size, 2], in pixels of the result.
+
+    Returns:
+      float32 [T, size, size, 2].
+    """
+    frames, recorded = flow.shape[:2]
+    factor = recorded // size
+    blocks = flow.reshape(frames, size, factor, size, factor, 2)
+    return blocks.mean((2, 4), dtype=np.float32) / np.float32(factor)

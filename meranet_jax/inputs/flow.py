@@ -1,0 +1,52 @@
+"""Optical flow as an input: normalisation, mirroring, strain, in the compiled step.
+
+``optical_flow`` estimates the flow itself on the host.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from meranet_jax.inputs import frames, strain
+
+# Smallest divisor of a clip's flow, in pixels. The motion of the weakest expressions of
+# ``synthetic`` has several times this root mean square.
+_SMALLEST = 0.01
+
+
+def mirror(clips: jax.Array) -> jax.Array:
+    """Mirrors flow [..., W, C] left to right; u, the first channel, changes its sign.
+
+    v and the strain, the other channels, keep theirs.
+    """
+    signs = jnp.ones(clips.shape[-1]).at[0].set(-1)
+    return clips[..., ::-1, :] * signs
+
+
+def normalise(clips: jax.Array) -> jax.Array:
+    """Divides the flow of each clip by its root mean square.
+
+    Expressions of different strength become alike; the ratio of u to v, of regions, and
+    of frames is kept.
+
+    Args:
+      clips: (u, v) in pixels, float32 [B, T, H, W, 2].
+
+    Returns:
+      float32 of the same shape.
+    """
+    return frames.divide_by_rms(clips, _SMALLEST)
+
+
+def with_strain(clips: jax.Array) -> jax.Array:
+    """Adds the optical strain to the flow, each divided by its root mean square.
+
+    Args:
+      clips: (u, v) in pixels, float32 [B, T, H, W, 2].
+
+    Returns:
+      (u, v, strain), float32 [B, T, H, W, 3].
+    """
+    strains = strain.optical_strain(clips)[..., None]
+    return jnp.concatenate(
+        [normalise(clips), frames.divide_by_rms(strains, _SMALLEST)], -1
+    )

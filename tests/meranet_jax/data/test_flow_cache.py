@@ -1,0 +1,123 @@
+import errno
+import os
+
+import numpy as np
+import pytest
+
+from meranet_jax.data import flow_cache
+from meranet_jax.data.flow_cache import FlowCache
+
+SETTINGS = {"method": "dis", "version": 1}
+SHAPE = (3, 4, 4, 2)
+
+
+def open_cache(folder, settings=SETTINGS, number=5, shape=SHAPE):
+    return FlowCache(folder, settings, number=number, shape=shape)
+
+
+def some_flow(seed=0):
+    return np.random.default_rng(seed).normal(size=SHAPE).astype(np.float16)
+
+
+def digest(number):
+    return bytes([number]) * 16
+
+
+def test_another_process_reads_what_one_wrote(tmp_path):
+    cache = open_cache(tmp_path)
+    cache.write(3, digest(1), some_flow())
+    again = open_cache(tmp_path)
+    np.testing.assert_array_equal(again.read(3, digest(1)), some_flow())
+    np.testing.assert_array_equal(again.read(3), some_flow())
+    assert again.read(2) is None and again.read(2, digest(0)) is None
+
+
+def test_flow_of_other_frames_is_not_used(tmp_path):
+    cache = open_cache(tmp_path)
+    cache.write(0, digest(1), some_flow())
+    assert cache.read(0, digest(2)) is None
+    cache.write(0, digest(2), some_flow(1))
+    np.testing.assert_array_equal(cache.read(0, digest(2)), some_flow(1))
+
+
+@pytest.mark.parametrize(
+    "settings, shape",
+    [(SETTINGS | {"version": 2}, SHAPE), (SETTINGS, (3, 8, 8, 2))],
+)
+def test_other_settings_have_files_of_their_own(tmp_path, settings, shape):
+    open_cache(tmp_path).write(0, digest(1), some_flow())
+    assert open_cache(tmp_path, settings, shape=shape).read(0, digest(1)) is None
+    np.testing.assert_array_equal(open_cache(tmp_path).read(0, digest(1)), some_flow())
+
+
+def test_is_complete(tmp_path):
+    cache = open_cache(tmp_path, number=2)
+    cache.write(0, digest(1), some_flow())
+    assert not cache.is_complete
+    cache.write(1, digest(2), some_flow())
+    assert cache.is_complete and open_cache(tmp_path, number=2).is_complete
+
+
+def test_damaged_flow_is_not_used(tmp_path):
+    open_cache(tmp_path).write(1, digest(1), some_flow())
+    (file,) = (tmp_path / flow_cache.FOLDER).glob("*.data")
+    content = bytearray(file.read_bytes())
+    content[-5] ^= 1
+    file.write_bytes(content)
+    assert open_cache(tmp_path).read(1, digest(1)) is None
+    file.write_bytes(content[:-7])
+    assert open_cache(tmp_path).read(1, digest(1)) is None
+
+
+@pytest.mark.parametrize("entries", [b"", b"x" * 30, b"\xff" * 200])
+def test_damaged_entries_are_not_used(tmp_path, entries):
+    open_cache(tmp_path).write(1, digest(1), some_flow())
+    (file,) = (tmp_path / flow_cache.FOLDER).glob("*.entries")
+    file.write_bytes(entries)
+    cache = open_cache(tmp_path)
+    assert cache.read(1, digest(1)) is None
+    cache.write(1, digest(1), some_flow())
+    np.testing.assert_array_equal(open_cache(tmp_path).read(1), some_flow())
+
+
+def test_read_only_records(tmp_path, monkeypatch):
+    def refuse(path, *arguments, **options):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(flow_cache.Path, "mkdir", refuse)
+    cache = open_cache(tmp_path)
+    assert cache.folder is None and not list(tmp_path.iterdir())
+    with cache.exclusive():
+        cache.write(4, digest(1), some_flow())
+    np.testing.assert_array_equal(cache.read(4, digest(1)), some_flow())
+
+
+def test_a_full_disk_is_an_error(tmp_path, monkeypatch):
+    cache = open_cache(tmp_path)
+
+    def full(descriptor, content, offset):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(OSError, match="No space left"):
+        cache.write(0, digest(1), some_flow())
+    monkeypatch.undo()
+    assert open_cache(tmp_path).read(0, digest(1)) is None
+
+
+def test_exclusive_reads_what_was_written_meanwhile(tmp_path):
+    first, second = open_cache(tmp_path), open_cache(tmp_path)
+    first.write(0, digest(1), some_flow())
+    assert second.read(0, digest(1)) is None
+    with second.exclusive():
+        np.testing.assert_array_equal(second.read(0, digest(1)), some_flow())
+
+
+def test_a_part_that_fits_is_followed_by_the_rest(tmp_path, monkeypatch):
+    write = os.pwrite
+    monkeypatch.setattr(
+        os, "pwrite", lambda file, content, offset: write(file, content[:10], offset)
+    )
+    cache = open_cache(tmp_path)
+    cache.write(0, digest(1), some_flow())
+    np.testing.assert_array_equal(open_cache(tmp_path).read(0), some_flow())
