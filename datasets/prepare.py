@@ -163,7 +163,7 @@ def prepare(
       manual_dir: folder of the user's licensed copy; not needed if the records exist.
       data_dir: folder of the records; TFDS's default is ``~/tensorflow_datasets``.
       options: changes to the configuration.
-      workers: number of threads that read a licensed copy; None uses one per core.
+      workers: number of threads that read or render clips; None uses one per core.
 
     Returns:
       The folder of the records.
@@ -188,8 +188,9 @@ def prepare(
                 f"of {name} with --manual_dir=DIR."
             )
         check_manual_dir(name, manual_dir)
-    if isinstance(dataset, LocalCopyBuilder):
+    if hasattr(dataset, "workers"):
         dataset.workers = workers
+    if isinstance(dataset, LocalCopyBuilder):
         # Before any folder is created: an unreadable copy must leave nothing behind.
         dataset.local_copy = dataset.open_local_copy(Path(manual_dir).expanduser())
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -403,7 +404,7 @@ def main(
         configuration: synthetic/hard.
       manual_dir: folder of your licensed copy.
       data_dir: folder of the records (default: ~/tensorflow_datasets).
-      workers: number of threads that read your copy (default: one per core).
+      workers: number of threads that read or render clips (default: one per core).
       clip: how clips are made; the defaults are those of the data set.
     """
     existing = is_prepared(Path(builder(name, data_dir, clip).data_dir))

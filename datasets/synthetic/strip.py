@@ -1,14 +1,14 @@
 """Draws examples of the data set: ``python -m datasets.synthetic.strip FILE.png``."""
 
 from pathlib import Path
-from typing import Literal
 
 import imageio.v3 as iio
 import numpy as np
 import tyro
 
-from datasets.synthetic import face, motion
-from datasets.synthetic.synthetic_dataset_builder import Builder, render_clip
+from datasets.prepare import Options, configuration
+from datasets.synthetic import motion
+from datasets.synthetic.synthetic_dataset_builder import draw_subject, render
 
 # Factor by which differences between frames are magnified.
 _GAIN = 4
@@ -17,7 +17,7 @@ _GAIN = 4
 def main(
     file: tyro.conf.Positional[Path],
     /,
-    config: Literal["easy", "medium", "hard"] = "medium",
+    config: str = "medium",
     subjects: int = 2,
     scale: int = 2,
 ) -> None:
@@ -27,20 +27,22 @@ def main(
     magnified difference between the apex and the first frame, grey where nothing
     changed; the motion mask at the apex.
 
+    Raises:
+      DataError: if there is no such configuration.
+
     Args:
       file: image file to write; the suffix determines the format.
-      config: difficulty of the clips.
-      subjects: number of subjects.
+      config: name of a configuration: medium, hard, photo...
+      subjects: number of subjects; a configuration may have fewer.
       scale: factor by which frames are enlarged.
     """
-    settings = Builder.builder_configs[config]
+    settings = configuration(f"synthetic/{config}", Options())
     apex = settings.frames // 2
     rows = []
-    for subject in range(subjects):
-        person = face.draw_face(np.random.default_rng((settings.seed, subject)))
-        for index, emotion in enumerate(motion.EMOTIONS):
-            rng = np.random.default_rng((settings.seed, subject, index, 0))
-            record = render_clip(person, emotion, settings, rng)
+    for number in range(min(subjects, settings.subjects)):
+        subject = draw_subject(settings, number)
+        for emotion in motion.EMOTIONS:
+            record = render(settings, subject, number, emotion, repetition=0)
             clip = record["clip"]
             shown = [
                 clip[i] for i in (0, apex // 2, apex, (apex + settings.frames) // 2)

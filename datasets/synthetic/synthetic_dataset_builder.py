@@ -1,46 +1,50 @@
 """TFDS builder of the synthetic data set, which has exact ground truth."""
 
 import dataclasses
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
 from rich.console import Console
 from rich.progress import track
-from scipy import ndimage
 
 from datasets import clip_record, shards
-from datasets.synthetic import face, motion
-from meranet_jax.video import sampling
+from datasets.parallel import parallel_map
+from datasets.synthetic import face, motion, photograph, sketch, varied
+from datasets.synthetic.rendering import SyntheticConfig, render_clip
+
+__all__ = ["Builder", "SyntheticConfig", "draw_subject", "render", "render_clip"]
 
 _EMOTIONS = tuple(motion.EMOTIONS)
 
 
-@dataclasses.dataclass(kw_only=True)
-class SyntheticConfig(clip_record.ClipConfig):
-    """Size and difficulty of the synthetic data set.
+@dataclasses.dataclass(frozen=True)
+class _Kind:
+    """A kind of faces.
 
     Attributes:
-      subjects: number of subjects.
-      repetitions: number of clips of each emotion of each subject.
-      amplitude: minimum and maximum of the displacement at the apex, in pixels at
-        112 x 112.
-      drift: maximum shift of the head, in pixels at 112 x 112.
-      flicker: standard deviation of the relative brightness of a frame.
-      noise: standard deviation of the sensor noise, in grey levels from 0 to 255.
-      seed: seed of all random numbers.
+      prefix: first letter of its subjects' names; kinds have no subject in common.
+      draw: returns a subject, given a random number generator.
+      render: returns a record, given a subject, an emotion, the configuration and a
+        random number generator; see ``rendering.render_clip``.
     """
 
-    subjects: int = 24
-    repetitions: int = 8
-    amplitude: tuple[float, float] = (1.0, 3.0)
-    drift: float = 1.0
-    flicker: float = 0.01
-    noise: float = 2.0
-    seed: int = 0
+    prefix: str
+    draw: Callable[[np.random.Generator], Any]
+    render: Callable[[Any, str, SyntheticConfig, np.random.Generator], dict]
 
-    def full_name(self) -> str:
-        """Returns the name of this configuration's folder of records."""
-        return f"{self.name}-{self.shape_name()}"
+
+_KINDS = {
+    "drawn": _Kind("s", face.draw_face, render_clip),
+    "varied": _Kind("v", varied.draw_face, varied.render_clip),
+    "photograph": _Kind("p", lambda rng: photograph.load_face(), render_clip),
+    "sketch": _Kind("k", sketch.draw_face, sketch.render_clip),
+}
+
+# Amplitudes of the configurations that evaluate weights on other faces.
+_AMPLITUDES = {"": (1.0, 3.0), "_small": (0.5, 1.5), "_subtle": (0.2, 0.6)}
 
 
 class Builder(shards.StreamingBuilder):
@@ -69,8 +73,45 @@ class Builder(shards.StreamingBuilder):
             flicker=0.02,
             noise=4.0,
         ),
+        SyntheticConfig(
+            name="varied",
+            description="Faces, motion and noise vary beyond nature, for pre-training.",
+            faces="varied",
+            subjects=240,
+            repetitions=3,
+            amplitude=(0.15, 3.0),
+            drift=2.5,
+            flicker=0.03,
+            noise=6.0,
+        ),
+        *(
+            SyntheticConfig(
+                name=f"photo{suffix}",
+                description=f"Warps of a photograph by {least} to {most} pixels.",
+                faces="photograph",
+                subjects=1,
+                repetitions=20,
+                amplitude=(least, most),
+            )
+            for suffix, (least, most) in _AMPLITUDES.items()
+        ),
+        *(
+            SyntheticConfig(
+                name=f"sketch{suffix}",
+                description=f"Faces of another program, motion of {least} to {most}.",
+                faces="sketch",
+                subjects=20,
+                repetitions=2,
+                amplitude=(least, most),
+            )
+            for suffix, (least, most) in _AMPLITUDES.items()
+        ),
     ]
     builder_config: SyntheticConfig
+
+    # Number of threads that render; None uses one per core. It does not affect the
+    # records.
+    workers: int | None = None
 
     def _info(self) -> tfds.core.DatasetInfo:
         config = self.builder_config
@@ -93,131 +134,53 @@ class Builder(shards.StreamingBuilder):
         del dl_manager  # nothing is downloaded
         return {"train": self._generate_examples()}
 
-    def _generate_examples(self):
+    def _generate_examples(self) -> Iterator[tuple[str, dict]]:
         config = self.builder_config
-        keys = [
-            (subject, emotion, repetition)
-            for subject in range(config.subjects)
+        subjects = parallel_map(
+            functools.partial(draw_subject, config),
+            range(config.subjects),
+            self.workers,
+        )
+        clips = (
+            (subject, number, emotion, repetition)
+            for number, subject in enumerate(subjects)
             for emotion in _EMOTIONS
             for repetition in range(config.repetitions)
-        ]
-        current = None
-        for subject, emotion, repetition in track(
-            keys, "synthetic: clips", console=Console(stderr=True)
+        )
+        digits = max(2, len(str(config.subjects)))
+        for (number, emotion, repetition), record in track(
+            parallel_map(
+                lambda clip: (clip[1:], render(config, *clip)), clips, self.workers
+            ),
+            "synthetic: clips",
+            total=config.subjects * len(_EMOTIONS) * config.repetitions,
+            console=Console(stderr=True),
         ):
-            if current is None or current[0] != subject:
-                face_rng = np.random.default_rng((config.seed, subject))
-                current = subject, face.draw_face(face_rng)
-            key = (config.seed, subject, _EMOTIONS.index(emotion), repetition)
-            record = render_clip(
-                current[1], emotion, config, np.random.default_rng(key)
-            )
-            clip_id = f"s{subject + 1:02d}/{emotion}_{repetition + 1}"
-            yield (
-                clip_id,
-                {"clip_id": clip_id, "subject": f"s{subject + 1:02d}"} | record,
-            )
+            subject = f"{_KINDS[config.faces].prefix}{number + 1:0{digits}d}"
+            clip_id = f"{subject}/{emotion}_{repetition + 1}"
+            yield clip_id, {"clip_id": clip_id, "subject": subject} | record
 
 
-def render_clip(
-    subject: face.Face, emotion: str, config: SyntheticConfig, rng: np.random.Generator
+def draw_subject(config: SyntheticConfig, number: int) -> Any:
+    """Returns a subject of a configuration, by its number from 0."""
+    return _KINDS[config.faces].draw(np.random.default_rng((config.seed, number)))
+
+
+def render(
+    config: SyntheticConfig, subject: Any, number: int, emotion: str, repetition: int
 ) -> dict:
-    """Renders a clip of one expression of a subject.
+    """Renders a clip of the data set.
 
     Args:
-      subject: the face of the subject.
+      config: the configuration.
+      subject: what ``draw_subject`` returned for ``number``.
+      number: number of the subject, from 0.
       emotion: one of ``motion.EMOTIONS``.
-      config: shape and difficulty of the clip.
-      rng: draws everything else.
+      repetition: number of the clip among those of the subject and the emotion, from 0.
 
     Returns:
-      The features of the record except ``clip_id`` and ``subject``. ``clip`` is uint8
-      [T, H, W, 3], ``onset_frame`` and ``apex_frame`` are uint8 [H, W, 3];
-      ``motion_mask``, bool [T, H, W], is true where the face is displaced by at least
-      ``motion.MOTION_THRESHOLD`` pixels at 112 x 112.
+      The features of the record except ``clip_id`` and ``subject``.
     """
-    course = motion.draw_time_course(rng)
-    amplitude = float(rng.uniform(*config.amplitude))
-    field = motion.displacement(subject, emotion, amplitude, rng)
-    numbers = sampling.clip_frame_numbers(
-        sampling=config.sampling,
-        frames=config.frames,
-        window=config.window,
-        onset=course.onset,
-        apex=course.apex,
-        offset=course.offset,
-        first=1,
-        last=course.last,
-    )
-    # Onset and apex come last, so that the clip's own frames, whose noise is drawn from
-    # the same generator, do not depend on them.
-    every_number = np.append(numbers, [course.onset, course.apex])
-    shifts, angles = motion.head_motion(every_number, config.drift, rng)
-
-    # A repeated frame is identical, including its noise.
-    rendered = {}
-    for index, number in enumerate(every_number.tolist()):
-        if number not in rendered:
-            rendered[number] = _render_frame(
-                subject,
-                field * np.float32(course.intensity(number)),
-                shifts[index],
-                angles[index],
-                config,
-                rng,
-            )
-    pictures, masks = map(
-        np.stack, zip(*(rendered[number] for number in numbers.tolist()), strict=True)
-    )
-    if config.sampling == "tim":
-        pictures = sampling.interpolate(pictures, config.frames)
-        masks = masks[
-            sampling.uniform_frame_numbers(0, len(masks) - 1, frames=config.frames)
-        ]
-    return {
-        "clip": pictures,
-        "onset_frame": rendered[course.onset][0],
-        "apex_frame": rendered[course.apex][0],
-        "motion_mask": masks,
-        "emotion": emotion,
-        "onset": course.onset,
-        "apex": course.apex,
-        "offset": course.offset,
-        "apex_estimated": False,
-        "amplitude": amplitude,
-    }
-
-
-def _render_frame(
-    subject, field, shift, angle, config, rng
-) -> tuple[np.ndarray, np.ndarray]:
-    """Renders one frame, uint8 [H, W, 3], and its motion mask, bool [H, W]."""
-    # The source of each pixel: first the motion of the head is inverted, then that of
-    # the expression. Displacements are small and smooth, so the displacement at the
-    # pixel itself approximates the inverse.
-    step = face.FRAME / config.size
-    y, x = (np.mgrid[: config.size, : config.size] + 0.5) * step
-    x, y = x - subject.centre[0] - shift[0], y - subject.centre[1] - shift[1]
-    cos, sin = np.cos(angle), np.sin(angle)
-    x, y = cos * x + sin * y + subject.centre[0], cos * y - sin * x + subject.centre[1]
-    moved = [
-        ndimage.map_coordinates(field[..., i], (y - 0.5, x - 0.5), order=1)
-        for i in range(2)
-    ]
-    coordinates = [
-        (position - displacement + face.MARGIN) * face.SUPERSAMPLING - 0.5
-        for position, displacement in ((y, moved[1]), (x, moved[0]))
-    ]
-    picture = np.stack(
-        [
-            ndimage.map_coordinates(
-                subject.image[..., channel], coordinates, order=1, mode="nearest"
-            )
-            for channel in range(3)
-        ],
-        -1,
-    )
-    picture *= 1 + config.flicker * rng.standard_normal()
-    picture += config.noise * rng.standard_normal(picture.shape)
-    mask = np.hypot(*moved) >= motion.MOTION_THRESHOLD
-    return np.clip(np.rint(picture), 0, 255).astype(np.uint8), mask
+    key = (config.seed, number, _EMOTIONS.index(emotion), repetition)
+    rng = np.random.default_rng(key)
+    return _KINDS[config.faces].render(subject, emotion, config, rng)

@@ -1,11 +1,13 @@
 import dataclasses
 import hashlib
+from pathlib import Path
 
 import imageio.v3 as iio
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
+from datasets.prepare import Options, configuration
 from datasets.synthetic import face, motion, strip
 from datasets.synthetic.synthetic_dataset_builder import (
     Builder,
@@ -200,3 +202,44 @@ def test_strip_has_a_row_for_each_emotion(tmp_path):
     assert picture.shape == (3 * 112, 7 * 112, 3)
     masks = picture[:, 6 * 112 :]
     assert set(np.unique(masks)) == {0, 255}
+
+
+@pytest.mark.parametrize(
+    ("name", "subjects"),
+    [
+        ("medium", ["s01", "s02", "s03"]),
+        ("varied", ["v01", "v02", "v03"]),
+        ("photo", ["p01"]),
+        ("sketch_subtle", ["k01", "k02", "k03"]),
+    ],
+)
+def test_number_of_threads_does_not_affect_the_files(tmp_path, name, subjects):
+    options = Options(frames=4, window=8, size=28)
+    base = configuration(f"synthetic/{name}", options)
+    config = dataclasses.replace(base, subjects=len(subjects), repetitions=2)
+    contents = []
+    for workers in (1, 3):
+        builder = Builder(
+            config=config, data_dir=tmp_path / str(workers), file_format="array_record"
+        )
+        builder.workers = workers
+        builder.download_and_prepare(file_format="array_record")
+        folder = builder.data_dir
+        files = sorted(Path(folder).glob("*array_record*"))
+        contents.append([path.read_bytes() for path in files])
+        source = tfds.builder_from_directory(folder).as_data_source(split="train")
+        ids = [record["clip_id"].decode() for record in source]
+        assert ids == [
+            f"{subject}/{emotion}_{repetition}"
+            for subject in subjects
+            for emotion in motion.EMOTIONS
+            for repetition in (1, 2)
+        ]
+    assert contents[0] == contents[1]
+
+
+def test_configurations_have_no_subject_in_common():
+    varied = Builder.builder_configs["varied"]
+    assert (varied.subjects, varied.repetitions) == (240, 3)
+    kinds = {config.faces for config in Builder.BUILDER_CONFIGS}
+    assert kinds == {"drawn", "varied", "photograph", "sketch"}
