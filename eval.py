@@ -1,17 +1,29 @@
-"""Evaluate finished runs: recompute the results, compare two runs, or merge runs.
+"""Evaluate finished runs: recompute, test on another data set, compare or merge runs.
 
-``python eval.py --run=RUN``, ``--compare A B``, ``--merge PART PART ...``
+``python eval.py --run=RUN``, ``--run=RUN --dataset=OTHER``, ``--compare A B``,
+``--merge PART PART ...``
 """
 
+import functools
 import sys
 from pathlib import Path
 
 import tyro
+from rich import progress
 from rich.console import Console
 
+from datasets.prepare import builder, records_of
 from meranet_jax.errors import UserError
 from meranet_jax.evaluation import comparison
-from meranet_jax.runs import merge, reader, report_text, verification
+from meranet_jax.runs import (
+    cross_dataset,
+    cross_text,
+    merge,
+    reader,
+    report_text,
+    verification,
+)
+from meranet_jax.runs.cross_dataset import Target
 from meranet_jax.runs.layout import RunLayout
 from meranet_jax.training import xla
 
@@ -22,8 +34,9 @@ def main(
     merge: tuple[str, ...] = (),
     data_dir: str | None = None,
     name: str | None = None,
+    target: tyro.conf.OmitArgPrefixes[Target] = Target(),  # noqa: B008
 ) -> None:
-    """Recompute the results of a run, compare two runs, or merge runs.
+    """Recompute the results of a run, test it on another data set, or compare runs.
 
     Args:
       run: Run folder. Recomputes its results from its predictions, and its predictions
@@ -31,9 +44,11 @@ def main(
       compare: Two run folders. Compares the runs on the same clips.
       merge: Folders of the shards of a run (--fold_shard), or of runs with different
         seeds. Merges them into a new run next to them.
-      data_dir: With --run: folder of the records, if they were moved.
+      data_dir: With --run: folder of the records, if they were moved. With --dataset:
+        folder of the records of that data set. Default: that of the run.
       name: With --merge: name of the new run. Default: the name of the shards without
         -shard.
+      target: Another data set, on which to test the weights of a run.
     """
     console = Console(markup=False, highlight=False, soft_wrap=True)
     given = [bool(run), bool(compare), bool(merge)]
@@ -43,7 +58,13 @@ def main(
         raise UserError("--data_dir can only be used with --run.")
     if name is not None and not merge:
         raise UserError("--name can only be used with --merge.")
-    if run:
+    if target.dataset is not None and not run:
+        raise UserError("--dataset can only be used with --run.")
+    if target.dataset is None and (flags := target.given()):
+        raise UserError(f"--{next(iter(flags))} can only be used with --dataset.")
+    if run and target.dataset is not None:
+        _evaluate_on(_read(run), target, data_dir, console)
+    elif run:
         _evaluate(_read(run), data_dir, console)
     elif compare:
         _compare(*map(_read, compare), console)
@@ -64,6 +85,25 @@ def _evaluate(run: reader.Run, data_dir: str | None, console: Console) -> None:
         "has the same predicted class, and probabilities differ by at most "
         f"{difference:.1e} from {run.layout.predictions.name}."
     )
+
+
+def _evaluate_on(
+    run: reader.Run, target: Target, data_dir: str | None, console: Console
+) -> None:
+    for dataset in target.dataset.split(","):
+        builder(dataset.strip())  # raises if it does not exist
+    xla.configure()
+    track = functools.partial(
+        progress.track,
+        description="models",
+        console=console,
+        disable=not console.is_terminal,
+    )
+    report = cross_dataset.evaluate(
+        run, target, records_of, data_dir=data_dir, track=track
+    )
+    console.print(cross_text.describe(report))
+    console.print(f"\nReport: {run.layout.cross(target.dataset).report_text}")
 
 
 def _compare(first: reader.Run, second: reader.Run, console: Console) -> None:

@@ -365,13 +365,18 @@ class TrainConfig:
         if seeds == tuple(range(seeds[0], seeds[-1] + 1)):
             seeds = seeds if len(seeds) < 3 else (seeds[0], seeds[-1])
         parts = [
-            self.dataset.replace("/", "-").replace(",", "+").replace(" ", ""),
+            folder_name(self.dataset),
             self.recogniser.name + self.recogniser.variant(self.settings),
             self.preset,
             *([] if self.protocol == "holdout" else [self.protocol]),
             f"seed{'-'.join(map(str, seeds[:3]))}",
         ]
         return self.name or "-".join(parts)
+
+
+def folder_name(dataset: str) -> str:
+    """Returns the value of ``--dataset`` as a part of the name of a folder."""
+    return dataset.replace("/", "-").replace(",", "+").replace(" ", "")
 
 
 def check_name(name: str) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 import eval as evaluation
 from meranet_jax.errors import UserError
+from meranet_jax.runs.cross_dataset import Target
 from tests.datasets import casme2_tree, casme_tree
 from tests.programs import SMALLEST, program, started
 
@@ -188,6 +189,11 @@ def test_two_runs_are_compared(folder):
         ({"merge": ("nowhere",)}, "nowhere is not a folder"),
         ({"run": "a", "name": "b"}, "--name can only be used with --merge"),
         ({"merge": ("a",), "data_dir": "b"}, "--data_dir can only be used with --run"),
+        ({"run": "a", "target": Target(label="b")}, "--label can only be used with"),
+        (
+            {"compare": ("a", "b"), "target": Target(dataset="c")},
+            "--dataset can only be used with --run",
+        ),
     ],
 )
 def test_invalid_arguments_are_refused(arguments, message):

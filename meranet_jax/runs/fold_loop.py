@@ -11,7 +11,7 @@ from meranet_jax.data.loading import Clips
 from meranet_jax.data.splits import Job
 from meranet_jax.errors import UserError
 from meranet_jax.evaluation.predictions import Predictions
-from meranet_jax.runs import reader
+from meranet_jax.runs import reader, subjects
 from meranet_jax.runs.fold_writer import FoldFolder
 from meranet_jax.runs.writer import RunFolder
 from meranet_jax.training import distributed, signals
@@ -139,10 +139,11 @@ def run(
                     # Test parts are read only now, after the selection.
                     weights = [one.weights for one in selected]
                     predictions = predict(fitter, clips, group, weights)
-                for fold, one, predicted in zip(
-                    folders, selected, predictions, strict=True
+                for job, fold, one, predicted in zip(
+                    group, folders, selected, predictions, strict=True
                 ):
-                    fold.finish(one.weights, predicted, one.details)
+                    trained_on = subjects.of_training(job.fold, clips)
+                    fold.finish(one.weights, predicted, one.details, trained_on)
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from meranet_jax.evaluation.predictions import Predictions
 from meranet_jax.files import atomic_write, write_json
 from meranet_jax.runs import provenance
 from meranet_jax.runs.layout import FoldLayout
+from meranet_jax.runs.subjects import Subjects
 from meranet_jax.training import checkpoint
 from meranet_jax.training.trainers import Weights
 
@@ -132,7 +133,11 @@ class FoldFolder:
         return self.layout.diverged
 
     def finish(
-        self, weights: Weights, predicted: Predictions, details: Mapping[str, Any]
+        self,
+        weights: Weights,
+        predicted: Predictions,
+        details: Mapping[str, Any],
+        trained_on: Subjects,
     ) -> None:
         """Saves the selected weights and their predictions; the fold is then finished.
 
@@ -140,6 +145,7 @@ class FoldFolder:
           weights: the selected weights. All checkpoints are removed.
           predicted: the predictions of the test part.
           details: how the weights were selected.
+          trained_on: the subjects of the training and the validation part.
         """
         checkpoint.save_weights(self.layout.weights, weights)
         write_json(
@@ -149,6 +155,7 @@ class FoldFolder:
                 "fold": self._job.fold.name,
                 **details,
                 **{name: len(part) for name, part in self._job.fold.parts.items()},
+                "trained_on": trained_on,
                 "commit": provenance.commit(),
             },
         )
@@ -205,7 +212,7 @@ class ReadOnlyFoldFolder(FoldFolder):
     def save_divergence(self, where, clip_ids, state) -> Path:
         return self.layout.diverged
 
-    def finish(self, weights, predicted, details) -> None:
+    def finish(self, weights, predicted, details, trained_on) -> None:
         pass
 
 

@@ -8,12 +8,14 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from meranet_jax.config import TrainConfig
+from meranet_jax.config import TrainConfig, folder_name
 from meranet_jax.data.splits import Job
 from meranet_jax.files import temporary_path
 
 # Names of a run's figures, in the order of the report.
 FIGURES = ("confusion", "spread", "subjects", "reliability", "curves")
+# Names of the figures of a cross-data-set evaluation.
+CROSS_FIGURES = ("confusion", "subjects", "reliability")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,6 +90,36 @@ class FoldLayout:
 
 
 @dataclasses.dataclass(frozen=True)
+class CrossLayout:
+    """Paths in the folder of the evaluation of a run on another data set.
+
+    Attributes:
+      path: the folder.
+    """
+
+    path: Path
+
+    @property
+    def predictions(self) -> Path:
+        """Predictions of each clip of the data set by each fold and seed of the run."""
+        return self.path / "predictions.csv"
+
+    @property
+    def report(self) -> Path:
+        """The report as JSON; written last."""
+        return self.path / "report.json"
+
+    @property
+    def report_text(self) -> Path:
+        """The report in Markdown."""
+        return self.path / "report.md"
+
+    def figure(self, name: str) -> Path:
+        """Returns the PNG file of one of ``CROSS_FIGURES``; the SVG is next to it."""
+        return self.path / f"{name}.png"
+
+
+@dataclasses.dataclass(frozen=True)
 class RunLayout:
     """Paths in the folder of a run.
 
@@ -131,6 +163,10 @@ class RunLayout:
     def saliency(self) -> Path:
         """Folder of saliency maps."""
         return self.path / "saliency"
+
+    def cross(self, dataset: str) -> CrossLayout:
+        """Returns the paths of the evaluation on another data set."""
+        return CrossLayout(self.path / "cross" / folder_name(dataset))
 
     @property
     def folds(self) -> Path:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from meranet_jax.config import TrainConfig
-from meranet_jax.data import class_sets
+from meranet_jax.data import class_sets, loading
 from meranet_jax.errors import UserError
 from meranet_jax.evaluation import predictions
 from meranet_jax.evaluation.predictions import Predictions
@@ -88,6 +88,21 @@ class Run:
             (int(seed), number, fold["name"])
             for seed, folds in self.split["seeds"].items()
             for number, fold in enumerate(folds)
+        ]
+
+    def sources(self, data_dir: str | None = None) -> list[loading.Source]:
+        """Returns the records of each data set.
+
+        Args:
+          data_dir: the folder of the records, if they were moved.
+        """
+        folders = self.records
+        if data_dir is not None:  # <data_dir>/<name>/<configuration>/<version>
+            base = Path(data_dir).expanduser()
+            folders = [base.joinpath(*folder.parts[-3:]) for folder in folders]
+        return [
+            loading.Source(one.dataset, folder, one.min_frames, one.label)
+            for one, folder in zip(self.config.each_dataset(), folders, strict=True)
         ]
 
     def finished(

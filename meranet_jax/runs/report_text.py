@@ -26,7 +26,8 @@ _PROTOCOLS = {
     ),
 }
 
-_FIGURE_TITLES = {
+# Titles of figures in reports, by their names in the run folder.
+FIGURE_TITLES = {
     "confusion": "Confusion matrix",
     "spread": "Accuracy of seeds and folds",
     "subjects": "Accuracy by subject",
@@ -73,7 +74,7 @@ def describe_plan(run: Run, jobs: Sequence[Job], missing: Sequence[Job]) -> str:
             ]
         ),
         f"{config.dataset}: {data['clips']} clips of {data['subjects']} subjects: "
-        f"{_class_list(data)}",
+        f"{class_list(data)}",
         f"protocol: {_protocol(config.protocol, folds, config.split)}",
     ]
     if len(jobs) == 1:
@@ -127,7 +128,7 @@ def describe_protocol(report: dict) -> str:
     pooled = "The predictions of all folds" + (" of a seed" if several else "")
     means = "; numbers are means over the seeds" if several else ""
     return (
-        f"Protocol: {protocol}. Classes: {_class_list(report['data'])}. "
+        f"Protocol: {protocol}. Classes: {class_list(report['data'])}. "
         f"{clips} of {report['subjects']} subjects in {report['folds']} "
         f"fold{'s' if report['folds'] > 1 else ''}, "
         f"{len(seeds)} seed{'s' if several else ''} ({', '.join(map(str, seeds))}). "
@@ -137,7 +138,8 @@ def describe_protocol(report: dict) -> str:
     )
 
 
-def _class_list(data: dict) -> str:
+def class_list(data: dict) -> str:
+    """Lists the classes of ``data`` in ``config.json``, with their numbers of clips."""
     parts = []
     for name, counts in data["counts"].items():
         total = sum(counts.values())
@@ -174,7 +176,8 @@ def _of_class(row: dict, seeds: list[int]) -> str:
     return f"{recall}{f1} ({row['clips']} test clips)"
 
 
-_METRIC_DEFINITIONS = """\
+# What the metrics of a report are, and their intervals.
+METRIC_DEFINITIONS = """\
 UF1 (unweighted F1) is the F1 score of a class, 2 TP / (2 TP + FP + FN) from the pooled
 confusion matrix, averaged over the classes that have a test clip (MEGC 2019). UAR
 (unweighted average recall) is the recall of a class, TP / N, averaged in the same way.
@@ -212,12 +215,12 @@ def to_markdown(run: Run, report: dict, figures: Sequence[str] = FIGURES) -> str
     ]
     lines += [_row(report, name) for name in NAMES]
     of = f", mean of {len(report['seeds'])} seeds" if _several(report) else ""
-    lines += ["", _METRIC_DEFINITIONS, ""]
+    lines += ["", METRIC_DEFINITIONS, ""]
     counted = "predictions" if _several(report) else "test clips"
     lines += [f"| class | {counted} | recall{of} | F1{of} |", "|---|---|---|---|"]
     for name, row in report["by_class"].items():
         lines.append(
-            f"| {_cell(name)} | {row['clips']} | {_number_or_none(row['recall'])} "
+            f"| {cell(name)} | {row['clips']} | {_number_or_none(row['recall'])} "
             f"| {_number_or_none(row['f1'])} |"
         )
     if "by_dataset" in report:
@@ -231,7 +234,7 @@ def to_markdown(run: Run, report: dict, figures: Sequence[str] = FIGURES) -> str
         lines.append("|---|---|---|---|---|---|")
         for name, part in report["by_dataset"].items():
             numbers = " | ".join(
-                _interval_text(part["metrics"][n]) for n in ("accuracy", "uf1", "uar")
+                interval_text(part["metrics"][n]) for n in ("accuracy", "uf1", "uar")
             )
             lines.append(
                 f"| {name} | {part['clips']} | {part['subjects']} | {numbers} |"
@@ -241,7 +244,7 @@ def to_markdown(run: Run, report: dict, figures: Sequence[str] = FIGURES) -> str
         "## Figures",
         "",
         *(
-            f"![{_FIGURE_TITLES[name]}]({run.layout.figure(name).name})"
+            f"![{FIGURE_TITLES[name]}]({run.layout.figure(name).name})"
             for name in figures
         ),
         "",
@@ -254,7 +257,7 @@ def to_markdown(run: Run, report: dict, figures: Sequence[str] = FIGURES) -> str
     ]
     for name, counts in data["counts"].items():
         of = ", ".join(f"{emotion} {n}" for emotion, n in counts.items())
-        lines.append(f"| {_cell(name)} | {_cell(of)} | {sum(counts.values())} |")
+        lines.append(f"| {cell(name)} | {cell(of)} | {sum(counts.values())} |")
     if data["left_out"]:
         lines += ["", "Clips left out:", ""]
         lines += [f"- {n} clips: {why}" for why, n in data["left_out"].items()]
@@ -292,13 +295,14 @@ def _row(report: dict, name: str) -> str:
     return row
 
 
-def _interval_text(found: dict) -> str:
+def interval_text(found: dict) -> str:
+    """Formats the mean of a metric with its interval."""
     if found["interval"] is None:
         return f"{found['mean']:.3f}"
     return "{:.3f} ({:.3f} to {:.3f})".format(found["mean"], *found["interval"])
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
     """Escapes a name given by the user, since a bar would end the cell."""
     return text.replace("|", "\\|").replace("\n", " ")
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import jax
@@ -10,6 +10,7 @@ from rich.console import Console
 
 from meranet_jax.config import TrainConfig
 from meranet_jax.data import class_sets, loading, splits
+from meranet_jax.data.class_sets import ClassSet
 from meranet_jax.data.loading import Clips
 from meranet_jax.data.splits import Job
 from meranet_jax.inputs import registry as inputs
@@ -50,7 +51,7 @@ def train_run(config: TrainConfig, prepare: Prepare, console: Console) -> None:
     # Preparing may take long, so everything that can fail before it is checked first.
     writer.check_free(config, path)
     fitters.check(config)
-    records, clips = _load_clips(config, prepare)
+    records, clips = load_clips(config, prepare)
     split = splits.make(config, clips)
     jobs = splits.jobs(split)
     compile_ahead = getattr(config.settings, "compile_ahead", False)
@@ -108,8 +109,26 @@ def train_run(config: TrainConfig, prepare: Prepare, console: Console) -> None:
     console.print(f"\nReport: {run.layout.report_text}")
 
 
-def _load_clips(config: TrainConfig, prepare: Prepare) -> tuple[list[Path], Clips]:
-    """Prepares the records; returns their folders and their clips."""
+def load_clips(
+    config: TrainConfig,
+    prepare: Prepare,
+    choose_classes: Callable[[Collection[str]], ClassSet] | None = None,
+) -> tuple[list[Path], Clips]:
+    """Prepares the records of a configuration, and loads their clips.
+
+    Args:
+      config: names the data sets, and says how clips are made and left out.
+      prepare: see ``Prepare``.
+      choose_classes: returns the classes, given all emotions of the records; by default
+        those of ``--classes``.
+
+    Returns:
+      The folder of the records of each data set, and the clips.
+
+    Raises:
+      UserError: see ``loading.load``.
+      DataError: if a data set cannot be prepared.
+    """
     with distributed.first_process_first("records"):
         sources = [
             loading.Source(
@@ -119,7 +138,8 @@ def _load_clips(config: TrainConfig, prepare: Prepare) -> tuple[list[Path], Clip
         ]
     clips = loading.load(
         sources,
-        choose_classes=functools.partial(
+        choose_classes=choose_classes
+        or functools.partial(
             class_sets.resolve, text=config.classes, paper=config.paper_classes
         ),
         size=config.size,

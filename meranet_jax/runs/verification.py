@@ -1,7 +1,6 @@
 """Recomputes the report of a finished run, and its predictions from the weights."""
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 
@@ -89,14 +88,7 @@ def open_run(run: Run, data_dir: str | None) -> OpenedRun:
     Raises:
       UserError: if the records are missing or contain other clips.
     """
-    folders = run.records
-    if data_dir is not None:  # <data_dir>/<name>/<configuration>/<version>
-        base = Path(data_dir).expanduser()
-        folders = [base.joinpath(*folder.parts[-3:]) for folder in folders]
-    sources = [
-        loading.Source(one.dataset, folder, one.min_frames, one.label)
-        for one, folder in zip(run.config.each_dataset(), folders, strict=True)
-    ]
+    sources = run.sources(data_dir)
     clips = loading.load(
         sources,
         choose_classes=lambda emotions: run.classes,
@@ -107,8 +99,9 @@ def open_run(run: Run, data_dir: str | None) -> OpenedRun:
         flow_method=run.config.flow_method,
     )
     if not clips.has_fingerprint(run.data["fingerprint"]):
+        folders = ", ".join(str(source.folder) for source in sources)
         raise UserError(
-            f"The records in {', '.join(map(str, folders))} are not those that "
+            f"The records in {folders} are not those that "
             f"{run.path} was trained on. Say with --data_dir where its records are."
         )
     _, split = splits.from_json(run.split_text, clips, str(run.layout.split))

@@ -231,8 +231,8 @@ def _appears(path: Path) -> bool:
     return True
 
 
-def _describe_data(clips: Clips, split: Split) -> dict:
-    """Returns ``data`` of ``config.json``: classes, counts and notes on the clips."""
+def describe_clips(clips: Clips) -> dict:
+    """Returns fingerprint, classes and counts of clips, JSON-serialisable."""
     counts = {
         name: dict.fromkeys(emotions, 0) for name, emotions in clips.classes.items()
     }
@@ -246,6 +246,12 @@ def _describe_data(clips: Clips, split: Split) -> dict:
         "classes": {name: list(emotions) for name, emotions in clips.classes.items()},
         "counts": counts,
         "left_out": clips.left_out,
+    }
+
+
+def _describe_data(clips: Clips, split: Split) -> dict:
+    """Returns ``data`` of ``config.json``: classes, counts and notes on the clips."""
+    return describe_clips(clips) | {
         "lacking": [
             f"{job.name}: its training part has no clip of {', '.join(missing)}"
             for job in splits.jobs(split)

@@ -75,17 +75,22 @@ class Fitter(abc.ABC):
 
     @abc.abstractmethod
     def predict(
-        self, parts: Sequence[np.ndarray], weights: Sequence[Weights]
+        self,
+        parts: Sequence[np.ndarray],
+        weights: Sequence[Weights],
+        classes: Sequence[int] | None = None,
     ) -> list[np.ndarray]:
         """Predicts some clips of each fold.
 
         Args:
           parts: for each fold the indices [N] of its clips.
           weights: of each fold.
+          classes: indices of the classes to predict, over which probabilities are
+            normalised; by default all classes.
 
         Returns:
           Probabilities for each fold, float32 [N, classes]; NaN where the recogniser's
-          output is not finite.
+          output is not finite, or all its probabilities of ``classes`` are 0.
         """
 
     @abc.abstractmethod
@@ -169,10 +174,13 @@ class NetworkFitter(Fitter):
             stop=stop,
         )
 
-    def predict(self, parts, weights):
+    def predict(self, parts, weights, classes=None):
         predicted = []
         for logits in self.trainer.predict(parts, weights):
             finite = np.isfinite(logits).all(-1, keepdims=True)
+            if classes is not None:
+                # The same as dividing probabilities by their sum, which can be 0.
+                logits = logits[:, classes]
             predicted.append(np.where(finite, trainers.probabilities(logits), np.nan))
         return predicted
 
@@ -254,11 +262,14 @@ class DescriptorFitter(Fitter):
             on_step(1, 1, None)
         return fitted
 
-    def predict(self, parts, weights):
-        return [
+    def predict(self, parts, weights, classes=None):
+        predicted = [
             self._recogniser.probabilities(of_fold, self._features[part])
             for part, of_fold in zip(parts, weights, strict=True)
         ]
+        if classes is None:
+            return predicted
+        return [_normalise(probabilities[:, classes]) for probabilities in predicted]
 
     def count_steps(self, parts):
         return len(parts)
@@ -275,6 +286,13 @@ class _PreparedClips:
 
     def __getitem__(self, index: int) -> np.ndarray:
         return np.asarray(self._prepare(self._clips[index][None])[0])
+
+
+def _normalise(probabilities: np.ndarray) -> np.ndarray:
+    """Divides probabilities [N, C] by their sum; NaN where all of them are 0."""
+    total = probabilities.sum(-1, keepdims=True, dtype=np.float64)
+    divided = probabilities / np.where(total, total, np.nan)
+    return divided.astype(np.float32)
 
 
 def make_fitter(

@@ -1,0 +1,124 @@
+"""The subjects that the weights of a run were trained on."""
+
+import json
+from collections.abc import Iterable
+
+import numpy as np
+
+from meranet_jax.data import loading
+from meranet_jax.data.loading import Clips
+from meranet_jax.data.protocols import Fold
+from meranet_jax.runs.layout import FoldLayout
+from meranet_jax.runs.reader import Run
+
+# Sorted subjects by the name of their data set, without its configuration: the
+# configurations of a data set show the same subjects.
+Subjects = dict[str, list[str]]
+
+
+def of_clips(clips: Clips, indices: Iterable[int]) -> Subjects:
+    """Returns the subjects of some clips.
+
+    Args:
+      clips: all clips.
+      indices: of the clips.
+    """
+    return _group((clips.datasets[i], clips.subjects[i]) for i in indices)
+
+
+def of_training(fold: Fold, clips: Clips) -> Subjects:
+    """Returns the subjects of the training and the validation part of a fold."""
+    return of_clips(clips, np.concatenate([fold.train, fold.validation]).tolist())
+
+
+def merge(several: Iterable[Subjects]) -> Subjects:
+    """Returns the subjects that are in any of several groups."""
+    return _group(
+        (dataset, name)
+        for subjects in several
+        for dataset, names in subjects.items()
+        for name in names
+    )
+
+
+def shared(first: Subjects, second: Subjects) -> Subjects:
+    """Returns the subjects that are in both groups."""
+    both = {
+        dataset: sorted(set(names) & set(second.get(dataset, ())))
+        for dataset, names in first.items()
+    }
+    return {dataset: names for dataset, names in both.items() if names}
+
+
+def describe(subjects: Subjects, limit: int = 3) -> str:
+    """Lists subjects for messages, at most ``limit`` of each data set."""
+    parts = []
+    for dataset, names in subjects.items():
+        more = f" and {len(names) - limit} more" if len(names) > limit else ""
+        parts.append(f"{', '.join(names[:limit])}{more} of {dataset}")
+    return "; ".join(parts)
+
+
+def of_run(run: Run, folds: Iterable[tuple[int, int]]) -> Subjects:
+    """Returns the subjects that the weights of some folds were trained on.
+
+    Folds of this version have saved them. For folds of an older version they are read
+    from the records.
+
+    Args:
+      run: a finished run.
+      folds: seed and number of each fold.
+
+    Raises:
+      UserError: if they have to be read from records that are missing.
+    """
+    found, clip_ids = [], set()
+    for seed, number in folds:
+        saved = [_read(fold) for fold in run.layout.find_folds(seed, number)]
+        if saved and saved[0] is not None:
+            found.append(saved[0])
+        else:
+            parts = run.split["seeds"][str(seed)][number]
+            clip_ids |= {*parts["train"], *parts["validation"]}
+    if clip_ids:
+        found.append(_from_records(run, clip_ids))
+    return merge(found)
+
+
+def _read(fold: FoldLayout) -> Subjects | None:
+    """Returns the subjects that a fold has saved; None if it has not."""
+    try:
+        found = json.loads(fold.summary.read_text())["trained_on"]
+        return _group(
+            (dataset, str(name)) for dataset in found for name in found[dataset]
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _from_records(run: Run, clip_ids: set[str]) -> Subjects:
+    sources, pairs = run.sources(), []
+    for source in sources:
+        prefix = f"{_base(source.dataset)}/" if len(sources) > 1 else ""
+        wanted = {i.removeprefix(prefix) for i in clip_ids if i.startswith(prefix)}
+        features = loading.read_features([source], wanted, ["subject"])
+        pairs += [(source.dataset, f["subject"].decode()) for f in features.values()]
+    return _group(pairs)
+
+
+def _group(pairs: Iterable[tuple[str, str]]) -> Subjects:
+    """Groups subjects by data set.
+
+    Args:
+      pairs: data sets, with or without their configuration, and subjects, with or
+        without the prefix that they have in composite data sets.
+    """
+    groups: dict[str, set[str]] = {}
+    for dataset, subject in pairs:
+        name = _base(dataset)
+        groups.setdefault(name, set()).add(subject.removeprefix(f"{name}/"))
+    return {name: sorted(groups[name]) for name in sorted(groups)}
+
+
+def _base(dataset: str) -> str:
+    return dataset.partition("/")[0]
