@@ -1,0 +1,95 @@
+"""Complete runs on inputs other than the frames."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from meranet_jax.analysis import explainer, overlays
+from meranet_jax.errors import UserError
+from meranet_jax.inputs import registry
+from meranet_jax.runs import reader, verification
+from meranet_jax.training import fitters, trainers
+from tests.meranet_jax.loading import load, smallest
+from tests.meranet_jax.running import run
+
+# Inputs with the frames of the clip and with one, that store frames and flow, and all
+# augmentations that they can have
+CASES = {
+    "difference": ("shift", "brightness", "drop"),
+    "flow": ("rotate", "scale", "speed"),
+    "onset_apex_flow": ("shift",),
+}
+
+
+@pytest.fixture(scope="module", params=CASES)
+def opened(request, records, tmp_path_factory):
+    """A finished run on an input, opened again."""
+    config = smallest(
+        tmp_path_factory.mktemp("runs"),
+        input=request.param,
+        augment=CASES[request.param],
+    )
+    path = run(config, load(records, network_input=registry.find(config.input)))
+    finished = dataclasses.replace(reader.read(path), records=[records])
+    return verification.open_run(finished, None)
+
+
+def test_predictions_are_recomputed(opened):
+    assert verification.check_predictions(opened.run, None) < 1e-5
+
+
+def test_streamed_clips_give_the_same_run(opened, records, tmp_path):
+    config = opened.run.config.change(runs_dir=str(tmp_path), feed="records")
+    clips = load(records, network_input=registry.find(config.input), feed="records")
+    again = reader.read(run(config, clips))
+    first, second = (
+        next(iter(of_run.finished().values()))[1] for of_run in (opened.run, again)
+    )
+    np.testing.assert_allclose(first.probabilities, second.probabilities, atol=1e-6)
+
+
+def test_saliency_is_drawn_over_frames(opened):
+    name = opened.run.config.input
+    explain = explainer.Explainer(opened)
+    one, *_ = explain.explain_all(explainer.test_clips(opened, None, 2))
+    frames = 1 if name == "onset_apex_flow" else 8
+    assert one.frames.shape == (frames, 16, 16, 3)
+    assert one.grad_cam.shape == one.smooth_grad.shape == one.motion.shape
+    assert one.grad_cam.shape == (frames, 16, 16)
+    index = opened.clips.clip_ids.index(one.clip_id)
+    if "flow" in name:
+        np.testing.assert_array_equal(one.flow, opened.clips.inputs[index])
+    else:
+        assert one.flow is None
+    strip = overlays.strip(one)
+    labels = [axes.get_ylabel() for axes in strip.axes]
+    assert ("flow" in labels) == ("flow" in name)
+    titles = " ".join(axes.get_title() for axes in strip.axes)
+    assert ("pixels" in titles) == ("flow" in name)  # the legend
+    panels = 4 if "flow" in name else 3
+    assert overlays.animation(one).shape == (frames, 176, panels * 176, 3)
+
+
+def test_flow_colours_are_directions():
+    flow = np.array([[[0, 0], [2, 0], [-2, 0], [0, 1]]], float)
+    colours = overlays.flow_colours(flow, 2)[0].tolist()
+    assert colours[:3] == [[255, 255, 255], [255, 0, 0], [0, 255, 255]]
+    assert min(colours[3]) == 128  # half as long: paler
+
+
+def test_augmentations_are_checked_before_clips_are_prepared(config):
+    with pytest.raises(UserError, match="--augment brightness cannot be used with"):
+        fitters.check(config.change(input="flow", augment=("brightness",)))
+
+
+def test_augmented_steps_do_not_depend_on_the_number_of_devices(config, clips):
+    config = config.change(augment=("shift", "contrast", "drop"), learning_rate=1e-3)
+    losses = []
+    for devices in (1, 2):
+        changed = config.change(devices=devices, runs_dir=f"{config.runs_dir}{devices}")
+        trainer = trainers.make_trainer(changed, clips, folds=1)
+        trainer.set_states([trainer.initial_state(0, 10)])
+        order = np.arange(16).reshape(2, 8)
+        losses.append([float(s["loss"].sum()) for s in trainer.train([order])])
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
