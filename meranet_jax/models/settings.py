@@ -1,7 +1,7 @@
 """Settings of the networks. Each field is a flag, and its docstring the flag's help."""
 
 import dataclasses
-from typing import Literal
+from typing import Any, Literal
 
 from meranet_jax.errors import UserError
 from meranet_jax.validation import check_choices, check_minimums
@@ -75,6 +75,16 @@ class NetworkSettings:
         )
         if not 0 < self.learning_rate < float("inf"):
             raise UserError(f"--learning_rate={self.learning_rate} must be above 0.")
+
+
+def architecture(settings: NetworkSettings) -> dict[str, Any]:
+    """Returns the settings that determine the weights of a network, by name.
+
+    They are the fields that ``NetworkSettings``, which describes the training, does not
+    have.
+    """
+    training = {field.name for field in dataclasses.fields(NetworkSettings)}
+    return {n: value for n, value in vars(settings).items() if n not in training}
 
 
 @dataclasses.dataclass(frozen=True)
