@@ -84,9 +84,12 @@ class Network(Recogniser):
         The module is called with clips [B, T, H, W, C] and ``train``, and returns
         logits [B, num_classes]. ``settings`` derives from
         ``models.settings.NetworkSettings``.
+      torch_name: maps the path of a layer, such as ``block1_1/conv1``, to its name in
+        state dicts of PyTorch. By default both are the same, with dots.
     """
 
     make: Callable[..., Any]
+    torch_name: Callable[[str], str] = lambda layer: layer.replace("/", ".")
     selection: Callable[[Any], str] = describe_checkpoint
 
 

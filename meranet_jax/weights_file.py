@@ -41,7 +41,8 @@ class Metadata:
       size: H and W of the clips.
       classes: names of the outputs, in order.
       origin: one sentence for people: where the weights come from.
-      datasets: names of the data sets that the weights were trained on.
+      datasets: names of the data sets that the weights were trained on; None if they
+        are unknown, so that it can be any data set.
       subjects: the subjects of ``datasets`` that the weights were trained on or
         selected by, prefixed by the data set's name if there are several data sets, as
         in ``predictions.csv``. None if they are unknown, so that it can be any subject.
@@ -55,7 +56,7 @@ class Metadata:
     size: int
     classes: tuple[str, ...]
     origin: str
-    datasets: tuple[str, ...] = ()
+    datasets: tuple[str, ...] | None = None
     subjects: tuple[str, ...] | None = None
     version: str = __version__
 
@@ -112,8 +113,7 @@ def save(path: Path, weights: Weights, metadata: Metadata) -> None:
     if path.suffix != ".npz":
         raise UserError(f"{path}: the name of a weights file must end in .npz.")
     arrays = flatten(weights)
-    for name, array in arrays.items():
-        _check_array(path, name, array)
+    check_values(path, arrays)
     arrays[_METADATA] = np.array(metadata.to_json())
     with atomic_write(path) as part, zipfile.ZipFile(part, "w") as archive:
         for name, array in arrays.items():
@@ -169,8 +169,7 @@ def load(path: Path) -> tuple[dict[str, Any], Metadata]:
             f"{path} is not a weights file that this version can use: {error}. "
             "Expected a .npz file that python -m meranet_jax.convert has written."
         ) from error
-    for name, array in arrays.items():
-        _check_array(path, name, array)
+    check_values(path, arrays)
     return weights, metadata
 
 
@@ -223,15 +222,24 @@ def _read_array(name: str, file, size: int) -> np.ndarray:
     return array.reshape(shape)
 
 
-def _check_array(path: Path, name: str, array: np.ndarray) -> None:
-    """Raises UserError unless an array contains real, finite numbers."""
-    if array.dtype.kind not in _KINDS:
-        raise UserError(f"{path}: {name} has the type {array.dtype}, not numbers.")
-    if not np.isfinite(array).all():
-        raise UserError(
-            f"{path}: {name} has values that are not finite. The weights cannot be "
-            "used; train or convert them again."
-        )
+def check_values(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Checks that arrays contain real, finite numbers.
+
+    Args:
+      path: file of the arrays, for messages.
+      arrays: by name.
+
+    Raises:
+      UserError: if one does not.
+    """
+    for name, array in arrays.items():
+        if array.dtype.kind not in _KINDS:
+            raise UserError(f"{path}: {name} has the type {array.dtype}, not numbers.")
+        if not np.isfinite(array).all():
+            raise UserError(
+                f"{path}: {name} has values that are not finite. The weights cannot be "
+                "used; train or convert them again."
+            )
 
 
 def flatten(weights: Weights) -> dict[str, np.ndarray]:
@@ -290,7 +298,7 @@ def check_shapes(path: Path, weights: Weights, expected: Weights, network: str) 
     Raises:
       UserError: if an array is missing, is not expected, or has another shape.
     """
-    found, wanted = _shapes(weights), _shapes(expected)
+    found, wanted = shapes(weights), shapes(expected)
     differences = [
         *(f"{name} is missing" for name in wanted if name not in found),
         *(f"{name} is not expected" for name in found if name not in wanted),
@@ -308,12 +316,17 @@ def check_shapes(path: Path, weights: Weights, expected: Weights, network: str) 
         )
 
 
-def _shapes(weights: Weights, path: str = "") -> dict[str, tuple[int, ...]]:
+def shapes(weights: Weights) -> dict[str, tuple[int, ...]]:
+    """Returns the shape of each array by its path.
+
+    Args:
+      weights: a tree of arrays, or of their shapes and types.
+    """
     found: dict[str, tuple[int, ...]] = {}
     for name in sorted(weights):
         node = weights[name]
         if isinstance(node, Mapping):
-            found |= _shapes(node, f"{path}{name}/")
+            found |= {f"{name}/{rest}": shape for rest, shape in shapes(node).items()}
         else:
-            found[path + name] = tuple(node.shape)
+            found[name] = tuple(node.shape)
     return found

@@ -15,6 +15,7 @@ from meranet_jax.models.settings import (
     NetworkSettings,
     ResNet3DSettings,
 )
+from meranet_jax.models.torch_names import resnet_name
 from meranet_jax.recognisers import NETWORK_INPUTS, Network, load
 
 _PAPER = (
@@ -133,6 +134,7 @@ MERANET = Network(
     presets={"small": _SMALL},
     variant=_variant,
     make=make_meranet,
+    torch_name=resnet_name,
 )
 
 RESNET3D = Network(
@@ -143,4 +145,5 @@ RESNET3D = Network(
     inputs=NETWORK_INPUTS,
     presets={"small": _SMALL},
     make=make_resnet3d,
+    torch_name=resnet_name,
 )
