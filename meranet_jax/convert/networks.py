@@ -55,6 +55,11 @@ def make(metadata: Metadata, source: object, *, import_modules: bool) -> MadeNet
         raise UserError(
             f"{source} has the weights of {metadata.model}, which is not a network."
         )
+    if metadata.input not in network.inputs:
+        raise UserError(
+            f"{source}: --input={metadata.input} is no input of {metadata.model}, "
+            f"which accepts {', '.join(network.inputs)}."
+        )
     settings = _make_settings(network, metadata.settings, source)
     shape = inputs.find(metadata.input).shape(metadata.frames, metadata.size)
     model = network.make(

@@ -266,6 +266,21 @@ def test_other_state_dicts_are_refused(case, r3d, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["a.pth"]
 
 
+def test_weights_for_optical_flow(tmp_path):
+    path, converted = saved(tmp_path, "a.pth", input="flow")
+    assert converted.weights["params"]["stem"]["kernel"].shape[-2] == 2
+    assert conversion.read(path).metadata == converted.metadata
+    arrays, _ = torch_file.read(path)
+    rewrite(path, arrays)
+    with pytest.raises(UserError, match="for clips with 2 channels. Name its input"):
+        conversion.read(path)
+    again = conversion.read(path, facts=Facts(input="flow"))
+    assert again.metadata.input == "flow"
+    check_equal(again.weights, converted.weights)
+    with pytest.raises(UserError, match=r"stem.0.weight is \(4, 2, 3, 7, 7\), not"):
+        conversion.read(path, facts=Facts(input="rgb"))
+
+
 def test_counts_of_batches_may_be_missing(r3d, tmp_path):
     kept = {n: array for n, array in r3d.items() if not n.endswith("batches_tracked")}
     assert len(kept) < len(r3d)
@@ -350,7 +365,10 @@ def test_arguments_that_cannot_be_used(tmp_path):
         ([path, path], "a.npz exists already. Name another, or set --overwrite"),
         ([path, other, "--seed=0"], "--seed and --fold can only be used with a run"),
         ([path, other, "--classes=a,b"], "names 2 classes, but .* have 3 outputs"),
-        ([path, other, "--input=smell"], "--input=smell is none of"),
+        (
+            [path, other, "--input=smell"],
+            "--input=smell is no input of meranet, which acc",
+        ),
         ([path, other, "--frames=0"], "--frames=0 must be at least 1"),
         ([tmp_path / "c.npz", other], "There is no file"),
         ([tmp_path / "c.h5", other], "neither the folder of a run nor a file of the"),
@@ -381,7 +399,8 @@ def test_weights_of_another_network_are_refused(tmp_path):
         ({"frames": 10**30}, "MERANet: Python int too large"),
         ({"model": "none"}, "--model=none is no recogniser"),
         ({"model": "lbp_top", "settings": {}}, "lbp_top, which is not a network"),
-        ({"input": "none"}, "--input=none is none of"),
+        ({"input": "none"}, "--input=none is no input of meranet, which accepts rgb"),
+        ({"input": "raw"}, "--input=raw is no input of meranet"),
         ({"model": "planted:NETWORK"}, "needs the Python module of planted:NETWORK"),
         (
             {"settings": SMALL | {"attentions": ("channel", "planted:Attention")}},

@@ -18,7 +18,8 @@ from tests.meranet_jax.running import run
 def trained(clips, tmp_path_factory):
     """Settings and folder of a run with a fold for each of four subjects."""
     folder = tmp_path_factory.mktemp("runs")
-    config = smallest(folder, epochs=1, protocol="loso", reduction=2)
+    options = {"stage_sizes": (1,), "reduction": 2}
+    config = smallest(folder, epochs=1, protocol="loso", **options)
     return config, run(config, clips)
 
 
@@ -40,7 +41,7 @@ def test_weights_and_metadata_of_a_fold(trained, clips, tmp_path):
     assert metadata.model == "meranet"
     assert metadata.settings == {
         "width": 4,
-        "stage_sizes": (1, 1),
+        "stage_sizes": (1,),
         "shortcut": "projection",
         "attentions": ("channel", "spatio_temporal"),
         "reduction": 2,
