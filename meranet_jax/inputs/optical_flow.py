@@ -16,7 +16,7 @@ measures, and gives the reasons for the constants below.
 import contextlib
 import importlib.metadata
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any, Literal, get_args
 
@@ -27,34 +27,58 @@ from meranet_jax.errors import UserError
 Method = Literal["farneback", "dis", "tvl1"]
 METHODS: tuple[Method, ...] = get_args(Method)
 
+GlobalMotion = Literal["rigid", "similarity", "affine"]
+
+# The smallest error and the best directions in docs/inputs.md at every amplitude and
+# noise, within 25 ms a clip on two cores.
 DEFAULT: Method = "dis"
 
 # Part of the keys of caches: raise it when the same parameters give other results.
 VERSION = 1
 
-# Weights of red, green and blue: the luma of ITU-R BT.601.
-GREY = (0.299, 0.587, 0.114)
+# Images before estimation. Grey is the mean of the channels: noise that is independent
+# in each has a deviation of 0.58 of theirs, and with luma 0.67. The brightness of each
+# frame is matched to the reference, since the methods assume that points keep theirs.
+# The contrast is the same for all clips, so that dark skin gets the same weights of
+# data and smoothness. The blur reduces noise and the errors of interpolation.
+IMAGES: dict[str, float | str] = {
+    "grey": "mean",
+    "brightness": "reference",
+    "deviation": 60.0,  # of the reference's grey levels
+    "most_gain": 10.0,  # for references with little contrast
+    "blur": 0.5,  # standard deviation in pixels
+}
 
-# Arguments of cv2.calcOpticalFlowFarneback, flags excepted.
+# Arguments of cv2.calcOpticalFlowFarneback, flags excepted. Windows of 11 pixels
+# follow large motions better, but are dominated by noise at 0.2 to 0.6 pixels.
 FARNEBACK: dict[str, float | int] = {
     "pyr_scale": 0.5,
     "levels": 3,
-    "winsize": 15,
+    "winsize": 21,
     "iterations": 3,
     "poly_n": 5,
     "poly_sigma": 1.1,
 }
 
-# Properties of cv2.DISOpticalFlow on top of its preset "medium".
-DIS: dict[str, float | int] = {
+# Properties of cv2.DISOpticalFlow; the others are those of its preset "fast".
+# OpenCV's presets stop at half or a quarter of the resolution, where a face of 60
+# pixels has lost the motion of its brows and lids. Patches of 10 pixels average more
+# noise than those of 8; a stride of 6 and few iterations keep the time.
+DIS: dict[str, float | int | bool] = {
     "FinestScale": 0,
-    "PatchSize": 8,
-    "PatchStride": 3,
-    "GradientDescentIterations": 25,
-    "VariationalRefinementIterations": 5,
+    "PatchSize": 10,
+    "PatchStride": 6,
+    "GradientDescentIterations": 6,
+    "VariationalRefinementIterations": 2,
+    "VariationalRefinementAlpha": 20.0,
+    "VariationalRefinementDelta": 5.0,
+    "VariationalRefinementGamma": 10.0,
+    "UseMeanNormalization": True,  # for lighting that changes across the face
+    "UseSpatialPropagation": True,
 }
 
-# Arguments of skimage.registration.optical_flow_tvl1; grey is from 0 to 1.
+# Arguments of skimage.registration.optical_flow_tvl1, which are its defaults; it gets
+# images from 0 to 1.
 TVL1: dict[str, float | int] = {
     "attachment": 15,
     "tightness": 0.3,
@@ -62,11 +86,19 @@ TVL1: dict[str, float | int] = {
     "num_iter": 10,
 }
 
-# Global motion: every _STEP-th pixel in both directions takes part in the fit.
-_STEP = 4
-_ITERATIONS = 10
-# Lower bound in pixels of the residual's scale, so that a perfect fit has weights.
-_LEAST_SCALE = 0.01
+# Motion of the head. Crops are centred on the face; the prior weight of a pixel falls
+# with its distance from the centre, so that a background that does not follow the head
+# has less weight than the face, even where it covers more of the frame.
+GLOBAL_MOTION: dict[str, float | int] = {
+    "centre": 0.5,  # standard deviation of the prior weight, in half frames
+    "cutoff": 1.5,  # residual of weight zero, in robust standard deviations
+    "iterations": 8,
+    "least_scale": 0.01,  # of the residual in pixels, so that a perfect fit has weights
+    "grid": 16,  # points along the shorter side of the frame
+}
+
+# OpenCV's DIS refuses smaller frames.
+LEAST_SIZE = 16
 
 _MISSING = (
     "Optical flow needs {}, which cannot be imported ({}). Install it with "
@@ -98,34 +130,41 @@ def estimate(
       reference has a flow of exactly zero.
 
     Raises:
-      UserError: if the method is unknown or its library is not installed.
+      UserError: if the method is unknown, its library is not installed, or a frame has
+        fewer than ``LEAST_SIZE`` rows or columns.
       ValueError: if an array has another shape or type.
     """
     reference, frames = np.asarray(reference), np.asarray(frames)
     _check_frames(reference, frames)
-    start = _to_grey(reference)
-    between = _estimator(method)
+    _check_method(method)
+    between = {"farneback": _farneback, "dis": _dis, "tvl1": _tvl1}[method]
     flow = np.zeros((*frames.shape[:3], 2), np.float32)
-    with _one_opencv_thread() if method != "tvl1" else contextlib.nullcontext():
-        for index, frame in enumerate(frames):
-            if not np.array_equal(frame, reference):
-                flow[index] = between(start, _to_grey(frame))
+    moved = [
+        i for i, frame in enumerate(frames) if not np.array_equal(frame, reference)
+    ]
+    with _one_opencv_thread():
+        start, *ends = _images(reference, frames[moved])
+        for index, end in zip(moved, ends, strict=True):
+            flow[index] = between(start, end)
     return flow
 
 
-def remove_global_motion(flow: np.ndarray) -> np.ndarray:
+def remove_global_motion(
+    flow: np.ndarray, model: GlobalMotion = "similarity"
+) -> np.ndarray:
     """Subtracts from each frame's flow the motion of the head.
 
-    The motion is a translation, rotation and scaling, fitted to the flow by iteratively
-    re-weighted least squares. The weights are Tukey's with a scale estimated
-    from the median residual, so that regions that move by themselves (an expression, or
-    a background that does not follow the head) have little or no influence.
+    The motion is fitted by iteratively re-weighted least squares with Tukey's weights.
+    Regions that move by themselves, such as an expression or a background that does not
+    follow the head, have little or no influence.
 
     Args:
       flow: [T, H, W, 2] in pixels.
+      model: ``rigid`` is a translation and a rotation (3 parameters), ``similarity``
+        also a scaling (4), ``affine`` any linear motion (6).
 
     Returns:
-      float32 of the same shape.
+      float32 of the same shape. A frame without flow remains exactly zero.
 
     Raises:
       ValueError: if the flow has another shape.
@@ -134,43 +173,62 @@ def remove_global_motion(flow: np.ndarray) -> np.ndarray:
     if flow.ndim != 4 or flow.shape[-1] != 2:
         raise ValueError(f"expected a flow [T, H, W, 2], found {list(flow.shape)}")
     height, width = flow.shape[1:3]
-    basis = _similarity_basis(height, width)  # [H, W, 2, 4]
-    offset = _STEP // 2
-    grid = (slice(offset, None, _STEP),) * 2 if min(height, width) > _STEP else ()
-    sampled = basis[grid].reshape(-1, 2, 4)  # [N, 2, 4]
-    motion = np.stack(
-        [_fit(sampled, frame[grid].reshape(-1, 2).astype(float)) for frame in flow]
-        or [np.zeros(4)]
-    )[: len(flow)]  # [T, 4]
-    return (flow - np.einsum("hwcp,tp->thwc", basis, motion)).astype(np.float32)
+    basis, distance = _motions(height, width, model)  # [H, W, 2, P], [H, W]
+    step = max(1, min(height, width) // int(GLOBAL_MOTION["grid"]))
+    grid = (slice(step // 2, None, step),) * 2
+    points = distance[grid].size
+    parameters = _fit(
+        basis[grid].reshape(-1, 2, basis.shape[-1]),
+        np.exp(-((distance[grid].ravel() / GLOBAL_MOTION["centre"]) ** 2) / 2),
+        flow[:, *grid].astype(np.float64).reshape(len(flow), points, 2),
+    )  # [T, P]
+    motion = np.tensordot(parameters, basis.astype(np.float32), (-1, -1))
+    return flow - motion.astype(np.float32)
 
 
 def describe(method: Method = DEFAULT) -> dict[str, Any]:
     """Returns everything that the flow of a clip depends on, for the keys of caches.
+
+    The motion of the head is included, since callers store the flow without it.
 
     Raises:
       UserError: if the method is unknown or its library is not installed.
     """
     _check_method(method)
     parameters = {"farneback": FARNEBACK, "dis": DIS, "tvl1": TVL1}[method]
+    libraries = [f"OpenCV {_opencv().__version__}"]
     if method == "tvl1":
         _registration()
-        library = f"scikit-image {importlib.metadata.version('scikit-image')}"
-    else:
-        library = f"OpenCV {_opencv().__version__}"
+        libraries.append(f"scikit-image {importlib.metadata.version('scikit-image')}")
     return {
         "method": method,
         "version": VERSION,
-        "library": library,
-        "grey": list(GREY),
+        "libraries": libraries,
+        "images": dict(IMAGES),
         "parameters": dict(parameters),
+        "global_motion": dict(GLOBAL_MOTION),
     }
 
 
-def _estimator(method: Method) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """Returns the function of two grey images that estimates the flow, [H, W, 2]."""
-    _check_method(method)
-    return {"farneback": _farneback, "dis": _dis, "tvl1": _tvl1}[method]
+def _images(reference: np.ndarray, frames: np.ndarray) -> list[np.ndarray]:
+    """Returns the reference and the frames as ``IMAGES`` says, each float32 [H, W]."""
+    cv2 = _opencv()
+    thirds = np.full((1, 3), 1 / 3, np.float32)
+    grey = [
+        cv2.transform(image.astype(np.float32), thirds)
+        for image in (reference, *frames)
+    ]
+    mean, deviation = (float(value[0, 0]) for value in cv2.meanStdDev(grey[0]))
+    contrast = min(
+        float(IMAGES["deviation"]) / max(deviation, 1e-6), float(IMAGES["most_gain"])
+    )
+    images = []
+    for image in grey:
+        gain = mean / max(float(cv2.mean(image)[0]), 1e-6)
+        image = (image * np.float32(gain) - np.float32(mean)) * np.float32(contrast)
+        image += 128
+        images.append(cv2.GaussianBlur(image, (0, 0), float(IMAGES["blur"])))
+    return images
 
 
 def _farneback(start: np.ndarray, end: np.ndarray) -> np.ndarray:
@@ -180,10 +238,12 @@ def _farneback(start: np.ndarray, end: np.ndarray) -> np.ndarray:
 def _dis(start: np.ndarray, end: np.ndarray) -> np.ndarray:
     if not hasattr(_own, "dis"):
         cv2 = _opencv()
-        _own.dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        _own.dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
         for name, value in DIS.items():
             getattr(_own.dis, f"set{name}")(value)
-    levels = [np.rint(image).astype(np.uint8) for image in (start, end)]
+    levels = [
+        np.rint(np.clip(image, 0, 255)).astype(np.uint8) for image in (start, end)
+    ]
     return _own.dis.calc(*levels, None)
 
 
@@ -193,38 +253,63 @@ def _tvl1(start: np.ndarray, end: np.ndarray) -> np.ndarray:
     return np.stack([columns, rows], -1)
 
 
-def _to_grey(image: np.ndarray) -> np.ndarray:
-    """Converts an image, uint8 [H, W, 3], to grey, float32 [H, W], 0 to 255."""
-    return image @ np.array(GREY, np.float32)
+def _motions(
+    height: int, width: int, model: GlobalMotion
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the flows of unit motions, and distances from the centre.
 
-
-def _similarity_basis(height: int, width: int) -> np.ndarray:
-    """Returns the flows of four unit motions, float64 [H, W, 2, 4].
-
-    They are a shift to the right, a shift downwards, a scaling and a rotation about the
-    centre of the frame, the last two in units of half the frame's longer side.
+    Returns:
+      float64 [H, W, 2, P], the flows of P motions, of which the first two are the
+      shifts to the right and downwards; float64 [H, W]. Positions are in units of half
+      the frame's longer side.
     """
     y, x = np.mgrid[:height, :width] + 0.5
     half = max(height, width) / 2
     x, y = (x - width / 2) / half, (y - height / 2) / half
     one, zero = np.ones_like(x), np.zeros_like(x)
-    return np.stack(
-        [np.stack([one, zero, x, -y], -1), np.stack([zero, one, y, x], -1)], -2
-    )
+    motions = {
+        "rigid": [(one, zero), (zero, one), (-y, x)],
+        "similarity": [(one, zero), (zero, one), (-y, x), (x, y)],
+        "affine": [(one, zero), (zero, one)]
+        + [(x, zero), (y, zero), (zero, x), (zero, y)],
+    }[model]
+    return np.moveaxis(np.array(motions), (0, 1), (-1, -2)), np.hypot(x, y)
 
 
-def _fit(basis: np.ndarray, flow: np.ndarray) -> np.ndarray:
-    """Fits parameters [P] to a flow [N, 2], robustly; ``basis`` is [N, 2, P]."""
-    parameters = np.zeros(basis.shape[-1])
-    parameters[:2] = np.median(flow, 0)
-    for _ in range(_ITERATIONS):
-        residual = np.linalg.norm(flow - basis @ parameters, axis=-1)  # [N]
-        scale = max(1.4826 * float(np.median(residual)), _LEAST_SCALE)
-        weight = np.clip(1 - (residual / (3 * scale)) ** 2, 0, None) ** 2
-        weighted = basis * weight[:, None, None]
-        normal = np.einsum("ncp,ncq->pq", weighted, basis)
-        parameters = np.linalg.solve(normal, np.einsum("ncp,nc->p", weighted, flow))
+def _fit(basis: np.ndarray, prior: np.ndarray, flow: np.ndarray) -> np.ndarray:
+    """Fits the motion of each frame.
+
+    Args:
+      basis: flows of the motions at the points, [N, 2, P].
+      prior: weights of the points, [N].
+      flow: [T, N, 2].
+
+    Returns:
+      float64 [T, P].
+    """
+    motions = basis.shape[-1]
+    squares = np.einsum("ncp,ncq->npq", basis, basis).reshape(len(basis), -1)
+    parameters = np.zeros((len(flow), motions))
+    for axis in range(2):
+        parameters[:, axis] = _median(flow[..., axis], prior)
+    for _ in range(int(GLOBAL_MOTION["iterations"])):
+        rest = flow - np.tensordot(parameters, basis, (-1, -1))
+        size = np.hypot(rest[..., 0], rest[..., 1])  # [T, N]
+        scale = np.maximum(1.4826 * _median(size, prior), GLOBAL_MOTION["least_scale"])
+        relative = size / (GLOBAL_MOTION["cutoff"] * scale[:, None])
+        weights = prior * np.clip(1 - relative**2, 0, None) ** 2
+        normal = (weights @ squares).reshape(-1, motions, motions)
+        right = np.tensordot(weights[..., None] * flow, basis, ((1, 2), (0, 1)))
+        parameters = np.linalg.solve(normal, right[..., None])[..., 0]
     return parameters
+
+
+def _median(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Returns the weighted median of each row, [T], of [T, N] with weights [N]."""
+    order = np.argsort(values, -1)
+    below = np.cumsum(weights[order], -1)
+    middle = (below < below[:, -1:] / 2).sum(-1, keepdims=True)
+    return np.take_along_axis(np.take_along_axis(values, order, -1), middle, -1)[:, 0]
 
 
 @contextlib.contextmanager
@@ -283,4 +368,10 @@ def _check_frames(reference: np.ndarray, frames: np.ndarray) -> None:
             "expected a reference uint8 [H, W, 3] and frames uint8 [T, H, W, 3], found "
             f"{reference.dtype} {list(reference.shape)} and {frames.dtype} "
             f"{list(frames.shape)}"
+        )
+    if min(reference.shape[:2]) < LEAST_SIZE:
+        raise UserError(
+            f"Optical flow: a frame has {reference.shape[0]} x {reference.shape[1]} "
+            f"pixels, but at least {LEAST_SIZE} x {LEAST_SIZE} are needed. Raise "
+            "--size."
         )

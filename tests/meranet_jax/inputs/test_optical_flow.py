@@ -115,6 +115,25 @@ def test_mirrored_clip_negates_u(method):
 
 
 @pytest.mark.parametrize("method", METHODS)
+def test_brightness_has_little_influence(method):
+    image, truth = textured() / 2, bump(at=(30, 34), width=9.0)
+    frame = moved(image, truth)
+    image = to_bytes(image)
+    plain = estimate(image, to_bytes(frame)[None], method)[0]
+    brighter = estimate(image, to_bytes(1.1 * frame)[None], method)[0]
+    difference = np.linalg.norm(brighter - plain, axis=-1)[INSIDE].mean()
+    assert difference < 0.05 * np.linalg.norm(plain, axis=-1)[INSIDE].mean()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_frames_without_contrast_have_a_finite_flow(method):
+    grey = np.full((32, 32, 3), 90, np.uint8)
+    flow = estimate(grey, np.stack([grey + 1, grey * 0]), method)
+    assert np.isfinite(flow).all()
+    assert np.abs(flow[0]).max() < 1e-3
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_each_frame_is_estimated_by_itself(method):
     image = textured(48)
     frames = np.stack(
@@ -174,6 +193,17 @@ def test_frames_that_are_not_square():
     assert remove_global_motion(flow) == pytest.approx(0, abs=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("model", "left"), [("rigid", True), ("similarity", False), ("affine", False)]
+)
+def test_models_of_the_motion_of_the_head(model, left):
+    turned = similarity((0.5, -1), rotation=0.012)[None]
+    assert remove_global_motion(turned, model) == pytest.approx(0, abs=1e-5)
+    scaled = similarity(scale=0.02)[None]
+    rest = remove_global_motion(scaled, model)
+    assert (np.abs(rest).max() > 0.1) == left
+
+
 def test_local_expression_is_left_alone():
     expression = bump(width=4.0)[None]
     kept = remove_global_motion(expression)
@@ -225,8 +255,14 @@ def test_what_is_no_flow_is_refused():
         remove_global_motion(np.zeros((8, 8, 2)))
 
 
+def test_small_frames_are_refused_with_advice():
+    small = np.zeros((20, 15, 3), np.uint8)
+    with pytest.raises(UserError, match="20 x 15 pixels.* 16 x 16 .*--size"):
+        estimate(small, small[None] + 1)
+
+
 def test_unknown_method_is_refused():
-    frame = np.zeros((8, 8, 3), np.uint8)
+    frame = np.zeros((16, 16, 3), np.uint8)
     with pytest.raises(UserError, match="'raft' is none of farneback, dis, tvl1"):
         estimate(frame, frame[None], "raft")
     with pytest.raises(UserError, match="'raft'"):
@@ -253,7 +289,9 @@ def test_description_holds_what_the_flow_depends_on(monkeypatch):
     described = {method: optical_flow.describe(method) for method in METHODS}
     assert optical_flow.describe() == described[optical_flow.DEFAULT]
     assert len({json.dumps(d, sort_keys=True) for d in described.values()}) == 3
-    assert described["dis"]["library"] == f"OpenCV {cv2.__version__}"
-    assert described["tvl1"]["library"].startswith("scikit-image 0.")
+    assert described["dis"]["libraries"] == [f"OpenCV {cv2.__version__}"]
+    assert described["tvl1"]["libraries"][1].startswith("scikit-image 0.")
     monkeypatch.setattr(optical_flow, "VERSION", optical_flow.VERSION + 1)
     assert optical_flow.describe("dis") != described["dis"]
+    monkeypatch.setitem(optical_flow.FARNEBACK, "winsize", 9)
+    assert optical_flow.describe("farneback")["parameters"]["winsize"] == 9
