@@ -36,7 +36,7 @@ def main(
     name: str | None = None,
     target: tyro.conf.OmitArgPrefixes[Target] = Target(),  # noqa: B008
 ) -> None:
-    """Recompute the results of a run, test it on another data set, or compare runs.
+    """Recompute a run, test it on another data set, compare two runs, or merge runs.
 
     Args:
       run: Run folder. Recomputes its results from its predictions, and its predictions

@@ -8,6 +8,7 @@ from rich.console import Console
 from datasets.prepare import builder, records_of
 from meranet_jax import flags
 from meranet_jax.errors import UserError
+from meranet_jax.runs import origins
 from meranet_jax.runs.train_run import train_run
 from meranet_jax.training import distributed, signals
 
@@ -17,7 +18,10 @@ def main(arguments: list[str]) -> None:
     console = Console(markup=False, highlight=False, soft_wrap=True)
     try:
         config = flags.parse(
-            arguments, description=__doc__.replace("``", ""), check_dataset=builder
+            arguments,
+            description=__doc__.replace("``", ""),
+            check_dataset=builder,
+            find_weights=origins.find,
         )
         train_run(config, records_of, console)
     except (UserError, OSError) as error:

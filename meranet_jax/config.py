@@ -1,13 +1,15 @@
 """The configuration of a run: one frozen dataclass of all its settings."""
 
 import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 from meranet_jax import recipes, recognisers
 from meranet_jax.errors import UserError
 from meranet_jax.inputs import optical_flow
 from meranet_jax.inputs import registry as inputs
-from meranet_jax.recognisers import Recogniser
+from meranet_jax.recognisers import Network, Recogniser
 from meranet_jax.validation import check_choices, check_minimums
 
 Preset = Literal["paper", "small"]
@@ -43,6 +45,11 @@ class TrainConfig:
     Default: determined by the recogniser."""
     flow_method: optical_flow.Method = optical_flow.DEFAULT
     """Method that estimates optical flow."""
+    init: str | None = None
+    """Weights from which every fold of a network starts: a run folder; of a run with
+    several folds one of its folders, RUN/folds/FOLD; a weights file (.npz); or
+    pretrained, the weights of the package. They determine the defaults of --model,
+    --preset, --input, --frames, --size and the network's architecture."""
     manual_dir: str | None = None
     """Folder of your copy of a licensed data set. It is needed once, to write its
     records. For several data sets: casme=DIR,casme2=DIR, and likewise for --release,
@@ -145,6 +152,17 @@ class TrainConfig:
             raise UserError(
                 f"--input={self.input}: --model={self.model} accepts "
                 f"{', '.join(recogniser.inputs)}."
+            )
+        freeze = getattr(self.settings, "freeze", None)
+        if self.init is not None and not isinstance(recogniser, Network):
+            raise UserError(
+                f"--init={self.init}: --model={self.model} is a descriptor, which is "
+                "fitted at once and has no weights to start from. Leave out --init, or "
+                "choose a network."
+            )
+        if freeze is not None and self.init is None:
+            raise UserError(
+                f"--freeze={freeze} keeps the weights of --init, which is missing."
             )
         check_choices(self)
         check_minimums(
@@ -368,10 +386,19 @@ class TrainConfig:
             folder_name(self.dataset),
             self.recogniser.name + self.recogniser.variant(self.settings),
             self.preset,
+            *([] if self.init is None else [f"init-{_stem(self.init)}"]),
             *([] if self.protocol == "holdout" else [self.protocol]),
             f"seed{'-'.join(map(str, seeds[:3]))}",
         ]
         return self.name or "-".join(parts)
+
+
+def _stem(init: str) -> str:
+    """Returns the value of ``--init`` as a part of the name of a folder."""
+    parts = Path(init).expanduser().absolute().parts
+    # A fold is named after its run: RUN/folds/FOLD
+    name = "-".join(parts[-3::2]) if parts[-2:-1] == ("folds",) else parts[-1]
+    return name.removesuffix(".npz")
 
 
 def folder_name(dataset: str) -> str:
@@ -386,7 +413,10 @@ def check_name(name: str) -> None:
 
 
 def default_config(
-    dataset: str, preset: Preset, model: str = TrainConfig.model
+    dataset: str,
+    preset: Preset,
+    model: str = TrainConfig.model,
+    of_weights: Mapping[str, object] | None = None,
 ) -> TrainConfig:
     """Returns the defaults of a data set, a preset and a recogniser.
 
@@ -399,6 +429,7 @@ def default_config(
       dataset: see ``TrainConfig``.
       preset: see ``TrainConfig``.
       model: see ``TrainConfig``.
+      of_weights: flags that the weights of ``--init`` determine, by name.
 
     Raises:
       UserError: if there is no such recogniser.
@@ -412,4 +443,4 @@ def default_config(
     if not several:
         recipe = recipes.RECIPES.get(dataset.strip().partition("/")[0], {})
         values = recipes.BY_DATASET | recipe | values
-    return config.change(**values)
+    return config.change(**(values | dict(of_weights or {})))

@@ -6,7 +6,7 @@ import difflib
 import functools
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import tyro
 
@@ -16,6 +16,25 @@ from meranet_jax.errors import UserError
 from meranet_jax.models.settings import NetworkSettings
 from meranet_jax.recognisers import Network
 from meranet_jax.validation import has_type
+
+
+class DeterminedFlags(Protocol):
+    """What the weights that ``--init`` names determine; see ``runs.origins``.
+
+    Attributes:
+      flags: values of the flags that they determine, ``model`` among them.
+      preset: the default of ``--preset``.
+    """
+
+    flags: Mapping[str, object]
+    preset: Preset
+
+
+@dataclasses.dataclass(frozen=True)
+class _Init:
+    """The flag that determines the defaults of the flags of ``_Recipe``."""
+
+    init: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +51,7 @@ def parse(
     *,
     description: str = "",
     check_dataset: Callable[[str], object] = lambda name: None,
+    find_weights: Callable[[str], DeterminedFlags] | None = None,
 ) -> TrainConfig:
     """Parses the flags of ``train.py``.
 
@@ -41,18 +61,35 @@ def parse(
       arguments: the command line without the program's name.
       description: the first lines of ``--help``.
       check_dataset: called with the name of each data set; raises if it is unknown.
+      find_weights: returns what the weights determine that ``--init`` names. None if
+        this program does not start from weights.
 
     Raises:
-      UserError: if a flag is unknown, or a value is invalid.
+      UserError: if a flag is unknown, a value is invalid, or contradicts the weights.
       SystemExit: after ``--help``, or if a value cannot be parsed.
     """
     arguments = list(arguments)
-    recipe, _ = tyro.cli(
-        _Recipe, args=arguments, return_unknown_args=True, add_help=False
-    )
+    known: dict[str, Any] = {"return_unknown_args": True, "add_help": False}
+    init = tyro.cli(_Init, args=arguments, **known)[0].init
+    if init is not None and find_weights is None:
+        raise UserError(f"--init={init}: only train.py starts from weights.")
+    weights = find_weights(init) if init is not None and find_weights else None
+    default_recipe = _Recipe()
+    if weights is not None:
+        model = str(weights.flags["model"])
+        default_recipe = _Recipe(preset=weights.preset, model=model)
+    recipe, _ = tyro.cli(_Recipe, args=arguments, default=default_recipe, **known)
+    if weights is not None:
+        TrainConfig(model=recipe.model, init=init)  # raises for a descriptor
+        check_weights(init, weights.flags, {"model": recipe.model})
     for dataset in recipe.dataset.split(","):
         check_dataset(dataset.strip())
-    default = default_config(recipe.dataset, recipe.preset, recipe.model)
+    default = default_config(
+        recipe.dataset,
+        recipe.preset,
+        recipe.model,
+        None if weights is None else weights.flags,
+    )
     command_line = _command_line(recipe.model)
     parsed, unknown = tyro.cli(
         command_line,
@@ -64,7 +101,36 @@ def parse(
     )
     if unknown:
         raise UserError(_describe_unknown(unknown[0], recipe.model))
-    return TrainConfig(**vars(parsed))
+    config = TrainConfig(**vars(parsed))
+    if weights is not None:
+        check_weights(init, weights.flags, config.flags())
+    return config
+
+
+def check_weights(
+    init: str, of_weights: Mapping[str, object], flags: Mapping[str, object]
+) -> None:
+    """Checks flags against those that weights determine.
+
+    Args:
+      init: the value of ``--init``, for messages.
+      of_weights: values of the flags that the weights determine.
+      flags: values of flags.
+
+    Raises:
+      UserError: if a value differs.
+    """
+    for name, value in of_weights.items():
+        if name in flags and flags[name] != value:
+            raise UserError(
+                f"--{name}={_to_text(flags[name])}: the weights of --init={init} are "
+                f"of a network with --{name}={_to_text(value)}. Leave out --{name}, or "
+                "choose other weights."
+            )
+
+
+def _to_text(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 @functools.cache

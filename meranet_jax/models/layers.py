@@ -1,11 +1,14 @@
-"""Layers of a network, found by tracing it, for tables and saliency maps."""
+"""Layers of a network, found by tracing it: for tables, saliency maps and freezing."""
 
+import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+
+from meranet_jax.errors import UserError
 
 # Collections into which attention modules sow their weights, for saliency maps: one
 # weight per channel, [B, 1, 1, 1, C], or per voxel, [B, T, H, W, 1]. Attention modules
@@ -80,3 +83,74 @@ def layer_groups(model: nn.Module, clip_shape: Sequence[int]) -> list[list[str]]
         else:
             groups.append([layer.name])
     return groups
+
+
+def head_groups(
+    make: Callable[[int], nn.Module], clip_shape: Sequence[int]
+) -> frozenset[str]:
+    """Returns the parameter groups whose shapes depend on the number of classes.
+
+    A parameter group contains the parameters of a direct submodule.
+
+    Args:
+      make: makes the network for a number of classes.
+      clip_shape: shape of the input, [T, H, W, C].
+    """
+    two, three = (_parameter_shapes(make(number), clip_shape) for number in (2, 3))
+    return frozenset(name for name in two if two[name] != three.get(name))
+
+
+def _parameter_shapes(model: nn.Module, clip_shape: Sequence[int]) -> dict:
+    def init(key):
+        return model.init(key, jnp.zeros((1, *clip_shape)), train=False)["params"]
+
+    return jax.eval_shape(init, jax.random.key(0))
+
+
+def find_groups(names: str | None, groups: Collection[str]) -> frozenset[str]:
+    """Returns the parameter groups that ``--freeze`` names.
+
+    Args:
+      names: separated by commas. ``block1`` names the group ``block1`` and all groups
+        whose names start with ``block1_``.
+      groups: the parameter groups of the network.
+
+    Raises:
+      UserError: if a name is that of no group, or no group is left to train.
+    """
+    found = set()
+    for name in names.split(",") if names is not None else ():
+        name = name.strip()
+        named = {g for g in groups if g == name or g.startswith(f"{name}_")}
+        if not named:
+            raise UserError(
+                f"--freeze={names}: the network has no layer {name}. Its layers are "
+                f"{', '.join(sorted(groups))}. The part of a name before an underscore "
+                "names all of them that begin with it."
+            )
+        found |= named
+    if found == set(groups):
+        raise UserError(f"--freeze={names} freezes all layers. Leave some to train.")
+    return frozenset(found)
+
+
+def frozen_norms(groups: Collection[str]) -> contextlib.AbstractContextManager:
+    """Returns a context in which some batch normalisations use running statistics.
+
+    They then compute in training what they compute in the evaluation, and do not update
+    their statistics.
+
+    Args:
+      groups: the parameter groups to which the normalisations belong.
+    """
+
+    def evaluate(call, args, kwargs, context):
+        module = context.module
+        is_norm = isinstance(module, nn.BatchNorm) and context.method_name == "__call__"
+        if not (is_norm and module.path and module.path[0] in groups):
+            return call(*args, **kwargs)
+        fixed = module.clone(parent=None, use_running_average=True)
+        kwargs.pop("use_running_average", None)
+        return fixed.apply(module.variables, *args, **kwargs)
+
+    return nn.intercept_methods(evaluate)

@@ -46,6 +46,10 @@ class NetworkSettings:
     """adam_warmup: Adam with a linear warm-up of 2 / (1 - beta2) steps."""
     learning_rate: float = 0.1
     """Initial learning rate; it decays to 0 over the run on a cosine."""
+    freeze: str | None = None
+    """With --init: layers that keep their weights and batch statistics, separated by
+    commas: stem,block1. A name also stands for the layers that begin with it and an
+    underscore."""
     devices: int | None = None
     """Number of devices to train on. A single fold is divided over them; of several
     folds, each device trains one at a time. Default: all that divide a batch, or have a

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from meranet_jax.errors import UserError
+from meranet_jax.models import layers
 from meranet_jax.models.conv import Conv3D
 from meranet_jax.models.meranet import MERANet, ModuleDef
 from meranet_jax.models.settings import (
@@ -94,12 +95,13 @@ def check_shapes(network: Network, settings: NetworkSettings, clip_shape) -> Non
       clip_shape: of the input, [T, H, W, C].
 
     Raises:
-      UserError: if the network cannot be made or does not accept such clips.
+      UserError: if the network cannot be made, does not accept such clips, or has no
+        layer that ``freeze`` names.
     """
     model = network.make(settings, num_classes=2, axis_name=None, dtype=None)
     clips = jax.ShapeDtypeStruct((1, *clip_shape), jnp.float32)
     try:
-        outputs, _ = jax.eval_shape(
+        outputs, variables = jax.eval_shape(
             functools.partial(model.init_with_output, train=False),
             jax.random.key(0),
             clips,
@@ -111,6 +113,7 @@ def check_shapes(network: Network, settings: NetworkSettings, clip_shape) -> Non
             f"{network.title(settings)} returns {outputs} for one clip and two "
             "classes. Expected logits of the shape (1, 2)."
         )
+    layers.find_groups(settings.freeze, variables["params"])
 
 
 def _variant(settings: MERANetSettings) -> str:

@@ -25,6 +25,7 @@ from meranet_jax.runs import (
 )
 from meranet_jax.runs.layout import CROSS_FIGURES
 from meranet_jax.runs.reader import Run
+from meranet_jax.runs.subjects import Subjects
 from meranet_jax.runs.train_run import Prepare
 from meranet_jax.training import checkpoint, fitters
 
@@ -100,9 +101,10 @@ def evaluate(
         ),
     )
     _check_shape(clips, config)
-    _check_subjects(run, clips)
+    trained_on = _check_subjects(run, clips)
     predicted = _predict(run, config, clips, track)
     made = make(run, config, predicted) | {
+        "unknown_subjects": subjects.unknown(trained_on),
         "settings": target.given(),
         "records": [str(folder.absolute()) for folder in records],
         "data": writer.describe_clips(clips),
@@ -199,8 +201,12 @@ def _check_shape(clips: Clips, config: TrainConfig) -> None:
         )
 
 
-def _check_subjects(run: Run, clips: Clips) -> None:
-    """Raises UserError if the run was trained on a subject of the clips."""
+def _check_subjects(run: Run, clips: Clips) -> Subjects:
+    """Returns the subjects that the run was trained on.
+
+    Raises:
+      UserError: if subjects of the clips can be among them.
+    """
     trained_on = subjects.of_run(run, [(seed, number) for seed, number, _ in run.folds])
     both = subjects.shared(subjects.of_clips(clips, range(len(clips))), trained_on)
     if both:
@@ -210,6 +216,7 @@ def _check_subjects(run: Run, clips: Clips) -> None:
             "other people. The run's report has its result on the people that it was "
             "not trained on."
         )
+    return trained_on
 
 
 def _predict(

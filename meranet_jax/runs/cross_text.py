@@ -25,15 +25,22 @@ def describe_evaluation(report: dict) -> str:
       report: the result of ``cross_dataset.evaluate``.
     """
     trained, tested = (", ".join(report[k]) for k in ("trained_on", "tested_on"))
-    seeds = ", ".join(map(str, report["seeds"]))
+    seeds = "seed" + ("s " if len(report["seeds"]) > 1 else " ")
+    seeds += ", ".join(map(str, report["seeds"]))
     unused = [n for n in report["classes_of_run"] if n not in report["classes_used"]]
+    unknown = ""
+    if datasets := report["unknown_subjects"]:
+        unknown = (
+            " as far as is known (the weights that it started from were trained on "
+            f"unknown subjects of {', '.join(datasets)})"
+        )
     text = (
         f"Cross-data-set result: {report['model']} trained on {trained} (protocol "
         f"{report['protocol']}, {report['folds']} "
-        f"fold{'s' if report['folds'] > 1 else ''}, seed "
-        f"{seeds}), tested on {tested}: {report['clips']} clips of "
-        f"{report['subjects']} subjects, none of whom the run was trained on. Classes "
-        f"of the run that are tested: {report_text.class_list(report['data'])}"
+        f"fold{'s' if report['folds'] > 1 else ''}, {seeds}), tested on {tested}: "
+        f"{report['clips']} clips of {report['subjects']} subjects, none of whom "
+        f"the run was trained on{unknown}. Classes of the run that are tested: "
+        f"{report_text.class_list(report['data'])}"
     )
     if unused:
         text += (

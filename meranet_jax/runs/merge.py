@@ -109,7 +109,8 @@ def merge(parts: Sequence[Run], path: Path) -> dict:
                 "records": [str(folder) for folder in parts[0].records],
                 "data": _merge_data(parts),
                 "starts": [start for part in parts for start in part.starts],
-            },
+            }
+            | ({} if parts[0].origin is None else {"origin": parts[0].origin}),
         )
         files.write_json(layout.split, split)
         results = report.write(reader.read(building), pooled)
@@ -138,6 +139,9 @@ def _check_mergeable(one: Run, other: Run) -> None:
         )
     if fingerprints[0] != fingerprints[1]:
         differing.append("the clips")
+    digests = [run.origin and run.origin["digest"] for run in (one, other)]
+    if digests[0] != digests[1]:
+        differing.append("the weights that they started from")
     if one.classes != other.classes:
         differing.append("the classes")
     if differing:

@@ -17,7 +17,7 @@ from meranet_jax.flags import read_flags
 from meranet_jax.runs.layout import FoldLayout, RunLayout
 
 # Settings that do not change results, so that a run may be resumed with other values.
-# Of --split and --classes the content is compared, not the names of the files.
+# Of --split, --classes and --init the content is compared, not the names of the files.
 NOT_RESULT_SETTINGS = (
     "manual_dir",
     "data_dir",
@@ -33,6 +33,7 @@ NOT_RESULT_SETTINGS = (
     "process_id",
     "split",
     "classes",
+    "init",
 )
 
 
@@ -56,6 +57,8 @@ class Run:
       data: fingerprint, classes and counts of the clips: ``data`` in ``config.json``.
       split_text: the text of ``split.json``.
       starts: time, command, versions and devices of each start.
+      origin: the weights that the run started from, see
+        ``origins.InitialWeights.description``; None without ``--init``.
     """
 
     path: Path
@@ -64,6 +67,7 @@ class Run:
     data: dict
     split_text: str
     starts: list[dict]
+    origin: dict | None = None
 
     @property
     def layout(self) -> RunLayout:
@@ -196,7 +200,12 @@ def read(path: Path) -> Run:
             saved["data"],
             split,
             saved["starts"],
+            saved.get("origin"),
         )
+        if (run.config.init is None) != (run.origin is None):
+            raise ValueError("it does not say what the run started from")
+        if run.origin is not None:
+            _check_origin(run.origin)
         class_sets.parse(saved["data"]["classes"], "classes")
         if not run.folds or len(run.records) != len(run.config.datasets):
             raise ValueError("no folds, or not a folder of records for each data set")
@@ -212,6 +221,18 @@ def read(path: Path) -> Run:
             f"content that this version writes ({type(error).__name__}: {error})."
         ) from error
     return run
+
+
+def _check_origin(origin: dict) -> None:
+    """Raises an exception unless this is what ``origins.load`` describes."""
+    for name in ("init", "origin", "digest"):
+        if not isinstance(origin[name], str):
+            raise ValueError(f"{name} of its initial weights is {origin[name]!r}")
+    lists = [origin[name] for name in ("classes", "datasets", "frozen", "drawn")]
+    lists += [names for names in origin["trained_on"].values() if names is not None]
+    for names in lists:
+        if not (isinstance(names, list) and all(isinstance(n, str) for n in names)):
+            raise ValueError(f"its initial weights have {names!r}")
 
 
 def read_report(path: Path) -> dict:

@@ -35,6 +35,8 @@ def make(run: Run, predicted: Predictions) -> dict:
         **summary.summarise(predicted),
         "by_fold": _by_fold(run, predicted),
     }
+    if run.origin is not None:
+        report["origin"] = run.origin
     if len(run.config.datasets) > 1:
         report["by_dataset"] = {
             name: summary.summarise(predicted.select(predicted.datasets == name))

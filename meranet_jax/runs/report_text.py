@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from meranet_jax.data.splits import Job
 from meranet_jax.evaluation.summary import NAMES
 from meranet_jax.inputs import registry as inputs
+from meranet_jax.runs import subjects
 from meranet_jax.runs.layout import FIGURES
 from meranet_jax.runs.reader import Run
 
@@ -77,6 +78,8 @@ def describe_plan(run: Run, jobs: Sequence[Job], missing: Sequence[Job]) -> str:
         f"{class_list(data)}",
         f"protocol: {_protocol(config.protocol, folds, config.split)}",
     ]
+    if run.origin is not None:
+        lines.append(describe_origin(run.origin))
     if len(jobs) == 1:
         sizes = [f"{name} {len(part)}" for name, part in jobs[0].fold.parts.items()]
         lines.append(f"{', '.join(sizes)} clips")
@@ -135,7 +138,43 @@ def describe_protocol(report: dict) -> str:
         f"Tested: {report['selection']}; the test part was read once, after this "
         f"selection. {pooled} are pooled into one confusion matrix, from which every "
         f"number is computed{means}."
+        + (f" {describe_origin(report['origin'])}" if "origin" in report else "")
     )
+
+
+def describe_origin(origin: dict) -> str:
+    """Describes the weights that a run started from, and which of them it trained.
+
+    Args:
+      origin: see ``origins.InitialWeights.description``.
+    """
+    trained_on = origin["trained_on"]
+    counts = [
+        f"unknown subjects of {dataset}"
+        if names is None
+        else f"{len(names)} subject{'s' if len(names) > 1 else ''} of {dataset}, none "
+        "of whom is tested"
+        for dataset, names in trained_on.items()
+    ]
+    text = (
+        f"Every fold started from weights (--init={origin['init']}): "
+        f"{origin['origin']}; trained on {'; '.join(counts)}."
+    )
+    if subjects.UNKNOWN in trained_on:
+        text += (
+            " Test subjects may be among these unknown subjects, and the result may "
+            "then be too high."
+        )
+    drawn, frozen = origin["drawn"], origin["frozen"]
+    if drawn:
+        text += (
+            f" The weights are for the classes {', '.join(origin['classes'])}, so "
+            f"{', '.join(drawn)} {'was' if len(drawn) == 1 else 'were'} initialised "
+            "from the seed."
+        )
+    if frozen:
+        text += f" Not trained (--freeze): {', '.join(frozen)}."
+    return text
 
 
 def class_list(data: dict) -> str:

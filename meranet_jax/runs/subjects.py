@@ -10,10 +10,14 @@ from meranet_jax.data.loading import Clips
 from meranet_jax.data.protocols import Fold
 from meranet_jax.runs.layout import FoldLayout
 from meranet_jax.runs.reader import Run
+from meranet_jax.weights_file import Metadata
 
 # Sorted subjects by the name of their data set, without its configuration: the
-# configurations of a data set show the same subjects.
-Subjects = dict[str, list[str]]
+# configurations of a data set show the same subjects. None if they are unknown.
+Subjects = dict[str, list[str] | None]
+
+# The data set of weights of which not even the data set is known.
+UNKNOWN = "an unknown data set"
 
 
 def of_clips(clips: Clips, indices: Iterable[int]) -> Subjects:
@@ -33,37 +37,62 @@ def of_training(fold: Fold, clips: Clips) -> Subjects:
 
 def merge(several: Iterable[Subjects]) -> Subjects:
     """Returns the subjects that are in any of several groups."""
-    return _group(
-        (dataset, name)
-        for subjects in several
-        for dataset, names in subjects.items()
-        for name in names
-    )
+    merged: Subjects = {}
+    for subjects in several:
+        for dataset, names in subjects.items():
+            before = merged.get(dataset, [])
+            known = names is not None and before is not None
+            merged[dataset] = sorted({*before, *names}) if known else None
+    return dict(sorted(merged.items()))
 
 
 def shared(first: Subjects, second: Subjects) -> Subjects:
-    """Returns the subjects that are in both groups."""
-    both = {
-        dataset: sorted(set(names) & set(second.get(dataset, ())))
-        for dataset, names in first.items()
-    }
+    """Returns the subjects of the first group that can be in the second.
+
+    Args:
+      first: known subjects.
+      second: others, of which some may be unknown.
+    """
+    both = {}
+    for dataset, names in first.items():
+        others = second.get(dataset, [])
+        both[dataset] = sorted(set(names) & set(names if others is None else others))
     return {dataset: names for dataset, names in both.items() if names}
+
+
+def unknown(subjects: Subjects) -> list[str]:
+    """Returns the data sets whose subjects are unknown."""
+    return [dataset for dataset, names in subjects.items() if names is None]
 
 
 def describe(subjects: Subjects, limit: int = 3) -> str:
     """Lists subjects for messages, at most ``limit`` of each data set."""
     parts = []
     for dataset, names in subjects.items():
+        if names is None:
+            parts.append(f"unknown subjects of {dataset}")
+            continue
         more = f" and {len(names) - limit} more" if len(names) > limit else ""
         parts.append(f"{', '.join(names[:limit])}{more} of {dataset}")
     return "; ".join(parts)
+
+
+def of_metadata(metadata: Metadata) -> Subjects:
+    """Returns the subjects that the weights of a weights file were trained on."""
+    if not metadata.datasets:
+        return {UNKNOWN: None}
+    if metadata.subjects is None:
+        return dict.fromkeys(sorted(map(_base, metadata.datasets)))
+    if len(metadata.datasets) == 1:
+        return _group((metadata.datasets[0], name) for name in metadata.subjects)
+    return _group((name.partition("/")[0], name) for name in metadata.subjects)
 
 
 def of_run(run: Run, folds: Iterable[tuple[int, int]]) -> Subjects:
     """Returns the subjects that the weights of some folds were trained on.
 
     Folds of this version have saved them. For folds of an older version they are read
-    from the records.
+    from the records. Those of the weights that the run started from are included.
 
     Args:
       run: a finished run.
@@ -72,7 +101,10 @@ def of_run(run: Run, folds: Iterable[tuple[int, int]]) -> Subjects:
     Raises:
       UserError: if they have to be read from records that are missing.
     """
-    found, clip_ids = [], set()
+    found: list[Subjects] = []
+    clip_ids: set[str] = set()
+    if run.origin is not None:
+        found.append(run.origin["trained_on"])
     for seed, number in folds:
         saved = [_read(fold) for fold in run.layout.find_folds(seed, number)]
         if saved and saved[0] is not None:

@@ -14,7 +14,15 @@ from meranet_jax.data.class_sets import ClassSet
 from meranet_jax.data.loading import Clips
 from meranet_jax.data.splits import Job
 from meranet_jax.inputs import registry as inputs
-from meranet_jax.runs import fold_loop, layout, reader, report, report_text, writer
+from meranet_jax.runs import (
+    fold_loop,
+    layout,
+    origins,
+    reader,
+    report,
+    report_text,
+    writer,
+)
 from meranet_jax.runs.progress import RunProgress
 from meranet_jax.runs.writer import RunFolder
 from meranet_jax.training import distributed, fitters, xla
@@ -49,22 +57,31 @@ def train_run(config: TrainConfig, prepare: Prepare, console: Console) -> None:
     console.quiet = not distributed.is_first()
     path = layout.run_path(config)
     # Preparing may take long, so everything that can fail before it is checked first.
-    writer.check_free(config, path)
+    initial = origins.load(config)
+    writer.check_free(config, path, initial)
     fitters.check(config)
     records, clips = load_clips(config, prepare)
     split = splits.make(config, clips)
     jobs = splits.jobs(split)
+    if initial is not None:
+        initial.check_subjects(clips, jobs)
+        initial = initial.for_classes(config, clips.classes)
     compile_ahead = getattr(config.settings, "compile_ahead", False)
     distributed.check_equal_on_processes(
         "settings",
         reader.result_settings(config)
         | {"--compile_ahead": compile_ahead}
         | {"clips": clips.fingerprint(), "classes": clips.classes}
-        | {"split": splits.to_json(split, clips, config.protocol)},
+        | {"split": splits.to_json(split, clips, config.protocol)}
+        | {"--init": initial and initial.digest},
     )
     of_shard = fold_loop.folds_of_shard(jobs, config.shard)
     fitter = fitters.make_fitter(
-        config, clips, folds=len(jobs), parts=fold_loop.training_parts(jobs)
+        config,
+        clips,
+        folds=len(jobs),
+        parts=fold_loop.training_parts(jobs),
+        initial=None if initial is None else initial.weights,
     )
     if compile_ahead:
         fitter.compile()
@@ -75,7 +92,9 @@ def train_run(config: TrainConfig, prepare: Prepare, console: Console) -> None:
         return
     with contextlib.ExitStack() as stack:
         with distributed.first_process_first("folder"):
-            folder = stack.enter_context(RunFolder(path, config, clips, split, records))
+            folder = stack.enter_context(
+                RunFolder(path, config, clips, split, records, initial)
+            )
             missing = [job for job in of_shard if not folder.is_finished(job, clips)]
             if missing and distributed.is_first():
                 folder.log_start(fitter.devices)

@@ -20,6 +20,7 @@ from meranet_jax.flags import read_flags
 from meranet_jax.runs import fold_writer, provenance
 from meranet_jax.runs.fold_writer import FoldFolder, ReadOnlyFoldFolder
 from meranet_jax.runs.layout import RunLayout
+from meranet_jax.runs.origins import InitialWeights
 from meranet_jax.runs.reader import NOT_RESULT_SETTINGS, read_fold_predictions
 from meranet_jax.training import distributed
 
@@ -27,12 +28,15 @@ from meranet_jax.training import distributed
 _VISIBILITY_TIMEOUT = 30
 
 
-def check_free(config: TrainConfig, path: Path) -> None:
+def check_free(
+    config: TrainConfig, path: Path, initial: InitialWeights | None = None
+) -> None:
     """Checks that a run can be written to a folder.
 
     Args:
       config: the settings of the run.
       path: the run folder.
+      initial: the weights that the run starts from, if any.
 
     Raises:
       UserError: unless ``path`` is free, can be resumed with these settings, or is a
@@ -57,6 +61,11 @@ def check_free(config: TrainConfig, path: Path) -> None:
     if config.overwrite:
         return
     differing = _differing(saved["config"], _settings(config))
+    before = saved.get("origin")
+    if (before and before.get("digest")) != (initial and initial.digest):
+        names = [saved["config"].get("init"), config.init]
+        text = "init {}, not {}" if names[0] != names[1] else "other weights in {}"
+        differing.append(text.format(*names))
     if differing:
         raise UserError(
             f"{path} is a run with other settings: {'; '.join(differing)}. Choose "
@@ -84,6 +93,7 @@ class RunFolder:
         clips: Clips,
         split: Split,
         records: Sequence[Path],
+        initial: InitialWeights | None = None,
     ):
         """Creates the folder, or opens that of an earlier start.
 
@@ -93,6 +103,7 @@ class RunFolder:
           clips: all clips.
           split: the folds of each seed.
           records: the folder of records of each data set.
+          initial: the weights that the run starts from, if any.
 
         Raises:
           UserError: if ``path`` is another run or no run, its clips differ, another
@@ -111,7 +122,7 @@ class RunFolder:
                     "that all processes share."
                 )
             return
-        check_free(config, path)
+        check_free(config, path, initial)
         path.mkdir(parents=True, exist_ok=True)
         self._lock = filelock.FileLock(self.layout.lock)
         try:
@@ -121,12 +132,12 @@ class RunFolder:
                 f"Another process is training the run in {path}."
             ) from error
         try:
-            self._begin(config, clips, split, records)
+            self._begin(config, clips, split, records, initial)
         except BaseException:
             self._lock.release()
             raise
 
-    def _begin(self, config, clips, split, records):
+    def _begin(self, config, clips, split, records, initial):
         layout = self.layout
         if config.overwrite:
             # config.json is deleted last: it marks the folder as a run.
@@ -144,6 +155,8 @@ class RunFolder:
             "records": [str(folder.absolute()) for folder in records],
             "data": _describe_data(clips, split),
         }
+        if initial is not None:
+            self._saved["origin"] = initial.description
         text = splits.to_json(split, clips, config.protocol)
         self._saved["starts"] = self._starts(text, clips)
         with atomic_write(layout.split) as part:

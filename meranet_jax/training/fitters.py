@@ -131,6 +131,7 @@ class NetworkFitter(Fitter):
         parts: Mapping[str, np.ndarray] | None = None,
         steps_per_call: int | None = None,
         trainer: Trainer | None = None,
+        initial: Weights | None = None,
     ):
         """Makes the trainer without compiling it.
 
@@ -142,6 +143,7 @@ class NetworkFitter(Fitter):
             number of steps in an epoch.
           steps_per_call: see ``trainers.make_trainer``.
           trainer: a trainer of the same network to use instead of a new one.
+          initial: see ``trainers.Trainer``.
 
         Raises:
           UserError: if a batch cannot be divided over the devices, or a training part
@@ -154,6 +156,7 @@ class NetworkFitter(Fitter):
             folds=folds,
             epoch_steps=max(self._epoch_steps(parts or {}), default=1),
             steps_per_call=steps_per_call,
+            initial=initial,
         )
         self.slots = self.trainer.slots
         self.data_parallel = self.trainer.data_parallel
@@ -301,10 +304,11 @@ def make_fitter(
     *,
     folds: int,
     parts: Mapping[str, np.ndarray] | None = None,
+    initial: Weights | None = None,
 ) -> Fitter:
     """Makes the fitter of a configuration's recogniser; see ``NetworkFitter``."""
     if isinstance(config.recogniser, Network):
-        return NetworkFitter(config, clips, folds=folds, parts=parts)
+        return NetworkFitter(config, clips, folds=folds, parts=parts, initial=initial)
     return DescriptorFitter(config, clips)
 
 

@@ -5,7 +5,8 @@ are averaged over the devices, so that several devices compute the same as one. 
 an axis each device trains independently.
 """
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Collection, Sequence
 
 import flax.linen as nn
 import flax.struct
@@ -16,6 +17,7 @@ import optax
 from meranet_jax.config import TrainConfig
 from meranet_jax.inputs import augmentation
 from meranet_jax.inputs.registry import Input
+from meranet_jax.models.layers import frozen_norms
 
 
 @flax.struct.dataclass
@@ -141,6 +143,7 @@ def train_step(
     flip: bool,
     augment: Sequence[str] = (),
     parts: int = 1,
+    frozen: Collection[str] = (),
 ) -> tuple[TrainState, dict[str, jax.Array]]:
     """Updates the train state with one batch.
 
@@ -156,6 +159,8 @@ def train_step(
       augment: names of further random changes of the clips.
       parts: number of parts of the batch for gradient accumulation, computed one after
         another. Each has its own batch statistics; the gradient is the mean over parts.
+      frozen: names of the parameter groups that keep their values. Their batch
+        normalisations use the running statistics, which they keep, too.
 
     Returns:
       The state after the step, and sums over the batch by name: ``loss``, ``correct``
@@ -165,13 +170,16 @@ def train_step(
     keys = _dropout_keys(state, parts, axis)
 
     def mean_loss(params, batch_stats, clips, labels, dropout_key):
-        logits, updated = model.apply(
-            {"params": params, "batch_stats": batch_stats},
-            clips,
-            train=True,
-            mutable=["batch_stats"],
-            rngs={"dropout": dropout_key},
-        )
+        if frozen:
+            params = params | {n: jax.lax.stop_gradient(params[n]) for n in frozen}
+        with frozen_norms(frozen) if frozen else contextlib.nullcontext():
+            logits, updated = model.apply(
+                {"params": params, "batch_stats": batch_stats},
+                clips,
+                train=True,
+                mutable=["batch_stats"],
+                rngs={"dropout": dropout_key},
+            )
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
         return losses.mean(), (losses.sum(), logits, updated.get("batch_stats", {}))
 
@@ -225,8 +233,8 @@ def train_step(
     updates = jax.tree.map(lambda update: step_size * update, updates)
     after = state.replace(
         step=state.step + 1,
-        params=optax.apply_updates(state.params, updates),
-        batch_stats=batch_stats,
+        params=_keep(frozen, state.params, optax.apply_updates(state.params, updates)),
+        batch_stats=_keep(frozen, state.batch_stats, batch_stats),
         opt_state=opt_state,
     )
     # A gradient that is not finite makes the optimiser's moments not finite.
@@ -281,6 +289,11 @@ def _dropout_keys(state: TrainState, parts: int, axis: str | None) -> jax.Array:
     index = 0 if axis is None else jax.lax.axis_index(axis)
     key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
     return jax.random.split(jax.random.fold_in(key, 1 + index), parts)
+
+
+def _keep(groups: Collection[str], before: dict, after: dict) -> dict:
+    """Returns ``after`` with some groups as they were before, where they exist."""
+    return after | {name: before[name] for name in groups if name in before}
 
 
 def _first(tree):

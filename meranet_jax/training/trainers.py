@@ -22,6 +22,7 @@ from meranet_jax.config import TrainConfig
 from meranet_jax.data import feed, loading
 from meranet_jax.errors import UserError
 from meranet_jax.inputs import registry as inputs
+from meranet_jax.models.layers import find_groups
 from meranet_jax.training import devices, distributed, precision
 from meranet_jax.training.devices import devices_of_all_processes
 from meranet_jax.training.step import (
@@ -71,6 +72,7 @@ class Trainer:
         fold_parallel: bool,
         steps_per_call: int,
         streams: bool,
+        initial: Weights | None = None,
     ):
         """Prepares the programs without compiling them.
 
@@ -83,6 +85,8 @@ class Trainer:
           steps_per_call: number of steps in a call.
           streams: whether clips are sent to the devices when they are needed; otherwise
             all clips are kept on each device.
+          initial: weights that replace those initialised from the seed, by their
+            groups; see ``initial_weights.select``.
 
         Raises:
           UserError: if the batch cannot be divided over the devices, or into the parts
@@ -118,6 +122,7 @@ class Trainer:
             )
         )
         self.state_shapes = jax.eval_shape(self._init, jax.random.key(0), 1)
+        self._initial = initial or {}
         self._states = None
         axis = _FOLDS if fold_parallel else _AXIS
         mesh = Mesh(devices, (axis,))
@@ -143,6 +148,7 @@ class Trainer:
             flip=config.settings.flip,
             augment=config.settings.augment,
             parts=config.settings.accumulate,
+            frozen=find_groups(config.settings.freeze, self.state_shapes.params),
         )
 
         def update(state, clips, indices, active):
@@ -187,13 +193,17 @@ class Trainer:
         self._max = pmap(lambda n: jax.lax.pmax(n, axis), out_axes=None)
 
     def initial_state(self, seed: int, total_steps: int) -> TrainState:
-        """Returns a state on the host, initialised from a seed.
+        """Returns a state on the host, initialised from a seed and initial weights.
 
         Args:
           seed: of the parameters, flips and dropout.
           total_steps: number of steps of the complete training.
         """
-        return jax.device_get(self._init(jax.random.key(seed), np.int32(total_steps)))
+        state = self._init(jax.random.key(seed), np.int32(total_steps))
+        state = jax.device_get(state)
+        return state.replace(
+            **{n: getattr(state, n) | groups for n, groups in self._initial.items()}
+        )
 
     def set_states(self, states: Sequence[TrainState]) -> None:
         """Sets the state of each slot, at most one for each; further slots are idle."""
@@ -348,6 +358,7 @@ def make_trainer(
     folds: int,
     epoch_steps: int = 1,
     steps_per_call: int | None = None,
+    initial: Weights | None = None,
 ) -> Trainer:
     """Makes the trainer of a run.
 
@@ -360,6 +371,7 @@ def make_trainer(
         depend on the number of missing folds.
       epoch_steps: number of steps in the longest epoch of any fold.
       steps_per_call: number of steps in a call; by default it depends on the devices.
+      initial: see ``Trainer``.
 
     Raises:
       UserError: if there are fewer devices than ``--devices``, or the batch cannot be
@@ -391,6 +403,7 @@ def make_trainer(
         fold_parallel=folds > 1 or len(used) * jax.process_count() == 1,
         steps_per_call=steps_per_call,
         streams=streams,
+        initial=initial,
     )
 
 

@@ -10,7 +10,7 @@ from meranet_jax.data import splits
 from meranet_jax.evaluation import figures
 from meranet_jax.inputs import registry
 from meranet_jax.recognisers import Descriptor
-from meranet_jax.runs import fold_loop, layout, reader, report, writer
+from meranet_jax.runs import fold_loop, layout, origins, reader, report, writer
 from meranet_jax.training import fitters
 
 
@@ -50,13 +50,19 @@ def run(config, clips, *, watch=None, trainer=None, **options):
     of_shard, folds = plan(config, clips)
     path = layout.run_path(config)
     split = splits.make(config, clips)
+    initial = origins.load(config)
+    if initial is not None:
+        initial.check_subjects(clips, splits.jobs(split))
+        initial = initial.for_classes(config, clips.classes)
+        options["initial"] = initial.weights
     if isinstance(config.recogniser, Descriptor):
         fitter = fitters.DescriptorFitter(config, clips)
     else:
         fitter = fitters.NetworkFitter(
             config, clips, folds=folds, trainer=trainer, **options
         )
-    with writer.RunFolder(path, config, clips, split, [Path("/records")]) as folder:
+    records = [Path("/records")]
+    with writer.RunFolder(path, config, clips, split, records, initial) as folder:
         folder.log_start(fitter.devices)
         missing = [job for job in of_shard if not folder.is_finished(job, clips)]
         fold_loop.run(folder, fitter, clips, missing, Observer(**(watch or {})))

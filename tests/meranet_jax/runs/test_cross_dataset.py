@@ -141,7 +141,13 @@ def test_one_model_is_reported_without_an_ensemble(single, evaluate, monkeypatch
     assert row["mean"] == correct / 18
     assert row["interval"] == metrics.wilson_interval(correct, 18)
     assert (single / "cross" / "synthetic-hard" / "report.md").exists()
-    assert f"({correct} of 18 clips), 95 % interval" in cross_text.describe(report)
+    text = cross_text.describe(report)
+    assert f"({correct} of 18 clips), 95 % interval" in text
+    assert "1 fold, seed 0), tested on synthetic/hard" in text
+    assert "none of whom the run was trained on. Classes" in text
+    unknown = report | {"unknown_subjects": ["kinetics400"]}
+    text = cross_text.describe(unknown)
+    assert "trained on as far as is known (the weights that it started from" in text
 
 
 def test_probabilities_are_those_among_the_tested_classes(path, evaluate):
