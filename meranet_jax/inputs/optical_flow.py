@@ -29,8 +29,8 @@ METHODS: tuple[Method, ...] = get_args(Method)
 
 GlobalMotion = Literal["rigid", "similarity", "affine"]
 
-# The smallest error and the best directions in docs/inputs.md at every amplitude and
-# noise, within 25 ms a clip on two cores.
+# It has the smallest error and the best directions in docs/inputs.md, in about the time
+# of Farneback.
 DEFAULT: Method = "dis"
 
 # Part of the keys of caches: raise it when the same parameters give other results.
@@ -62,12 +62,12 @@ FARNEBACK: dict[str, float | int] = {
 
 # Properties of cv2.DISOpticalFlow; the others are those of its preset "fast".
 # OpenCV's presets stop at half or a quarter of the resolution, where a face of 60
-# pixels has lost the motion of its brows and lids. Patches of 10 pixels average more
-# noise than those of 8; a stride of 6 and few iterations keep the time.
+# pixels has lost the motion of its brows and lids. Patches of 11 pixels average more
+# noise than those of 8; a stride of 7 and few iterations reduce the time.
 DIS: dict[str, float | int | bool] = {
     "FinestScale": 0,
-    "PatchSize": 10,
-    "PatchStride": 6,
+    "PatchSize": 11,
+    "PatchStride": 7,
     "GradientDescentIterations": 6,
     "VariationalRefinementIterations": 2,
     "VariationalRefinementAlpha": 20.0,
@@ -90,7 +90,7 @@ TVL1: dict[str, float | int] = {
 # with its distance from the centre, so that a background that does not follow the head
 # has less weight than the face, even where it covers more of the frame.
 GLOBAL_MOTION: dict[str, float | int] = {
-    "centre": 0.5,  # standard deviation of the prior weight, in half frames
+    "centre": 0.55,  # standard deviation of the prior weight, in half frames
     "cutoff": 1.5,  # residual of weight zero, in robust standard deviations
     "iterations": 8,
     "least_scale": 0.01,  # of the residual in pixels, so that a perfect fit has weights
