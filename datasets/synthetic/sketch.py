@@ -212,11 +212,11 @@ def draw_face(rng: np.random.Generator) -> Sketch:
         thick=1.2,
     )
 
-    # Paper or skin: noise of two sizes, then the edges are smoothed.
-    for grid, strength in ((side // 3, 5), (side // 14, 3)):
+    # The grain of skin: noise of two sizes. Then the edges are smoothed.
+    for grid, strength in ((side // 4, 10), (side // 12, 6)):
         noise = rng.standard_normal((grid, grid)).astype(np.float32)
         noise = cv2.resize(noise, (side, side), interpolation=cv2.INTER_CUBIC)
-        canvas += rng.uniform(0.3, 1) * strength * noise[..., None]
+        canvas += rng.uniform(0.4, 1) * strength * noise[..., None]
     canvas = cv2.GaussianBlur(canvas, (0, 0), rng.uniform(0.8, 2.2))
     return Sketch(np.clip(canvas, 0, 255), points)
 

@@ -66,11 +66,14 @@ def draw_face(rng: np.random.Generator) -> VariedFace:
         landmarks[f"{name}_left"], landmarks[f"{name}_right"] = (-px, py), (px, py)
 
     # Its place in the image: size, rotation, shear, and shift.
-    zoom = np.exp(between(np.log(22 / a), np.log(50 / b)))  # within the frame
+    # Also a crop that begins at the hairline, in which the eyes are in the upper third.
+    zoom = np.exp(between(np.log(22 / a), np.log(min(50 / a, 62 / b))))
     turn, shear = np.radians(between(-12, 12)), between(-0.08, 0.08)
     cos, sin = np.cos(turn), np.sin(turn)
     units = zoom * np.array([[cos, -sin], [sin, cos]]) @ [[1, shear], [0, 1]]
-    centre = np.array([56, 58]) + between(-6, 6, 2)
+    highest = max(8 - zoom * brow_y, 38)  # brows and chin are in the frame
+    lowest = max(min(110 - zoom * chin_y, 70), highest)
+    centre = np.array([56 + between(-8, 8), between(highest, lowest)])
     steps = np.arange(
         (face.FRAME + 2 * face.MARGIN) * face.SUPERSAMPLING, dtype=np.float32
     )

@@ -44,6 +44,14 @@ def test_faces_vary_more_than_the_drawn_ones(subjects):
     assert min(grey) < 60 < 120 < max(grey)  # some have hardly any colour
 
 
+def test_faces_are_cropped_from_above_the_hair_to_below_the_hairline(subjects):
+    height = [subject.landmarks["eye_left"][1] for subject in subjects]
+    radius = [subject.radius for subject in subjects]
+    # Crops of real faces begin at the hairline, drawn ones above the hair.
+    assert min(height) < 36 and max(height) > 54
+    assert min(radius) < 27 and max(radius) > 43
+
+
 def test_landmarks_are_on_the_face(subjects):
     for subject in subjects:
         points = np.array(list(subject.landmarks.values()))
