@@ -7,7 +7,7 @@ from meranet_jax.convert import networks
 from meranet_jax.errors import UserError
 from meranet_jax.models.settings import architecture
 from meranet_jax.recognisers import Network
-from meranet_jax.runs import reader
+from meranet_jax.runs import reader, subjects
 from meranet_jax.runs.reader import Run
 from meranet_jax.training import checkpoint
 from meranet_jax.weights_file import Metadata, Weights
@@ -42,15 +42,8 @@ def read(
             f"The fold {name} of seed {seed} in {path} is not finished. The same "
             "train.py command resumes the run."
         )
-    subject_of = {
-        clip: str(subject)
-        for _, predicted in finished.values()
-        for clip, subject in zip(
-            predicted.clips.tolist(), predicted.subjects, strict=True
-        )
-    }
-    parts = run.split["seeds"][str(seed)][number]
-    seen = {subject_of.get(clip) for clip in parts["train"] + parts["validation"]}
+    trained_on = subjects.of_run(run, [(seed, number)])
+    datasets, names = subjects.to_metadata(trained_on, run.config.datasets)
     metadata = Metadata(
         model=run.config.model,
         settings=architecture(run.config.settings),
@@ -59,8 +52,8 @@ def read(
         size=run.config.size,
         classes=tuple(run.classes),
         origin=_describe(run.config, path, seed, name),
-        datasets=run.config.datasets,
-        subjects=None if None in seen else tuple(sorted(seen)),
+        datasets=datasets,
+        subjects=names,
     )
     # The settings of the run were read, and with them their modules imported.
     made = networks.make(metadata, path, import_modules=True)

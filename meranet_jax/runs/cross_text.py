@@ -31,8 +31,8 @@ def describe_evaluation(report: dict) -> str:
     unknown = ""
     if datasets := report["unknown_subjects"]:
         unknown = (
-            " as far as is known (the weights that it started from were trained on "
-            f"unknown subjects of {', '.join(datasets)})"
+            " as far as is known (it was also trained on unknown subjects of "
+            f"{', '.join(datasets)})"
         )
     text = (
         f"Cross-data-set result: {report['model']} trained on {trained} (protocol "

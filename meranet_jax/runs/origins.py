@@ -15,7 +15,8 @@ from meranet_jax.data.class_sets import ClassSet
 from meranet_jax.data.loading import Clips
 from meranet_jax.data.splits import Job
 from meranet_jax.errors import UserError
-from meranet_jax.models.settings import NetworkSettings
+from meranet_jax.inputs import registry as inputs
+from meranet_jax.models.settings import architecture
 from meranet_jax.recognisers import Network
 from meranet_jax.runs import reader, subjects
 from meranet_jax.runs.layout import RunLayout
@@ -29,9 +30,6 @@ from meranet_jax.weights_file import Metadata
 PRETRAINED = "pretrained"
 _PRETRAINED_FOLDER = Path(__file__).parents[1] / "pretrained"
 
-# Settings of the training, which weights do not determine
-_OF_TRAINING = {field.name for field in dataclasses.fields(NetworkSettings)}
-
 
 @dataclasses.dataclass(frozen=True)
 class Origin:
@@ -40,8 +38,7 @@ class Origin:
     Attributes:
       init: the value of ``--init``.
       path: the weights file, or the folder of a fold.
-      metadata: what is needed to use the weights, without their subjects if they are
-        those of a run.
+      metadata: what is needed to use the weights; of those of a run without subjects.
       preset: the default of ``--preset``.
       run: the run of the fold; None for a weights file.
       fold: seed and number of the fold.
@@ -59,6 +56,8 @@ class Origin:
         """The flags that the weights determine."""
         names = ("model", "input", "frames", "size")
         common = {name: getattr(self.metadata, name) for name in names}
+        if self.run is not None and inputs.find(self.metadata.input).flow:
+            common["flow_method"] = self.run.config.flow_method
         return common | dict(self.metadata.settings)
 
     def trained_on(self) -> Subjects:
@@ -155,17 +154,15 @@ def _of_run(init: str, path: Path, run_path: Path) -> Origin:
         chosen = list(folders)
     (fold,) = chosen
     seed, _, name = next(one for one in run.folds if one[:2] == fold)
-    own = vars(config.settings).items()
-    earlier = () if run.origin is None else run.origin["datasets"]
     metadata = Metadata(
         model=config.model,
-        settings={name: value for name, value in own if name not in _OF_TRAINING},
+        settings=architecture(config.settings),
         input=config.input,
         frames=config.frames,
         size=config.size,
         classes=tuple(run.classes),
         origin=f"{config.title} of the run {run_path.name} (seed {seed}, fold {name})",
-        datasets=tuple(dict.fromkeys([*config.datasets, *earlier])),
+        datasets=config.datasets,
     )
     return Origin(init, folders[fold], metadata, config.preset, run, fold)
 
@@ -188,7 +185,8 @@ class InitialWeights:
       weights: those of the origin.
       classes: the classes of the origin, in order.
       description: what ``config.json`` says of them: ``init``, ``origin`` (one
-        sentence), ``digest``, ``datasets``, ``trained_on`` and ``frozen`` layers.
+        sentence), ``digest``, ``classes``, ``trained_on`` (subjects) and ``frozen``
+        layers.
     """
 
     weights: Weights
@@ -273,7 +271,6 @@ def load(config: TrainConfig) -> InitialWeights | None:
             "origin": metadata.origin.rstrip("."),
             "digest": _digest(weights, metadata.classes),
             "classes": list(metadata.classes),
-            "datasets": list(metadata.datasets),
             "trained_on": origin.trained_on(),
             "frozen": sorted(initial_weights.frozen(config, weights)),
         },

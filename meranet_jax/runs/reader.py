@@ -228,7 +228,7 @@ def _check_origin(origin: dict) -> None:
     for name in ("init", "origin", "digest"):
         if not isinstance(origin[name], str):
             raise ValueError(f"{name} of its initial weights is {origin[name]!r}")
-    lists = [origin[name] for name in ("classes", "datasets", "frozen", "drawn")]
+    lists = [origin[name] for name in ("classes", "frozen", "drawn")]
     lists += [names for names in origin["trained_on"].values() if names is not None]
     for names in lists:
         if not (isinstance(names, list) and all(isinstance(n, str) for n in names)):

@@ -8,6 +8,7 @@ import numpy as np
 from meranet_jax.data import loading
 from meranet_jax.data.loading import Clips
 from meranet_jax.data.protocols import Fold
+from meranet_jax.errors import UserError
 from meranet_jax.runs.layout import FoldLayout
 from meranet_jax.runs.reader import Run
 from meranet_jax.weights_file import Metadata
@@ -79,7 +80,7 @@ def describe(subjects: Subjects, limit: int = 3) -> str:
 
 def of_metadata(metadata: Metadata) -> Subjects:
     """Returns the subjects that the weights of a weights file were trained on."""
-    if not metadata.datasets:
+    if metadata.datasets is None:
         return {UNKNOWN: None}
     if metadata.subjects is None:
         return dict.fromkeys(sorted(map(_base, metadata.datasets)))
@@ -88,18 +89,37 @@ def of_metadata(metadata: Metadata) -> Subjects:
     return _group((name.partition("/")[0], name) for name in metadata.subjects)
 
 
+def to_metadata(
+    subjects: Subjects, datasets: Iterable[str]
+) -> tuple[tuple[str, ...] | None, tuple[str, ...] | None]:
+    """Returns data sets and subjects as the metadata of a weights file have them.
+
+    Args:
+      subjects: those that the weights were trained on.
+      datasets: names of data sets with their configuration, where it is known.
+    """
+    if UNKNOWN in subjects:
+        return None, None
+    full = {_base(dataset): dataset for dataset in datasets}
+    names = tuple(full.get(dataset, dataset) for dataset in subjects)
+    prefixed = [
+        f"{dataset}/{name}" if len(names) > 1 else name
+        for dataset, of_dataset in subjects.items()
+        for name in of_dataset or ()
+    ]
+    return names, None if unknown(subjects) else tuple(prefixed)
+
+
 def of_run(run: Run, folds: Iterable[tuple[int, int]]) -> Subjects:
     """Returns the subjects that the weights of some folds were trained on.
 
     Folds of this version have saved them. For folds of an older version they are read
-    from the records. Those of the weights that the run started from are included.
+    from the records, and are unknown without them. Those of the weights that the run
+    started from are included.
 
     Args:
       run: a finished run.
       folds: seed and number of each fold.
-
-    Raises:
-      UserError: if they have to be read from records that are missing.
     """
     found: list[Subjects] = []
     clip_ids: set[str] = set()
@@ -113,7 +133,10 @@ def of_run(run: Run, folds: Iterable[tuple[int, int]]) -> Subjects:
             parts = run.split["seeds"][str(seed)][number]
             clip_ids |= {*parts["train"], *parts["validation"]}
     if clip_ids:
-        found.append(_from_records(run, clip_ids))
+        try:
+            found.append(_from_records(run, clip_ids))
+        except UserError:  # they were deleted, or are on another machine
+            found.append(dict.fromkeys(map(_base, run.config.datasets)))
     return merge(found)
 
 

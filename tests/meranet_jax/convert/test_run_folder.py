@@ -83,7 +83,6 @@ def test_a_fold_must_be_chosen(trained, tmp_path):
 
 
 def test_unfinished_folds_are_refused(trained, clips, tmp_path):
-    """Subjects whose clips no finished fold has tested are unknown."""
     config = trained[0].change(runs_dir=str(tmp_path), fold_shard="1/2")
     path = run(config, clips)
     first, second = (name for _, _, name in reader.read(path).folds[1:3])
@@ -93,8 +92,9 @@ def test_unfinished_folds_are_refused(trained, clips, tmp_path):
     missing = next(name for name in names if name not in done)
     with pytest.raises(UserError, match=f"{missing} of seed 0 in .* is not finished"):
         run_folder.read(path, 0, missing)
+    # Also subjects whose clips no finished fold has tested are known.
     _, metadata = run_folder.read(path, 0, done[0])
-    assert metadata.subjects is None
+    assert metadata.subjects == tuple(sorted(set(clips.subjects) - {done[0]}))
 
 
 def test_descriptors_are_refused(clips, tmp_path):

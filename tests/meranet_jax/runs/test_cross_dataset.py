@@ -147,7 +147,7 @@ def test_one_model_is_reported_without_an_ensemble(single, evaluate, monkeypatch
     assert "none of whom the run was trained on. Classes" in text
     unknown = report | {"unknown_subjects": ["kinetics400"]}
     text = cross_text.describe(unknown)
-    assert "trained on as far as is known (the weights that it started from" in text
+    assert "trained on as far as is known (it was also trained on unknown" in text
 
 
 def test_probabilities_are_those_among_the_tested_classes(path, evaluate):
@@ -232,8 +232,15 @@ def test_subjects_of_an_old_run_are_read_from_its_records(single, records, tmp_p
     (tmp_path / "old" / "config.json").write_text(json.dumps(config))
     found = subjects.of_run(reader.read(tmp_path / "old"), [(0, 0)])
     assert found == {"synthetic": ["s01", "s02", "s03", "s04"]}
-    with pytest.raises(UserError, match="No prepared records in /records"):
-        subjects.of_run(reader.read(single), [(0, 0)])
+    # Without the records they are unknown.
+    assert subjects.of_run(reader.read(single), [(0, 0)]) == {"synthetic": None}
+
+
+def test_unknown_subjects_are_refused_in_the_same_data_set_only(single, evaluate):
+    with pytest.raises(UserError, match="s01, s02 of synthetic"):
+        evaluate(single, "synthetic/hard")
+    report, _ = evaluate(single)
+    assert report["unknown_subjects"] == ["synthetic"]
 
 
 def test_subjects_of_a_composite_data_set_have_no_prefix(clips):

@@ -37,7 +37,9 @@ METADATA = Metadata(
 
 
 def tiny(runs_dir, **changes):
-    return smallest(runs_dir, **({"frames": 8, "epochs": 1} | changes))
+    return smallest(
+        runs_dir, **({"frames": 8, "epochs": 1, "stage_sizes": (1, 1)} | changes)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +97,7 @@ def assert_equal(one, other):
 
 
 def test_training_starts_from_the_weights_of_a_run(origin, clips, config):
-    config = config.change(init=str(origin), frames=8)
+    config = config.change(init=str(origin), frames=8, stage_sizes=(1, 1))
     found = initial(config)
     assert found.description["drawn"] == ["head"]
     options = {"folds": 1, "initial": found.weights}
@@ -112,7 +114,7 @@ def test_training_starts_from_the_weights_of_a_run(origin, clips, config):
 
 
 def test_the_head_is_kept_where_the_classes_are_the_same(origin, config):
-    config = config.change(init=str(origin), frames=8)
+    config = config.change(init=str(origin), frames=8, stage_sizes=(1, 1))
     found = initial(config, loading.CLASSES[:2])
     assert found.description["drawn"] == []
     assert_equal(found.weights, weights_of(origin))
@@ -140,7 +142,9 @@ def test_frozen_layers_keep_weights_and_statistics(origin, tuned):
 def test_frozen_normalisation_computes_as_in_the_evaluation(
     origin, clips, config, remat
 ):
-    config = config.change(init=str(origin), frames=8, flip=False, remat=remat)
+    config = config.change(
+        init=str(origin), frames=8, stage_sizes=(1, 1), flip=False, remat=remat
+    )
     config = config.change(freeze="stem,block1,block2")
     found = initial(config)
     options = {"folds": 1, "initial": found.weights}
@@ -214,6 +218,7 @@ def test_merged_shards_name_the_origin(tuned, tmp_path):
 @pytest.mark.parametrize("dataset", ["synthetic", "synthetic/hard"])
 def test_test_subjects_of_the_origin_are_refused(origin, clips, config, dataset):
     changes = {"protocol": "kfold", "folds": 2, "init": str(origin), "frames": 8}
+    changes |= {"stage_sizes": (1, 1)}
     config = config.change(dataset=dataset, **changes)
     found = origins.load(config)
     jobs = splits.jobs(splits.make(config, clips))
@@ -229,7 +234,8 @@ def test_test_subjects_of_the_origin_are_refused(origin, clips, config, dataset)
 def test_unknown_subjects_are_refused_in_the_same_data_set_only(clips):
     tested = subjects.of_clips(clips, [0])
     for datasets, trained, refused in (
-        ((), None, False),
+        (None, None, False),
+        ((), (), False),
         (("kinetics400",), None, False),
         (("synthetic/hard",), None, True),
         (("synthetic",), ("s02",), False),
@@ -241,6 +247,16 @@ def test_unknown_subjects_are_refused_in_the_same_data_set_only(clips):
         found = subjects.of_metadata(metadata)
         assert bool(subjects.shared(tested, found)) == refused
         assert bool(subjects.unknown(found)) == (trained is None)
+        back = subjects.to_metadata(found, datasets or ())
+        assert datasets is None or set(back[0]) == set(datasets)
+        assert (
+            subjects.of_metadata(
+                dataclasses.replace(
+                    METADATA, **dict(zip(("datasets", "subjects"), back, strict=True))
+                )
+            )
+            == found
+        )
     merged = subjects.merge([{"a": ["2"], "b": ["1"]}, {"a": ["1"], "b": None}])
     assert merged == {"a": ["1", "2"], "b": None}
 
@@ -267,7 +283,7 @@ def test_weights_of_another_network_are_refused(origin, config, tmp_path):
     weights = weights_of(origin)
     weights["params"]["stem"]["kernel"] = np.zeros((3, 7, 7, 2, 4), np.float32)
     file = save(tmp_path / "w.npz", weights, classes=classes, origin="x")
-    config = config.change(init=str(file), frames=8)
+    config = config.change(init=str(file), frames=8, stage_sizes=(1, 1))
     with pytest.raises(UserError, match=r"stem/kernel is \(3, 7, 7, 2, 4\), not"):
         origins.load(config)
     with pytest.raises(UserError, match="--width=8: the weights of .* --width=4"):
