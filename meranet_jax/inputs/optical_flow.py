@@ -29,8 +29,8 @@ METHODS: tuple[Method, ...] = get_args(Method)
 
 GlobalMotion = Literal["rigid", "similarity", "affine"]
 
-# It has the smallest error and the best directions in docs/inputs.md, in about the time
-# of Farneback.
+# It has smaller errors than the other two in docs/inputs.md, in about the time of
+# Farneback.
 DEFAULT: Method = "dis"
 
 # Part of the keys of caches: raise it when the same parameters give other results.
