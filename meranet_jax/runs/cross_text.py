@@ -38,8 +38,9 @@ def describe_evaluation(report: dict) -> str:
         f"Cross-data-set result: {report['model']} trained on {trained} (protocol "
         f"{report['protocol']}, {report['folds']} "
         f"fold{'s' if report['folds'] > 1 else ''}, {seeds}), tested on {tested}: "
-        f"{report['clips']} clips of {report['subjects']} subjects, none of whom "
-        f"the run was trained on{unknown}. Classes of the run that are tested: "
+        f"{report['clips']} clips of {report['subjects']} "
+        f"subject{'s' if report['subjects'] > 1 else ''}, none of whom the run was "
+        f"trained on{unknown}. Classes of the run that are tested: "
         f"{report_text.class_list(report['data'])}"
     )
     if unused:
@@ -61,18 +62,19 @@ def describe(report: dict) -> str:
     """
     lines = [describe_evaluation(report)]
     lines += [f"{NAMES[name]}: {_number(report, name)}" for name in NAMES]
-    width = max(map(len, report["by_class"]))
+    width, models = max(map(len, report["by_class"])), len(report["by_model"])
+    of = f", mean of {models} models" if models > 1 else ""
     for name, row in report["by_class"].items():
         lines.append(
             f"  {name:{width}}  recall {row['recall']:.3f}, F1 {row['f1']:.3f} "
-            f"({row['clips'] // len(report['by_model'])} clips)"
+            f"({row['clips'] // models} clips{of})"
         )
     for name, part in report.get("by_dataset", {}).items():
         lines.append(f"{name}: {_main_numbers(part)} ({part['clips']} clips)")
     if report["ensemble"] is not None:
         lines.append(
-            f"ensemble (mean of the probabilities of {len(report['by_model'])} "
-            f"models): {_main_numbers(report['ensemble'])}"
+            f"ensemble (mean of the probabilities of {models} models): "
+            f"{_main_numbers(report['ensemble'])}"
         )
     return "\n".join(lines)
 
@@ -138,7 +140,9 @@ def to_markdown(run: Run, report: dict) -> str:
             row += f" {both['mean']:.3f} | {_interval(both)} |"
         lines.append(row)
     lines += ["", report_text.METRIC_DEFINITIONS, ""]
-    lines += ["| class | emotions | clips | recall | F1 |", "|---|---|---|---|---|"]
+    of = f", mean of {len(report['by_model'])} models" if several else ""
+    lines += [f"| class | emotions | clips | recall{of} | F1{of} |"]
+    lines.append("|---|---|---|---|---|")
     for name, counts in data["counts"].items():
         row = report["by_class"][name]
         of = ", ".join(f"{emotion} {n}" for emotion, n in counts.items())

@@ -120,13 +120,9 @@ def _of_file(init: str, path: Path) -> Origin:
 
 
 def _preset(network: Network, metadata: Metadata) -> Preset:
-    """Returns the preset with the architecture of the weights, or the default."""
-    own = dict(metadata.settings) | {"size": metadata.size}
-    for preset, changes in network.presets.items():
-        shared = {name for name in changes if name in own}
-        if shared and all(own[name] == changes[name] for name in shared):
-            return preset
-    return TrainConfig.preset
+    """Returns ``paper`` for a network as the paper has it, otherwise ``small``."""
+    is_default = architecture(network.settings()) == dict(metadata.settings)
+    return "small" if "small" in network.presets and not is_default else "paper"
 
 
 def _of_run(init: str, path: Path, run_path: Path) -> Origin:
@@ -140,10 +136,10 @@ def _of_run(init: str, path: Path, run_path: Path) -> Origin:
         if not chosen:
             raise UserError(f"--init={init}: this fold of {run_path} is not finished.")
     elif len(run.folds) > 1:
-        listed = ", ".join(f"--init={folder}" for folder in list(folders.values())[:3])
+        listed = [f"--init={folder}" for folder in folders.values()]
         raise UserError(
             f"--init={init}: this run has {len(run.folds)} folds, each with weights of "
-            f"its own. Choose one: {listed} ..."
+            f"its own. Choose one: {', '.join(listed[:3])}{' ...' * bool(listed[3:])}"
         )
     elif not folders:
         raise UserError(

@@ -315,16 +315,10 @@ def test_weights_determine_the_defaults(origin, tmp_path):
     config = parse(f"--init={file}", "--epochs=2", "--size=112")
     assert (config.model, config.preset) == ("resnet3d", "paper")
     assert config.settings.epochs == 2
-    small = default_config("synthetic", "small", "resnet3d")
-    settings = {name: vars(small.settings)[name] for name in names}
-    save(
-        file,
-        {"params": {"a": np.zeros(1)}},
-        model="resnet3d",
-        settings=settings,
-        size=56,
-    )
-    assert parse(f"--init={file}").preset == "small"
+    settings = {name: own[name] for name in names} | {"width": 8}
+    save(file, {"params": {"a": np.zeros(1)}}, model="resnet3d", settings=settings)
+    config = parse(f"--init={file}")
+    assert (config.preset, config.settings.width, config.size) == ("small", 8, 16)
 
 
 @pytest.mark.parametrize(
