@@ -112,6 +112,8 @@ def check_weights(
 ) -> None:
     """Checks flags against those that weights determine.
 
+    The number of frames and the size may differ: weights of convolutions fit any.
+
     Args:
       init: the value of ``--init``, for messages.
       of_weights: values of the flags that the weights determine.
@@ -121,6 +123,8 @@ def check_weights(
       UserError: if a value differs.
     """
     for name, value in of_weights.items():
+        if name in ("frames", "size"):
+            continue
         if name in flags and flags[name] != value:
             raise UserError(
                 f"--{name}={_to_text(flags[name])}: the weights of --init={init} are "

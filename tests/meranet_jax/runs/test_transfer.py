@@ -325,8 +325,6 @@ def test_weights_determine_the_defaults(origin, tmp_path):
     ("arguments", "message"),
     [
         (["--width=8"], "--width=8: the weights of --init=.*first are of a network "),
-        (["--size=56"], "--size=56: the weights .* with --size=16. Leave out --size"),
-        (["--frames=16"], "--frames=16: .* with --frames=8"),
         (["--stage_sizes", "2", "2"], "--stage_sizes=2 2: .* --stage_sizes=1 1"),
         (["--model=resnet3d"], "--model=resnet3d: .* with --model=meranet"),
         (["--model=lbp_top"], "--model=lbp_top is a descriptor"),
@@ -335,6 +333,11 @@ def test_weights_determine_the_defaults(origin, tmp_path):
 def test_flags_that_contradict_the_weights_are_refused(origin, arguments, message):
     with pytest.raises(UserError, match=message):
         parse(f"--init={origin}", *arguments)
+
+
+def test_another_size_is_accepted(origin):
+    config = parse(f"--init={origin}", "--size=56", "--frames=16")
+    assert (config.size, config.frames, config.settings.width) == (56, 16, 4)
 
 
 def test_layers_to_freeze_are_checked_before_anything_is_prepared(origin, clips):
