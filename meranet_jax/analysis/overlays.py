@@ -125,13 +125,15 @@ def _map_panel(axes, clip: ExplainedClip, maps: np.ndarray, name: str) -> None:
     _outline(axes, clip)
 
 
-def _outline(axes, clip: ExplainedClip, frame: int | None = None) -> None:
+def _outline(
+    axes, clip: ExplainedClip, frame: int | None = None, colour: str = "white"
+) -> None:
     """Outlines where the face moved, if the record says so."""
     if clip.motion is None:
         return
     motion = clip.motion[clip.apex if frame is None else frame]
     if motion.any() and not motion.all():
-        axes.contour(motion, [0.5], colors="white", linewidths=0.8)
+        axes.contour(motion, [0.5], colors=colour, linewidths=0.8)
 
 
 def strip(clip: ExplainedClip) -> Figure:
@@ -171,7 +173,8 @@ def strip(clip: ExplainedClip) -> Figure:
             axes.imshow(picture, interpolation="nearest")
             axes.set(xticks=[], yticks=[])
             if maps is not None:
-                _outline(axes, clip, frame)
+                colour = "black" if kind == "flow" else "white"
+                _outline(axes, clip, frame, colour)
             if row == 0:
                 mark = ", apex" if frame == clip.apex else ""
                 axes.set_title(f"frame {frame + 1}{mark}", fontsize="small")
