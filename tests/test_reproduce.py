@@ -93,7 +93,7 @@ def test_missing_runs_are_printed_as_commands(flags, table1, capsys):
     assert command.startswith("python train.py --dataset=casme2 ")
     settings = flags_module.parse(shlex.split(command)[2:]).settings
     assert settings.shared == "mlp" and settings.epochs == 2
-    assert settings.stage_sizes == (1, 1)
+    assert settings.stage_sizes == (1,)
 
 
 def test_figure_4_has_a_curve_for_each_variant(flags, table1):

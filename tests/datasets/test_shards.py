@@ -8,7 +8,7 @@ from tests.datasets import casme2_tree
 
 def test_full_shards_are_followed_by_new_ones(tmp_path, monkeypatch):
     casme2_tree.write_tree(tmp_path / "copy", rows=casme2_tree.ROWS[:10])
-    monkeypatch.setattr(shards, "_SHARD_BYTES", 2_000_000)  # three clips of 0.6 MB
+    monkeypatch.setattr(shards, "_SHARD_BYTES", 2_100_000)  # three clips of 0.7 MB
     folder = prepare.prepare(
         "casme2", manual_dir=tmp_path / "copy", data_dir=tmp_path / "data"
     )

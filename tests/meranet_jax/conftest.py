@@ -1,11 +1,11 @@
 import dataclasses
 
-import jax
 import numpy as np
 import pytest
 
 from datasets.synthetic.synthetic_dataset_builder import Builder, SyntheticConfig
 from tests.meranet_jax.loading import load, smallest
+from tests.meranet_jax.running import forget_trainer
 
 
 @pytest.fixture(scope="session")
@@ -22,9 +22,9 @@ def records(tmp_path_factory):
 
 @pytest.fixture(scope="module", autouse=True)
 def clear_caches():
-    """Clears JAX's caches after each module, see ``running.run``."""
+    """Clears JAX's caches after each module."""
     yield
-    jax.clear_caches()
+    forget_trainer()
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from meranet_jax.evaluation import figures
 from meranet_jax.inputs import registry
 from meranet_jax.recognisers import Descriptor
 from meranet_jax.runs import fold_loop, layout, origins, reader, report, writer
-from meranet_jax.training import fitters
+from meranet_jax.training import fitters, trainers
 
 
 def plan(config, clips):
@@ -25,6 +25,54 @@ class Observer(fold_loop.RunObserver):
 
     def __init__(self, **functions):
         vars(self).update(functions)
+
+
+# Settings that compiled programs do not depend on.
+_NOT_COMPILED = {
+    *(
+        "name",
+        "runs_dir",
+        "data_dir",
+        "overwrite",
+        "seed",
+        "seeds",
+        "split",
+        "protocol",
+    ),
+    *(
+        "folds",
+        "test_fraction",
+        "validation_fraction",
+        "fold_shard",
+        "epochs",
+        "select",
+    ),
+    "checkpoint_every",
+}
+
+# The trainer of the last run, with what it was made from.
+_last: list = []
+
+
+def _trainer_of(config, clips, folds):
+    """Returns the last run's trainer, if it fits, or a new one."""
+    flags = {n: v for n, v in config.flags().items() if n not in _NOT_COMPILED}
+    # Tests replace inputs.
+    made_from = flags, folds, registry.find(config.input)
+    if _last and _last[0] is clips and _last[1] == made_from:
+        return _last[2]
+    forget_trainer()
+    trainer = trainers.make_trainer(config, clips, folds=folds)
+    _last[:] = clips, made_from, trainer
+    return trainer
+
+
+def forget_trainer():
+    """Frees the compiled programs of the last run."""
+    _last.clear()
+    # Compiled programs use hundreds of memory maps each, of which a process may have
+    # 65530; it is aborted at the next.
+    jax.clear_caches()
 
 
 def touch_figure(figure, path):
@@ -58,8 +106,11 @@ def run(config, clips, *, watch=None, trainer=None, **options):
     if isinstance(config.recogniser, Descriptor):
         fitter = fitters.DescriptorFitter(config, clips)
     else:
+        used = trainer
+        if used is None and not options:
+            used = _trainer_of(config, clips, folds)
         fitter = fitters.NetworkFitter(
-            config, clips, folds=folds, trainer=trainer, **options
+            config, clips, folds=folds, trainer=used, **options
         )
     records = [Path("/records")]
     with writer.RunFolder(path, config, clips, split, records, initial) as folder:
@@ -68,9 +119,8 @@ def run(config, clips, *, watch=None, trainer=None, **options):
         fold_loop.run(folder, fitter, clips, missing, Observer(**(watch or {})))
     if trainer is not None:
         return path
-    # Compiled programs use hundreds of memory maps each, of which a process may have
-    # 65530; it is aborted at the next.
-    jax.clear_caches()
+    if options:
+        forget_trainer()
     if len(of_shard) == folds:
         finished = reader.read(path)
         report.write(finished, report.read_predictions(finished))

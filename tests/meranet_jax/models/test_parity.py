@@ -36,17 +36,21 @@ VARIANTS = {
 SMALL = (4, 8, 32, 32, 3)
 
 
-def randomised(variables, seed=1):
-    """Moves every scale, bias and running statistic away from its initial value."""
+def random_variables(init, shape, dtype, seed=1):
+    """Draws all variables, which compiles nothing; none has its initial value."""
     rng = np.random.default_rng(seed)
-    return jax.tree_util.tree_map_with_path(
-        lambda path, leaf: (
-            leaf
-            if path[-1].key == "kernel"
-            else np.asarray(leaf + rng.uniform(0.1, 0.5, leaf.shape), leaf.dtype)
-        ),
-        jax.device_get(variables),
-    )
+
+    def draw(path, leaf):
+        if path[-1].key == "kernel":
+            taps = np.prod(leaf.shape[:-2])
+            bound = np.sqrt(6 / (taps * sum(leaf.shape[-2:])))  # Xavier
+            return rng.uniform(-bound, bound, leaf.shape).astype(dtype)
+        start = 1 if path[-1].key in ("scale", "var") else 0
+        return (start + rng.uniform(0.1, 0.5, leaf.shape)).astype(dtype)
+
+    x = jax.ShapeDtypeStruct((1, *shape[1:]), np.float32)
+    shapes = jax.eval_shape(init, jax.random.key(0), x)
+    return jax.tree_util.tree_map_with_path(draw, shapes)
 
 
 def pair(clip_shape, dtype=np.float32, lowering=None, **options):
@@ -54,8 +58,7 @@ def pair(clip_shape, dtype=np.float32, lowering=None, **options):
     model = MERANet(num_classes=3, lowering=lowering, **options)
     clips = np.random.default_rng(0).normal(size=clip_shape).astype(dtype)
     init = functools.partial(model.init, train=False)
-    variables = randomised(jax.jit(init)(jax.random.key(0), clips[:1].astype("f4")))
-    variables = jax.tree.map(lambda leaf: leaf.astype(dtype), variables)
+    variables = random_variables(init, clip_shape, dtype)
     torch_model = torch_reference.MERANet(3, **options).to(
         torch.float64 if dtype == np.float64 else torch.float32
     )
@@ -63,8 +66,11 @@ def pair(clip_shape, dtype=np.float32, lowering=None, **options):
     return model, variables, torch_model, clips, np.arange(len(clips)) % 3
 
 
-def compute(model, variables, clips, labels, train):
-    """Returns loss, logits, new statistics and the gradient by the parameters."""
+def compute(model, variables, clips, labels, train, *more):
+    """Returns loss, logits, new statistics and the gradient by the parameters.
+
+    If there are ``more`` clips, it returns these for each batch.
+    """
 
     def loss(params, clips):
         logits, updated = model.apply(
@@ -73,10 +79,12 @@ def compute(model, variables, clips, labels, train):
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
         return losses.mean(), (logits, updated["batch_stats"])
 
-    value, gradient = jax.device_get(
-        jax.jit(jax.value_and_grad(loss, has_aux=True))(variables["params"], clips)
-    )
-    return value[0], *value[1], gradient
+    compiled = jax.jit(jax.value_and_grad(loss, has_aux=True))
+    results = []
+    for batch in (clips, *more):
+        value, gradient = jax.device_get(compiled(variables["params"], batch))
+        results.append((value[0], *value[1], gradient))
+    return results if more else results[0]
 
 
 def compute_torch(torch_model, params, clips, labels, train):
@@ -225,8 +233,7 @@ def check_module(module, torch_model, shape):
     torch_model = torch_model.double()
     with jax.enable_x64(True):
         x = np.random.default_rng(0).normal(size=shape)
-        variables = randomised(module.init(jax.random.key(0), x.astype("f4")))
-        variables = jax.tree.map(lambda leaf: leaf.astype("f8"), variables)
+        variables = random_variables(module.init, shape, np.float64)
 
         def weighted(params, x):
             y, _ = module.apply(
@@ -266,10 +273,9 @@ def test_gradient_of_the_complete_network_in_training_mode(lowering, size):
         model, variables, torch_model, clips, labels = pair(
             shape, np.float64, lowering, width=16
         )
-        arguments = model, variables
-        *_, gradient = compute(*arguments, clips, labels, train=True)
         nudge = 1 + 1e-12 * np.random.default_rng(2).choice([-1, 1], clips.shape)
-        *_, nudged = compute(*arguments, clips * nudge, labels, train=True)
+        results = compute(model, variables, clips, labels, True, clips * nudge)
+        gradient, nudged = (result[-1] for result in results)
         *_, reference = compute_torch(
             torch_model, variables["params"], clips, labels, train=True
         )
