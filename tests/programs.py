@@ -1,10 +1,17 @@
 """Starting the command-line programs as a user does."""
 
+import io
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+from rich.console import Console
+
+from datasets.prepare import builder, records_of
+from meranet_jax.flags import parse
+from meranet_jax.runs import origins
+from meranet_jax.runs.train_run import train_run
 from tests.datasets.casme2_tree import SOME, write_tree
 
 ROOT = Path(__file__).parents[1]
@@ -41,6 +48,18 @@ def program(name, *arguments, **environment):
         timeout=300,
         env={name: value for name, value in environment.items() if value is not None},
     )
+
+
+def train(*flags):
+    """Runs train.py in this process, which is faster; returns its output.
+
+    Raises:
+      UserError, DataError: for what the program prints as an error.
+    """
+    config = parse([*map(str, flags)], check_dataset=builder, find_weights=origins.find)
+    console = Console(file=io.StringIO(), soft_wrap=True)
+    train_run(config, records_of, console)
+    return console.file.getvalue()
 
 
 def started(name, *arguments):

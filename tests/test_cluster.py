@@ -14,7 +14,7 @@ from meranet_jax.errors import UserError
 from meranet_jax.evaluation import predictions
 from meranet_jax.runs import reader
 from meranet_jax.training import distributed
-from tests.programs import flags_of_a_copy, program, run_of, started
+from tests.programs import flags_of_a_copy, program, run_of, started, train
 
 pytestmark = pytest.mark.e2e
 
@@ -58,8 +58,7 @@ def test_two_processes_divide_the_folds(flags, process_flags):
     # Each trained two of the four folds, and the first reports its own only.
     assert first.count("epoch 1/1") == 2
 
-    single = program("train.py", *flags[:-1], "--name=one_process")
-    assert single.returncode == 0, single.stderr
+    train(*flags[:-1], "--name=one_process")
     two, one = (run_of(flags, name) for name in ("two_processes", "one_process"))
     tables = [(run / "predictions.csv").read_text() for run in (two, one)]
     assert tables[0] == tables[1]
@@ -73,8 +72,7 @@ def one_fold(flags):
     kept = [f for f in flags if not f.startswith(("--protocol", "--seeds", "--folds"))]
     few = ["--epochs=4", "--learning_rate=1e-4", "--select=last"]
     flags = [*kept, "--protocol=holdout", *few]
-    single = program("train.py", *flags, "--name=single")
-    assert single.returncode == 0, single.stderr
+    train(*flags, "--name=single")
     return flags, read(flags, "single")
 
 

@@ -10,7 +10,7 @@ import eval as evaluation
 from meranet_jax.errors import UserError
 from meranet_jax.runs.cross_dataset import Target
 from tests.datasets import casme2_tree, casme_tree
-from tests.programs import SMALLEST, program, started
+from tests.programs import SMALLEST, program, started, train
 
 pytestmark = pytest.mark.e2e
 
@@ -23,8 +23,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     casme2_tree.write_tree(folder / "copy", rows=casme2_tree.SOME)
     for name, *flags in (("first",), ("second", "--model=resnet3d", "--seed=1")):
-        trained = program(
-            "train.py",
+        trained = train(
             "--dataset=casme2",
             f"--manual_dir={folder / 'copy'}",
             f"--data_dir={folder / 'data'}",
@@ -37,8 +36,7 @@ def folder(tmp_path_factory):
             *flags,
             *SMALLEST,
         )
-        assert trained.returncode == 0, trained.stderr
-        (folder / name).write_text(trained.stdout)
+        (folder / name).write_text(trained)
     return folder
 
 
@@ -216,8 +214,7 @@ def test_killed_and_sharded_loso_runs_equal_a_complete_one(folder):
         *SMALLEST,
         *LOSO,
     ]
-    complete = program("train.py", *flags, "--name=complete")
-    assert complete.returncode == 0, complete.stderr
+    complete = train(*flags, "--name=complete")
 
     killed = started("train.py", *flags, "--name=killed")
     epochs = 0
@@ -238,14 +235,13 @@ def test_killed_and_sharded_loso_runs_equal_a_complete_one(folder):
     assert [path.stat().st_mtime_ns for path in finished] == before
 
     for shard in ("1/2", "2/2"):
-        part = program("train.py", *flags, "--name=parts", f"--fold_shard={shard}")
-        assert part.returncode == 0, part.stderr
-        assert "merge them: python eval.py --merge" in part.stdout
+        part = train(*flags, "--name=parts", f"--fold_shard={shard}")
+        assert "merge them: python eval.py --merge" in part
     parts = sorted((folder / "loso").glob("parts-shard*"))
     merged = program("eval.py", "--merge", *parts)
     assert merged.returncode == 0, merged.stderr
 
-    numbers = complete.stdout.partition("Protocol: ")[2].partition("\nReport:")[0]
+    numbers = complete.partition("Protocol: ")[2].partition("\nReport:")[0]
     assert "leave-one-subject-out" in numbers
     for other in (resumed, merged):
         assert numbers in other.stdout
@@ -259,8 +255,7 @@ def test_killed_and_sharded_loso_runs_equal_a_complete_one(folder):
 def test_a_composite_data_set(tmp_path):
     casme2_tree.write_tree(tmp_path / "two", rows=casme2_tree.SOME)
     casme_tree.write_tree(tmp_path / "one", release="cropped")
-    trained = program(
-        "train.py",
+    train(
         "--dataset=casme,casme2,synthetic",
         f"--manual_dir=casme={tmp_path / 'one'},casme2={tmp_path / 'two'}",
         f"--data_dir={tmp_path / 'data'}",
@@ -271,7 +266,6 @@ def test_a_composite_data_set(tmp_path):
         *SMALLEST,
         "--size=20",  # records of this size are drawn and read faster
     )
-    assert trained.returncode == 0, trained.stderr
     (run,) = (tmp_path / "runs").iterdir()
     report = json.loads((run / "report.json").read_text())
     assert list(report["data"]["classes"]) == ["negative", "positive", "surprise"]

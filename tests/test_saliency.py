@@ -4,7 +4,7 @@ import pytest
 
 import saliency
 from meranet_jax.errors import UserError
-from tests.programs import flags_of_a_copy, program, run_of
+from tests.programs import flags_of_a_copy, program, run_of, train
 
 pytestmark = pytest.mark.e2e
 
@@ -12,8 +12,7 @@ pytestmark = pytest.mark.e2e
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     flags = [*flags_of_a_copy(tmp_path_factory.mktemp("seen")), "--epochs=1"]
-    trained = program("train.py", *flags, "--name=seen")
-    assert trained.returncode == 0, trained.stderr
+    train(*flags, "--name=seen")
     return run_of(flags, "seen")
 
 

@@ -5,6 +5,8 @@ The colours of each image encode the index of its clip and its frame number, so 
 """
 
 import csv
+import functools
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -58,6 +60,14 @@ def read_colours(image: np.ndarray) -> tuple[int, int]:
     return clip, low + _COLOURS * high
 
 
+@functools.lru_cache(maxsize=40_000)  # all frames of one release
+def _jpeg(clip: int, number: int, shape: tuple[int, int]) -> bytes:
+    """Returns the file of ``frame_image``, which several releases contain."""
+    file = io.BytesIO()
+    Image.fromarray(frame_image(clip, number, shape)).save(file, "JPEG", quality=90)
+    return file.getvalue()
+
+
 def write_image(path: Path, image: np.ndarray) -> None:
     """Writes a JPEG, whatever the suffix."""
     # Not with imageio, which takes several times as long for such a small image.
@@ -79,7 +89,7 @@ def write_clip(
     (folder / "Thumbs.db").write_bytes(b"junk")
     (folder / ".DS_Store").write_bytes(b"junk")
     for number, name in names.items():
-        write_image(folder / name, frame_image(clip, number, shape))
+        (folder / name).write_bytes(_jpeg(clip, number, shape))
 
 
 def write_video(path: Path, images: Sequence[np.ndarray], *, fps: int = 30) -> None:
@@ -143,6 +153,7 @@ def _write_lock(path: Path) -> None:
     path.with_name(f"~${path.name}").write_bytes(b"\x05owner")
 
 
+@functools.cache
 def _colour(value: int) -> np.ndarray:
     if not 0 <= value < _COLOURS:
         raise ValueError(f"{value} does not fit the colours of an image")
