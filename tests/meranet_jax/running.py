@@ -54,11 +54,17 @@ _NOT_COMPILED = {
 _last: list = []
 
 
-def _trainer_of(config, clips, folds):
-    """Returns the last run's trainer, if it fits, or a new one."""
+def trainer_of(config, clips, folds):
+    """Returns the trainer that was used last, if it fits, or a new one.
+
+    Args:
+      config: the settings of the run.
+      clips: all clips.
+      folds: number of folds of the run.
+    """
     flags = {n: v for n, v in config.flags().items() if n not in _NOT_COMPILED}
-    # Tests replace inputs.
-    made_from = flags, folds, registry.find(config.input)
+    # Tests replace inputs and functions.
+    made_from = flags, folds, registry.find(config.input), trainers.make_trainer
     if _last and _last[0] is clips and _last[1] == made_from:
         return _last[2]
     forget_trainer()
@@ -108,7 +114,7 @@ def run(config, clips, *, watch=None, trainer=None, **options):
     else:
         used = trainer
         if used is None and not options:
-            used = _trainer_of(config, clips, folds)
+            used = trainer_of(config, clips, folds)
         fitter = fitters.NetworkFitter(
             config, clips, folds=folds, trainer=used, **options
         )

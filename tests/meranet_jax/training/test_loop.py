@@ -13,6 +13,7 @@ from meranet_jax.inputs import registry, rgb
 from meranet_jax.training import fold_progress, loop, step, trainers
 from meranet_jax.training.checkpoint import Checkpoints, read_weights, save_weights
 from meranet_jax.training.fold_progress import FoldTask
+from tests.meranet_jax import running
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def fold(clips):
 
 
 def started(config, clips, *, seed=0, steps=8):
-    trainer = trainers.make_trainer(config, clips, folds=1)
+    trainer = running.trainer_of(config, clips, folds=1)
     trainer.set_states([trainer.initial_state(seed, steps)])
     return trainer
 
@@ -38,7 +39,7 @@ def updated(trainer, *batches):
 def run(config, clips, fold, folder, divergences=None):
     """Trains a fold; returns the trainer, all metrics and the selection."""
     divergences = [] if divergences is None else divergences
-    trainer = trainers.make_trainer(config, clips, folds=1)
+    trainer = running.trainer_of(config, clips, folds=1)
     history = []
     with Checkpoints(folder, print) as checkpoints:
         task = FoldTask(
