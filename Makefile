@@ -19,7 +19,9 @@ demo: $(VENV)/.installed
 	@echo
 	@echo "Report and pictures: runs/demo/report.md"
 
-PYTEST := $(RUN) -m pytest -n auto --maxprocesses=4 --dist=loadfile
+# One process more than cores, at most four: some tests wait for programs.
+PROCESSES := $(shell $(PYTHON) -c 'import os; print(min(4, 1 + (os.cpu_count() or 1)))')
+PYTEST := $(RUN) -m pytest -n $(PROCESSES) --dist=loadfile
 
 test: $(VENV)/.installed-parity
 	$(PYTEST) --durations=30 $(FLAGS)

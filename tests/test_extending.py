@@ -68,6 +68,13 @@ def run(project, *command):
     )
 
 
+# eval.py and saliency.py in one process, which is faster
+EVALUATE_AND_EXPLAIN = """
+import sys, eval, saliency
+eval.main(run=sys.argv[1])
+saliency.main(sys.argv[1], number=1)
+"""
+
 FLAGS = [*SMALLEST, "--epochs=1", "--data_dir=data", "--devices=1"]
 FLAGS += ["--dataset=mylab", "--manual_dir=recordings", "--protocol=holdout_subject"]
 
@@ -108,10 +115,9 @@ def test_a_new_attention_is_trained_evaluated_and_explained(project):
         p.read_bytes() for p in path.glob("folds/*/weights/**/*") if p.is_file()
     ]
     assert any(b"TemporalAttention_0" in one for one in contents)
-    evaluated = run(project, "eval.py", f"--run={path}")
-    assert "same predicted class" in evaluated.stdout, evaluated.stderr
-    explained = run(project, "saliency.py", f"--run={path}", "--number=1")
+    explained = run(project, "-c", EVALUATE_AND_EXPLAIN, path)
     assert explained.returncode == 0, explained.stderr
+    assert "same predicted class" in explained.stdout
 
 
 def test_a_new_recogniser_is_trained_evaluated_and_explained(project):
@@ -124,10 +130,9 @@ def test_a_new_recogniser_is_trained_evaluated_and_explained(project):
     assert trained.returncode == 0, trained.stderr
     assert "FrameNet, preset small, fp32, on 1 x cpu" in trained.stdout
     (path,) = (project / "runs").glob("mylab-framenet-*")
-    evaluated = run(project, "eval.py", f"--run={path}")
-    assert "same predicted class" in evaluated.stdout, evaluated.stderr
-    explained = run(project, "saliency.py", f"--run={path}", "--number=1")
+    explained = run(project, "-c", EVALUATE_AND_EXPLAIN, path)
     assert explained.returncode == 0, explained.stderr
+    assert "same predicted class" in explained.stdout
     assert "do not say where the face moved" in explained.stdout
 
 

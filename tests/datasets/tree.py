@@ -6,11 +6,11 @@ The colours of each image encode the index of its clip and its frame number, so 
 
 import csv
 import functools
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import openpyxl
 import xlwt
@@ -63,9 +63,10 @@ def read_colours(image: np.ndarray) -> tuple[int, int]:
 @functools.lru_cache(maxsize=40_000)  # all frames of one release
 def _jpeg(clip: int, number: int, shape: tuple[int, int]) -> bytes:
     """Returns the file of ``frame_image``, which several releases contain."""
-    file = io.BytesIO()
-    Image.fromarray(frame_image(clip, number, shape)).save(file, "JPEG", quality=90)
-    return file.getvalue()
+    image = frame_image(clip, number, shape)
+    # Several times as fast as Pillow for such a small image
+    _, file = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
+    return file.tobytes()
 
 
 def write_image(path: Path, image: np.ndarray) -> None:
