@@ -352,6 +352,11 @@ class TrainConfig:
             )
         return pairs.get(dataset.partition("/")[0], default)
 
+    @property
+    def used_flow_method(self) -> str | None:
+        """The value of ``flow_method`` if the input needs optical flow, else None."""
+        return self.flow_method if inputs.find(self.input).flow else None
+
     def record_features(self) -> tuple[str, ...]:
         """Returns the features of the records that the input is computed from."""
         return inputs.find(self.input).features

@@ -46,6 +46,8 @@ class Metadata:
       subjects: the subjects of ``datasets`` that the weights were trained on or
         selected by, prefixed by the data set's name if there are several data sets, as
         in ``predictions.csv``. None if they are unknown, so that it can be any subject.
+      flow_method: how the input's optical flow was estimated, a value of
+        ``--flow_method``; None if the input has none, or it is unknown.
       version: version of this package that wrote the file.
     """
 
@@ -58,6 +60,7 @@ class Metadata:
     origin: str
     datasets: tuple[str, ...] | None = None
     subjects: tuple[str, ...] | None = None
+    flow_method: str | None = None
     version: str = __version__
 
     def to_json(self) -> str:

@@ -54,6 +54,7 @@ def read(
         origin=_describe(run.config, path, seed, name),
         datasets=datasets,
         subjects=names,
+        flow_method=run.config.used_flow_method,
     )
     # The settings of the run were read, and with them their modules imported.
     made = networks.make(metadata, path, import_modules=True)

@@ -15,7 +15,6 @@ from meranet_jax.data.class_sets import ClassSet
 from meranet_jax.data.loading import Clips
 from meranet_jax.data.splits import Job
 from meranet_jax.errors import UserError
-from meranet_jax.inputs import registry as inputs
 from meranet_jax.models.settings import architecture
 from meranet_jax.recognisers import Network
 from meranet_jax.runs import reader, subjects
@@ -56,8 +55,8 @@ class Origin:
         """The flags that the weights determine."""
         names = ("model", "input", "frames", "size")
         common = {name: getattr(self.metadata, name) for name in names}
-        if self.run is not None and inputs.find(self.metadata.input).flow:
-            common["flow_method"] = self.run.config.flow_method
+        if self.metadata.flow_method is not None:
+            common["flow_method"] = self.metadata.flow_method
         return common | dict(self.metadata.settings)
 
     def trained_on(self) -> Subjects:
@@ -159,6 +158,7 @@ def _of_run(init: str, path: Path, run_path: Path) -> Origin:
         classes=tuple(run.classes),
         origin=f"{config.title} of the run {run_path.name} (seed {seed}, fold {name})",
         datasets=config.datasets,
+        flow_method=config.used_flow_method,
     )
     return Origin(init, folders[fold], metadata, config.preset, run, fold)
 
