@@ -60,7 +60,8 @@ def test_the_wheel_holds_the_package_alone(wheel):
     held = {name for name in wheel.namelist() if not name.startswith(information)}
     modules = (ROOT / "meranet_jax").rglob("*.py")
     expected = {path.relative_to(ROOT).as_posix() for path in modules}
-    assert held == expected | {"meranet_jax/py.typed"}
+    expected |= {"meranet_jax/py.typed", "meranet_jax/pretrained/flow.npz"}
+    assert held == expected
     assert f"{information}licenses/LICENSE" in wheel.namelist()
 
 
