@@ -204,7 +204,7 @@ def test_an_error_is_printed_without_a_traceback():
     assert failed.stderr == "error: nowhere is not a folder.\n"
 
 
-def test_killed_and_sharded_loso_runs_equal_a_complete_one(folder):
+def test_killed_and_sharded_loso_runs_equal_a_complete_one(folder, capsys):
     """A run that is killed and resumed, and two merged shards, have equal results."""
     flags = [
         "--dataset=casme2",
@@ -229,22 +229,22 @@ def test_killed_and_sharded_loso_runs_equal_a_complete_one(folder):
     finished = list((folder / "loso" / "killed").glob("folds/*/predictions.csv"))
     assert finished
     before = [path.stat().st_mtime_ns for path in finished]
-    resumed = program("train.py", *flags, "--name=killed")
-    assert resumed.returncode == 0, resumed.stderr
-    assert "of them are finished already" in resumed.stdout
+    resumed = train(*flags, "--name=killed")
+    assert "of them are finished already" in resumed
     assert [path.stat().st_mtime_ns for path in finished] == before
 
     for shard in ("1/2", "2/2"):
         part = train(*flags, "--name=parts", f"--fold_shard={shard}")
         assert "merge them: python eval.py --merge" in part
     parts = sorted((folder / "loso").glob("parts-shard*"))
-    merged = program("eval.py", "--merge", *parts)
-    assert merged.returncode == 0, merged.stderr
+    capsys.readouterr()
+    evaluation.main(merge=tuple(map(str, parts)))
+    merged = capsys.readouterr().out
 
     numbers = complete.partition("Protocol: ")[2].partition("\nReport:")[0]
     assert "leave-one-subject-out" in numbers
     for other in (resumed, merged):
-        assert numbers in other.stdout
+        assert numbers in other
     tables = {
         (folder / "loso" / name / "predictions.csv").read_bytes()
         for name in ("complete", "killed", "parts")

@@ -7,12 +7,14 @@ import sys
 
 import pytest
 
-from meranet_jax.errors import UserError
+import eval as evaluation
+from meranet_jax.errors import DataError, UserError
 from meranet_jax.flags import parse
+from meranet_jax.runs.cross_dataset import Target
 from meranet_jax.training.fitters import check
 from tests.datasets import casme2_tree
 from tests.datasets.tree import CROPPED, write_clip, write_csv
-from tests.programs import ROOT, SMALLEST
+from tests.programs import ROOT, SMALLEST, train
 
 pytestmark = pytest.mark.e2e
 
@@ -90,19 +92,23 @@ def test_a_new_data_set_is_checked_and_used_for_training(project):
 
 def test_a_run_on_another_data_set_is_tested_on_the_new_one(project):
     casme2_tree.write_tree(project / "copy", rows=casme2_tree.SOME)
-    flags = ["--dataset=casme2", "--manual_dir=copy", "--name=two"]
-    trained = run(project, "train.py", *FLAGS[:-3], *flags)
-    assert trained.returncode == 0, trained.stderr
+    flags = ["--dataset=casme2", f"--manual_dir={project / 'copy'}", "--name=two"]
+    folders = [f"--{name}_dir={project / name}" for name in ("data", "runs")]
+    train(*SMALLEST, "--epochs=1", "--devices=1", *flags, *folders)
     other = ["--dataset=mylab", "--manual_dir=recordings"]
     tested = run(project, "eval.py", "--run=runs/two", *other)
     assert tested.returncode == 0, tested.stderr
     assert "MERANet trained on casme2 (protocol holdout, 1 fold" in tested.stdout
     assert "tested on mylab: 18 clips of 6 subjects" in tested.stdout
     assert "Report: runs/two/cross/mylab/report.md" in tested.stdout
-    own = run(project, "eval.py", "--run=runs/two", "--dataset=casme2")
-    assert "error: runs/two was trained on subjects of this data set" in own.stderr
-    no_copy = run(project, "eval.py", "--run=runs/two", "--dataset=casme")
-    assert "give it with --manual_dir=DIR" in no_copy.stderr
+    for dataset, message in (
+        ("casme2", "runs/two was trained on subjects of this data set"),
+        ("casme", "give it with --manual_dir=DIR"),
+    ):
+        with pytest.raises((UserError, DataError), match=message):
+            evaluation.main(
+                run=str(project / "runs" / "two"), target=Target(dataset=dataset)
+            )
 
 
 def test_a_new_attention_is_trained_evaluated_and_explained(project):

@@ -38,6 +38,7 @@ def crop(release):
     return "provided" if "cropped" in release.lower() else "none"
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize(("name", "tree", "release", "number"), COPIES)
 def test_complete_copy_of_every_release(tmp_path, name, tree, release, number):
     tree.write_tree(tmp_path, release=release)

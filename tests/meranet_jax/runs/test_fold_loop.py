@@ -13,6 +13,8 @@ from meranet_jax.training.checkpoint import read_weights
 from tests.meranet_jax.loading import smallest
 from tests.meranet_jax.running import count_traces, plan, run
 
+pytestmark = pytest.mark.e2e
+
 
 @pytest.fixture
 def loso(config):

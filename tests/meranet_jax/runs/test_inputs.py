@@ -13,6 +13,8 @@ from meranet_jax.training import fitters, trainers
 from tests.meranet_jax.loading import load, smallest
 from tests.meranet_jax.running import run
 
+pytestmark = pytest.mark.e2e
+
 # Inputs with the frames of the clip and with one, that store frames and flow, and all
 # augmentations that they can have
 CASES = {

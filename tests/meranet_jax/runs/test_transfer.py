@@ -22,6 +22,8 @@ from tests.meranet_jax.loading import smallest
 from tests.meranet_jax.running import run
 from tests.meranet_jax.runs.test_descriptor_runs import lbp_top
 
+pytestmark = pytest.mark.e2e
+
 ARCHITECTURE = {"width": 4, "stage_sizes": (1, 1), "shortcut": "projection"}
 ARCHITECTURE |= {"attentions": ("channel", "spatio_temporal"), "reduction": 16}
 ARCHITECTURE |= {"kernel_size": 5, "shared": "cnn"}

@@ -19,6 +19,8 @@ from meranet_jax.training.checkpoint import read_weights
 from tests.meranet_jax.loading import smallest
 from tests.meranet_jax.running import plan, run
 
+pytestmark = pytest.mark.e2e
+
 # Hold-outs on one and two devices, and four folds of two lengths in three slots.
 KINDS = {
     "one": {"epochs": 2, "batch_size": 4},
