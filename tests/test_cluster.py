@@ -14,7 +14,7 @@ from meranet_jax.errors import UserError
 from meranet_jax.evaluation import predictions
 from meranet_jax.runs import reader
 from meranet_jax.training import distributed
-from tests.programs import flags_of_a_copy, program, run_of, started, train
+from tests.programs import flags_of_a_copy, run_of, started, train
 
 pytestmark = pytest.mark.e2e
 
@@ -115,9 +115,7 @@ def test_signal_to_one_process_stops_all(one_fold, process_flags):
     assert [p.returncode for p in processes] == [143, 143], first + second
     assert "process 0 of 2: interrupted (SIGTERM)" in first
     assert "process 1 of 2: interrupted (SIGTERM)" in second
-    again = program("train.py", *flags, "--devices=2")
-    assert again.returncode == 0, again.stderr
-    assert "resumes in epoch" in again.stdout
+    assert "resumes in epoch" in train(*flags, "--devices=2")
     assert_close(read(flags, "stopped"), single)
 
 
@@ -135,8 +133,7 @@ def test_death_of_one_process_ends_the_others(one_fold, process_flags):
     assert time.monotonic() - start < 60
     assert processes[0].returncode != 0
     assert "(stopped sending heartbeats):\n1\n" in first  # the index of the process
-    again = program("train.py", *flags)
-    assert again.returncode == 0, again.stderr
+    train(*flags)
     assert_close(read(flags, "killed"), single)
 
 

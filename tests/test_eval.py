@@ -71,8 +71,7 @@ def test_records_may_be_moved(folder, copied, tmp_path):
     moved = ["/nowhere/" + "/".join(config["records"][0].split("/")[-3:])]
     (copied / "config.json").write_text(json.dumps(config | {"records": moved}))
     assert "No prepared records in /nowhere" in refusal(run=str(copied))
-    found = program("eval.py", f"--run={copied}", f"--data_dir={tmp_path / 'data'}")
-    assert found.returncode == 0, found.stderr
+    evaluation.main(run=str(copied), data_dir=str(tmp_path / "data"))
 
 
 def test_a_changed_report_is_detected(copied):
@@ -82,18 +81,19 @@ def test_a_changed_report_is_detected(copied):
     assert "metrics in" in refusal(run=str(copied))
 
 
-def test_exchanged_weights_are_detected(folder, copied):
+def test_exchanged_weights_are_detected(copied, capsys):
     one, other, _ = sorted((copied / "folds").iterdir())
     shutil.rmtree(one / "weights")
     shutil.copytree(other / "weights", one / "weights")
-    evaluated = program("eval.py", f"--run={copied}")
     # After so little training the predicted classes may be equal; the probabilities
     # differ.
-    if evaluated.returncode:
-        assert "predict another class" in evaluated.stderr
+    try:
+        evaluation.main(run=str(copied))
+    except UserError as error:
+        assert "predict another class" in str(error)
     else:
-        difference = evaluated.stdout.partition("differ by at most ")[2].split()[0]
-        assert float(difference) > 1e-4
+        evaluated = capsys.readouterr().out
+        assert float(evaluated.partition("differ by at most ")[2].split()[0]) > 1e-4
 
 
 def _damage(name, change):
@@ -161,19 +161,19 @@ def test_damaged_runs_are_refused(copied, case):
     assert message in refusal(run=str(copied))
 
 
-def test_two_runs_are_compared(folder):
+def test_two_runs_are_compared(folder, capsys):
     runs = [folder / "runs" / name for name in ("first", "second")]
-    compared = program("eval.py", "--compare", *runs)
-    assert compared.returncode == 0, compared.stderr
-    assert "The same 44 test clips" in compared.stdout
-    assert "MERANet" in compared.stdout and "3D ResNet" in compared.stdout
+    evaluation.main(compare=tuple(map(str, runs)))
+    compared = capsys.readouterr().out
+    assert "The same 44 test clips" in compared
+    assert "MERANet" in compared and "3D ResNet" in compared
     means = [
         json.loads((run / "report.json").read_text())["metrics"]["uf1"]["mean"]
         for run in runs
     ]
-    assert f"A {means[0]:.3f}  B {means[1]:.3f}" in compared.stdout
-    assert f"{means[0] - means[1]:+.3f}" in compared.stdout
-    assert "p = " in compared.stdout
+    assert f"A {means[0]:.3f}  B {means[1]:.3f}" in compared
+    assert f"{means[0] - means[1]:+.3f}" in compared
+    assert "p = " in compared
 
 
 @pytest.mark.parametrize(
@@ -256,7 +256,7 @@ def test_a_composite_data_set(tmp_path):
     casme2_tree.write_tree(tmp_path / "two", rows=casme2_tree.SOME)
     casme_tree.write_tree(tmp_path / "one", release="cropped")
     train(
-        "--dataset=casme,casme2,synthetic",
+        "--dataset=casme,casme2,synthetic/sketch",
         f"--manual_dir=casme={tmp_path / 'one'},casme2={tmp_path / 'two'}",
         f"--data_dir={tmp_path / 'data'}",
         f"--runs_dir={tmp_path / 'runs'}",
@@ -269,8 +269,8 @@ def test_a_composite_data_set(tmp_path):
     (run,) = (tmp_path / "runs").iterdir()
     report = json.loads((run / "report.json").read_text())
     assert list(report["data"]["classes"]) == ["negative", "positive", "surprise"]
-    assert set(report["by_dataset"]) == {"casme", "casme2", "synthetic"}
-    assert report["by_dataset"]["synthetic"]["clips"] == 576
+    assert set(report["by_dataset"]) == {"casme", "casme2", "synthetic/sketch"}
+    assert report["by_dataset"]["synthetic/sketch"]["clips"] == 120
     pooled = np.array(report["pooled"]["confusion"])
     separate = [
         np.array(one["pooled"]["confusion"]) for one in report["by_dataset"].values()
@@ -282,5 +282,5 @@ def test_a_composite_data_set(tmp_path):
         {c.rpartition("/")[0] for c in fold["test"]} for fold in (first, second)
     ]
     assert not subjects[0] & subjects[1]
-    assert {"casme/sub01", "casme2/sub01", "synthetic/s01"} <= subjects[0] | subjects[1]
+    assert {"casme/sub01", "casme2/sub01", "synthetic/k01"} <= subjects[0] | subjects[1]
     evaluation.main(run=str(run))

@@ -40,8 +40,9 @@ def enable_deterministic_ops() -> None:
 def enable_compilation_cache() -> None:
     """Caches compiled programs in the user's cache folder.
 
-    As in any JAX program, ``JAX_COMPILATION_CACHE_DIR`` sets another folder and
-    ``JAX_ENABLE_COMPILATION_CACHE=0`` disables the cache.
+    As in any JAX program, ``JAX_COMPILATION_CACHE_DIR`` sets another folder,
+    ``JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS`` the time from which a program is
+    worth storing, and ``JAX_ENABLE_COMPILATION_CACHE=0`` disables the cache.
     """
     if jax.config.jax_compilation_cache_dir is None:
         try:
@@ -51,7 +52,10 @@ def enable_compilation_cache() -> None:
         folder = str(caches / "meranet_jax" / "jax")
         jax.config.update("jax_compilation_cache_dir", folder)
         jax.config.update("jax_compilation_cache_max_size", _CACHE_BYTES)
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", _MIN_SECONDS)
+        if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+            jax.config.update(
+                "jax_persistent_cache_min_compile_time_secs", _MIN_SECONDS
+            )
 
 
 def use_all_cores() -> None:

@@ -25,6 +25,7 @@ from tests.datasets.tree import (
 __all__ = [
     "RELEASES",
     "ROWS",
+    "SHORT",
     "SOME",
     "TABLES",
     "Row",
@@ -150,6 +151,17 @@ def _clip(index: int) -> str:
 
 ROWS = (*_first_rows(), *_other_rows(60))
 SOME = ROWS[:60]  # eight subjects, with every emotion and a missing apex
+
+
+def _short(row: Row) -> Row:
+    """Returns the row with a fifth of its frames from onset to offset."""
+    apex = None if row.apex is None else row.onset + (row.apex - row.onset) // 5
+    return dataclasses.replace(
+        row, apex=apex, offset=row.onset + (row.offset - row.onset) // 5
+    )
+
+
+SHORT = tuple(map(_short, ROWS))  # complete, for tests that read every frame
 
 _PLACES = {(row.subject, row.clip): place for place, row in enumerate(ROWS)}
 

@@ -41,7 +41,9 @@ def crop(release):
 @pytest.mark.e2e
 @pytest.mark.parametrize(("name", "tree", "release", "number"), COPIES)
 def test_complete_copy_of_every_release(tmp_path, name, tree, release, number):
-    tree.write_tree(tmp_path, release=release)
+    # One release of CASME II has clips as long as the real ones.
+    long = name != "casme2" or release == tree.RELEASES[0]
+    tree.write_tree(tmp_path, release=release, **({} if long else {"rows": tree.SHORT}))
     report = check.check(name, tmp_path, options=prepare.Options(crop=crop(release)))
     assert report.complete and report.rows == report.records == number
     assert sum(found["rows"] for found in report.emotions.values()) == number
@@ -164,7 +166,7 @@ def test_contact_sheet_shows_onset_apex_and_offset(tmp_path):
 
 
 def test_differences_are_explained(tmp_path):
-    rows = list(casme2_tree.ROWS)
+    rows = list(casme2_tree.SHORT)
     place = next(n for n, row in enumerate(rows) if row.emotions[1] == "surprise")
     rows[place] = dataclasses.replace(rows[place], emotions=("joy", "joy"))
     casme2_tree.write_tree(tmp_path, rows=rows)
@@ -177,7 +179,7 @@ def test_differences_are_explained(tmp_path):
     casme2_tree.write_table(
         tmp_path / "CASME2-coding-20190701.xlsx",
         table="20140508",
-        rows=casme2_tree.ROWS,
+        rows=casme2_tree.SHORT,
     )
     (paper,) = check.check("casme2", tmp_path).differences
     assert "this table labels three of the paper's 28 as sadness" in paper
