@@ -139,13 +139,15 @@ def estimate(
     _check_method(method)
     between = {"farneback": _farneback, "dis": _dis, "tvl1": _tvl1}[method]
     flow = np.zeros((*frames.shape[:3], 2), np.float32)
-    moved = [
-        i for i, frame in enumerate(frames) if not np.array_equal(frame, reference)
-    ]
+    # Sampling repeats frames of short clips: the flow of equal ones is computed once.
+    places: dict[bytes, list[int]] = {}
+    for index, frame in enumerate(frames):
+        places.setdefault(frame.tobytes(), []).append(index)
+    places.pop(reference.tobytes(), None)
     with _one_opencv_thread():
-        start, *ends = _images(reference, frames[moved])
-        for index, end in zip(moved, ends, strict=True):
-            flow[index] = between(start, end)
+        start, *ends = _images(reference, frames[[i[0] for i in places.values()]])
+        for indices, end in zip(places.values(), ends, strict=True):
+            flow[indices] = between(start, end)
     return flow
 
 
