@@ -52,8 +52,8 @@ class ClipStore:
         self._rows = [rows for _, rows in opened]
         self._size, self._method = size, flow_method
         self._features = network_input.features
-        # The first frame of the clip instead of the onset frame.
-        self._repeats_first = False
+        # Whether the first frame of the clip replaces the onset frame.
+        self.first_as_onset = False
         for folder, (info, _) in zip(folders, opened, strict=True):
             missing = [name for name in self._features if name not in info.features]
             if missing and not network_input.optional_onset:
@@ -63,7 +63,7 @@ class ClipStore:
                     "them. Delete that folder and prepare them again."
                 )
             # If one data set does not have it, for all, so that they are alike.
-            self._repeats_first |= bool(missing)
+            self.first_as_onset |= bool(missing)
         self.dtype = np.dtype(np.float16 if network_input.flow else np.uint8)
         self._caches = []
         if network_input.flow:
@@ -152,7 +152,7 @@ class ClipStore:
 
     def _concatenate(self, row: Mapping[str, Any]) -> np.ndarray:
         """Returns the frames that the input is computed from, in the recorded size."""
-        if self._repeats_first:
+        if self.first_as_onset:
             return np.concatenate([row[CLIP][:1], row[CLIP]])
         parts = [
             row[name] if name == CLIP else row[name][None] for name in self._features

@@ -67,6 +67,8 @@ class Clips:
       left_out: number of clips of the data sets that are left out, by reason.
       stored: what the input stores for each clip, [N, ...], and the devices receive;
         None if it is ``clips``.
+      first_as_onset: whether the input has the first frame of each clip in place of its
+        onset frame, which records of the data sets do not have.
     """
 
     clips: np.ndarray | LazyClips
@@ -78,6 +80,7 @@ class Clips:
     classes: ClassSet
     left_out: dict[str, int]
     stored: np.ndarray | LazyClips | None = None
+    first_as_onset: bool = False
 
     def __len__(self) -> int:
         return len(self.clip_ids)

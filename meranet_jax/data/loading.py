@@ -185,6 +185,7 @@ def load(
         classes,
         left_out,
         None if clips is stored else stored,
+        store.first_as_onset,
     )
     # Fills the cached property.
     vars(loaded)["digests"] = tuple(record.digest for record in kept)

@@ -3,7 +3,6 @@
 import shlex
 
 from meranet_jax.evaluation.summary import NAMES
-from meranet_jax.inputs import registry as inputs
 from meranet_jax.runs import report_text
 from meranet_jax.runs.layout import CROSS_FIGURES
 from meranet_jax.runs.reader import Run
@@ -117,8 +116,7 @@ def to_markdown(run: Run, report: dict) -> str:
         "",
         describe_evaluation(report),
         "",
-        f"Recogniser: {config.recogniser.citation}. Input: "
-        f"{inputs.find(config.input).title}. Run: `{run.path.name}`.",
+        f"{report_text.describe_recogniser(config, data)} Run: `{run.path.name}`.",
         "",
         "## Results",
         "",

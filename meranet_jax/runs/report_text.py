@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Sequence
 
+from meranet_jax.config import TrainConfig
 from meranet_jax.data.splits import Job
 from meranet_jax.evaluation.summary import NAMES
 from meranet_jax.inputs import registry as inputs
@@ -177,6 +178,25 @@ def describe_origin(origin: dict) -> str:
     return text
 
 
+def describe_recogniser(config: TrainConfig, data: dict) -> str:
+    """Returns sentences that name the recogniser and its input.
+
+    Args:
+      config: of the run.
+      data: the result of ``writer.describe_clips``.
+    """
+    text = (
+        f"Recogniser: {config.recogniser.citation}. Input: "
+        f"{inputs.find(config.input).title}."
+    )
+    if data.get("first_as_onset"):
+        text += (
+            " There are records without an onset frame, so that the reference of each "
+            "clip is its first frame."
+        )
+    return text
+
+
 def class_list(data: dict) -> str:
     """Lists the classes of ``data`` in ``config.json``, with their numbers of clips."""
     parts = []
@@ -243,8 +263,7 @@ def to_markdown(run: Run, report: dict, figures: Sequence[str] = FIGURES) -> str
         "",
         describe_protocol(report),
         "",
-        f"Recogniser: {config.recogniser.citation}. Input: "
-        f"{inputs.find(config.input).title}.",
+        describe_recogniser(config, data),
         "",
         "## Results",
         "",

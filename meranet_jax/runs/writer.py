@@ -259,6 +259,7 @@ def describe_clips(clips: Clips) -> dict:
         "classes": {name: list(emotions) for name, emotions in clips.classes.items()},
         "counts": counts,
         "left_out": clips.left_out,
+        "first_as_onset": clips.first_as_onset,
     }
 
 

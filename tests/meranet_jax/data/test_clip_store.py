@@ -121,6 +121,7 @@ def test_difference_of_old_records_is_from_the_first_frame(
     loaded = load_input(records, "difference")
     np.testing.assert_array_equal(loaded.inputs[:, 0], clips.clips[:, 0])
     np.testing.assert_array_equal(loaded.inputs[:, 1:], clips.clips)
+    assert loaded.first_as_onset and not clips.first_as_onset
 
 
 def test_shrinking_keeps_the_motion_relative_to_the_size():

@@ -171,6 +171,16 @@ def test_one_clip_in_one_fold_is_reported():
     assert "1 test clips of 1 subjects" in report_text.to_markdown(run, made)
 
 
+def test_the_report_names_another_reference_than_the_onset():
+    run, predicted = experiment()
+    made = report.make(run, predicted)
+    sentence = "the reference of each clip is its first frame."
+    assert sentence not in report_text.to_markdown(run, made)
+    run.data["first_as_onset"] = True
+    made = report.make(run, predicted)
+    assert sentence in report_text.to_markdown(run, made)
+
+
 def test_bars_in_names_are_escaped():
     run, predicted = experiment()
     run.data["counts"] = {"a|b": {"c|d": 1}}
