@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Literal
 
 import jax
 import numpy as np
@@ -39,7 +40,7 @@ class Target:
 
     dataset: str | None = None
     """With --run: another data set, on which to test the weights of the run. Clips are
-    made as the run's: --sampling, --frames, --size, --crop."""
+    made as the run's: --sampling, --frames, --size, --margin."""
     classes: str | None = None
     """With --dataset: the classes of the run to test. A list of them:
     disgust,happiness. megc3, or a JSON file: emotions of --dataset for classes of the
@@ -48,6 +49,9 @@ class Target:
     manual_dir: str | None = None
     """With --dataset: folder of your copy of a licensed data set. It is needed once, to
     write its records."""
+    crop: Literal["default", "auto", "provided", "detect", "none"] | None = None
+    """With --dataset: source of the face crops, see train.py --help. default: that of
+    the data set. Default: the run's."""
     release: str | None = None
     """With --dataset: release of a licensed data set."""
     table: str | None = None
@@ -127,6 +131,8 @@ def configuration(run: Run, target: Target, data_dir: str | None) -> TrainConfig
     changes = dict.fromkeys(_OF_DATASET) | {"label": recipes.LISTED["label"]}
     changes |= {n: value for n, value in target.given().items() if n != "classes"}
     changes |= {name: _if_set(config, name) for name in recipes.BY_DATASET}
+    if target.crop == "default":
+        changes |= {"crop": None, "margin": None}
     changes["data_dir"] = data_dir or config.data_dir
     if "devices" in config.flags():
         changes["devices"] = 1

@@ -291,6 +291,20 @@ def test_settings_of_the_data_set_are_not_those_of_the_run(path):
     assert alone.record_options()["frames"] == 8
 
 
+def test_the_crop_is_that_of_the_run_unless_another_is_given(path):
+    saved = reader.read(path)
+    cropped = saved.config.change(dataset="casme2", crop="detect", margin=0.2)
+    saved = dataclasses.replace(saved, config=cropped)
+    for crop, expected in (
+        (None, ("detect", 0.2)),
+        ("none", ("none", 0.2)),
+        ("default", (None, None)),
+    ):
+        target = Target(dataset="synthetic", crop=crop)
+        config = cross_dataset.configuration(saved, target, None)
+        assert (config.crop, config.margin) == expected
+
+
 def test_a_descriptor_is_tested_on_another_data_set(clips, evaluate, other, tmp_path):
     path = run(lbp_top(tmp_path, seeds="1", frames=8), clips)
     report, _ = evaluate(path, classes="disgust,happy")
