@@ -387,11 +387,16 @@ class TrainConfig:
         seeds = self.all_seeds
         if seeds == tuple(range(seeds[0], seeds[-1] + 1)):
             seeds = seeds if len(seeds) < 3 else (seeds[0], seeds[-1])
+        origin = []
+        if self.init is not None:  # the weights determine the input
+            origin = [f"init-{_stem(self.init)}"]
+        elif self.input != self.recogniser.inputs[0]:
+            origin = [self.input]
         parts = [
             folder_name(self.dataset),
             self.recogniser.name + self.recogniser.variant(self.settings),
             self.preset,
-            *([] if self.init is None else [f"init-{_stem(self.init)}"]),
+            *origin,
             *([] if self.protocol == "holdout" else [self.protocol]),
             f"seed{'-'.join(map(str, seeds[:3]))}",
         ]

@@ -51,6 +51,8 @@ def test_default_names_of_runs(trained):
             {"dataset": "casme, casme2,synthetic/hard", "preset": "small"},
             "casme+casme2+synthetic-hard-meranet-small-seed0",
         ),
+        ({"input": "flow"}, "synthetic-meranet-paper-flow-seed0"),
+        ({"input": "flow", "init": "a/b.npz"}, "synthetic-meranet-paper-init-b-seed0"),
         ({"name": "mine", "seeds": "5"}, "mine"),
     ):
         changed = config.change(**changes)
