@@ -361,6 +361,10 @@ class TrainConfig:
         """Returns the features of the records that the input is computed from."""
         return inputs.find(self.input).features
 
+    def required_features(self) -> tuple[str, ...]:
+        """Returns those of ``record_features`` without which there is no input."""
+        return inputs.find(self.input).required_features
+
     def record_options(self) -> dict[str, object]:
         """Returns ``datasets.prepare.Options`` of the one data set, by name."""
         names = ("sampling", "frames", "window", "crop", "margin") + (

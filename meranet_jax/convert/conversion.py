@@ -50,9 +50,16 @@ class Facts:
         """Returns metadata with the known facts instead of theirs.
 
         Raises:
-          UserError: if a fact is invalid, or the number of classes differs.
+          UserError: if a fact is invalid, the number of classes differs, or the data
+            sets are known and others.
         """
         check_minimums(self, {"frames": 1, "size": 1})
+        if self.datasets is not None and metadata.datasets not in (None, self.datasets):
+            # Their subjects must not be tested, which --init and eval.py check.
+            raise UserError(
+                f"--datasets={','.join(self.datasets)}: the weights in {source} were "
+                f"trained on {', '.join(metadata.datasets)}. Leave out --datasets."
+            )
         known = {name: value for name, value in vars(self).items() if value is not None}
         classes = known.get("classes", metadata.classes)
         if len(classes) != len(metadata.classes):

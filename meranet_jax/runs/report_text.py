@@ -7,7 +7,6 @@ from meranet_jax.config import TrainConfig
 from meranet_jax.data.splits import Job
 from meranet_jax.evaluation.summary import NAMES
 from meranet_jax.inputs import registry as inputs
-from meranet_jax.runs import subjects
 from meranet_jax.runs.layout import FIGURES
 from meranet_jax.runs.reader import Run
 
@@ -161,11 +160,6 @@ def describe_origin(origin: dict) -> str:
         f"Every fold started from weights (--init={origin['init']}): "
         f"{origin['origin']}; trained on {'; '.join(counts)}."
     )
-    if subjects.UNKNOWN in trained_on:
-        text += (
-            " Test subjects may be among these unknown subjects, and the result may "
-            "then be too high."
-        )
     drawn, frozen = origin["drawn"], origin["frozen"]
     if drawn:
         text += (
