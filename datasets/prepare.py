@@ -25,7 +25,7 @@ from datasets.builder import LocalCopyBuilder
 from datasets.clip_record import ClipConfig, Sampling
 from datasets.parallel import check_workers
 from datasets.source.specification import Crop
-from meranet_jax.errors import DataError
+from meranet_jax.errors import DataError, explain
 
 # Data sets with a builder where TFDS expects it: NAME/NAME_dataset_builder.py.
 NAMES = tuple(
@@ -428,7 +428,7 @@ if __name__ == "__main__":
     try:
         tyro.cli(main, prog="python -m datasets.prepare", use_underscores=True)
     except (DataError, OSError) as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {explain(error)}")
     except KeyboardInterrupt:
         print("interrupted; no records were kept", file=sys.stderr)
         sys.exit(130)

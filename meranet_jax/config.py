@@ -162,7 +162,8 @@ class TrainConfig:
             )
         if freeze is not None and self.init is None:
             raise UserError(
-                f"--freeze={freeze} keeps the weights of --init, which is missing."
+                f"--freeze={freeze} keeps the weights of --init, which is missing. "
+                "Name the weights with --init, or leave out --freeze."
             )
         check_choices(self)
         check_minimums(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from meranet_jax import weights_file
 from meranet_jax.convert import networks, safetensors_file, state_dict, torch_file
-from meranet_jax.errors import UserError
+from meranet_jax.errors import UserError, explain
 from meranet_jax.models import torch_names
 from meranet_jax.validation import check_minimums
 from meranet_jax.weights_file import Metadata, Weights
@@ -182,10 +182,11 @@ def _read_safetensors(source: Path) -> tuple[Weights, Metadata]:
 
 
 def _read_torch(source: Path, facts: Facts, import_modules: bool) -> Converted:
+    digest = _read_digest(source)
     arrays, text = torch_file.read(source)
     try:
         if text is None:
-            metadata = _find_metadata(source, arrays, facts)
+            metadata = _find_metadata(source, arrays, facts, digest)
         else:
             metadata = Metadata.from_json(text)
     except (ValueError, RecursionError) as error:
@@ -200,20 +201,34 @@ def _read_torch(source: Path, facts: Facts, import_modules: bool) -> Converted:
     return Converted(weights, metadata, made)
 
 
-def _find_metadata(source: Path, arrays, facts: Facts) -> Metadata:
-    """Returns the metadata of a state dict that another program has written.
+def _read_digest(source: Path) -> str:
+    """Returns the SHA-256 of a file.
 
     Raises:
-      UserError: if the file is not complete, or its input is unknown.
-      ValueError: if it is not a state dict of our networks.
+      UserError: if the file cannot be read, or its name has another digest.
     """
-    digest = hashlib.sha256(source.read_bytes()).hexdigest()
+    try:
+        digest = hashlib.sha256(source.read_bytes()).hexdigest()
+    except FileNotFoundError as error:
+        raise UserError(f"There is no file {source}.") from error
+    except OSError as error:
+        raise UserError(explain(error)) from error
     named = _DIGEST_IN_NAME.fullmatch(source.name)
     if named and not digest.startswith(named[1]):
         raise UserError(
             f"{source} is damaged: its SHA-256 begins with {digest[: len(named[1])]}, "
             f"not with {named[1]}. Download it again."
         )
+    return digest
+
+
+def _find_metadata(source: Path, arrays, facts: Facts, digest: str) -> Metadata:
+    """Returns the metadata of a state dict that another program has written.
+
+    Raises:
+      UserError: if the input is unknown.
+      ValueError: if it is not a state dict of our networks.
+    """
     shapes = {name: array.shape for name, array in arrays.items()}
     found = torch_names.find_architecture(shapes)
     if facts.input is None and found.channels != 3:

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 
 from meranet_jax.inputs import frames, strain
 
-# Smallest divisors, below the root mean squares of the weakest generated expressions, of
-# 0.2 to 0.6 pixels at 112 (docs/inputs.md).
+# Smallest divisors, below the root mean squares of the weakest generated expressions,
+# of 0.2 to 0.6 pixels at 112.
 _SMALLEST = 0.01  # pixels
 _SMALLEST_STRAIN = 0.001
 

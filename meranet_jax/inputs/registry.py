@@ -78,7 +78,8 @@ class Input:
             if name not in augmentation.AUGMENTATIONS:
                 raise UserError(
                     f"--augment {name} is none of "
-                    f"{', '.join(augmentation.AUGMENTATIONS)}."
+                    f"{', '.join(augmentation.AUGMENTATIONS)}. Separate several by "
+                    "spaces."
                 )
             if self.flow and name in augmentation.PHOTOMETRIC:
                 reason = "optical flow is computed from the frames before training"

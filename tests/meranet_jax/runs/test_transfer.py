@@ -173,10 +173,11 @@ def test_the_report_names_the_origin(origin, tuned, clips):
     assert found["frozen"] == ["block1_1", "stem", "stem_norm"]
     text = (tuned / "report.md").read_text()
     assert (
-        f"Every fold started from weights (--init={origin}): MERANet of the run first "
-        "(seed 0, fold holdout); trained on 4 subjects of synthetic, none of whom is "
-        "tested. The weights are for the classes disgust, happiness, so head was "
-        "initialised from the seed. Not trained (--freeze): block1_1, stem, stem_norm."
+        f"Every fold started from the weights of --init={origin}. Their origin: "
+        "MERANet of the run first (seed 0, fold holdout). They were trained on 4 "
+        "subjects of synthetic, none of whom is tested. The weights are for the "
+        "classes disgust, happiness, so head was initialised from the seed. Not "
+        "trained (--freeze): block1_1, stem, stem_norm."
     ) in text
     assert "origin" not in reader.read_report(origin)
     # The subjects of the origin are among those that the run was trained on.
@@ -276,7 +277,8 @@ def test_a_weights_file_gives_the_same_weights(origin, clips, tmp_path):
     save(file, weights_of(origin), classes=classes, datasets=("kinetics400",))
     path = run(config, clips)
     text = (path / "report.md").read_text()
-    assert "Made by a test; trained on unknown subjects of kinetics400." in text
+    sentence = "Made by a test. They were trained on unknown subjects of kinetics400."
+    assert sentence in text
     # What is unknown stays unknown in runs that start from this run.
     again = origins.find(str(path))
     assert again.trained_on()["kinetics400"] is None
