@@ -80,16 +80,80 @@ def test_damaged_entries_are_not_used(tmp_path, entries):
     np.testing.assert_array_equal(open_cache(tmp_path).read(1), some_flow())
 
 
-def test_read_only_records(tmp_path, monkeypatch):
-    def refuse(path, *arguments, **options):
-        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+@pytest.fixture
+def read_only(tmp_path, monkeypatch):
+    """Returns a function that makes the folder read-only, also for root."""
+    opened, mkdir = os.open, os.mkdir
 
-    monkeypatch.setattr(flow_cache.Path, "mkdir", refuse)
+    def open_to_read(path, flags, *arguments, **options):
+        if flags & (os.O_RDWR | os.O_CREAT) and str(path).startswith(str(tmp_path)):
+            raise OSError(errno.EROFS, "Read-only file system", str(path))
+        return opened(path, flags, *arguments, **options)
+
+    def make(path, *arguments, **options):
+        if str(path).startswith(str(tmp_path)):
+            raise OSError(errno.EROFS, "Read-only file system", str(path))
+        mkdir(path, *arguments, **options)
+
+    def refuse():
+        monkeypatch.setattr(os, "open", open_to_read)
+        monkeypatch.setattr(os, "mkdir", make)
+
+    return refuse
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_records_in_a_read_only_folder(tmp_path, read_only, capsys):
+    read_only()
     cache = open_cache(tmp_path)
-    assert cache.folder is None and not list(tmp_path.iterdir())
     with cache.exclusive():
+        assert cache.read(4, digest(1)) is None
         cache.write(4, digest(1), some_flow())
     np.testing.assert_array_equal(cache.read(4, digest(1)), some_flow())
+    assert not list(tmp_path.iterdir())
+    expected = f"new optical flow in {tmp_path / 'inputs'}: Read-only file system. It"
+    assert expected in capsys.readouterr().err
+
+
+def test_finished_flow_in_a_read_only_folder_is_used(tmp_path, read_only, capsys):
+    cache = open_cache(tmp_path, number=2)
+    for index in range(2):
+        cache.write(index, digest(index + 1), some_flow(index))
+    before = contents(tmp_path)
+    read_only()
+    cache = open_cache(tmp_path, number=2)
+    assert cache.is_complete
+    with cache.exclusive():
+        for index in range(2):
+            flow = cache.read(index, digest(index + 1))
+            np.testing.assert_array_equal(flow, some_flow(index))
+    assert capsys.readouterr().err == ""
+    assert contents(tmp_path) == before
+
+
+def test_only_missing_flow_is_temporary(tmp_path, read_only, capsys):
+    cache = open_cache(tmp_path, number=3)
+    cache.write(0, digest(1), some_flow())
+    cache.write(1, digest(2), some_flow(1))
+    before = contents(tmp_path)
+    read_only()
+    cache = open_cache(tmp_path, number=3)
+    cache.write(1, digest(5), some_flow(5))  # of other frames
+    cache.write(2, digest(3), some_flow(2))
+    for index, frames, seed in ((0, 1, 0), (1, 5, 5), (2, 3, 2)):
+        for given in (digest(frames), None):
+            np.testing.assert_array_equal(cache.read(index, given), some_flow(seed))
+    assert contents(tmp_path) == before
+    assert capsys.readouterr().err.count("Cannot keep new optical flow") == 1
+
+
+def test_other_errors_are_raised(tmp_path):
+    (tmp_path / "inputs").write_text("a file where the folder should be")
+    with pytest.raises(FileExistsError):
+        open_cache(tmp_path)
 
 
 def test_a_full_disk_is_an_error(tmp_path, monkeypatch):
