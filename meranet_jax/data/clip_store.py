@@ -24,6 +24,7 @@ class ClipStore:
 
     Attributes:
       dtype: of what is stored.
+      computes_flow: whether ``convert`` computes the flow of records that have none.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class ClipStore:
             # If one data set does not have it, for all, so that they are alike.
             self.first_as_onset |= bool(missing)
         self.dtype = np.dtype(np.float16 if network_input.flow else np.uint8)
+        self.computes_flow = network_input.flow
         self._caches = []
         if network_input.flow:
             settings = optical_flow.describe(flow_method) | {

@@ -1,10 +1,12 @@
 import dataclasses
+import shutil
+import threading
 import types
 
 import numpy as np
 import pytest
 
-from meranet_jax.data import loading
+from meranet_jax.data import flow_cache, loading, machine
 from meranet_jax.data import records as data_records
 from meranet_jax.data.clip_store import downsample, shrink
 from meranet_jax.errors import UserError
@@ -20,6 +22,12 @@ def rows_of(folder):
     """Returns the records by clip id."""
     _, rows = data_records.open_records(folder)
     return {row["clip_id"].decode(): row for row in rows}
+
+
+def copy_without_flow(records, folder):
+    """Copies records, and returns the folder of the copy."""
+    ignore = shutil.ignore_patterns(flow_cache.FOLDER)
+    return shutil.copytree(records, folder / "records", ignore=ignore)
 
 
 @pytest.fixture
@@ -92,6 +100,22 @@ def no_estimates_after_one_load(records, request):
     first = load_input(records, "flow")
     request.getfixturevalue("no_estimates")
     return first, load_input(records, "flow")
+
+
+def test_flow_is_computed_on_all_cores(records, tmp_path, monkeypatch):
+    """Each of twelve cores computes the flow of one of 36 clips at a time."""
+    folder = copy_without_flow(records, tmp_path)
+    monkeypatch.setattr(machine, "cores", lambda: 12)
+    together, estimate = threading.Barrier(12), optical_flow.estimate
+
+    def wait_for_the_others(*arguments):
+        together.wait(timeout=30)  # raises if fewer threads are at work
+        return estimate(*arguments)
+
+    monkeypatch.setattr(optical_flow, "estimate", wait_for_the_others)
+    loaded = load_input(folder, "flow")
+    monkeypatch.undo()
+    np.testing.assert_array_equal(loaded.inputs, load_input(records, "flow").inputs)
 
 
 def test_another_method_is_computed(records):
