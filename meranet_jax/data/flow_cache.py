@@ -96,11 +96,6 @@ class FlowCache:
                 self._kept.read_entries()
             yield
 
-    @property
-    def is_complete(self) -> bool:
-        """Whether there is flow for every record; it may be of other frames."""
-        return self._kept is not None and self._kept.is_complete
-
     def read(self, index: int, digest: bytes | None = None) -> np.ndarray | None:
         """Reads the flow of a record.
 
@@ -194,10 +189,6 @@ class _Files:
             saved[: len(saved) // _ENTRY.itemsize * _ENTRY.itemsize], _ENTRY
         )
         self._entries[: len(known)] = known
-
-    @property
-    def is_complete(self) -> bool:
-        return bool((self._entries["frames"] != np.void(16)).all())
 
     def read(self, index: int, digest: bytes | None) -> np.ndarray | None:
         """See ``FlowCache.read``."""

@@ -5,13 +5,14 @@ import types
 
 import numpy as np
 import pytest
+from rich.progress import Progress
 
-from meranet_jax.data import flow_cache, loading, machine
+from meranet_jax.data import clip_store, flow_cache, loading, machine
 from meranet_jax.data import records as data_records
 from meranet_jax.data.clip_store import downsample, shrink
 from meranet_jax.errors import UserError
 from meranet_jax.inputs import optical_flow, registry
-from tests.meranet_jax.loading import load
+from tests.meranet_jax.loading import load, source
 
 
 def load_input(folder, name, **options):
@@ -116,6 +117,54 @@ def test_flow_is_computed_on_all_cores(records, tmp_path, monkeypatch):
     loaded = load_input(folder, "flow")
     monkeypatch.undo()
     np.testing.assert_array_equal(loaded.inputs, load_input(records, "flow").inputs)
+
+
+def test_no_progress_is_shown_if_no_flow_is_computed(records, tmp_path, capsys):
+    """Records that are left out have no flow, which is no reason for a bar."""
+    folder = copy_without_flow(records, tmp_path)
+    options = {"network_input": registry.find("flow")}
+    options["leave_out"] = ("s01/surprise_2", "s03/disgust_1")
+    load(source(folder, min_frames=35), **options)
+    shown = capsys.readouterr().err
+    assert "Computing optical flow" in shown and "100%" in shown
+    load(source(folder, min_frames=35), **options)
+    assert capsys.readouterr().err == ""
+
+
+def test_progress_is_shown_if_flow_is_computed_again(records, tmp_path, capsys):
+    """The entries are complete, but one is of other frames."""
+    folder = copy_without_flow(records, tmp_path)
+    load_input(folder, "flow")
+    (file,) = folder.rglob("*.entries")
+    content = bytearray(file.read_bytes())
+    content[0] ^= 1
+    file.write_bytes(content)
+    capsys.readouterr()
+    load_input(folder, "flow")
+    shown = capsys.readouterr().err
+    assert "Computing optical flow" in shown and "100%" in shown
+
+
+def test_progress_counts_all_records_from_the_first_flow_on(monkeypatch):
+    bars = []
+
+    class Bar(Progress):
+        def __init__(self, **options):
+            super().__init__(**options, disable=True)
+            bars.append(self)
+
+    monkeypatch.setattr(clip_store, "Progress", Bar)
+    progress = clip_store._Progress(total=5)
+    items = progress.track("abcde")
+    next(items), next(items)
+    assert not bars
+    progress.show()
+    progress.show()
+    (bar,) = bars
+    assert (bar.tasks[0].completed, bar.tasks[0].total) == (2, 5)
+    assert "".join(items) == "cde"
+    assert bar.tasks[0].completed == 5
+    progress.stop()
 
 
 def test_another_method_is_computed(records):

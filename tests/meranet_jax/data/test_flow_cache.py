@@ -50,14 +50,6 @@ def test_other_settings_have_files_of_their_own(tmp_path, settings, shape):
     np.testing.assert_array_equal(open_cache(tmp_path).read(0, digest(1)), some_flow())
 
 
-def test_is_complete(tmp_path):
-    cache = open_cache(tmp_path, number=2)
-    cache.write(0, digest(1), some_flow())
-    assert not cache.is_complete
-    cache.write(1, digest(2), some_flow())
-    assert cache.is_complete and open_cache(tmp_path, number=2).is_complete
-
-
 def test_damaged_flow_is_not_used(tmp_path):
     open_cache(tmp_path).write(1, digest(1), some_flow())
     (file,) = (tmp_path / flow_cache.FOLDER).glob("*.data")
@@ -125,7 +117,6 @@ def test_finished_flow_in_a_read_only_folder_is_used(tmp_path, read_only, capsys
     before = contents(tmp_path)
     read_only()
     cache = open_cache(tmp_path, number=2)
-    assert cache.is_complete
     with cache.exclusive():
         for index in range(2):
             flow = cache.read(index, digest(index + 1))
