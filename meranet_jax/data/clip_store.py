@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from meranet_jax.data.digests import ClipDigest, digest_of
-from meranet_jax.data.flow_cache import FlowCache
+from meranet_jax.data.flow_cache import FlowCache, Turn
 from meranet_jax.data.records import report_damage
 from meranet_jax.errors import UserError
 from meranet_jax.inputs import optical_flow
@@ -68,6 +68,7 @@ class ClipStore:
             self.first_as_onset |= bool(missing)
         self.dtype = np.dtype(np.float16 if network_input.flow else np.uint8)
         self.computes_flow = network_input.flow
+        self._turn: Turn | None = None  # outside of ``computing``
         self._progress: _Progress | None = None
         self._caches = []
         if network_input.flow:
@@ -89,9 +90,10 @@ class ClipStore:
 
     @contextlib.contextmanager
     def computing(self, total: int) -> Iterator[Callable]:
-        """Lets no other process compute the flow, and shows a progress bar.
+        """Lets one process at a time compute flow, and shows a progress bar.
 
-        The bar appears when the first flow is computed.
+        Both start with the first record whose flow is missing: where none is, the flow
+        is read even while another process computes some, and there is no bar.
 
         Args:
           total: number of records.
@@ -99,12 +101,13 @@ class ClipStore:
         Yields:
           A function that passes items through and counts them.
         """
-        with contextlib.ExitStack() as stack:
-            for cache in self._caches:
-                stack.enter_context(cache.exclusive())
-            self._progress = _Progress(total)
-            stack.callback(self._progress.stop)
+        self._turn, self._progress = Turn(self._caches), _Progress(total)
+        try:
             yield self._progress.track
+        finally:
+            self._progress.stop()
+            self._turn.end()
+            self._turn = self._progress = None
 
     def convert(
         self, source: int, index: int, row: Mapping[str, Any]
@@ -159,9 +162,12 @@ class ClipStore:
     def _flow(self, cache: FlowCache, index: int, frames: np.ndarray) -> np.ndarray:
         digest = hashlib.blake2b(np.ascontiguousarray(frames), digest_size=16).digest()
         flow = cache.read(index, digest)
+        if flow is None and (turn := self._turn) is not None:
+            turn.begin()
+            flow = cache.read(index, digest)  # another process may have computed it
         if flow is None:
-            if self._progress is not None:
-                self._progress.show()
+            if (progress := self._progress) is not None:
+                progress.show()
             flow = optical_flow.estimate(frames[0], frames[1:], self._method)
             flow = optical_flow.remove_global_motion(flow)
             flow = shrink(flow, self._size).astype(np.float16)

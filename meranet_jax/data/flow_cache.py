@@ -7,6 +7,7 @@ that is read-only the flow that exists is used, and the rest is written to tempo
 files.
 """
 
+import concurrent.futures
 import contextlib
 import errno
 import functools
@@ -19,7 +20,7 @@ import tempfile
 import threading
 import weakref
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import filelock
@@ -34,6 +35,9 @@ _ENTRY = np.dtype([("frames", "V16"), ("checksum", "<u4")])
 
 # Errors of a folder that cannot be written to, in which case new flow is not kept.
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+# Seconds between two attempts to acquire a lock.
+_POLL_SECONDS = 0.2
 
 
 class FlowCache:
@@ -76,11 +80,13 @@ class FlowCache:
         self._temporary: _Files | None = None
         self._creation = threading.Lock()
         self._read_only: OSError | None = None  # why new flow is not kept
-        self._lock: contextlib.AbstractContextManager = contextlib.nullcontext()
+        # Threads acquire it, and another one releases it.
+        self._lock = filelock.FileLock(
+            self.folder / f"flow-{key}.lock", thread_local=False
+        )
         try:
             self.folder.mkdir(exist_ok=True)
             self._kept: _Files | None = self._open(self.folder)
-            self._lock = filelock.FileLock(self.folder / f"flow-{key}.lock")
         except OSError as error:
             if error.errno not in _READ_ONLY:
                 raise
@@ -88,13 +94,50 @@ class FlowCache:
             with contextlib.suppress(FileNotFoundError, PermissionError):
                 self._kept = self._open(self.folder, writable=False)
 
-    @contextlib.contextmanager
-    def exclusive(self) -> Iterator[None]:
-        """Waits until no other process is in this context, and reads what it wrote."""
-        with self._lock:
-            if self._kept is not None:
-                self._kept.read_entries()
-            yield
+    def acquire(self, stop: threading.Event) -> None:
+        """Waits until no other process computes this flow, and reads what it wrote.
+
+        If it has to wait, it says so on stderr. Flow in a read-only folder is computed
+        without waiting.
+
+        Args:
+          stop: ends the wait when it is set.
+
+        Raises:
+          CancelledError: if ``stop`` was set.
+          OSError: if the file of the lock cannot be opened.
+        """
+        if self._read_only is None:
+            try:
+                self._wait(stop)
+            except OSError as error:
+                if error.errno not in _READ_ONLY:
+                    raise
+                self._read_only = error  # the lock file belongs to somebody else
+        if self._kept is not None:
+            self._kept.read_entries()
+
+    def _wait(self, stop: threading.Event) -> None:
+        waits = False
+        while not stop.is_set():
+            try:
+                # The system frees the lock if the process is killed.
+                self._lock.acquire(timeout=0)
+                return
+            except filelock.Timeout:
+                if not waits:
+                    print(
+                        "Waiting for another process that computes the optical flow in "
+                        f"{self.folder}.",
+                        file=sys.stderr,
+                    )
+                waits = True
+            stop.wait(_POLL_SECONDS)
+        raise concurrent.futures.CancelledError
+
+    def release(self) -> None:
+        """Lets other processes compute this flow."""
+        self._lock.release(force=True)  # also if it was acquired twice
 
     def read(self, index: int, digest: bytes | None = None) -> np.ndarray | None:
         """Reads the flow of a record.
@@ -141,6 +184,40 @@ class FlowCache:
                     # Open files can be used after their deletion.
                     self._temporary = self._open(Path(folder))
             return self._temporary
+
+
+class Turn:
+    """The turn of this process to compute the flow of data sets; thread-safe."""
+
+    def __init__(self, caches: Iterable[FlowCache]):
+        """Makes a turn, which does not begin yet.
+
+        Args:
+          caches: of the data sets.
+        """
+        # In the same order in each process, so that no two wait for each other.
+        self._caches = sorted(caches, key=lambda cache: cache.folder.resolve())
+        self._begun = False
+        self._ended = threading.Event()
+        self._mutex = threading.Lock()
+
+    def begin(self) -> None:
+        """Waits until no other process computes the flow; see ``FlowCache.acquire``.
+
+        Later calls have no effect.
+        """
+        with self._mutex:
+            if not self._begun:
+                for cache in self._caches:
+                    cache.acquire(self._ended)
+                self._begun = True
+
+    def end(self) -> None:
+        """Ends the turn, or the wait for it."""
+        self._ended.set()
+        with self._mutex:
+            for cache in self._caches:
+                cache.release()
 
 
 class _Files:

@@ -1,8 +1,10 @@
+import concurrent.futures
 import dataclasses
 import shutil
 import threading
 import types
 
+import filelock
 import numpy as np
 import pytest
 from rich.progress import Progress
@@ -12,7 +14,7 @@ from meranet_jax.data import records as data_records
 from meranet_jax.data.clip_store import downsample, shrink
 from meranet_jax.errors import UserError
 from meranet_jax.inputs import optical_flow, registry
-from tests.meranet_jax.loading import load, source
+from tests.meranet_jax.loading import load, source, wait_for_message
 
 
 def load_input(folder, name, **options):
@@ -165,6 +167,31 @@ def test_progress_counts_all_records_from_the_first_flow_on(monkeypatch):
     assert "".join(items) == "cde"
     assert bar.tasks[0].completed == 5
     progress.stop()
+
+
+def test_known_flow_is_read_while_other_flow_is_computed(records, tmp_path, capsys):
+    folder = copy_without_flow(records, tmp_path)
+    options = {"leave_out": ("s01/surprise_2", "s03/disgust_1")}
+    first = load_input(folder, "flow", **options)
+    (path,) = folder.rglob("*.lock")
+    lock = filelock.FileLock(path, thread_local=False)
+    lock.acquire(timeout=0)  # as another process does
+    limit = threading.Timer(60, lock.release)
+    limit.start()
+    capsys.readouterr()
+    again = load_input(folder, "flow", **options)
+    assert lock.is_locked and capsys.readouterr().err == ""
+    np.testing.assert_array_equal(first.inputs, again.inputs)
+    # Only flow that is missing is waited for.
+    with concurrent.futures.ThreadPoolExecutor(1) as thread:
+        complete = thread.submit(load_input, folder, "flow")
+        text = "Waiting for another process that computes the optical flow in "
+        shown = wait_for_message(f"{text}{folder / flow_cache.FOLDER}.", capsys)
+        assert lock.is_locked and not complete.done()
+        lock.release()
+        assert len(complete.result(timeout=60)) == 36
+    assert (shown + capsys.readouterr().err).count(text) == 1
+    limit.cancel()
 
 
 def test_another_method_is_computed(records):

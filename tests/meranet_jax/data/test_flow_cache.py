@@ -1,11 +1,17 @@
+import concurrent.futures
 import errno
 import os
+import subprocess
+import sys
+import time
 
+import filelock
 import numpy as np
 import pytest
 
 from meranet_jax.data import flow_cache
-from meranet_jax.data.flow_cache import FlowCache
+from meranet_jax.data.flow_cache import FlowCache, Turn
+from tests.meranet_jax.loading import wait_for_message
 
 SETTINGS = {"method": "dis", "version": 1}
 SHAPE = (3, 4, 4, 2)
@@ -101,9 +107,11 @@ def contents(folder):
 def test_records_in_a_read_only_folder(tmp_path, read_only, capsys):
     read_only()
     cache = open_cache(tmp_path)
-    with cache.exclusive():
-        assert cache.read(4, digest(1)) is None
-        cache.write(4, digest(1), some_flow())
+    turn = Turn([cache])
+    turn.begin()
+    assert cache.read(4, digest(1)) is None
+    cache.write(4, digest(1), some_flow())
+    turn.end()
     np.testing.assert_array_equal(cache.read(4, digest(1)), some_flow())
     assert not list(tmp_path.iterdir())
     expected = f"new optical flow in {tmp_path / 'inputs'}: Read-only file system. It"
@@ -117,10 +125,9 @@ def test_finished_flow_in_a_read_only_folder_is_used(tmp_path, read_only, capsys
     before = contents(tmp_path)
     read_only()
     cache = open_cache(tmp_path, number=2)
-    with cache.exclusive():
-        for index in range(2):
-            flow = cache.read(index, digest(index + 1))
-            np.testing.assert_array_equal(flow, some_flow(index))
+    for index in range(2):
+        flow = cache.read(index, digest(index + 1))
+        np.testing.assert_array_equal(flow, some_flow(index))
     assert capsys.readouterr().err == ""
     assert contents(tmp_path) == before
 
@@ -160,12 +167,103 @@ def test_a_full_disk_is_an_error(tmp_path, monkeypatch):
     assert open_cache(tmp_path).read(0, digest(1)) is None
 
 
-def test_exclusive_reads_what_was_written_meanwhile(tmp_path):
+def lock_of(cache):
+    """Returns the lock as another process has it."""
+    (data,) = cache.folder.glob("*.data")
+    return filelock.FileLock(data.with_suffix(".lock"), thread_local=False)
+
+
+@pytest.fixture
+def pool():
+    with concurrent.futures.ThreadPoolExecutor(2) as threads:
+        yield threads
+
+
+def test_a_turn_reads_what_was_written_meanwhile(tmp_path, pool, capsys):
     first, second = open_cache(tmp_path), open_cache(tmp_path)
-    first.write(0, digest(1), some_flow())
+    turns = Turn([first]), Turn([second])
+    turns[0].begin()
+    begun = pool.submit(turns[1].begin)
     assert second.read(0, digest(1)) is None
-    with second.exclusive():
-        np.testing.assert_array_equal(second.read(0, digest(1)), some_flow())
+    text = "Waiting for another process that computes the optical flow in "
+    wait_for_message(f"{text}{tmp_path / 'inputs'}.", capsys)
+    first.write(0, digest(1), some_flow())
+    time.sleep(3 * flow_cache._POLL_SECONDS)
+    assert not begun.done()
+    turns[0].end()
+    begun.result(timeout=30)
+    np.testing.assert_array_equal(second.read(0, digest(1)), some_flow())
+    turns[1].end()
+    assert text not in capsys.readouterr().err  # said once
+
+
+def test_a_turn_begins_when_the_other_process_is_killed(tmp_path, pool, capsys):
+    cache = open_cache(tmp_path)
+    path = lock_of(cache).lock_file
+    program = f"import filelock, time; lock = filelock.FileLock({path!r}); "
+    program += "lock.acquire(); print('acquired', flush=True); time.sleep(60)"
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "acquired\n"
+        turn = Turn([cache])
+        begun = pool.submit(turn.begin)
+        wait_for_message("Waiting for another process", capsys)
+        other.kill()
+        begun.result(timeout=30)
+    turn.end()
+
+
+def test_the_wait_for_a_turn_can_be_interrupted(tmp_path, pool, capsys):
+    cache = open_cache(tmp_path)
+    with lock_of(cache):
+        turn = Turn([cache])
+        begun = [pool.submit(turn.begin) for _ in range(2)]
+        wait_for_message("Waiting for another process", capsys)
+        turn.end()
+        for one in begun:
+            with pytest.raises(concurrent.futures.CancelledError):
+                one.result(timeout=30)
+
+
+def test_turns_of_several_caches_do_not_wait_for_each_other(tmp_path, pool, capsys):
+    """They acquire the locks in the same order, whatever that of the data sets."""
+    folders = [tmp_path / "a", tmp_path / "b"]
+    for folder in folders:
+        folder.mkdir()
+    first, last = map(open_cache, folders)
+    turn = Turn([last, first])
+    with lock_of(first):
+        begun = pool.submit(turn.begin)
+        wait_for_message("Waiting for another process", capsys)
+        with lock_of(last).acquire(timeout=0):
+            pass
+    begun.result(timeout=30)
+    with pytest.raises(filelock.Timeout):
+        lock_of(last).acquire(timeout=0)
+    turn.end()
+    for cache in (first, last):
+        lock_of(cache).acquire(timeout=0).lock.release()
+
+
+def test_flow_is_not_kept_without_access_to_the_lock(tmp_path, monkeypatch, capsys):
+    """Files of another user may be writable where the lock is not."""
+    open_cache(tmp_path).write(0, digest(1), some_flow())
+
+    def refuse(*arguments, **options):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", refuse)
+    before = contents(tmp_path)
+    cache = open_cache(tmp_path)
+    turn = Turn([cache])
+    turn.begin()
+    cache.write(1, digest(2), some_flow(1))
+    turn.end()
+    for index in range(2):
+        flow = cache.read(index, digest(index + 1))
+        np.testing.assert_array_equal(flow, some_flow(index))
+    assert contents(tmp_path) == before
+    assert "inputs: Permission denied. It is computed" in capsys.readouterr().err
 
 
 def test_a_part_that_fits_is_followed_by_the_rest(tmp_path, monkeypatch):
