@@ -182,6 +182,7 @@ class RunFolder:
             return []
         saved = json.loads(self.layout.config.read_text())
         before, now = saved.get("data", {}), json_round_trip(self._saved["data"])
+        before = {"first_as_onset": False} | before  # older versions did not save it
         if clips.has_fingerprint(before.get("fingerprint")):
             # An older version may have saved a fingerprint of another form.
             before = before | {"fingerprint": now["fingerprint"]}
