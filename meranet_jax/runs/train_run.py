@@ -19,6 +19,7 @@ from meranet_jax.runs import (
     fold_loop,
     layout,
     origins,
+    provenance,
     reader,
     report,
     report_text,
@@ -79,7 +80,8 @@ def train_run(config: TrainConfig, prepare: Prepare, console: Console) -> None:
         | {"--compile_ahead": compile_ahead}
         | {"clips": clips.fingerprint(), "classes": clips.classes}
         | {"split": splits.to_json(split, clips, config.protocol)}
-        | {"--init": initial and initial.digest},
+        | {"--init": initial and initial.digest}
+        | {"optical flow": provenance.describe_flow(config)},
     )
     of_shard = fold_loop.folds_of_shard(jobs, config.shard)
     fitter = fitters.make_fitter(
