@@ -1,7 +1,6 @@
 """Parameters, operations, time and memory of both networks."""
 
 import dataclasses
-import functools
 import time
 from collections.abc import Callable, Sequence
 
@@ -137,16 +136,13 @@ def _compile_step(
     batch_size = config.settings.batch_size
     stored = (batch_size, *network_input.stored_shape(config.frames, config.size))
     batch = {
-        "clip": rng.integers(0, 256, stored, np.uint8),
+        "clip": rng.integers(0, 256, stored, np.uint8).astype(
+            network_input.stored_dtype
+        ),
         "label": rng.integers(0, num_classes, batch_size),
     }
-    update = functools.partial(
-        step.train_step,
-        model=model,
-        optimizer=optimizer,
-        rate=rate,
-        network_input=network_input,
-        flip=True,
+    update = step.make_step(
+        config, model=model, optimizer=optimizer, rate=rate, params=state.params
     )
     update = (
         jax.jit(precision.with_precision(config)(update)).lower(state, batch).compile()
