@@ -181,7 +181,7 @@ def _by_block(config: TrainConfig, num_classes: int) -> dict[str, int]:
     """Counts the parameters of each layer, in the order of the network."""
     model = step.make_model(config, num_classes=num_classes)
     shape = inputs.find(config.input).shape(config.frames, config.size)
-    shapes = cost.variable_shapes(model, shape)["params"]
+    shapes = layers.weight_shapes(model, shape)["params"]
     return {
         layer.name: cost.size(shapes.get(layer.name, {}))
         for layer in layers.layers(model, shape)
