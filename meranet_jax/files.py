@@ -1,8 +1,9 @@
-"""Atomic writing of small files, and JSON."""
+"""Atomic writing of small files, JSON, and checks of zip archives."""
 
 import contextlib
 import json
 import os
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,30 @@ def write_json(path: Path, value: Any) -> None:
     """Writes a value to a JSON file atomically."""
     with atomic_write(path) as part:
         part.write_text(json.dumps(value, indent=2) + "\n")
+
+
+def check_archive(archive: zipfile.ZipFile, size: int) -> list[zipfile.ZipInfo]:
+    """Checks the members of a zip archive before any of them is read.
+
+    Args:
+      archive: opened for reading.
+      size: of its file in bytes.
+
+    Returns:
+      The members.
+
+    Raises:
+      ValueError: if two members have the same name, one is compressed, or they are
+        larger than the file.
+    """
+    members = archive.infolist()
+    if len({member.filename for member in members}) < len(members):
+        raise ValueError("its archive has two members of the same name")
+    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+        raise ValueError("its archive is compressed")
+    if sum(member.file_size for member in members) > size:
+        raise ValueError("its archive has members that are larger than the file")
+    return members
 
 
 def json_round_trip(value: Any) -> Any:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from meranet_jax.errors import UserError
-from meranet_jax.files import atomic_write
+from meranet_jax.files import atomic_write, check_archive
 from meranet_jax.validation import has_type
 from meranet_jax.version import __version__
 
@@ -195,14 +195,7 @@ def _read_arrays(
     Raises:
       ValueError: if a member is not what ``save`` writes.
     """
-    members = archive.infolist()
-    if len({member.filename for member in members}) < len(members):
-        raise ValueError("it has two arrays of the same name")
-    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
-        raise ValueError("its arrays are compressed")
-    if sum(member.file_size for member in members) > size:
-        raise ValueError("its arrays are larger than the file")
-    for member in members:
+    for member in check_archive(archive, size):
         name, dot, suffix = member.filename.rpartition(".")
         if not dot or suffix != "npy":
             raise ValueError(f"{member.filename!r} in it is not an array")

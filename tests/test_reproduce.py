@@ -12,6 +12,7 @@ from meranet_jax import flags as flags_module
 from meranet_jax.analysis import artifacts, complexity, experiments, reproduction
 from meranet_jax.config import TrainConfig
 from meranet_jax.errors import UserError
+from meranet_jax.training import step
 from tests.programs import flags_of_a_copy
 
 pytestmark = pytest.mark.e2e
@@ -220,3 +221,29 @@ def test_steps_are_measured_in_turns():
     assert [len(one.seconds) for one in found] == [2, 2]
     assert all((one.seconds > 0).all() for one in found)
     assert all(one.temporary_bytes > 0 for one in found)
+
+
+def test_the_measured_step_is_that_of_the_run(monkeypatch):
+    traced, train_step = [], step.train_step
+
+    def note(state, batch, **arguments):
+        traced.append(({name: a.dtype for name, a in batch.items()}, arguments))
+        return train_step(state, batch, **arguments)
+
+    monkeypatch.setattr(step, "train_step", note)
+    small = {"width": 4, "stage_sizes": (1,), "size": 16, "frames": 4, "batch_size": 4}
+    config = TrainConfig.from_flags(
+        input="flow",
+        augment=("rotate",),
+        init="first.npz",
+        freeze="stem",
+        accumulate=2,
+        **small,
+    )
+    complexity.take_turns([config.change(flip=False), config], 3, turns=1)
+    (types, first), (_, second) = traced
+    assert types["clip"] == np.float16
+    assert (first["flip"], second["flip"]) == (False, True)
+    assert first["augment"] == ("rotate",)
+    assert first["frozen"] == {"stem", "stem_norm"}
+    assert first["parts"] == 2

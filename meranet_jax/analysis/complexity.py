@@ -1,7 +1,6 @@
 """Parameters, operations, time and memory of both networks."""
 
 import dataclasses
-import functools
 import time
 from collections.abc import Callable, Sequence
 
@@ -137,16 +136,13 @@ def _compile_step(
     batch_size = config.settings.batch_size
     stored = (batch_size, *network_input.stored_shape(config.frames, config.size))
     batch = {
-        "clip": rng.integers(0, 256, stored, np.uint8),
+        "clip": rng.integers(0, 256, stored, np.uint8).astype(
+            network_input.stored_dtype
+        ),
         "label": rng.integers(0, num_classes, batch_size),
     }
-    update = functools.partial(
-        step.train_step,
-        model=model,
-        optimizer=optimizer,
-        rate=rate,
-        network_input=network_input,
-        flip=True,
+    update = step.make_step(
+        config, model=model, optimizer=optimizer, rate=rate, params=state.params
     )
     update = (
         jax.jit(precision.with_precision(config)(update)).lower(state, batch).compile()
@@ -185,7 +181,7 @@ def _by_block(config: TrainConfig, num_classes: int) -> dict[str, int]:
     """Counts the parameters of each layer, in the order of the network."""
     model = step.make_model(config, num_classes=num_classes)
     shape = inputs.find(config.input).shape(config.frames, config.size)
-    shapes = cost.variable_shapes(model, shape)["params"]
+    shapes = layers.weight_shapes(model, shape)["params"]
     return {
         layer.name: cost.size(shapes.get(layer.name, {}))
         for layer in layers.layers(model, shape)

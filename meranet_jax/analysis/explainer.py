@@ -13,7 +13,7 @@ from meranet_jax.data import loading
 from meranet_jax.data.splits import Job
 from meranet_jax.errors import UserError
 from meranet_jax.inputs import registry as inputs
-from meranet_jax.models.layers import layer_groups, map_layers
+from meranet_jax.models.layers import layer_groups, map_layers, weight_shapes
 from meranet_jax.recognisers import Network
 from meranet_jax.runs.reader import Run
 from meranet_jax.runs.verification import OpenedRun
@@ -109,7 +109,7 @@ class Explainer:
             decorate=precision.with_precision(config),
         )
         self.layer = self._maps.layer
-        self._shapes = jax.eval_shape(lambda: self.random_weights(0))
+        self._shapes = weight_shapes(self._model, self._clip_shape)
 
     @functools.cached_property
     def _annotations(self) -> dict[str, dict]:

@@ -61,14 +61,13 @@ def flow_colours(flow: np.ndarray, maximum: float) -> np.ndarray:
     return np.rint(matplotlib.colors.hsv_to_rgb(colours) * 255).astype(np.uint8)
 
 
-def _flow_legend(axes, maximum: float) -> None:
-    """Draws the colours of all directions, with the maximum length in pixels."""
+def _flow_legend(axes) -> None:
+    """Draws the colours of all directions, at their maximum length on the rim."""
     y, x = np.mgrid[-1:1:101j, -1:1:101j]
     wheel = flow_colours(np.stack([x, y], -1), 1)
     outside = np.hypot(x, y) > 1
     picture = np.dstack([wheel, np.where(outside, 0, 255).astype(np.uint8)])
     axes.imshow(picture, extent=(-1, 1, 1, -1))
-    axes.set_title(f"{maximum:.2g} pixels", fontsize="x-small")
     axes.set_axis_off()
 
 
@@ -81,22 +80,27 @@ def overview(columns: dict[str, Sequence[ExplainedClip]]) -> Figure:
     """Plots apex frames of clips with the maps of networks (figure 6 of the paper).
 
     With a single network there is a column of Grad-CAM and one of SmoothGrad, otherwise
-    one of Grad-CAM for each network.
+    one of Grad-CAM for each network. If the input is optical flow, a column between the
+    frames and the maps shows it.
 
     Args:
       columns: the same clips for each network by its name.
     """
-    rows = len(next(iter(columns.values())))
-    panels = 1 + len(columns)
+    clips = next(iter(columns.values()))
+    rows, has_flow = len(clips), any(clip.flow is not None for clip in clips)
     several = len(columns) > 1
-    if not several:
-        panels += 1
+    maps = 1 + has_flow  # index of the first column of maps
+    panels = maps + (len(columns) if several else 2)
     figure = Figure(figsize=(2.3 * panels, 2.6 * rows + 0.4), layout="constrained")
     grid = figure.subplots(rows, panels, squeeze=False)
     for row, by_network in enumerate(zip(*columns.values(), strict=True)):
         first = by_network[0]
         _panel(grid[row, 0], first.frames[first.apex], first.clip_id, first.truth)
-        for column, (name, one) in enumerate(zip(columns, by_network, strict=True), 1):
+        if first.flow is not None:
+            _flow_panel(grid[row, 1], first)
+        for column, (name, one) in enumerate(
+            zip(columns, by_network, strict=True), maps
+        ):
             _map_panel(grid[row, column], one, one.grad_cam, f"{name}, Grad-CAM")
         if not several:
             _map_panel(grid[row, -1], first, first.smooth_grad, "SmoothGrad")
@@ -112,6 +116,14 @@ def _panel(axes, picture: np.ndarray, above: str, below: str) -> None:
     axes.set_title(above, fontsize="small")
     axes.set_xlabel(below, fontsize="small")
     axes.set(xticks=[], yticks=[])
+
+
+def _flow_panel(axes, clip: ExplainedClip) -> None:
+    longest = _longest(clip.flow)
+    picture = flow_colours(clip.flow[clip.apex], longest)
+    _panel(axes, picture, "flow", f"full colour: {longest:.2g} pixels")
+    _flow_legend(axes.inset_axes((0.77, 0.01, 0.22, 0.22)))
+    _outline(axes, clip, colour="black")
 
 
 def _map_panel(axes, clip: ExplainedClip, maps: np.ndarray, name: str) -> None:
@@ -160,7 +172,8 @@ def strip(clip: ExplainedClip) -> Figure:
         for row, kind in enumerate(kinds):
             grid[row, -1].set_axis_off()
             if kind == "flow":
-                _flow_legend(grid[row, -1], longest)
+                _flow_legend(grid[row, -1])
+                grid[row, -1].set_title(f"{longest:.2g} pixels", fontsize="x-small")
     for row, (kind, maps) in enumerate(kinds.items()):
         for column, frame in enumerate(frames):
             axes, picture = grid[row, column], clip.frames[frame]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from meranet_jax import weights_file
 from meranet_jax.convert import conversion
-from meranet_jax.convert.conversion import Facts
+from meranet_jax.convert.conversion import Overrides
 from meranet_jax.errors import UserError, explain
 
 
@@ -41,10 +41,10 @@ def make_parser() -> argparse.ArgumentParser:
         help="import the Python modules that a file names. It runs their code: set it "
         "only if you trust the file",
     )
-    facts = parser.add_argument_group(
+    overrides = parser.add_argument_group(
         "what the weights are for", "Replaces what the source says, or does not say."
     )
-    add = facts.add_argument
+    add = overrides.add_argument
     add("--input", help="input of the network. Default of a state dict: rgb")
     add("--frames", type=int, help="frames of a clip. Default of a state dict: 16")
     add("--size", type=int, help="height and width. Default of a state dict: 112")
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     conversion.check_suffix(target)
     if target.exists() and not parsed.overwrite:
         raise UserError(f"{target} exists already. Name another, or set --overwrite.")
-    facts = Facts(
+    overrides = Overrides(
         input=parsed.input,
         frames=parsed.frames,
         size=parsed.size,
@@ -92,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     converted = conversion.read(
         source,
-        facts=facts,
+        overrides=overrides,
         seed=parsed.seed,
         fold=parsed.fold,
         import_modules=parsed.import_modules,

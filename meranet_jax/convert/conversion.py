@@ -27,8 +27,8 @@ _DIGEST_IN_NAME = re.compile(r"r3d_18-([0-9a-f]{8,64})\.pth")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Facts:
-    """What a file of another program does not say about its weights; None if unknown.
+class Overrides:
+    """Values that replace those of metadata, or complete them; None changes nothing.
 
     Attributes:
       input: a value of ``--input``.
@@ -46,11 +46,11 @@ class Facts:
     origin: str | None = None
     datasets: tuple[str, ...] | None = None
 
-    def changed(self, metadata: Metadata, source: Path) -> Metadata:
-        """Returns metadata with the known facts instead of theirs.
+    def apply(self, metadata: Metadata, source: Path) -> Metadata:
+        """Returns metadata with these values.
 
         Raises:
-          UserError: if a fact is invalid, the number of classes differs, or the data
+          UserError: if a value is invalid, the number of classes differs, or the data
             sets are known and others.
         """
         check_minimums(self, {"frames": 1, "size": 1})
@@ -88,7 +88,7 @@ class Converted:
 def read(
     source: Path,
     *,
-    facts: Facts = Facts(),  # noqa: B008 (frozen)
+    overrides: Overrides = Overrides(),  # noqa: B008 (frozen)
     seed: int | None = None,
     fold: str | None = None,
     import_modules: bool = False,
@@ -99,7 +99,7 @@ def read(
       source: a run folder, a weights file (.npz), a safetensors file that ``save`` has
         written, or a PyTorch file (.pth, .pt) with a state dict of r3d_18, or of our
         networks as ``save`` writes it.
-      facts: to replace or complete the metadata.
+      overrides: to replace or complete the metadata.
       seed: seed of a fold of a run.
       fold: name of a fold of a run.
       import_modules: whether modules of users that a file names are imported.
@@ -119,7 +119,7 @@ def read(
     elif seed is not None or fold is not None:
         raise UserError(f"--seed and --fold can only be used with a run: {source}.")
     elif source.suffix in torch_file.SUFFIXES:
-        return _read_torch(source, facts, import_modules)
+        return _read_torch(source, overrides, import_modules)
     elif source.suffix == ".npz":
         weights, metadata = weights_file.load(source)
     elif source.suffix == ".safetensors":
@@ -129,7 +129,7 @@ def read(
             f"{source} is neither the folder of a run nor a file of the type "
             f"{', '.join(FORMATS)}."
         )
-    metadata = facts.changed(metadata, source)
+    metadata = overrides.apply(metadata, source)
     made = networks.make(metadata, source, import_modules=import_modules)
     weights_file.check_shapes(source, weights, made.shapes, made.title)
     return Converted(weights, metadata, made)
@@ -181,19 +181,19 @@ def _read_safetensors(source: Path) -> tuple[Weights, Metadata]:
         raise UserError(f"Cannot use {source}: {error}.") from error
 
 
-def _read_torch(source: Path, facts: Facts, import_modules: bool) -> Converted:
+def _read_torch(source: Path, overrides: Overrides, import_modules: bool) -> Converted:
     digest = _read_digest(source)
     arrays, text = torch_file.read(source)
     try:
         if text is None:
-            metadata = _find_metadata(source, arrays, facts, digest)
+            metadata = _find_metadata(source, arrays, overrides, digest)
         else:
             metadata = Metadata.from_json(text)
     except (ValueError, RecursionError) as error:
         raise UserError(
             f"{source} is not a state dict of r3d_18 or of our networks: {error}."
         ) from error
-    metadata = facts.changed(metadata, source)
+    metadata = overrides.apply(metadata, source)
     made = networks.make(metadata, source, import_modules=import_modules)
     weights = state_dict.from_torch(
         source, arrays, made.network, made.shapes, made.title
@@ -222,7 +222,7 @@ def _read_digest(source: Path) -> str:
     return digest
 
 
-def _find_metadata(source: Path, arrays, facts: Facts, digest: str) -> Metadata:
+def _find_metadata(source: Path, arrays, overrides: Overrides, digest: str) -> Metadata:
     """Returns the metadata of a state dict that another program has written.
 
     Raises:
@@ -231,7 +231,7 @@ def _find_metadata(source: Path, arrays, facts: Facts, digest: str) -> Metadata:
     """
     shapes = {name: array.shape for name, array in arrays.items()}
     found = torch_names.find_architecture(shapes)
-    if facts.input is None and found.channels != 3:
+    if overrides.input is None and found.channels != 3:
         raise UserError(
             f"{source} has the weights of a network for clips with {found.channels} "
             "channels. Name its input with --input."

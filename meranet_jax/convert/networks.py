@@ -1,15 +1,12 @@
 """The network that weights belong to, made from their metadata."""
 
 import dataclasses
-import functools
 from typing import Any
-
-import jax
-import jax.numpy as jnp
 
 from meranet_jax import recognisers
 from meranet_jax.errors import UserError
 from meranet_jax.inputs import registry as inputs
+from meranet_jax.models.layers import weight_shapes
 from meranet_jax.models.settings import of_architecture
 from meranet_jax.recognisers import Network
 from meranet_jax.weights_file import Metadata
@@ -60,12 +57,7 @@ def make(metadata: Metadata, source: object, *, import_modules: bool) -> MadeNet
         settings, num_classes=len(metadata.classes), axis_name=None, dtype=None
     )
     try:
-        variables = jax.eval_shape(
-            functools.partial(model.init, train=False),
-            jax.random.key(0),
-            jax.ShapeDtypeStruct((1, *shape), jnp.float32),
-        )
+        shapes = weight_shapes(model, shape)
     except (ValueError, TypeError, OverflowError) as error:
         raise UserError(f"{source}: {network.title(settings)}: {error}.") from error
-    shapes = {name: variables.get(name, {}) for name in ("params", "batch_stats")}
     return MadeNetwork(network, network.title(settings), shapes)

@@ -2,12 +2,10 @@
 
 from pathlib import Path
 
-from meranet_jax.config import TrainConfig
 from meranet_jax.convert import networks
 from meranet_jax.errors import UserError
-from meranet_jax.models.settings import architecture
 from meranet_jax.recognisers import Network
-from meranet_jax.runs import reader, subjects
+from meranet_jax.runs import fold_metadata, reader, subjects
 from meranet_jax.runs.reader import Run
 from meranet_jax.training import checkpoint
 from meranet_jax.weights_file import Metadata, Weights
@@ -43,19 +41,7 @@ def read(
             "train.py command resumes the run."
         )
     trained_on = subjects.of_run(run, [(seed, number)])
-    datasets, names = subjects.to_metadata(trained_on, run.config.datasets)
-    metadata = Metadata(
-        model=run.config.model,
-        settings=architecture(run.config.settings),
-        input=run.config.input,
-        frames=run.config.frames,
-        size=run.config.size,
-        classes=tuple(run.classes),
-        origin=_describe(run.config, path, seed, name),
-        datasets=datasets,
-        subjects=names,
-        flow_method=run.config.used_flow_method,
-    )
+    metadata = fold_metadata.of_fold(run, seed, name, trained_on)
     # The settings of the run were read, and with them their modules imported.
     made = networks.make(metadata, path, import_modules=True)
     folder, _ = finished[seed, number]
@@ -79,11 +65,4 @@ def _choose_fold(run: Run, seed: int | None, fold: str | None) -> tuple[int, int
     raise UserError(
         f"{run.path} has {found}. Choose one of its {len(run.folds)}, such as: "
         f"{listed}."
-    )
-
-
-def _describe(config: TrainConfig, path: Path, seed: int, fold: str) -> str:
-    return (
-        f"Trained on {config.dataset} by the run {path.resolve().name}, seed {seed}, "
-        f"fold {fold} of --protocol={config.protocol}."
     )

@@ -17,7 +17,7 @@ import numpy as np
 from meranet_jax.convert import tensor_pickle
 from meranet_jax.convert.tensor_pickle import Storage, Tensor
 from meranet_jax.errors import UserError
-from meranet_jax.files import atomic_write
+from meranet_jax.files import atomic_write, check_archive
 
 # Suffixes of PyTorch files.
 SUFFIXES = (".pth", ".pt")
@@ -100,14 +100,8 @@ def _storages(tensors: Mapping[str, Tensor]) -> dict[str, Storage]:
 def _read_archive(content: bytes) -> tuple[dict[str, Tensor], str | None]:
     """Reads the zip archive of PyTorch 1.6 and later."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        members = archive.infolist()
+        members = check_archive(archive, len(content))
         names = {member.filename for member in members}
-        if len(names) < len(members):
-            raise ValueError("its archive has two members of the same name")
-        if any(member.compress_type != zipfile.ZIP_STORED for member in members):
-            raise ValueError("its archive is compressed, which PyTorch does not do")
-        if sum(member.file_size for member in members) > len(content):
-            raise ValueError("its archive has members that are larger than the file")
         pickles = [name for name in names if name.count("/") == 1]
         pickles = [name for name in pickles if name.endswith("/data.pkl")]
         if len(pickles) != 1:

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 import jax
+import numpy as np
 
 from meranet_jax.errors import UserError
 from meranet_jax.inputs import augmentation, flow, frames, rgb
@@ -70,6 +71,11 @@ class Input:
         if self.flow:
             return stored - 1, size, size, 2
         return stored, size, size, 3
+
+    @property
+    def stored_dtype(self) -> np.dtype:
+        """The type of what is stored for a clip."""
+        return np.dtype(np.float16 if self.flow else np.uint8)
 
     def check_augmentations(self, names: Sequence[str]) -> None:
         """Raises UserError if one of the random changes cannot be used."""

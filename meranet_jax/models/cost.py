@@ -17,6 +17,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from meranet_jax.models.layers import weight_shapes
+
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
@@ -44,20 +46,12 @@ def forward(model: nn.Module, clip_shape: Sequence[int]) -> Cost:
         model = model.clone(lowering="primitive")
     clips = jax.ShapeDtypeStruct((1, *clip_shape), jnp.float32)
     apply = functools.partial(model.apply, train=False)
-    return count(apply, variable_shapes(model, clip_shape), clips)
-
-
-def variable_shapes(model: nn.Module, clip_shape: Sequence[int]) -> dict[str, Any]:
-    """Returns the shapes and types of a network's variables, by collection."""
-    clips = jnp.zeros((1, *clip_shape))
-    return jax.eval_shape(
-        lambda key: model.init(key, clips, train=False), jax.random.key(0)
-    )
+    return count(apply, weight_shapes(model, clip_shape), clips)
 
 
 def parameters(model: nn.Module, clip_shape: Sequence[int]) -> int:
     """Returns the number of trainable parameters."""
-    return size(variable_shapes(model, clip_shape)["params"])
+    return size(weight_shapes(model, clip_shape)["params"])
 
 
 def size(tree: Any) -> int:

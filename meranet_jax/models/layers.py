@@ -1,8 +1,13 @@
-"""Layers of a network, found by tracing it: for tables, saliency maps and freezing."""
+"""Layers and weights of a network, found by tracing it.
+
+For tables, saliency maps, freezing, and weights that are read from files.
+"""
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Callable, Collection, Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -30,6 +35,28 @@ class Layer:
     name: str
     is_norm: bool
     output: tuple[int, ...]
+
+
+def trace(model: nn.Module, clip_shape: Sequence[int]) -> tuple[Any, dict[str, Any]]:
+    """Traces a network on one clip by shapes alone, without allocating anything.
+
+    Args:
+      model: any network.
+      clip_shape: shape of the input, [T, H, W, C].
+
+    Returns:
+      The shape and type of the output, and a tree of those of the weights: the
+      collections ``params`` and ``batch_stats``, empty where the network has none.
+    """
+    clips = jax.ShapeDtypeStruct((1, *clip_shape), jnp.float32)
+    init = functools.partial(model.init_with_output, train=False)
+    output, variables = jax.eval_shape(init, jax.random.key(0), clips)
+    return output, {name: variables.get(name, {}) for name in ("params", "batch_stats")}
+
+
+def weight_shapes(model: nn.Module, clip_shape: Sequence[int]) -> dict[str, Any]:
+    """Returns a tree of the shapes and types of a network's weights; see ``trace``."""
+    return trace(model, clip_shape)[1]
 
 
 _NORMS = nn.BatchNorm | nn.LayerNorm | nn.GroupNorm | nn.RMSNorm
@@ -96,15 +123,10 @@ def head_groups(
       make: makes the network for a number of classes.
       clip_shape: shape of the input, [T, H, W, C].
     """
-    two, three = (_parameter_shapes(make(number), clip_shape) for number in (2, 3))
+    two, three = (
+        weight_shapes(make(number), clip_shape)["params"] for number in (2, 3)
+    )
     return frozenset(name for name in two if two[name] != three.get(name))
-
-
-def _parameter_shapes(model: nn.Module, clip_shape: Sequence[int]) -> dict:
-    def init(key):
-        return model.init(key, jnp.zeros((1, *clip_shape)), train=False)["params"]
-
-    return jax.eval_shape(init, jax.random.key(0))
 
 
 def find_groups(names: str | None, groups: Collection[str]) -> frozenset[str]:

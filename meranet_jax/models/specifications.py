@@ -1,10 +1,6 @@
 """The specifications of the networks, by which the registry knows them."""
 
-import functools
-
 import flax.linen as nn
-import jax
-import jax.numpy as jnp
 
 from meranet_jax.errors import UserError
 from meranet_jax.models import layers
@@ -99,13 +95,8 @@ def check_shapes(network: Network, settings: NetworkSettings, clip_shape) -> Non
         layer that ``freeze`` names.
     """
     model = network.make(settings, num_classes=2, axis_name=None, dtype=None)
-    clips = jax.ShapeDtypeStruct((1, *clip_shape), jnp.float32)
     try:
-        outputs, variables = jax.eval_shape(
-            functools.partial(model.init_with_output, train=False),
-            jax.random.key(0),
-            clips,
-        )
+        outputs, weights = layers.trace(model, clip_shape)
     except ValueError as error:
         raise UserError(f"{network.title(settings)}: {error}.") from error
     if getattr(outputs, "shape", None) != (1, 2):
@@ -113,7 +104,7 @@ def check_shapes(network: Network, settings: NetworkSettings, clip_shape) -> Non
             f"{network.title(settings)} returns {outputs} for one clip and two "
             "classes. Expected logits of the shape (1, 2)."
         )
-    layers.find_groups(settings.freeze, variables["params"])
+    layers.find_groups(settings.freeze, weights["params"])
 
 
 def _variant(settings: MERANetSettings) -> str:

@@ -17,7 +17,7 @@ from meranet_jax.data.splits import Job
 from meranet_jax.errors import UserError
 from meranet_jax.models.settings import architecture, of_architecture
 from meranet_jax.recognisers import Network
-from meranet_jax.runs import reader, subjects
+from meranet_jax.runs import fold_metadata, reader, subjects
 from meranet_jax.runs.layout import RunLayout
 from meranet_jax.runs.reader import Run
 from meranet_jax.runs.subjects import Subjects
@@ -164,17 +164,7 @@ def _of_run(init: str, path: Path, run_path: Path) -> Origin:
         chosen = list(folders)
     (fold,) = chosen
     seed, _, name = next(one for one in run.folds if one[:2] == fold)
-    metadata = Metadata(
-        model=config.model,
-        settings=architecture(config.settings),
-        input=config.input,
-        frames=config.frames,
-        size=config.size,
-        classes=tuple(run.classes),
-        origin=f"{config.title} of the run {run_path.name} (seed {seed}, fold {name})",
-        datasets=config.datasets,
-        flow_method=config.used_flow_method,
-    )
+    metadata = fold_metadata.of_fold(run, seed, name)
     return Origin(init, folders[fold], metadata, config.preset, run, fold)
 
 

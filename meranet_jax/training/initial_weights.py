@@ -1,13 +1,8 @@
 """Weights from which the training of a network starts instead of random ones."""
 
-import functools
-
-import jax
-import jax.numpy as jnp
-
 from meranet_jax.config import TrainConfig
 from meranet_jax.inputs import registry as inputs
-from meranet_jax.models.layers import find_groups, head_groups
+from meranet_jax.models.layers import find_groups, head_groups, weight_shapes
 from meranet_jax.training.step import make_model
 from meranet_jax.training.trainers import Weights
 
@@ -20,10 +15,7 @@ def shapes(config: TrainConfig, num_classes: int) -> Weights:
       num_classes: number of outputs.
     """
     model = make_model(config, num_classes=num_classes)
-    clip = jax.ShapeDtypeStruct((1, *_clip_shape(config)), jnp.float32)
-    init = functools.partial(model.init, train=False)
-    variables = jax.eval_shape(init, jax.random.key(0), clip)
-    return {name: variables.get(name, {}) for name in ("params", "batch_stats")}
+    return weight_shapes(model, _clip_shape(config))
 
 
 def head(config: TrainConfig) -> frozenset[str]:

@@ -6,7 +6,9 @@ an axis each device trains independently.
 """
 
 import contextlib
-from collections.abc import Callable, Collection, Sequence
+import functools
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
 
 import flax.linen as nn
 import flax.struct
@@ -16,8 +18,9 @@ import optax
 
 from meranet_jax.config import TrainConfig
 from meranet_jax.inputs import augmentation
+from meranet_jax.inputs import registry as inputs
 from meranet_jax.inputs.registry import Input
-from meranet_jax.models.layers import frozen_norms
+from meranet_jax.models.layers import find_groups, frozen_norms
 
 
 @flax.struct.dataclass
@@ -99,6 +102,44 @@ def make_optimizer(config: TrainConfig) -> tuple[optax.GradientTransformation, R
     if config.settings.optimizer == "radam":
         return optax.scale_by_radam(b2=beta2), rate
     return optax.scale_by_adam(b2=beta2), warmed_up
+
+
+def make_step(
+    config: TrainConfig,
+    *,
+    model: nn.Module,
+    optimizer: optax.GradientTransformation,
+    rate: Rate,
+    params: Mapping[str, Any],
+) -> Callable[
+    [TrainState, dict[str, jax.Array]], tuple[TrainState, dict[str, jax.Array]]
+]:
+    """Makes the train step of a configuration.
+
+    Args:
+      config: the run's.
+      model: as ``make_model`` made it.
+      optimizer: as ``make_optimizer`` made it.
+      rate: as ``make_optimizer`` made it.
+      params: parameters of the network, or their shapes.
+
+    Returns:
+      ``train_step`` as a function of the state and the batch.
+
+    Raises:
+      UserError: if ``--freeze`` names no layer of the network.
+    """
+    return functools.partial(
+        train_step,
+        model=model,
+        optimizer=optimizer,
+        rate=rate,
+        network_input=inputs.find(config.input),
+        flip=config.settings.flip,
+        augment=config.settings.augment,
+        parts=config.settings.accumulate,
+        frozen=find_groups(config.settings.freeze, params),
+    )
 
 
 def init_state(

@@ -22,7 +22,6 @@ from meranet_jax.config import TrainConfig
 from meranet_jax.data import feed, loading
 from meranet_jax.errors import UserError
 from meranet_jax.inputs import registry as inputs
-from meranet_jax.models.layers import find_groups
 from meranet_jax.training import devices, distributed, precision
 from meranet_jax.training.devices import devices_of_all_processes
 from meranet_jax.training.step import (
@@ -30,8 +29,8 @@ from meranet_jax.training.step import (
     init_state,
     make_model,
     make_optimizer,
+    make_step,
     select,
-    train_step,
 )
 
 # Names of the pmap axis: of devices that divide a batch, or that train one fold each.
@@ -139,16 +138,12 @@ class Trainer:
             self._feed = feed.Streamed(clips, NamedSharding(mesh, divided))
         else:
             self._feed = feed.Resident(clips, NamedSharding(mesh, replicated))
-        step = functools.partial(
-            train_step,
+        step = make_step(
+            config,
             model=model,
             optimizer=optimizer,
             rate=self.rate,
-            network_input=network_input,
-            flip=config.settings.flip,
-            augment=config.settings.augment,
-            parts=config.settings.accumulate,
-            frozen=find_groups(config.settings.freeze, self.state_shapes.params),
+            params=self.state_shapes.params,
         )
 
         def update(state, clips, indices, active):

@@ -185,7 +185,7 @@ def test_pickles_are_refused_and_not_executed(tmp_path):
 def test_compressed_arrays_are_refused(tmp_path):
     zeros = {"params/a.npy": npy(np.zeros(10**6))}
     write(tmp_path / "a.npz", zeros, zipfile.ZIP_DEFLATED)
-    with pytest.raises(UserError, match="its arrays are compressed"):
+    with pytest.raises(UserError, match="its archive is compressed"):
         weights_file.load(tmp_path / "a.npz")
 
 
@@ -196,7 +196,7 @@ def test_two_arrays_of_the_same_name_are_refused(tmp_path):
     ):
         for _ in range(2):
             archive.writestr("params/a.npy", ONES)
-    with pytest.raises(UserError, match="two arrays of the same name"):
+    with pytest.raises(UserError, match="two members of the same name"):
         weights_file.load(tmp_path / "a.npz")
 
 

@@ -14,7 +14,7 @@ import pytest
 from meranet_jax import MERANet, weights_file
 from meranet_jax.convert import __main__ as command_line
 from meranet_jax.convert import conversion, networks, state_dict, torch_file
-from meranet_jax.convert.conversion import Converted, Facts
+from meranet_jax.convert.conversion import Converted, Overrides
 from meranet_jax.errors import UserError
 from meranet_jax.models.settings import NetworkSettings
 from meranet_jax.models.torch_names import find_architecture, resnet_name
@@ -274,11 +274,11 @@ def test_weights_for_optical_flow(tmp_path):
     rewrite(path, arrays)
     with pytest.raises(UserError, match="for clips with 2 channels. Name its input"):
         conversion.read(path)
-    again = conversion.read(path, facts=Facts(input="flow"))
+    again = conversion.read(path, overrides=Overrides(input="flow"))
     assert again.metadata.input == "flow"
     check_equal(again.weights, converted.weights)
     with pytest.raises(UserError, match=r"stem.0.weight is \(4, 2, 3, 7, 7\), not"):
-        conversion.read(path, facts=Facts(input="rgb"))
+        conversion.read(path, overrides=Overrides(input="rgb"))
 
 
 def test_counts_of_batches_may_be_missing(r3d, tmp_path):
@@ -513,14 +513,14 @@ def test_two_arrays_of_one_name_are_refused():
         state_dict.to_torch(TINY, weights)
 
 
-def test_facts_replace_metadata(tmp_path):
+def test_overrides_replace_metadata(tmp_path):
     path, converted = saved(tmp_path)
-    facts = Facts(origin="Other.", datasets=("casme",))
+    overrides = Overrides(origin="Other.", datasets=("casme",))
     with pytest.raises(UserError, match="were trained on synthetic. Leave out --dat"):
-        conversion.read(path, facts=facts)
+        conversion.read(path, overrides=overrides)
     unknown = dataclasses.replace(converted.metadata, datasets=None)
     conversion.save(path, dataclasses.replace(converted, metadata=unknown))
-    metadata = conversion.read(path, facts=facts).metadata
+    metadata = conversion.read(path, overrides=overrides).metadata
     assert metadata == dataclasses.replace(
         converted.metadata, origin="Other.", datasets=("casme",)
     )

@@ -1,5 +1,7 @@
 """Conversion of the weights of a run."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from meranet_jax import weights_file
 from meranet_jax.convert import __main__ as command_line
 from meranet_jax.convert import conversion, run_folder
 from meranet_jax.errors import UserError
-from meranet_jax.runs import reader
+from meranet_jax.runs import fold_metadata, reader
 from meranet_jax.training import checkpoint, fitters
 from tests.meranet_jax.loading import smallest
 from tests.meranet_jax.running import run
@@ -57,6 +59,15 @@ def test_weights_and_metadata_of_a_fold(trained, clips, tmp_path):
         f"Trained on synthetic by the run {path.name}, seed 0, fold {name} of "
         "--protocol=loso."
     )
+
+
+def test_subjects_of_a_fold_can_be_left_out(trained):
+    finished = reader.read(trained[1])
+    seed, _, name = finished.folds[1]
+    _, metadata = run_folder.read(finished.path, seed, name)
+    without = fold_metadata.of_fold(finished, seed, name)
+    assert metadata.subjects
+    assert without == dataclasses.replace(metadata, subjects=None)
 
 
 def test_state_dicts_give_the_same_weights(trained, tmp_path):

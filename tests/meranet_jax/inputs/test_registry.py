@@ -14,8 +14,8 @@ def stored_clips(one, batch=2, seed=0):
     rng = np.random.default_rng(seed)
     shape = (batch, *one.stored_shape(FRAMES, SIZE))
     if one.flow:
-        return rng.normal(size=shape).astype(np.float16)
-    return rng.integers(0, 256, shape).astype(np.uint8)
+        return rng.normal(size=shape).astype(one.stored_dtype)
+    return rng.integers(0, 256, shape).astype(one.stored_dtype)
 
 
 def mirror_stored(one, stored):
@@ -35,6 +35,13 @@ def test_shape_and_type(one):
     prepared = jax.jit(one.prepare)(stored_clips(one))
     assert prepared.shape == (2, *one.shape(FRAMES, SIZE))
     assert prepared.dtype == np.float32
+
+
+def test_flow_is_stored_as_float16_and_frames_as_uint8():
+    types = {name: registry.find(name).stored_dtype for name in registry.INPUTS}
+    assert types.pop("flow") == types.pop("flow_strain") == np.float16
+    assert types.pop("onset_apex_flow") == np.float16
+    assert set(types.values()) == {np.dtype(np.uint8)}
 
 
 def test_mirroring_is_that_of_mirrored_frames(one):

@@ -5,7 +5,7 @@ import pytest
 from jax import lax
 
 from meranet_jax.models import cost
-from meranet_jax.models.layers import layer_groups, layers, map_layers
+from meranet_jax.models.layers import layer_groups, layers, map_layers, trace
 from meranet_jax.models.meranet import MERANet
 
 
@@ -73,3 +73,24 @@ def test_layers_of_meranet_are_in_order():
     assert map_layers(model, (8, 16, 16, 3)) == ["stem", *blocks]
     groups = [["stem", "stem_norm"], *([block] for block in blocks), ["head"]]
     assert layer_groups(model, (8, 16, 16, 3)) == groups
+
+
+@pytest.mark.parametrize("statistics", [True, False])
+def test_traced_shapes_are_those_of_the_initialised_network(statistics):
+    class Model(nn.Module):
+        @nn.compact
+        def __call__(self, x, *, train):
+            x = nn.Conv(2, (1, 3, 3), (1, 2, 2))(x)
+            if statistics:
+                x = nn.BatchNorm(not train)(x)
+            self.sow("channel_weights", "weights", x)
+            return nn.Dense(3)(x.mean((1, 2, 3)))
+
+    output, weights = trace(Model(), (4, 8, 8, 2))
+    variables = Model().init(jax.random.key(0), jnp.zeros((1, 4, 8, 8, 2)), train=False)
+    expected = {n: variables.get(n, {}) for n in ("params", "batch_stats")}
+    assert jax.tree.map(lambda a: (a.shape, a.dtype), weights) == jax.tree.map(
+        lambda a: (a.shape, a.dtype), expected
+    )
+    assert bool(weights["batch_stats"]) == statistics
+    assert (output.shape, output.dtype) == ((1, 3), jnp.float32)

@@ -121,6 +121,13 @@ def test_saliency_is_drawn_over_frames(opened):
     assert ("pixels" in titles) == ("flow" in name)  # the legend
     panels = 4 if "flow" in name else 3
     assert overlays.animation(one).shape == (frames, 176, panels * 176, 3)
+    for columns in ({"A": [one, one]}, {"A": [one], "B": [one]}):
+        overview = overlays.overview(columns)
+        labels = [axes.get_xlabel() for axes in overview.axes]
+        clips = len(columns["A"])
+        assert len(overview.axes) == panels * clips
+        assert sum("full colour" in text for text in labels) == clips * ("flow" in name)
+        assert sum(text == one.truth for text in labels) == clips
 
 
 def test_flow_colours_are_directions():
