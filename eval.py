@@ -13,7 +13,7 @@ from rich import progress
 from rich.console import Console
 
 from datasets.prepare import builder, records_of
-from meranet_jax.errors import UserError
+from meranet_jax.errors import UserError, explain
 from meranet_jax.evaluation import comparison
 from meranet_jax.runs import (
     cross_dataset,
@@ -122,6 +122,6 @@ if __name__ == "__main__":
     try:
         tyro.cli(main, description=__doc__.replace("``", ""), use_underscores=True)
     except (UserError, OSError) as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {explain(error)}")
     except KeyboardInterrupt:
         sys.exit(130)

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from datasets.prepare import builder, records_of
 from meranet_jax.analysis import reproduction
-from meranet_jax.errors import UserError
+from meranet_jax.errors import UserError, explain
 from meranet_jax.training import signals
 
 if __name__ == "__main__":
@@ -24,7 +24,7 @@ if __name__ == "__main__":
             check_dataset=builder,
         )
     except (UserError, OSError) as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {explain(error)}")
     except signals.Interrupted as interrupted:
         print(f"interrupted ({interrupted}); the same command resumes", file=sys.stderr)
         sys.exit(interrupted.status)

@@ -7,7 +7,7 @@ import tyro
 from rich.console import Console
 
 from meranet_jax.analysis import explainer, overlays, saliency_checks
-from meranet_jax.errors import UserError
+from meranet_jax.errors import UserError, explain
 from meranet_jax.evaluation import figures
 from meranet_jax.runs import reader, report_text, verification
 from meranet_jax.training import xla
@@ -75,6 +75,6 @@ if __name__ == "__main__":
     try:
         tyro.cli(main, description=__doc__.replace("``", ""), use_underscores=True)
     except (UserError, OSError) as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {explain(error)}")
     except KeyboardInterrupt:
         sys.exit(130)

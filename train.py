@@ -7,7 +7,7 @@ from rich.console import Console
 
 from datasets.prepare import builder, records_of
 from meranet_jax import flags
-from meranet_jax.errors import UserError
+from meranet_jax.errors import UserError, explain
 from meranet_jax.runs import origins
 from meranet_jax.runs.train_run import train_run
 from meranet_jax.training import distributed, signals
@@ -25,11 +25,11 @@ def main(arguments: list[str]) -> None:
         )
         train_run(config, records_of, console)
     except (UserError, OSError) as error:
-        distributed.fail(f"error: {error}")
+        distributed.fail(f"error: {explain(error)}")
     except signals.Interrupted as interrupted:
         distributed.fail(
-            f"interrupted ({interrupted}); everything done so far is saved. The same "
-            "command, without --overwrite, resumes the run",
+            f"interrupted ({interrupted}); all finished steps of the training are "
+            "saved. The same command, without --overwrite, continues",
             interrupted.status,
             orderly=True,
         )

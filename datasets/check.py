@@ -23,7 +23,7 @@ from datasets.source.annotations import Annotation, row_label
 from datasets.source.examples import Example, make_example
 from datasets.source.local_copy import LocalCopy, open_local_copy
 from datasets.source.specification import LocalCopyConfig
-from meranet_jax.errors import DataError
+from meranet_jax.errors import DataError, explain
 
 
 def check(
@@ -265,6 +265,6 @@ if __name__ == "__main__":
     try:
         sys.exit(tyro.cli(main, prog="python -m datasets.check", use_underscores=True))
     except (DataError, OSError) as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {explain(error)}")
     except KeyboardInterrupt:
         sys.exit(130)

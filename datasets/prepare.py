@@ -25,7 +25,7 @@ from datasets.builder import LocalCopyBuilder
 from datasets.clip_record import ClipConfig, Sampling
 from datasets.parallel import check_workers
 from datasets.source.specification import Crop
-from meranet_jax.errors import DataError
+from meranet_jax.errors import DataError, explain
 
 # Data sets with a builder where TFDS expects it: NAME/NAME_dataset_builder.py.
 NAMES = tuple(
@@ -215,7 +215,9 @@ def records_of(config) -> Path:
       config: has ``dataset``, ``manual_dir``, ``data_dir`` and ``record_options()``,
         the values of ``Options`` by name, as a run's configuration of one data set has.
         It may have ``record_features()``, which returns the names of the features that
-        it needs; without it, those of the first version are enough.
+        it uses; without it, those of the first version are enough. It may also have
+        ``required_features()``, those of them that current records must have; without
+        it, all.
 
     Returns:
       The folder of the records.
@@ -226,12 +228,15 @@ def records_of(config) -> Path:
       OSError: if the records cannot be written.
     """
     options = Options(**config.record_options())
-    needed = config.record_features() if hasattr(config, "record_features") else ()
+    used = config.record_features() if hasattr(config, "record_features") else ()
+    required = used
+    if hasattr(config, "required_features"):
+        required = config.required_features()
     dataset = builder(config.dataset, config.data_dir, options)
     folder = Path(dataset.data_dir)
     if not is_prepared(folder):
         for earlier in _earlier_records(folder):
-            if _missing_features(earlier, needed):
+            if _missing_features(earlier, used):
                 continue
             if config.manual_dir is not None:
                 manual_dir = Path(config.manual_dir).expanduser()
@@ -243,7 +248,7 @@ def records_of(config) -> Path:
         data_dir=config.data_dir,
         options=options,
     )
-    if missing := _missing_features(folder, needed):
+    if missing := _missing_features(folder, required):
         raise DataError(
             f"The records in {folder} do not contain {', '.join(missing)}. Delete that "
             "folder and prepare them again; the builder must write all features of "
@@ -423,7 +428,7 @@ if __name__ == "__main__":
     try:
         tyro.cli(main, prog="python -m datasets.prepare", use_underscores=True)
     except (DataError, OSError) as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {explain(error)}")
     except KeyboardInterrupt:
         print("interrupted; no records were kept", file=sys.stderr)
         sys.exit(130)

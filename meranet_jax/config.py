@@ -162,7 +162,8 @@ class TrainConfig:
             )
         if freeze is not None and self.init is None:
             raise UserError(
-                f"--freeze={freeze} keeps the weights of --init, which is missing."
+                f"--freeze={freeze} keeps the weights of --init, which is missing. "
+                "Name the weights with --init, or leave out --freeze."
             )
         check_choices(self)
         check_minimums(
@@ -360,6 +361,10 @@ class TrainConfig:
     def record_features(self) -> tuple[str, ...]:
         """Returns the features of the records that the input is computed from."""
         return inputs.find(self.input).features
+
+    def required_features(self) -> tuple[str, ...]:
+        """Returns those of ``record_features`` without which there is no input."""
+        return inputs.find(self.input).required_features
 
     def record_options(self) -> dict[str, object]:
         """Returns ``datasets.prepare.Options`` of the one data set, by name."""

@@ -31,6 +31,10 @@ def atomic_write(path: Path) -> Iterator[Path]:
         # Not every file system can synchronise a folder.
         with contextlib.suppress(OSError):
             _fsync(path.parent)
+    except OSError as error:
+        if error.filename == str(part):  # for messages: the temporary name says nothing
+            error.filename = str(path)
+        raise
     finally:
         part.unlink(missing_ok=True)
 

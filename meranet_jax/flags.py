@@ -5,7 +5,7 @@ import dataclasses
 import difflib
 import functools
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 import tyro
@@ -51,7 +51,7 @@ def parse(
     *,
     description: str = "",
     check_dataset: Callable[[str], object] = lambda name: None,
-    find_weights: Callable[[str], DeterminedFlags] | None = None,
+    find_weights: Callable[[str, Collection[str]], DeterminedFlags] | None = None,
 ) -> TrainConfig:
     """Parses the flags of ``train.py``.
 
@@ -61,8 +61,9 @@ def parse(
       arguments: the command line without the program's name.
       description: the first lines of ``--help``.
       check_dataset: called with the name of each data set; raises if it is unknown.
-      find_weights: returns what the weights determine that ``--init`` names. None if
-        this program does not start from weights.
+      find_weights: returns what the weights determine that ``--init`` names, given its
+        value and all values on the command line, of which a ``MODULE:NAME`` is trusted.
+        None if this program does not start from weights.
 
     Raises:
       UserError: if a flag is unknown, a value is invalid, or contradicts the weights.
@@ -73,7 +74,10 @@ def parse(
     init = tyro.cli(_Init, args=arguments, **known)[0].init
     if init is not None and find_weights is None:
         raise UserError(f"--init={init}: only train.py starts from weights.")
-    weights = find_weights(init) if init is not None and find_weights else None
+    weights = None
+    if init is not None and find_weights is not None:
+        values = [a.partition("=")[2] if a[:1] == "-" else a for a in arguments]
+        weights = find_weights(init, values)
     default_recipe = _Recipe()
     if weights is not None:
         model = str(weights.flags["model"])

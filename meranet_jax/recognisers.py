@@ -10,7 +10,7 @@ import dataclasses
 import difflib
 import functools
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from meranet_jax.errors import UserError
@@ -157,6 +157,51 @@ def find(name: str) -> Recogniser:
             f"--model={name}: {name.partition(':')[2]} is a {type(found).__name__}. "
             "Expected a meranet_jax.recognisers.Network or Descriptor."
         )
+    return found
+
+
+def find_network(
+    model: str,
+    settings: Mapping[str, Any],
+    source: object,
+    *,
+    trusted: Collection[str] | None,
+    advice: str,
+) -> Network:
+    """Returns the network that weights name.
+
+    Args:
+      model: value of ``--model``.
+      settings: that determine the architecture, by name.
+      source: where the weights are, for messages.
+      trusted: the ``MODULE:NAME`` that may be imported; None for any.
+      advice: for the message about another one: how it is trusted.
+
+    Raises:
+      UserError: if there is no such network, or the weights name a module that must not
+        be imported.
+    """
+    for name in (model, *strings(settings)):
+        if ":" in name and trusted is not None and name not in trusted:
+            raise UserError(
+                f"{source} needs the Python module of {name}, and importing it runs "
+                f"its code. {advice}"
+            )
+    network = find(model)
+    if not isinstance(network, Network):
+        raise UserError(
+            f"{source}: its recogniser is {model}, a descriptor. Expected the weights "
+            "of a network."
+        )
+    return network
+
+
+def strings(settings: Mapping[str, Any]) -> list[str]:
+    """Returns all strings in the values of settings."""
+    found = []
+    for value in settings.values():
+        values = value if isinstance(value, tuple) else (value,)
+        found += [item for item in values if isinstance(item, str)]
     return found
 
 

@@ -159,6 +159,11 @@ def load(path: Path) -> tuple[dict[str, Any], Metadata]:
         raise UserError(f"There is no file {path}.") from error
     except OSError as error:
         raise UserError(f"Cannot read {path}: {error}.") from error
+    except zipfile.BadZipFile as error:
+        raise UserError(
+            f"{path} is not a weights file, or is damaged or incomplete: {error}. Copy "
+            "it again."
+        ) from error
     except (
         ValueError,
         KeyError,
@@ -166,7 +171,6 @@ def load(path: Path) -> tuple[dict[str, Any], Metadata]:
         NotImplementedError,
         RecursionError,
         RuntimeError,  # an encrypted member
-        zipfile.BadZipFile,
     ) as error:
         raise UserError(
             f"{path} is not a weights file that this version can use: {error}. "

@@ -39,7 +39,9 @@ def test_signal_saves_the_state(flags):
         output, _ = process.communicate(timeout=60)
     assert process.returncode == 143
     assert "SIGTERM: stopping after this step; send it again to stop now" in output
-    assert "interrupted (SIGTERM); everything done so far is saved" in output
+    assert (
+        "interrupted (SIGTERM); all finished steps of the training are saved" in output
+    )
     assert "Traceback" not in output
     # The second start resumes and is killed; the third resumes from the second.
     with running([*flags, "--checkpoint_every=0"], until="resumes in epoch") as again:

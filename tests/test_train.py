@@ -277,7 +277,7 @@ def test_invalid_flags_are_refused(folder, flags, capsys, arguments, message):
     [
         (["--epoch=3"], "error: Unknown flag --epoch. Did you mean --epochs?"),
         (["--dataset=casme3"], "error: There is no data set named 'casme3'"),
-        (["--runs_dir=/proc/none"], "error: [Errno"),
+        (["--runs_dir=/proc/none"], "error: Cannot read or write /proc/none"),
     ],
 )
 def test_an_error_is_printed_without_a_traceback(flags, arguments, message):

@@ -13,7 +13,7 @@ from pathlib import Path
 from meranet_jax import weights_file
 from meranet_jax.convert import conversion
 from meranet_jax.convert.conversion import Overrides
-from meranet_jax.errors import UserError
+from meranet_jax.errors import UserError, explain
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -113,6 +113,6 @@ if __name__ == "__main__":
     try:
         main()
     except (UserError, OSError) as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {explain(error)}")
     except KeyboardInterrupt:
         sys.exit(130)

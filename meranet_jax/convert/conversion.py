@@ -7,7 +7,7 @@ from pathlib import Path
 
 from meranet_jax import weights_file
 from meranet_jax.convert import networks, safetensors_file, state_dict, torch_file
-from meranet_jax.errors import UserError
+from meranet_jax.errors import UserError, explain
 from meranet_jax.models import torch_names
 from meranet_jax.validation import check_minimums
 from meranet_jax.weights_file import Metadata, Weights
@@ -50,9 +50,16 @@ class Overrides:
         """Returns metadata with these values.
 
         Raises:
-          UserError: if a value is invalid, or the number of classes differs.
+          UserError: if a value is invalid, the number of classes differs, or the data
+            sets are known and others.
         """
         check_minimums(self, {"frames": 1, "size": 1})
+        if self.datasets is not None and metadata.datasets not in (None, self.datasets):
+            # Their subjects must not be tested, which --init and eval.py check.
+            raise UserError(
+                f"--datasets={','.join(self.datasets)}: the weights in {source} were "
+                f"trained on {', '.join(metadata.datasets)}. Leave out --datasets."
+            )
         known = {name: value for name, value in vars(self).items() if value is not None}
         classes = known.get("classes", metadata.classes)
         if len(classes) != len(metadata.classes):
@@ -175,10 +182,11 @@ def _read_safetensors(source: Path) -> tuple[Weights, Metadata]:
 
 
 def _read_torch(source: Path, overrides: Overrides, import_modules: bool) -> Converted:
+    digest = _read_digest(source)
     arrays, text = torch_file.read(source)
     try:
         if text is None:
-            metadata = _find_metadata(source, arrays, overrides)
+            metadata = _find_metadata(source, arrays, overrides, digest)
         else:
             metadata = Metadata.from_json(text)
     except (ValueError, RecursionError) as error:
@@ -193,20 +201,34 @@ def _read_torch(source: Path, overrides: Overrides, import_modules: bool) -> Con
     return Converted(weights, metadata, made)
 
 
-def _find_metadata(source: Path, arrays, overrides: Overrides) -> Metadata:
-    """Returns the metadata of a state dict that another program has written.
+def _read_digest(source: Path) -> str:
+    """Returns the SHA-256 of a file.
 
     Raises:
-      UserError: if the file is not complete, or its input is unknown.
-      ValueError: if it is not a state dict of our networks.
+      UserError: if the file cannot be read, or its name has another digest.
     """
-    digest = hashlib.sha256(source.read_bytes()).hexdigest()
+    try:
+        digest = hashlib.sha256(source.read_bytes()).hexdigest()
+    except FileNotFoundError as error:
+        raise UserError(f"There is no file {source}.") from error
+    except OSError as error:
+        raise UserError(explain(error)) from error
     named = _DIGEST_IN_NAME.fullmatch(source.name)
     if named and not digest.startswith(named[1]):
         raise UserError(
             f"{source} is damaged: its SHA-256 begins with {digest[: len(named[1])]}, "
             f"not with {named[1]}. Download it again."
         )
+    return digest
+
+
+def _find_metadata(source: Path, arrays, overrides: Overrides, digest: str) -> Metadata:
+    """Returns the metadata of a state dict that another program has written.
+
+    Raises:
+      UserError: if the input is unknown.
+      ValueError: if it is not a state dict of our networks.
+    """
     shapes = {name: array.shape for name, array in arrays.items()}
     found = torch_names.find_architecture(shapes)
     if overrides.input is None and found.channels != 3:

@@ -64,6 +64,10 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], str | None]:
         else:
             tensors = _read_sequence(content)
         return {name: tensor.array() for name, tensor in tensors.items()}, text
+    except zipfile.BadZipFile as error:
+        raise UserError(
+            f"{path} is damaged or incomplete: {error}. Copy or download it again."
+        ) from error
     except (
         ValueError,
         KeyError,
@@ -74,7 +78,6 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], str | None]:
         RecursionError,
         RuntimeError,  # an encrypted member
         struct.error,
-        zipfile.BadZipFile,
     ) as error:
         raise UserError(f"Cannot use {path}: {error}. {_EXPECTED}") from error
 

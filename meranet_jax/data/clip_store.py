@@ -3,7 +3,8 @@
 import contextlib
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from meranet_jax.data.digests import ClipDigest, digest_of
-from meranet_jax.data.flow_cache import FlowCache
+from meranet_jax.data.flow_cache import FlowCache, Turn
 from meranet_jax.data.records import report_damage
 from meranet_jax.errors import UserError
 from meranet_jax.inputs import optical_flow
@@ -24,6 +25,7 @@ class ClipStore:
 
     Attributes:
       dtype: of what is stored.
+      computes_flow: whether ``convert`` computes the flow of records that have none.
     """
 
     def __init__(
@@ -65,6 +67,9 @@ class ClipStore:
             # If one data set does not have it, for all, so that they are alike.
             self.first_as_onset |= bool(missing)
         self.dtype = np.dtype(np.float16 if network_input.flow else np.uint8)
+        self.computes_flow = network_input.flow
+        self._turn: Turn | None = None  # outside of ``computing``
+        self._progress: _Progress | None = None
         self._caches = []
         if network_input.flow:
             settings = optical_flow.describe(flow_method) | {
@@ -85,7 +90,10 @@ class ClipStore:
 
     @contextlib.contextmanager
     def computing(self, total: int) -> Iterator[Callable]:
-        """Lets no other process compute the flow, and shows a progress bar.
+        """Lets one process at a time compute flow, and shows a progress bar.
+
+        Both start with the first record whose flow is missing: where none is, the flow
+        is read even while another process computes some, and there is no bar.
 
         Args:
           total: number of records.
@@ -93,21 +101,13 @@ class ClipStore:
         Yields:
           A function that passes items through and counts them.
         """
-        with contextlib.ExitStack() as stack:
-            for cache in self._caches:
-                stack.enter_context(cache.exclusive())
-            if all(cache.is_complete for cache in self._caches):
-                yield lambda items: items
-                return
-            bar = stack.enter_context(Progress(console=Console(stderr=True)))
-            task = bar.add_task("Computing optical flow", total=total)
-
-            def track(items):
-                for item in items:
-                    bar.advance(task)
-                    yield item
-
-            yield track
+        self._turn, self._progress = Turn(self._caches), _Progress(total)
+        try:
+            yield self._progress.track
+        finally:
+            self._progress.stop()
+            self._turn.end()
+            self._turn = self._progress = None
 
     def convert(
         self, source: int, index: int, row: Mapping[str, Any]
@@ -162,12 +162,54 @@ class ClipStore:
     def _flow(self, cache: FlowCache, index: int, frames: np.ndarray) -> np.ndarray:
         digest = hashlib.blake2b(np.ascontiguousarray(frames), digest_size=16).digest()
         flow = cache.read(index, digest)
+        if flow is None and (turn := self._turn) is not None:
+            turn.begin()
+            flow = cache.read(index, digest)  # another process may have computed it
         if flow is None:
+            if (progress := self._progress) is not None:
+                progress.show()
             flow = optical_flow.estimate(frames[0], frames[1:], self._method)
             flow = optical_flow.remove_global_motion(flow)
             flow = shrink(flow, self._size).astype(np.float16)
             cache.write(index, digest, flow)
         return flow
+
+
+class _Progress:
+    """A progress bar for all records, which appears when it is needed."""
+
+    def __init__(self, total: int):
+        self._total, self._done = total, 0
+        self._bar: Progress | None = None
+        self._task = None
+        self._stopped = False
+        self._mutex = threading.Lock()
+
+    def show(self) -> None:
+        """Shows the bar, unless it is shown or was stopped; thread-safe."""
+        with self._mutex:
+            if self._bar is None and not self._stopped:
+                self._bar = Progress(console=Console(stderr=True))
+                self._task = self._bar.add_task(
+                    "Computing optical flow", total=self._total, completed=self._done
+                )
+                self._bar.start()
+
+    def track(self, items: Iterable) -> Iterator:
+        """Yields items, each of which is a record that is finished."""
+        for item in items:
+            with self._mutex:
+                self._done += 1
+                if self._bar is not None:
+                    self._bar.update(self._task, completed=self._done)
+            yield item
+
+    def stop(self) -> None:
+        """Ends the bar. ``show`` has no effect afterwards."""
+        with self._mutex:
+            self._stopped = True
+            if self._bar is not None:
+                self._bar.stop()
 
 
 def downsample(clip: np.ndarray, size: int) -> np.ndarray:

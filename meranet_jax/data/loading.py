@@ -25,8 +25,11 @@ _REQUIRED = {"clip", "clip_id", "subject", "onset", "offset"}
 # Fraction of this machine's memory that clips may use.
 _MEMORY_FRACTION = 0.5
 
-# Number of records that a thread reads in one task.
+# Number of records that a thread reads in one task, and of threads. Where the flow of a
+# record may be missing, which takes far longer than reading it, a task has one record
+# and each core a thread. Each thread holds the frames of one record at a time.
 _RECORDS_PER_TASK = 32
+_READERS = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -245,15 +248,20 @@ def _read_records(
             buffer[number] = stored
         return dataclasses.replace(record, digest=digest)
 
+    if store.computes_flow:
+        per_task, threads = 1, machine.cores()
+    else:
+        per_task, threads = _RECORDS_PER_TASK, min(_READERS, os.cpu_count() or 1)
+
     def read_task(first: int) -> list[_Record]:
-        last = min(first + _RECORDS_PER_TASK, len(positions))
+        last = min(first + per_task, len(positions))
         return [read(number) for number in range(first, last)]
 
-    readers = concurrent.futures.ThreadPoolExecutor(min(8, os.cpu_count() or 1))
+    readers = concurrent.futures.ThreadPoolExecutor(threads)
     try:
         with store.computing(len(positions)) as track:
             # In order, so that the first of several damaged records is reported.
-            tasks = readers.map(read_task, range(0, len(positions), _RECORDS_PER_TASK))
+            tasks = readers.map(read_task, range(0, len(positions), per_task))
             return [record for task in tasks for record in track(task)]
     finally:  # also if the user interrupts it
         readers.shutdown(cancel_futures=True)

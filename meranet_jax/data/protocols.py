@@ -78,7 +78,9 @@ def draw(
     if len(subjects) < min_subjects:
         raise UserError(
             f"--protocol={protocol} needs {min_subjects} subjects or more; these clips "
-            f"have {len(subjects)}. Choose another --protocol or fewer --folds."
+            f"have {len(subjects)}. Choose "
+            + ("fewer --folds or " if len(subjects) >= 3 else "")
+            + "--protocol=holdout, which tests no new people."
         )
     rng = np.random.default_rng(seed)
     all_clips = np.arange(len(clips))

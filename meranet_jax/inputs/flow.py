@@ -8,9 +8,10 @@ import jax.numpy as jnp
 
 from meranet_jax.inputs import frames, strain
 
-# Smallest divisor of a clip's flow, in pixels. The motion of the weakest expressions of
-# ``synthetic`` has several times this root mean square.
-_SMALLEST = 0.01
+# Smallest divisors, below the root mean squares of the weakest generated expressions,
+# of 0.2 to 0.6 pixels at 112.
+_SMALLEST = 0.01  # pixels
+_SMALLEST_STRAIN = 0.001
 
 
 def mirror(clips: jax.Array) -> jax.Array:
@@ -48,5 +49,5 @@ def with_strain(clips: jax.Array) -> jax.Array:
     """
     strains = strain.optical_strain(clips)[..., None]
     return jnp.concatenate(
-        [normalise(clips), frames.divide_by_rms(strains, _SMALLEST)], -1
+        [normalise(clips), frames.divide_by_rms(strains, _SMALLEST_STRAIN)], -1
     )

@@ -45,8 +45,8 @@ def divide_by_rms(clips: jax.Array, smallest: float) -> jax.Array:
 
     Args:
       clips: float32 [B, T, H, W, C].
-      smallest: the smallest divisor. It keeps the noise of a clip without any motion
-        from being amplified.
+      smallest: the smallest divisor, for clips in which nothing or nearly nothing
+        changes. Noise is scaled like motion.
     """
     rms = jnp.sqrt((clips**2).mean((1, 2, 3, 4), keepdims=True))
     return clips / jnp.maximum(rms, smallest)

@@ -16,7 +16,7 @@ measures, and gives the reasons for the constants below.
 import contextlib
 import importlib.metadata
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import ModuleType
 from typing import Any, Literal, get_args
 
@@ -60,10 +60,13 @@ FARNEBACK: dict[str, float | int] = {
     "poly_sigma": 1.1,
 }
 
-# Properties of cv2.DISOpticalFlow; the others are those of its preset "fast".
-# OpenCV's presets stop at half or a quarter of the resolution, where a face of 60
-# pixels has lost the motion of its brows and lids. Patches of 11 pixels average more
-# noise than those of 8; a stride of 7 and few iterations reduce the time.
+# Preset of cv2.DISOpticalFlow, from which it has the properties that DIS does not name.
+DIS_PRESET = "fast"
+
+# Properties of cv2.DISOpticalFlow. OpenCV's presets stop at half or a quarter of the
+# resolution, where a face of 60 pixels has lost the motion of its brows and lids.
+# Patches of 11 pixels average more noise than those of 8; a stride of 7 and few
+# iterations reduce the time.
 DIS: dict[str, float | int | bool] = {
     "FinestScale": 0,
     "PatchSize": 11,
@@ -86,9 +89,12 @@ TVL1: dict[str, float | int] = {
     "num_iter": 10,
 }
 
-# Motion of the head. Crops are centred on the face; the prior weight of a pixel falls
-# with its distance from the centre, so that a background that does not follow the head
-# has less weight than the face, even where it covers more of the frame.
+# Model of the motion of the head. docs/inputs.md compares the three.
+GLOBAL_MODEL: GlobalMotion = "similarity"
+
+# Its fit. Crops are centred on the face; the prior weight of a pixel falls with its
+# distance from the centre, so that a background that does not follow the head has less
+# weight than the face, even where it covers more of the frame.
 GLOBAL_MOTION: dict[str, float | int] = {
     "centre": 0.55,  # standard deviation of the prior weight, in half frames
     "cutoff": 1.5,  # residual of weight zero, in robust standard deviations
@@ -152,7 +158,7 @@ def estimate(
 
 
 def remove_global_motion(
-    flow: np.ndarray, model: GlobalMotion = "similarity"
+    flow: np.ndarray, model: GlobalMotion = GLOBAL_MODEL
 ) -> np.ndarray:
     """Subtracts from each frame's flow the motion of the head.
 
@@ -197,7 +203,11 @@ def describe(method: Method = DEFAULT) -> dict[str, Any]:
       UserError: if the method is unknown or its library is not installed.
     """
     _check_method(method)
-    parameters = {"farneback": FARNEBACK, "dis": DIS, "tvl1": TVL1}[method]
+    parameters: dict[Method, Mapping[str, Any]] = {
+        "farneback": FARNEBACK,
+        "dis": {"preset": DIS_PRESET, **DIS},
+        "tvl1": TVL1,
+    }
     libraries = [f"OpenCV {_opencv().__version__}"]
     if method == "tvl1":
         _registration()
@@ -207,8 +217,8 @@ def describe(method: Method = DEFAULT) -> dict[str, Any]:
         "version": VERSION,
         "libraries": libraries,
         "images": dict(IMAGES),
-        "parameters": dict(parameters),
-        "global_motion": dict(GLOBAL_MOTION),
+        "parameters": dict(parameters[method]),
+        "global_motion": {"model": GLOBAL_MODEL, **GLOBAL_MOTION},
     }
 
 
@@ -240,7 +250,8 @@ def _farneback(start: np.ndarray, end: np.ndarray) -> np.ndarray:
 def _dis(start: np.ndarray, end: np.ndarray) -> np.ndarray:
     if not hasattr(_own, "dis"):
         cv2 = _opencv()
-        _own.dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        preset = getattr(cv2, f"DISOPTICAL_FLOW_PRESET_{DIS_PRESET.upper()}")
+        _own.dis = cv2.DISOpticalFlow_create(preset)
         for name, value in DIS.items():
             getattr(_own.dis, f"set{name}")(value)
     levels = [

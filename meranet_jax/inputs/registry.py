@@ -36,7 +36,7 @@ class Input:
       single: whether T is 1, whatever the number of frames of the clip.
       flow: whether the flow is stored instead of the frames.
       optional_onset: whether the first frame of the clip replaces the onset frame where
-        records, those of earlier versions, do not have it.
+        records, such as those of a data set of the user's own, do not have it.
     """
 
     name: str
@@ -49,6 +49,12 @@ class Input:
     single: bool = False
     flow: bool = False
     optional_onset: bool = False
+
+    @property
+    def required_features(self) -> tuple[str, ...]:
+        """The ``features`` without which there is no input."""
+        optional = {ONSET_FRAME} if self.optional_onset else set()
+        return tuple(name for name in self.features if name not in optional)
 
     def shape(self, frames: int, size: int) -> tuple[int, int, int, int]:
         """Returns the shape [T, H, W, C] of a clip as the recogniser receives it.
@@ -78,7 +84,8 @@ class Input:
             if name not in augmentation.AUGMENTATIONS:
                 raise UserError(
                     f"--augment {name} is none of "
-                    f"{', '.join(augmentation.AUGMENTATIONS)}."
+                    f"{', '.join(augmentation.AUGMENTATIONS)}. Separate several by "
+                    "spaces."
                 )
             if self.flow and name in augmentation.PHOTOMETRIC:
                 reason = "optical flow is computed from the frames before training"

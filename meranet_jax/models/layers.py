@@ -141,8 +141,13 @@ def find_groups(names: str | None, groups: Collection[str]) -> frozenset[str]:
       UserError: if a name is that of no group, or no group is left to train.
     """
     found = set()
-    for name in names.split(",") if names is not None else ():
-        name = name.strip()
+    wanted = [name.strip() for name in (names or "").split(",") if name.strip()]
+    if names is not None and not wanted:
+        raise UserError(
+            f"--freeze={names} names no layer. The layers are "
+            f"{', '.join(sorted(groups))}."
+        )
+    for name in wanted:
         named = {g for g in groups if g == name or g.startswith(f"{name}_")}
         if not named:
             raise UserError(

@@ -1,10 +1,13 @@
 """Settings of the networks. Each field is a flag, and its docstring the flag's help."""
 
 import dataclasses
+import typing
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from meranet_jax.errors import UserError
-from meranet_jax.validation import check_choices, check_minimums
+from meranet_jax.recognisers import Network
+from meranet_jax.validation import check_choices, check_minimums, has_type
 
 SharedNetwork = Literal["cnn", "mlp"]
 Shortcut = Literal["projection", "zero_pad"]
@@ -89,6 +92,37 @@ def architecture(settings: NetworkSettings) -> dict[str, Any]:
     """
     training = {field.name for field in dataclasses.fields(NetworkSettings)}
     return {n: value for n, value in vars(settings).items() if n not in training}
+
+
+def of_architecture(
+    network: Network, saved: Mapping[str, Any], source: object
+) -> NetworkSettings:
+    """Returns the settings of a network from those that ``architecture`` returned.
+
+    Args:
+      network: the specification.
+      saved: settings by name. One that is not given has its default.
+      source: of ``saved``, for messages.
+
+    Raises:
+      UserError: if the network has no such setting, the setting does not determine the
+        weights, or its value is invalid.
+    """
+    valid, hints = (
+        architecture(network.settings()),
+        typing.get_type_hints(network.settings),
+    )
+    for name, value in saved.items():
+        if name not in valid or not has_type(value, hints[name]):
+            raise UserError(
+                f"{source}: {name}={value!r} is no setting of the architecture of "
+                f"{network.name}, which has {', '.join(valid)}. Another version may "
+                "have written it."
+            )
+    try:
+        return network.settings(**saved)
+    except UserError as error:
+        raise UserError(f"{source}: {error}") from error
 
 
 @dataclasses.dataclass(frozen=True)

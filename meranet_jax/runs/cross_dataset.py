@@ -165,17 +165,22 @@ def shared_classes(
       UserError: if there are fewer, or ``text`` names another class.
     """
     chosen = classes
+    listed = ", ".join(f"{name} ({', '.join(es)})" for name, es in classes.items())
     if text == "megc3" or (text and (text.endswith(".json") or "/" in text)):
         chosen = class_sets.resolve(emotions, text=text, paper=None)
     elif text is not None:
-        names = [name.strip() for name in text.split(",")]
+        names = [name.strip() for name in text.split(",") if name.strip()]
         chosen = {name: classes.get(name, ()) for name in names}
-    listed = ", ".join(f"{name} ({', '.join(es)})" for name, es in classes.items())
     if unknown := [name for name in chosen if name not in classes]:
         raise UserError(
             f"--classes={text}: {unknown[0]} is not a class of the run. Its classes "
             f"are {listed}. Name at least two of them, separated by commas, or give "
             "megc3 or a mapping file (.json) of emotions to these classes."
+        )
+    if len(chosen) < 2:
+        raise UserError(
+            f"--classes={text}: name at least two classes of the run, separated by "
+            f"commas. They are {listed}."
         )
     shared = {
         name: chosen[name]

@@ -10,7 +10,7 @@ from meranet_jax import files
 from meranet_jax.config import check_name
 from meranet_jax.errors import UserError
 from meranet_jax.evaluation import predictions
-from meranet_jax.runs import reader, report
+from meranet_jax.runs import provenance, reader, report
 from meranet_jax.runs.layout import FoldLayout, RunLayout
 from meranet_jax.runs.reader import Run
 
@@ -142,6 +142,9 @@ def _check_mergeable(one: Run, other: Run) -> None:
     digests = [run.origin and run.origin["digest"] for run in (one, other)]
     if digests[0] != digests[1]:
         differing.append("the weights that they started from")
+    flows = [run.data.get("flow") for run in (one, other)]
+    if changes := provenance.flow_differences(*flows):
+        differing.append(f"the optical flow ({'; '.join(changes)})")
     if one.classes != other.classes:
         differing.append("the classes")
     if differing:

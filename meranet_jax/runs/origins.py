@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import jax
@@ -15,7 +15,7 @@ from meranet_jax.data.class_sets import ClassSet
 from meranet_jax.data.loading import Clips
 from meranet_jax.data.splits import Job
 from meranet_jax.errors import UserError
-from meranet_jax.models.settings import architecture
+from meranet_jax.models.settings import architecture, of_architecture
 from meranet_jax.recognisers import Network
 from meranet_jax.runs import reader, subjects
 from meranet_jax.runs.layout import RunLayout
@@ -70,21 +70,28 @@ class Origin:
         return subjects.of_metadata(self.metadata)
 
 
-def find(init: str) -> Origin:
+def find(init: str, trusted: Collection[str] = ()) -> Origin:
     """Finds the weights that ``--init`` names.
 
     Args:
       init: a run folder, a fold's folder in it, a weights file or ``pretrained``.
+      trusted: the ``MODULE:NAME`` that a weights file may import.
 
     Raises:
       UserError: if there are none, or they are not of a network; if the run is not
-        finished, or has several folds.
+        finished, or has several folds; if a weights file has other settings than those
+        of its architecture, or names a module that is not trusted.
     """
     if init == PRETRAINED:
-        return _of_file(init, _pretrained())
+        return _of_file(init, _pretrained(), trusted)
     path = Path(init).expanduser()
     if path.suffix == ".npz":
-        return _of_file(init, path)
+        return _of_file(init, path, trusted)
+    if path.is_file():
+        raise UserError(
+            f"--init={init} is not a weights file (.npz). Convert weights of other "
+            f"formats first: python -m meranet_jax.convert {init}"
+        )
     if not path.is_dir():
         raise UserError(
             f"--init={init} does not exist. Give a run folder, a weights file (.npz) "
@@ -112,9 +119,17 @@ def _pretrained() -> Path:
     return files[0]
 
 
-def _of_file(init: str, path: Path) -> Origin:
+def _of_file(init: str, path: Path, trusted: Collection[str]) -> Origin:
     _, metadata = weights_file.load(path)
-    network = _network(init, metadata.model)
+    network = recognisers.find_network(
+        metadata.model,
+        metadata.settings,
+        f"--init={init}",
+        trusted=trusted,
+        advice="If you trust it, name it with --model or --attentions, too.",
+    )
+    settings = of_architecture(network, metadata.settings, f"--init={init}")
+    metadata = dataclasses.replace(metadata, settings=architecture(settings))
     return Origin(init, path, metadata, _preset(network, metadata))
 
 
@@ -225,10 +240,16 @@ class InitialWeights:
         Raises:
           UserError: if a test subject can have been among their subjects.
         """
+        trained_on = self.description["trained_on"]
+        if subjects.UNKNOWN in trained_on:
+            raise UserError(
+                f"--init={self.description['init']}: it is unknown on which data sets "
+                "these weights were trained, so that any test subject can have been "
+                "among their subjects. If you know the data sets, name them: python -m "
+                "meranet_jax.convert FILE NEW.npz --datasets=NAME,NAME"
+            )
         tested = {index for job in jobs for index in job.fold.test.tolist()}
-        both = subjects.shared(
-            subjects.of_clips(clips, tested), self.description["trained_on"]
-        )
+        both = subjects.shared(subjects.of_clips(clips, tested), trained_on)
         if both:
             raise UserError(
                 f"--init={self.description['init']}: test subjects of this run can "
@@ -247,7 +268,8 @@ def load(config: TrainConfig) -> InitialWeights | None:
     """
     if config.init is None:
         return None
-    origin = find(config.init)
+    named = recognisers.strings(architecture(config.settings))
+    origin = find(config.init, (config.model, *named))
     metadata = origin.metadata
     flags.check_weights(config.init, origin.flags, config.flags())
     shapes = initial_weights.shapes(config, len(metadata.classes))

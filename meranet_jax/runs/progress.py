@@ -43,7 +43,7 @@ class RunProgress(RunObserver):
             speed_estimate_period=120,
         )
         self._task = self._bar.add_task(
-            "", total=steps, where="", loss="", validation="", speed=""
+            "", total=steps, where="compiling", loss="", validation="", speed=""
         )
 
     def step(

@@ -1,4 +1,4 @@
-"""Code version, packages and devices of a start of a program."""
+"""Code version, packages, devices and optical flow of a start of a program."""
 
 import contextlib
 import datetime
@@ -11,6 +11,10 @@ from pathlib import Path
 
 import jax
 
+from meranet_jax.config import TrainConfig
+from meranet_jax.files import json_round_trip
+from meranet_jax.inputs import optical_flow
+from meranet_jax.inputs import registry as inputs
 from meranet_jax.training import distributed
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
@@ -48,6 +52,55 @@ def start(devices: Sequence[jax.Device]) -> dict:
         "devices": [str(device) for device in devices],
         "device_kind": devices[0].device_kind,
     }
+
+
+def describe_flow(config: TrainConfig) -> dict | None:
+    """Returns what the optical flow of this program depends on, as JSON.
+
+    Args:
+      config: of the run.
+
+    Returns:
+      See ``optical_flow.describe``; None if the input does not have optical flow.
+
+    Raises:
+      UserError: if the library of the method is not installed.
+    """
+    if not inputs.find(config.input).flow:
+        return None
+    return json_round_trip(optical_flow.describe(config.flow_method))
+
+
+def flow_differences(saved: object, other: object) -> list[str]:
+    """Compares what the optical flow of two runs, or of a run and now, depends on.
+
+    Args:
+      saved: what ``describe_flow`` returned for a run, read from its folder; None if an
+        older version wrote it.
+      other: the same for the other run, or for this program.
+
+    Returns:
+      A description of each difference; none if ``saved`` or ``other`` is None.
+    """
+    if saved is None or other is None:
+        return []
+    one, two = (dict(_flatten("", flow)) for flow in (saved, other))
+    return [
+        f"{name} {one.get(name)}, not {two.get(name)}"
+        for name in {**two, **one}
+        if one.get(name) != two.get(name)
+    ]
+
+
+def _flatten(name: str, value: object) -> Iterator[tuple[str, object]]:
+    """Yields the name and the value of each entry of nested dictionaries."""
+    if isinstance(value, dict):
+        for inner, part in value.items():
+            yield from _flatten(f"{name}.{inner}" if name else inner, part)
+    elif isinstance(value, list):
+        yield name, " and ".join(map(str, value))
+    else:
+        yield name, value
 
 
 def _versions() -> Iterator[tuple[str, str]]:

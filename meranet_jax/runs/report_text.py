@@ -7,7 +7,6 @@ from meranet_jax.config import TrainConfig
 from meranet_jax.data.splits import Job
 from meranet_jax.evaluation.summary import NAMES
 from meranet_jax.inputs import registry as inputs
-from meranet_jax.runs import subjects
 from meranet_jax.runs.layout import FIGURES
 from meranet_jax.runs.reader import Run
 
@@ -75,8 +74,8 @@ def describe_plan(run: Run, jobs: Sequence[Job], missing: Sequence[Job]) -> str:
                 f"on {_devices(start)}",
             ]
         ),
-        f"{config.dataset}: {data['clips']} clips of {data['subjects']} subjects: "
-        f"{class_list(data)}",
+        f"{config.dataset}: {data['clips']} clips of "
+        f"{count(data['subjects'], 'subject')}: {class_list(data)}",
         f"protocol: {_protocol(config.protocol, folds, config.split)}",
     ]
     if run.origin is not None:
@@ -95,10 +94,22 @@ def describe_plan(run: Run, jobs: Sequence[Job], missing: Sequence[Job]) -> str:
 
 def describe_duration(seconds: float) -> str:
     """Describes how long a run takes on a CPU, with a hint."""
+    minutes = seconds / 60
+    if minutes < 1:
+        return "This will take less than a minute on this CPU."
+    if minutes < 100:
+        duration = f"{minutes:.0f} minutes"
+    else:
+        duration = f"{minutes / 60:.1f} hours"
     return (
-        f"This will take about {seconds / 3600:.1f} hours on this CPU. --preset=small "
-        "is intended for machines without an accelerator."
+        f"This will take about {duration} on this CPU. --preset=small is intended for "
+        "machines without an accelerator."
     )
+
+
+def count(number: int, noun: str) -> str:
+    """Returns a number and a noun, in the plural unless the number is 1."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def describe(report: dict) -> str:
@@ -133,7 +144,7 @@ def describe_protocol(report: dict) -> str:
     means = "; numbers are means over the seeds" if several else ""
     return (
         f"Protocol: {protocol}. Classes: {class_list(report['data'])}. "
-        f"{clips} of {report['subjects']} subjects in {report['folds']} "
+        f"{clips} of {count(report['subjects'], 'subject')} in {report['folds']} "
         f"fold{'s' if report['folds'] > 1 else ''}, "
         f"{len(seeds)} seed{'s' if several else ''} ({', '.join(map(str, seeds))}). "
         f"Tested: {report['selection']}; the test part was read once, after this "
@@ -153,19 +164,13 @@ def describe_origin(origin: dict) -> str:
     counts = [
         f"unknown subjects of {dataset}"
         if names is None
-        else f"{len(names)} subject{'s' if len(names) > 1 else ''} of {dataset}, none "
-        "of whom is tested"
+        else f"{count(len(names), 'subject')} of {dataset}, none of whom is tested"
         for dataset, names in trained_on.items()
     ]
     text = (
-        f"Every fold started from weights (--init={origin['init']}): "
-        f"{origin['origin']}; trained on {'; '.join(counts)}."
+        f"Every fold started from the weights of --init={origin['init']}. Their "
+        f"origin: {origin['origin']}. They were trained on {'; '.join(counts)}."
     )
-    if subjects.UNKNOWN in trained_on:
-        text += (
-            " Test subjects may be among these unknown subjects, and the result may "
-            "then be too high."
-        )
     drawn, frozen = origin["drawn"], origin["frozen"]
     if drawn:
         text += (
@@ -246,7 +251,8 @@ calibration error uses 15 bins of equal width. Intervals are 95 % confidence int
 Wilson's interval assumes independent clips. The others are percentiles of a bootstrap
 over subjects, since clips of one subject are not independent. They describe the
 variation between subjects; the standard deviation over seeds (sd) describes that
-between seeds."""
+between seeds. If the results of all subjects are equal, the interval over subjects has
+no width, which does not mean that the value is exact."""
 
 
 def to_markdown(run: Run, report: dict, figures: Sequence[str] = FIGURES) -> str:
@@ -308,7 +314,7 @@ def to_markdown(run: Run, report: dict, figures: Sequence[str] = FIGURES) -> str
         "",
         "## Clips",
         "",
-        f"{data['clips']} clips of {data['subjects']} subjects.",
+        f"{data['clips']} clips of {count(data['subjects'], 'subject')}.",
         "",
         "| class | emotions | clips |",
         "|---|---|---|",

@@ -52,8 +52,11 @@ def shared(first: Subjects, second: Subjects) -> Subjects:
 
     Args:
       first: known subjects.
-      second: others, of which some may be unknown.
+      second: others, of which some may be unknown. If not even their data set is known,
+        they can be any subjects.
     """
+    if UNKNOWN in second:
+        return first
     both = {}
     for dataset, names in first.items():
         others = second.get(dataset, [])
@@ -153,12 +156,15 @@ def _read(fold: FoldLayout) -> Subjects | None:
 
 def _from_records(run: Run, clip_ids: set[str]) -> Subjects:
     sources, pairs = run.sources(), []
+    incomplete: Subjects = {}
     for source in sources:
         prefix = f"{_base(source.dataset)}/" if len(sources) > 1 else ""
         wanted = {i.removeprefix(prefix) for i in clip_ids if i.startswith(prefix)}
         features = loading.read_features([source], wanted, ["subject"])
+        if len(features) < len(wanted):  # they were prepared again, from another table
+            incomplete[_base(source.dataset)] = None
         pairs += [(source.dataset, f["subject"].decode()) for f in features.values()]
-    return _group(pairs)
+    return merge([_group(pairs), incomplete])
 
 
 def _group(pairs: Iterable[tuple[str, str]]) -> Subjects:

@@ -14,10 +14,12 @@ from meranet_jax.data.class_sets import ClassSet
 from meranet_jax.data.loading import Clips
 from meranet_jax.data.splits import Job
 from meranet_jax.inputs import registry as inputs
+from meranet_jax.recognisers import Network
 from meranet_jax.runs import (
     fold_loop,
     layout,
     origins,
+    provenance,
     reader,
     report,
     report_text,
@@ -27,6 +29,11 @@ from meranet_jax.runs.progress import RunProgress
 from meranet_jax.runs.writer import RunFolder
 from meranet_jax.training import distributed, fitters, xla
 from meranet_jax.training.fitters import Fitter
+
+_COMPILING = (
+    "Compiling the network, which can take minutes. Later runs with the same network "
+    "and batch use the result."
+)
 
 # Prepares the records of the one data set of a configuration; returns their folder.
 Prepare = Callable[[TrainConfig], Path]
@@ -73,7 +80,8 @@ def train_run(config: TrainConfig, prepare: Prepare, console: Console) -> None:
         | {"--compile_ahead": compile_ahead}
         | {"clips": clips.fingerprint(), "classes": clips.classes}
         | {"split": splits.to_json(split, clips, config.protocol)}
-        | {"--init": initial and initial.digest},
+        | {"--init": initial and initial.digest}
+        | {"optical flow": provenance.describe_flow(config)},
     )
     of_shard = fold_loop.folds_of_shard(jobs, config.shard)
     fitter = fitters.make_fitter(
@@ -84,6 +92,7 @@ def train_run(config: TrainConfig, prepare: Prepare, console: Console) -> None:
         initial=None if initial is None else initial.weights,
     )
     if compile_ahead:
+        console.print(_COMPILING)
         fitter.compile()
         distributed.barrier("compiled")
         console.print(
@@ -186,6 +195,8 @@ def _fit(
         seconds = fitter.seconds_per_step(jobs[0].fold.train)
         if seconds is not None:
             console.print(report_text.describe_duration(seconds * steps))
+    if isinstance(config.recogniser, Network):
+        console.print(_COMPILING)
     epochs = getattr(config.settings, "epochs", 1)
     with RunProgress(console, epochs, steps=steps, folds=folds) as progress:
         fold_loop.run(folder, fitter, clips, jobs, progress)

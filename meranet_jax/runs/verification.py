@@ -1,6 +1,7 @@
 """Recomputes the report of a finished run, and its predictions from the weights."""
 
 import dataclasses
+import sys
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from meranet_jax.errors import UserError
 from meranet_jax.evaluation import predictions
 from meranet_jax.evaluation.predictions import Predictions
 from meranet_jax.inputs import registry as inputs
-from meranet_jax.runs import fold_loop, reader, report
+from meranet_jax.runs import fold_loop, provenance, reader, report
 from meranet_jax.runs.reader import Run
 from meranet_jax.training import checkpoint, fitters
 from meranet_jax.training.trainers import Weights
@@ -81,6 +82,8 @@ class OpenedRun:
 def open_run(run: Run, data_dir: str | None) -> OpenedRun:
     """Reads the clips of a run from its records.
 
+    Warns on stderr if this program computes their optical flow differently.
+
     Args:
       run: a finished run.
       data_dir: the folder of the records, if they were moved.
@@ -88,6 +91,13 @@ def open_run(run: Run, data_dir: str | None) -> OpenedRun:
     Raises:
       UserError: if the records are missing or contain other clips.
     """
+    flow = provenance.describe_flow(run.config)
+    if changes := provenance.flow_differences(run.data.get("flow"), flow):
+        print(
+            f"Warning: the optical flow of {run.path} was computed with "
+            f"{'; '.join(changes)}. Predictions may differ from those saved.",
+            file=sys.stderr,
+        )
     sources = run.sources(data_dir)
     clips = loading.load(
         sources,

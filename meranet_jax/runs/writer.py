@@ -71,6 +71,15 @@ def check_free(
             f"{path} is a run with other settings: {'; '.join(differing)}. Choose "
             "another --name, or replace it with --overwrite."
         )
+    data = saved.get("data")
+    flow = data.get("flow") if isinstance(data, dict) else None
+    if changes := provenance.flow_differences(flow, provenance.describe_flow(config)):
+        raise UserError(
+            f"Cannot resume the run in {path}: its optical flow was computed with "
+            f"{'; '.join(changes)}. Use the version of the library and of the code "
+            f"that {layout.config.name} lists, choose another --name, or replace it "
+            "with --overwrite."
+        )
 
 
 class RunFolder:
@@ -153,7 +162,7 @@ class RunFolder:
         self._saved = {
             "config": _settings(config),
             "records": [str(folder.absolute()) for folder in records],
-            "data": _describe_data(clips, split),
+            "data": _describe_data(config, clips, split),
         }
         if initial is not None:
             self._saved["origin"] = initial.description
@@ -182,6 +191,11 @@ class RunFolder:
             return []
         saved = json.loads(self.layout.config.read_text())
         before, now = saved.get("data", {}), json_round_trip(self._saved["data"])
+        # Older versions did not save them.
+        added = {"first_as_onset": False}
+        if "flow" in now:
+            added["flow"] = now["flow"]
+        before = added | before
         if clips.has_fingerprint(before.get("fingerprint")):
             # An older version may have saved a fingerprint of another form.
             before = before | {"fingerprint": now["fingerprint"]}
@@ -263,15 +277,17 @@ def describe_clips(clips: Clips) -> dict:
     }
 
 
-def _describe_data(clips: Clips, split: Split) -> dict:
-    """Returns ``data`` of ``config.json``: classes, counts and notes on the clips."""
-    return describe_clips(clips) | {
-        "lacking": [
-            f"{job.name}: its training part has no clip of {', '.join(missing)}"
-            for job in splits.jobs(split)
-            if (missing := splits.missing_classes(job.fold, clips))
-        ],
-    }
+def _describe_data(config: TrainConfig, clips: Clips, split: Split) -> dict:
+    """Returns ``data`` of ``config.json``: classes, counts, flow, notes on clips."""
+    described = describe_clips(clips)
+    if (flow := provenance.describe_flow(config)) is not None:
+        described["flow"] = flow
+    described["lacking"] = [
+        f"{job.name}: its training part has no clip of {', '.join(missing)}"
+        for job in splits.jobs(split)
+        if (missing := splits.missing_classes(job.fold, clips))
+    ]
+    return described
 
 
 def _settings(config: TrainConfig) -> dict:

@@ -10,6 +10,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from datasets import DataError, prepare
+from meranet_jax.config import default_config
 from tests.datasets import casme2_tree
 from tests.datasets.casme2_tree import ROWS, SOME, write_tree
 from tests.datasets.reading import read_back
@@ -291,3 +292,8 @@ def test_error_if_current_records_do_not_have_a_feature(tmp_path):
     make_earlier(folder, folder.name)  # written before the builder had this version
     with pytest.raises(DataError, match="contain onset_frame. Delete that folder"):
         prepare.records_of(run_config("casme2", tmp_path / "data", "onset_frame"))
+    # Flow needs it; the difference is from the first frame of the clip without it.
+    config = default_config("casme2", "paper").change(data_dir=str(tmp_path / "data"))
+    with pytest.raises(DataError, match="contain onset_frame. Delete that folder"):
+        prepare.records_of(config.change(input="flow"))
+    assert prepare.records_of(config.change(input="difference")) == folder

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import time
 
 import numpy as np
 
@@ -60,3 +61,13 @@ def clips_of(labels, subjects=None, frames=None):
         {name: (name,) for name in names},
         {},
     )
+
+
+def wait_for_message(text, capsys):
+    """Waits until a text was written to stderr; returns everything that was."""
+    written, end = "", time.monotonic() + 30
+    while text not in written:
+        assert time.monotonic() < end, written
+        time.sleep(0.05)
+        written += capsys.readouterr().err
+    return written

@@ -393,12 +393,15 @@ def test_weights_of_another_network_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"settings": {"colour": 1}}, "meranet has no setting colour=1"),
-        ({"settings": {"width": "4"}}, "meranet has no setting width='4'"),
+        ({"settings": {"colour": 1}}, "colour=1 is no setting of the architecture of"),
+        (
+            {"settings": {"width": "4"}},
+            "width='4' is no setting of the architecture",
+        ),
         ({"settings": {"width": 0}}, "--width=0 must be at least 1"),
         ({"frames": 10**30}, "MERANet: Python int too large"),
         ({"model": "none"}, "--model=none is no recogniser"),
-        ({"model": "lbp_top", "settings": {}}, "lbp_top, which is not a network"),
+        ({"model": "lbp_top", "settings": {}}, "lbp_top, a descriptor. Expected"),
         ({"input": "none"}, "--input=none is no input of meranet, which accepts rgb"),
         ({"input": "raw"}, "--input=raw is no input of meranet"),
         ({"model": "planted:NETWORK"}, "needs the Python module of planted:NETWORK"),
@@ -513,6 +516,10 @@ def test_two_arrays_of_one_name_are_refused():
 def test_overrides_replace_metadata(tmp_path):
     path, converted = saved(tmp_path)
     overrides = Overrides(origin="Other.", datasets=("casme",))
+    with pytest.raises(UserError, match="were trained on synthetic. Leave out --dat"):
+        conversion.read(path, overrides=overrides)
+    unknown = dataclasses.replace(converted.metadata, datasets=None)
+    conversion.save(path, dataclasses.replace(converted, metadata=unknown))
     metadata = conversion.read(path, overrides=overrides).metadata
     assert metadata == dataclasses.replace(
         converted.metadata, origin="Other.", datasets=("casme",)

@@ -1,15 +1,20 @@
+import concurrent.futures
 import dataclasses
+import shutil
+import threading
 import types
 
+import filelock
 import numpy as np
 import pytest
+from rich.progress import Progress
 
-from meranet_jax.data import loading
+from meranet_jax.data import clip_store, flow_cache, loading, machine
 from meranet_jax.data import records as data_records
 from meranet_jax.data.clip_store import downsample, shrink
 from meranet_jax.errors import UserError
 from meranet_jax.inputs import optical_flow, registry
-from tests.meranet_jax.loading import load
+from tests.meranet_jax.loading import load, source, wait_for_message
 
 
 def load_input(folder, name, **options):
@@ -20,6 +25,12 @@ def rows_of(folder):
     """Returns the records by clip id."""
     _, rows = data_records.open_records(folder)
     return {row["clip_id"].decode(): row for row in rows}
+
+
+def copy_without_flow(records, folder):
+    """Copies records, and returns the folder of the copy."""
+    ignore = shutil.ignore_patterns(flow_cache.FOLDER)
+    return shutil.copytree(records, folder / "records", ignore=ignore)
 
 
 @pytest.fixture
@@ -92,6 +103,95 @@ def no_estimates_after_one_load(records, request):
     first = load_input(records, "flow")
     request.getfixturevalue("no_estimates")
     return first, load_input(records, "flow")
+
+
+def test_flow_is_computed_on_all_cores(records, tmp_path, monkeypatch):
+    """Each of twelve cores computes the flow of one of 36 clips at a time."""
+    folder = copy_without_flow(records, tmp_path)
+    monkeypatch.setattr(machine, "cores", lambda: 12)
+    together, estimate = threading.Barrier(12), optical_flow.estimate
+
+    def wait_for_the_others(*arguments):
+        together.wait(timeout=30)  # raises if fewer threads are at work
+        return estimate(*arguments)
+
+    monkeypatch.setattr(optical_flow, "estimate", wait_for_the_others)
+    loaded = load_input(folder, "flow")
+    monkeypatch.undo()
+    np.testing.assert_array_equal(loaded.inputs, load_input(records, "flow").inputs)
+
+
+def test_no_progress_is_shown_if_no_flow_is_computed(records, tmp_path, capsys):
+    """Records that are left out have no flow, which is no reason for a bar."""
+    folder = copy_without_flow(records, tmp_path)
+    options = {"network_input": registry.find("flow")}
+    options["leave_out"] = ("s01/surprise_2", "s03/disgust_1")
+    load(source(folder, min_frames=35), **options)
+    shown = capsys.readouterr().err
+    assert "Computing optical flow" in shown and "100%" in shown
+    load(source(folder, min_frames=35), **options)
+    assert capsys.readouterr().err == ""
+
+
+def test_progress_is_shown_if_flow_is_computed_again(records, tmp_path, capsys):
+    """The entries are complete, but one is of other frames."""
+    folder = copy_without_flow(records, tmp_path)
+    load_input(folder, "flow")
+    (file,) = folder.rglob("*.entries")
+    content = bytearray(file.read_bytes())
+    content[0] ^= 1
+    file.write_bytes(content)
+    capsys.readouterr()
+    load_input(folder, "flow")
+    shown = capsys.readouterr().err
+    assert "Computing optical flow" in shown and "100%" in shown
+
+
+def test_progress_counts_all_records_from_the_first_flow_on(monkeypatch):
+    bars = []
+
+    class Bar(Progress):
+        def __init__(self, **options):
+            super().__init__(**options, disable=True)
+            bars.append(self)
+
+    monkeypatch.setattr(clip_store, "Progress", Bar)
+    progress = clip_store._Progress(total=5)
+    items = progress.track("abcde")
+    next(items), next(items)
+    assert not bars
+    progress.show()
+    progress.show()
+    (bar,) = bars
+    assert (bar.tasks[0].completed, bar.tasks[0].total) == (2, 5)
+    assert "".join(items) == "cde"
+    assert bar.tasks[0].completed == 5
+    progress.stop()
+
+
+def test_known_flow_is_read_while_other_flow_is_computed(records, tmp_path, capsys):
+    folder = copy_without_flow(records, tmp_path)
+    options = {"leave_out": ("s01/surprise_2", "s03/disgust_1")}
+    first = load_input(folder, "flow", **options)
+    (path,) = folder.rglob("*.lock")
+    lock = filelock.FileLock(path, thread_local=False)
+    lock.acquire(timeout=0)  # as another process does
+    limit = threading.Timer(60, lock.release)
+    limit.start()
+    capsys.readouterr()
+    again = load_input(folder, "flow", **options)
+    assert lock.is_locked and capsys.readouterr().err == ""
+    np.testing.assert_array_equal(first.inputs, again.inputs)
+    # Only flow that is missing is waited for.
+    with concurrent.futures.ThreadPoolExecutor(1) as thread:
+        complete = thread.submit(load_input, folder, "flow")
+        text = "Waiting for another process that computes the optical flow in "
+        shown = wait_for_message(f"{text}{folder / flow_cache.FOLDER}.", capsys)
+        assert lock.is_locked and not complete.done()
+        lock.release()
+        assert len(complete.result(timeout=60)) == 36
+    assert (shown + capsys.readouterr().err).count(text) == 1
+    limit.cancel()
 
 
 def test_another_method_is_computed(records):

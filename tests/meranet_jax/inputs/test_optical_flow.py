@@ -2,6 +2,7 @@ import builtins
 import concurrent.futures
 import functools
 import json
+import threading
 
 import cv2
 import numpy as np
@@ -295,3 +296,25 @@ def test_description_holds_what_the_flow_depends_on(monkeypatch):
     assert optical_flow.describe("dis") != described["dis"]
     monkeypatch.setitem(optical_flow.FARNEBACK, "winsize", 9)
     assert optical_flow.describe("farneback")["parameters"]["winsize"] == 9
+
+
+def test_description_holds_the_model_of_the_head():
+    model = optical_flow.describe()["global_motion"]["model"]
+    flow = (bump(width=4.0) + similarity((0.3, -0.2), 0.01, 0.02))[None]
+    default = remove_global_motion(flow)
+    np.testing.assert_array_equal(remove_global_motion(flow, model), default)
+    for other in {"rigid", "similarity", "affine"} - {model}:
+        assert (remove_global_motion(flow, other) != default).any()
+
+
+def test_description_holds_the_preset_of_dis(monkeypatch):
+    frame = to_bytes(textured())
+    described, flows = [], []
+    for preset in ("fast", "medium"):
+        monkeypatch.setattr(optical_flow, "DIS_PRESET", preset)
+        monkeypatch.setattr(optical_flow, "DIS", {"FinestScale": 0})
+        monkeypatch.setattr(optical_flow, "_own", threading.local())
+        described.append(optical_flow.describe("dis"))
+        flows.append(estimate(frame, np.roll(frame, 1, 1)[None], "dis"))
+    assert (flows[0] != flows[1]).any()
+    assert described[0] != described[1]

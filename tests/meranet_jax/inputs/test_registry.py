@@ -98,11 +98,12 @@ def test_flow_is_scaled_alike_in_both_components():
     np.testing.assert_allclose(stronger, prepared, rtol=1e-2, atol=1e-3)
 
 
-def test_flow_strain_has_the_strain_of_the_flow():
+@pytest.mark.parametrize("strained", [0.1, 0.006])  # strong and subtle are alike
+def test_flow_strain_has_the_strain_of_the_flow(strained):
     one = registry.find("flow_strain")
     x = np.mgrid[:SIZE, :SIZE][1].astype(np.float16)
     stored = np.zeros((1, FRAMES, SIZE, SIZE, 2), np.float16)
-    stored[0, 2, ..., 0] = 0.1 * x  # u_x = 0.1, in one frame
+    stored[0, 2, ..., 0] = strained * x  # u_x, in one frame
     prepared = np.asarray(one.prepare(stored))
     strain = prepared[0, :, :, :, 2]
     np.testing.assert_allclose(strain[2], np.sqrt(FRAMES), rtol=2e-2)

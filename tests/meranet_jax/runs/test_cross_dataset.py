@@ -202,7 +202,7 @@ def test_classes_are_those_with_clips_of_their_emotions():
         ({"joy", "fear"}, None, "mylab has clips of only happy of them.*At least two"),
         ({"awe", "fear"}, None, "clips of none of them: its labels are awe, fear"),
         ({"joy", "surprise"}, "happy,disgust", "mylab has no clip of disgust"),
-        ({"joy", "surprise"}, "happy", "clips of only happy"),
+        ({"joy", "surprise"}, "happy,", "name at least two classes of the run"),
         ({"joy", "surprise"}, "all", "all is not a class of the run.*joy.*megc3"),
         ({"joy", "happiness", "surprise", "x"}, "megc3", "negative is not a class"),
     ],

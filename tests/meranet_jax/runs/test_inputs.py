@@ -1,19 +1,24 @@
 """Complete runs on inputs other than the frames."""
 
 import dataclasses
+import json
+import shutil
 
+import cv2
 import numpy as np
 import pytest
 
 from meranet_jax.analysis import explainer, overlays
 from meranet_jax.errors import UserError
-from meranet_jax.inputs import registry
-from meranet_jax.runs import reader, verification
+from meranet_jax.inputs import optical_flow, registry
+from meranet_jax.runs import merge, reader, verification
 from meranet_jax.training import fitters, trainers
 from tests.meranet_jax.loading import load, smallest
 from tests.meranet_jax.running import run
 
 pytestmark = pytest.mark.e2e
+
+OPENCV = cv2.__version__
 
 # Inputs with the frames of the clip and with one, that store frames and flow, and all
 # augmentations that they can have
@@ -49,6 +54,51 @@ def test_streamed_clips_give_the_same_run(opened, records, tmp_path):
         next(iter(of_run.finished().values()))[1] for of_run in (opened.run, again)
     )
     np.testing.assert_allclose(first.probabilities, second.probabilities, atol=1e-6)
+
+
+@pytest.fixture
+def other_opencv(monkeypatch):
+    monkeypatch.setattr(cv2, "__version__", "4.9.9")
+
+
+def test_flow_of_another_library_gives_a_warning(opened, other_opencv, capsys):
+    verification.open_run(opened.run, None)
+    warning = (
+        f"Warning: the optical flow of {opened.run.path} was computed with libraries "
+        f"OpenCV {OPENCV}, not OpenCV 4.9.9."
+    )
+    has_flow = opened.run.config.input != "difference"
+    assert (warning in capsys.readouterr().err) == has_flow
+
+
+def test_the_run_describes_its_flow(opened):
+    saved = json.loads(opened.run.layout.config.read_text())["data"]
+    if opened.run.config.input == "difference":
+        assert "flow" not in saved
+    else:
+        assert saved["flow"] == optical_flow.describe()
+
+
+@pytest.mark.parametrize("opened", ["flow"], indirect=True)
+def test_flow_of_two_libraries_is_not_mixed(opened, records, monkeypatch, tmp_path):
+    """A run is not resumed, nor its parts merged, with flow of another library."""
+    config = opened.run.config.change(runs_dir=str(tmp_path))
+    clips = load(records, network_input=registry.find(config.input))
+    path = tmp_path / opened.run.path.name
+    shutil.copytree(opened.run.path, path)
+    saved = json.loads((path / "config.json").read_text())
+    del saved["data"]["flow"]
+    (path / "config.json").write_text(json.dumps(saved))
+    assert run(config, clips) == path  # an older version did not save it
+    content = (path / "config.json").read_bytes()
+    monkeypatch.setattr(cv2, "__version__", "4.9.9")
+    message = f"computed with libraries OpenCV {OPENCV}, not OpenCV 4.9.9. Use the"
+    with pytest.raises(UserError, match=message):
+        run(config, clips)
+    assert (path / "config.json").read_bytes() == content
+    other = run(config.change(seed=1, name="other"), clips)
+    with pytest.raises(UserError, match=f"optical flow .libraries OpenCV {OPENCV}, n"):
+        merge.merge([reader.read(path), reader.read(other)], tmp_path / "merged")
 
 
 def test_saliency_is_drawn_over_frames(opened):

@@ -195,6 +195,7 @@ def of_first_version(copied, clips):
     config, path = copied
     saved = json.loads((path / "config.json").read_text())
     saved["data"]["fingerprint"] = first_fingerprint(clips)
+    del saved["data"]["first_as_onset"]
     (path / "config.json").write_text(json.dumps(saved))
     return config, path
 

@@ -168,7 +168,7 @@ def test_one_clip_in_one_fold_is_reported():
     run, predicted = experiment()
     made = report.make(run, predicted.select(np.array([3])))
     assert made["clips"] == 1 and made["metrics"]["uf1"]["interval"] is None
-    assert "1 test clips of 1 subjects" in report_text.to_markdown(run, made)
+    assert "1 test clips of 1 subject " in report_text.to_markdown(run, made)
 
 
 def test_the_report_names_another_reference_than_the_onset():

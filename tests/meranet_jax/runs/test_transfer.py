@@ -173,10 +173,11 @@ def test_the_report_names_the_origin(origin, tuned, clips):
     assert found["frozen"] == ["block1_1", "stem", "stem_norm"]
     text = (tuned / "report.md").read_text()
     assert (
-        f"Every fold started from weights (--init={origin}): MERANet of the run first "
-        "(seed 0, fold holdout); trained on 4 subjects of synthetic, none of whom is "
-        "tested. The weights are for the classes disgust, happiness, so head was "
-        "initialised from the seed. Not trained (--freeze): block1_1, stem, stem_norm."
+        f"Every fold started from the weights of --init={origin}. Their origin: "
+        "MERANet of the run first (seed 0, fold holdout). They were trained on 4 "
+        "subjects of synthetic, none of whom is tested. The weights are for the "
+        "classes disgust, happiness, so head was initialised from the seed. Not "
+        "trained (--freeze): block1_1, stem, stem_norm."
     ) in text
     assert "origin" not in reader.read_report(origin)
     # The subjects of the origin are among those that the run was trained on.
@@ -233,10 +234,10 @@ def test_test_subjects_of_the_origin_are_refused(origin, clips, config, dataset)
     found.check_subjects(dataclasses.replace(clips, subjects=mixed), tests)
 
 
-def test_unknown_subjects_are_refused_in_the_same_data_set_only(clips):
+def test_subjects_that_can_have_been_trained_on_are_refused(clips):
     tested = subjects.of_clips(clips, [0])
     for datasets, trained, refused in (
-        (None, None, False),
+        (None, None, True),
         ((), (), False),
         (("kinetics400",), None, False),
         (("synthetic/hard",), None, True),
@@ -270,13 +271,17 @@ def test_a_weights_file_gives_the_same_weights(origin, clips, tmp_path):
     of_file, of_run = initial(config), initial(config.change(init=str(origin)))
     assert_equal(of_file.weights, of_run.weights)
     assert of_file.digest == of_run.digest
+    with pytest.raises(UserError, match="unknown on which data sets.*convert FILE NEW"):
+        run(config, clips)
+    # The subjects are unknown, but they are not those of the tests.
+    save(file, weights_of(origin), classes=classes, datasets=("kinetics400",))
     path = run(config, clips)
     text = (path / "report.md").read_text()
-    assert "Made by a test; trained on unknown subjects of an unknown data set." in text
-    assert "Test subjects may be among these" in text
+    sentence = "Made by a test. They were trained on unknown subjects of kinetics400."
+    assert sentence in text
     # What is unknown stays unknown in runs that start from this run.
     again = origins.find(str(path))
-    assert again.trained_on()[subjects.UNKNOWN] is None
+    assert again.trained_on()["kinetics400"] is None
     assert again.trained_on()["synthetic"] == ["s01", "s02", "s03", "s04"]
 
 
@@ -321,6 +326,50 @@ def test_weights_determine_the_defaults(origin, tmp_path):
     save(file, {"params": {"a": np.zeros(1)}}, model="resnet3d", settings=settings)
     config = parse(f"--init={file}")
     assert (config.preset, config.settings.width, config.size) == ("small", 8, 16)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"overwrite": True},
+            "overwrite=True is no setting of the architecture of",
+        ),
+        ({"name": "victim"}, "name='victim' is no setting"),
+        ({"learning_rate": 0.5}, "learning_rate=0.5 is no setting"),
+        ({"width": "abc"}, "width='abc' is no setting"),
+        ({"width": 0}, "file.npz: --width=0 must be at least 1"),
+        ({"attentions": ("planted:A",)}, "needs the Python module of planted:A"),
+    ],
+)
+def test_weights_files_set_their_architecture_only(settings, message, tmp_path):
+    file = save(
+        tmp_path / "file.npz", {"params": {"a": np.zeros(1)}}, settings=settings
+    )
+    with pytest.raises(UserError, match=message):
+        parse(f"--init={file}")
+
+
+def test_modules_that_a_weights_file_names_are_imported_if_a_flag_names_them(
+    tmp_path, monkeypatch
+):
+    (tmp_path / "planted_network.py").write_text("raise RuntimeError('imported')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    name = "planted_network:NETWORK"
+    file = save(
+        tmp_path / "file.npz", {"params": {"a": np.zeros(1)}}, model=name, settings={}
+    )
+    with pytest.raises(UserError, match="importing it runs its code. If you trust it"):
+        parse(f"--init={file}")
+    for flag in ([f"--model={name}"], ["--model", name]):
+        with pytest.raises(RuntimeError, match="imported"):
+            parse(f"--init={file}", *flag)
+
+
+def test_a_file_of_another_format_is_refused_with_advice(tmp_path):
+    (tmp_path / "r3d_18.pth").write_bytes(b"x")
+    with pytest.raises(UserError, match=r"Convert .*meranet_jax.convert .*r3d_18.pth"):
+        parse(f"--init={tmp_path / 'r3d_18.pth'}")
 
 
 @pytest.mark.parametrize(
