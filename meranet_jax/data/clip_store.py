@@ -66,7 +66,7 @@ class ClipStore:
                 )
             # If one data set does not have it, for all, so that they are alike.
             self.first_as_onset |= bool(missing)
-        self.dtype = np.dtype(np.float16 if network_input.flow else np.uint8)
+        self.dtype = network_input.stored_dtype
         self.computes_flow = network_input.flow
         self._turn: Turn | None = None  # outside of ``computing``
         self._progress: _Progress | None = None

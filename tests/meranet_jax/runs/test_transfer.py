@@ -174,8 +174,9 @@ def test_the_report_names_the_origin(origin, tuned, clips):
     text = (tuned / "report.md").read_text()
     assert (
         f"Every fold started from the weights of --init={origin}. Their origin: "
-        "Trained on synthetic by the run first, seed 0, fold holdout of "
-        "--protocol=holdout_subject. They were trained on 4 subjects of synthetic, none of whom is tested. The weights are for the "
+        "Trained on synthetic/varied by the run first, seed 0, fold holdout of "
+        "--protocol=holdout. They were trained on 4 subjects of synthetic, none of "
+        "whom is tested. The weights are for the "
         "classes disgust, happiness, so head was initialised from the seed. Not "
         "trained (--freeze): block1_1, stem, stem_norm."
     ) in text
