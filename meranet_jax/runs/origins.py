@@ -140,7 +140,13 @@ def _preset(network: Network, metadata: Metadata) -> Preset:
 
 
 def _of_run(init: str, path: Path, run_path: Path) -> Origin:
-    run = reader.read(run_path)
+    try:
+        run = reader.read(run_path)
+    except UserError as error:
+        raise UserError(
+            f"--init={init}: {error} Expected a run folder, the folder of a fold in "
+            f"it, a weights file (.npz) or {PRETRAINED}."
+        ) from error
     config = run.config
     _network(init, config.model)
     finished = run.finished()

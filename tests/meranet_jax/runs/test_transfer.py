@@ -412,7 +412,7 @@ def test_origins_that_cannot_be_used_are_refused(
 ):
     with pytest.raises(UserError, match="x does not exist. Give a run folder, a wei"):
         origins.find("x")
-    with pytest.raises(UserError, match="is not a run folder"):
+    with pytest.raises(UserError, match="--init=.* is not a run folder. Expected"):
         origins.find(str(tmp_path))
     with pytest.raises(UserError, match="There is no file"):
         origins.find(str(tmp_path / "w.npz"))
