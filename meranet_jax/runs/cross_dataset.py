@@ -22,6 +22,7 @@ from meranet_jax.runs import (
     reader,
     subjects,
     train_run,
+    verification,
     writer,
 )
 from meranet_jax.runs.layout import CROSS_FIGURES
@@ -96,6 +97,7 @@ def evaluate(
       DataError: if the data set cannot be prepared.
     """
     reader.read_report(run.path)
+    verification.warn_of_other_flow(run)
     config = configuration(run, target, data_dir)
     records, clips = train_run.load_clips(
         config,

@@ -91,13 +91,7 @@ def open_run(run: Run, data_dir: str | None) -> OpenedRun:
     Raises:
       UserError: if the records are missing or contain other clips.
     """
-    flow = provenance.describe_flow(run.config)
-    if changes := provenance.flow_differences(run.data.get("flow"), flow):
-        print(
-            f"Warning: the optical flow of {run.path} was computed with "
-            f"{'; '.join(changes)}. Predictions may differ from those saved.",
-            file=sys.stderr,
-        )
+    warn_of_other_flow(run)
     sources = run.sources(data_dir)
     clips = loading.load(
         sources,
@@ -116,6 +110,18 @@ def open_run(run: Run, data_dir: str | None) -> OpenedRun:
         )
     _, split = splits.from_json(run.split_text, clips, str(run.layout.split))
     return OpenedRun(run, sources, clips, splits.jobs(split))
+
+
+def warn_of_other_flow(run: Run) -> None:
+    """Warns on stderr if this program computes optical flow differently than a run."""
+    flow = provenance.describe_flow(run.config)
+    if changes := provenance.flow_differences(run.data.get("flow"), flow):
+        print(
+            f"Warning: the optical flow of {run.path} was computed with "
+            f"{'; '.join(changes)}. Predictions may differ from those that its flow "
+            "would give.",
+            file=sys.stderr,
+        )
 
 
 def check_predictions(run: Run, data_dir: str | None) -> float:
