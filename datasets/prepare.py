@@ -137,8 +137,11 @@ def configuration(name: str, options: Options) -> ClipConfig:
     for option in overrides:
         if option not in fields:
             valid = [f.name for f in dataclasses.fields(Options) if f.name in fields]
+            remedy = f"Leave out --{option}."
+            if option in ("crop", "margin"):
+                remedy += " To test a run with it, add --crop=default to eval.py."
             raise DataError(
-                f"{dataset} has no --{option}; it has --{', --'.join(valid)}."
+                f"{dataset} has no --{option}; it has --{', --'.join(valid)}. {remedy}"
             )
     if all(getattr(base, option) == value for option, value in overrides.items()):
         return base

@@ -29,12 +29,14 @@ def explain(error: UserError | OSError) -> str:
     """Returns the message that the programs print for an error.
 
     Args:
-      error: that stopped the program. Of an ``OSError`` the message says which file
-        cannot be used, why, and what to do.
+      error: that stopped the program. Of an ``OSError`` the message says why, what to
+        do and, if the error names it, which file cannot be used.
     """
     if not isinstance(error, OSError) or error.strerror is None:
         return str(error)
     file = error.filename2 or error.filename
-    problem = error.strerror if file is None else f"{file}: {error.strerror}"
+    if file is None:
+        advice = _ADVICE.get(error.errno or 0)
+        return f"{error.strerror}.{f' {advice}' if advice else ''}"
     advice = _ADVICE.get(error.errno or 0, "Check the path and its folder.")
-    return f"Cannot read or write {problem}. {advice}"
+    return f"Cannot read or write {file}: {error.strerror}. {advice}"

@@ -32,7 +32,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
         with contextlib.suppress(OSError):
             _fsync(path.parent)
     except OSError as error:
-        if error.filename == str(part):  # for messages: the temporary name says nothing
+        # For messages: a full disk names no file, and a temporary name says nothing.
+        if error.filename in (None, str(part)):
             error.filename = str(path)
         raise
     finally:

@@ -190,8 +190,8 @@ def find_network(
     network = find(model)
     if not isinstance(network, Network):
         raise UserError(
-            f"{source}: its recogniser is {model}, a descriptor. Expected the weights "
-            "of a network."
+            f"{source}: its recogniser is {model}, a descriptor. Only networks have "
+            "weights to start from or to convert."
         )
     return network
 

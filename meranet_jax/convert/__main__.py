@@ -42,7 +42,7 @@ def make_parser() -> argparse.ArgumentParser:
         "only if you trust the file",
     )
     overrides = parser.add_argument_group(
-        "what the weights are for", "Replaces what the source says, or does not say."
+        "what the weights are for", "Replaces or completes what the source says."
     )
     add = overrides.add_argument
     add("--input", help="input of the network. Default of a state dict: rgb")
@@ -53,7 +53,8 @@ def make_parser() -> argparse.ArgumentParser:
     add(
         "--datasets",
         type=_list,
-        help="data sets that the weights were trained on, separated by commas",
+        help="data sets that the weights were trained on, separated by commas; only if "
+        "the source does not name them",
     )
     return parser
 

@@ -50,15 +50,16 @@ class Overrides:
         """Returns metadata with these values.
 
         Raises:
-          UserError: if a value is invalid, the number of classes differs, or the data
-            sets are known and others.
+          UserError: if a value is invalid, the number of classes differs, or the
+            weights are known to come from other data sets.
         """
         check_minimums(self, {"frames": 1, "size": 1})
-        if self.datasets is not None and metadata.datasets not in (None, self.datasets):
+        recorded = metadata.datasets
+        if self.datasets and recorded and set(recorded) != set(self.datasets):
             # Their subjects must not be tested, which --init and eval.py check.
             raise UserError(
                 f"--datasets={','.join(self.datasets)}: the weights in {source} were "
-                f"trained on {', '.join(metadata.datasets)}. Leave out --datasets."
+                f"trained on {', '.join(recorded)}. Leave out --datasets."
             )
         known = {name: value for name, value in vars(self).items() if value is not None}
         classes = known.get("classes", metadata.classes)

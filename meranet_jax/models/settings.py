@@ -108,10 +108,8 @@ def of_architecture(
       UserError: if the network has no such setting, the setting does not determine the
         weights, or its value is invalid.
     """
-    valid, hints = (
-        architecture(network.settings()),
-        typing.get_type_hints(network.settings),
-    )
+    valid = architecture(network.settings())
+    hints = typing.get_type_hints(network.settings)
     for name, value in saved.items():
         if name not in valid or not has_type(value, hints[name]):
             raise UserError(

@@ -52,7 +52,7 @@ class Target:
     write its records."""
     crop: Literal["default", "auto", "provided", "detect", "none"] | None = None
     """With --dataset: source of the face crops, see train.py --help. default: that of
-    the data set. Default: the run's."""
+    the data set, with its margin. Default: the run's."""
     release: str | None = None
     """With --dataset: release of a licensed data set."""
     table: str | None = None

@@ -140,15 +140,16 @@ def _preset(network: Network, metadata: Metadata) -> Preset:
 
 
 def _of_run(init: str, path: Path, run_path: Path) -> Origin:
-    try:
-        run = reader.read(run_path)
-    except UserError as error:
+    if not RunLayout(run_path).config.is_file():
         raise UserError(
-            f"--init={init}: {error} Expected a run folder, the folder of a fold in "
-            f"it, a weights file (.npz) or {PRETRAINED}."
-        ) from error
+            f"--init={init} is not a run folder. Expected a run folder, the folder of "
+            f"a fold in it, a weights file (.npz) or {PRETRAINED}."
+        )
+    run = reader.read(run_path)
     config = run.config
-    _network(init, config.model)
+    recognisers.find_network(
+        config.model, {}, f"--init={init}", trusted=None, advice=""
+    )
     finished = run.finished()
     folders = {key: fold.path for key, (fold, _) in finished.items()}
     if path != run_path:
@@ -172,16 +173,6 @@ def _of_run(init: str, path: Path, run_path: Path) -> Origin:
     seed, _, name = next(one for one in run.folds if one[:2] == fold)
     metadata = fold_metadata.of_fold(run, seed, name)
     return Origin(init, folders[fold], metadata, config.preset, run, fold)
-
-
-def _network(init: str, model: str) -> Network:
-    recogniser = recognisers.find(model)
-    if not isinstance(recogniser, Network):
-        raise UserError(
-            f"--init={init}: its recogniser is {model}, a descriptor. Only networks "
-            "start from weights."
-        )
-    return recogniser
 
 
 @dataclasses.dataclass(frozen=True)

@@ -43,7 +43,7 @@ class RunProgress(RunObserver):
             speed_estimate_period=120,
         )
         self._task = self._bar.add_task(
-            "", total=steps, where="compiling", loss="", validation="", speed=""
+            "", total=steps, where="starting", loss="", validation="", speed=""
         )
 
     def step(
@@ -54,7 +54,7 @@ class RunProgress(RunObserver):
         means: dict[str, float] | None,
     ) -> None:
         if means is None:  # a recogniser without epochs
-            self._bar.update(self._task, advance=steps)
+            self._bar.update(self._task, advance=steps, where="")
             return
         self._bar.update(
             self._task,

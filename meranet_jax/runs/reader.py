@@ -191,7 +191,7 @@ def read(path: Path) -> Run:
             f"{path} has no {Path(error.filename).name}: it is not a run folder."
         ) from error
     except (OSError, ValueError) as error:
-        raise UserError(f"Cannot read {path}: {error}") from error
+        raise UserError(f"Cannot read {path}: {error}.") from error
     try:
         run = Run(
             path,

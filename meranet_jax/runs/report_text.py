@@ -98,7 +98,7 @@ def describe_duration(seconds: float) -> str:
     if minutes < 1:
         return "This will take less than a minute on this CPU."
     if minutes < 100:
-        duration = f"{minutes:.0f} minutes"
+        duration = count(round(minutes), "minute")
     else:
         duration = f"{minutes / 60:.1f} hours"
     return (
@@ -135,18 +135,18 @@ def describe(report: dict) -> str:
 def describe_protocol(report: dict) -> str:
     """Describes protocol, classes, test clips and selection behind the results."""
     protocol = _protocol(report["protocol"], report["folds"], report["split"])
-    seeds, clips = report["seeds"], f"{report['clips']} test clips"
+    seeds, clips = report["seeds"], count(report["clips"], "test clip")
     if (least := min(row["clips"] for row in report["by_seed"])) < report["clips"]:
         # Each seed has another test part.
-        clips = f"{least} test clips per seed, {report['clips']} in total,"
+        clips = f"{count(least, 'test clip')} per seed, {report['clips']} in total,"
     several = _several(report)
     pooled = "The predictions of all folds" + (" of a seed" if several else "")
     means = "; numbers are means over the seeds" if several else ""
     return (
         f"Protocol: {protocol}. Classes: {class_list(report['data'])}. "
-        f"{clips} of {count(report['subjects'], 'subject')} in {report['folds']} "
-        f"fold{'s' if report['folds'] > 1 else ''}, "
-        f"{len(seeds)} seed{'s' if several else ''} ({', '.join(map(str, seeds))}). "
+        f"{clips} of {count(report['subjects'], 'subject')} in "
+        f"{count(report['folds'], 'fold')}, {count(len(seeds), 'seed')} "
+        f"({', '.join(map(str, seeds))}). "
         f"Tested: {report['selection']}; the test part was read once, after this "
         f"selection. {pooled} are pooled into one confusion matrix, from which every "
         f"number is computed{means}."

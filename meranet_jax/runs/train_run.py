@@ -30,10 +30,7 @@ from meranet_jax.runs.writer import RunFolder
 from meranet_jax.training import distributed, fitters, xla
 from meranet_jax.training.fitters import Fitter
 
-_COMPILING = (
-    "Compiling the network, which can take minutes. Later runs with the same network "
-    "and batch use the result."
-)
+_COMPILING = "Compiling the network, which can take minutes."
 
 # Prepares the records of the one data set of a configuration; returns their folder.
 Prepare = Callable[[TrainConfig], Path]
@@ -191,12 +188,12 @@ def _fit(
 ) -> None:
     """Fits and tests the unfinished folds of this process with a progress bar."""
     steps = fitter.count_steps(fold_loop.training_parts(jobs))
+    if isinstance(config.recogniser, Network):
+        console.print(_COMPILING)
     if jax.default_backend() == "cpu" and config.preset != "small":
         seconds = fitter.seconds_per_step(jobs[0].fold.train)
         if seconds is not None:
             console.print(report_text.describe_duration(seconds * steps))
-    if isinstance(config.recogniser, Network):
-        console.print(_COMPILING)
     epochs = getattr(config.settings, "epochs", 1)
     with RunProgress(console, epochs, steps=steps, folds=folds) as progress:
         fold_loop.run(folder, fitter, clips, jobs, progress)

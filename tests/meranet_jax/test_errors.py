@@ -3,7 +3,7 @@
 import pytest
 
 from meranet_jax.errors import UserError, explain
-from meranet_jax.files import write_json
+from meranet_jax.files import atomic_write, write_json
 
 
 def test_errors_of_the_operating_system_name_the_file_and_what_to_do(tmp_path):
@@ -15,6 +15,13 @@ def test_errors_of_the_operating_system_name_the_file_and_what_to_do(tmp_path):
     )
     denied = PermissionError(13, "Permission denied", "/a")
     assert explain(denied).endswith("change the permissions of this one.")
-    assert "Free some space" in explain(OSError(28, "No space left on device"))
+    full = OSError(28, "No space left on device")
+    assert explain(full) == (
+        "No space left on device. Free some space, or choose another folder."
+    )
+    assert explain(BrokenPipeError(32, "Broken pipe")) == "Broken pipe."
+    with pytest.raises(OSError) as unwritten, atomic_write(tmp_path / "b"):
+        raise full
+    assert explain(unwritten.value).startswith(f"Cannot read or write {tmp_path}/b: No")
     assert explain(OSError("a library's own message")) == "a library's own message"
     assert explain(UserError("x")) == "x"

@@ -401,7 +401,7 @@ def test_weights_of_another_network_are_refused(tmp_path):
         ({"settings": {"width": 0}}, "--width=0 must be at least 1"),
         ({"frames": 10**30}, "MERANet: Python int too large"),
         ({"model": "none"}, "--model=none is no recogniser"),
-        ({"model": "lbp_top", "settings": {}}, "lbp_top, a descriptor. Expected"),
+        ({"model": "lbp_top", "settings": {}}, "lbp_top, a descriptor. Only networks"),
         ({"input": "none"}, "--input=none is no input of meranet, which accepts rgb"),
         ({"input": "raw"}, "--input=raw is no input of meranet"),
         ({"model": "planted:NETWORK"}, "needs the Python module of planted:NETWORK"),

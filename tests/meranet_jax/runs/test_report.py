@@ -168,7 +168,8 @@ def test_one_clip_in_one_fold_is_reported():
     run, predicted = experiment()
     made = report.make(run, predicted.select(np.array([3])))
     assert made["clips"] == 1 and made["metrics"]["uf1"]["interval"] is None
-    assert "1 test clips of 1 subject " in report_text.to_markdown(run, made)
+    text = report_text.to_markdown(run, made)
+    assert "1 test clip of 1 subject in 6 folds, 1 seed" in text
 
 
 def test_the_report_names_another_reference_than_the_onset():
@@ -179,6 +180,19 @@ def test_the_report_names_another_reference_than_the_onset():
     run.data["first_as_onset"] = True
     made = report.make(run, predicted)
     assert sentence in report_text.to_markdown(run, made)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (59, "less than a minute"),
+        (70, "about 1 minute on"),
+        (4000, "about 67 minutes"),
+        (7200, "about 2.0 hours"),
+    ],
+)
+def test_durations(seconds, expected):
+    assert expected in report_text.describe_duration(seconds)
 
 
 def test_bars_in_names_are_escaped():
