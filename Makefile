@@ -1,5 +1,5 @@
 # make demo · make test · make test-quick · make lint · make docs · make build ·
-# make notebook · make weights · make bench · make faults · make audit
+# make native · make notebook · make weights · make bench · make faults · make audit
 # Another Python: make demo PYTHON=python3.12 VENV=.venv312
 PYTHON ?= python3
 VENV ?= .venv
@@ -9,10 +9,10 @@ RUN := $(VENV)/bin/python
 REQUIREMENTS ?= $(shell nvidia-smi >/dev/null 2>&1 \
 	&& echo requirements.txt || echo requirements-cpu.txt)
 
-.PHONY: demo test test-quick lint docs build notebook weights bench faults audit
+.PHONY: demo test test-quick lint docs build native notebook weights bench faults audit
 .DELETE_ON_ERROR:
 
-demo: $(VENV)/.installed
+demo: $(VENV)/.installed $(VENV)/.tried-native
 	$(RUN) train.py --dataset=synthetic --preset=small --data_dir=data \
 		--name=demo --overwrite $(FLAGS)
 	$(RUN) eval.py --run=runs/demo
@@ -23,11 +23,11 @@ demo: $(VENV)/.installed
 PROCESSES := $(shell $(PYTHON) -c 'import os; print(min(4, 1 + (os.cpu_count() or 1)))')
 PYTEST := $(RUN) -m pytest -n $(PROCESSES) --dist=loadfile
 
-test: $(VENV)/.installed-parity
+test: $(VENV)/.installed-parity $(VENV)/.tried-native
 	$(PYTEST) --durations=30 $(FLAGS)
 
 # Without the tests that start clusters, notebooks or complete programs
-test-quick: $(VENV)/.installed-parity
+test-quick: $(VENV)/.installed-parity $(VENV)/.tried-native
 	$(PYTEST) -m "not e2e and not slow" $(FLAGS)
 
 lint: $(VENV)/.installed-dev
@@ -45,6 +45,11 @@ docs: $(VENV)/.installed-dev
 build: $(VENV)/.installed-dev
 	$(RUN) -m build
 
+# The extension that makes convolutions on a CPU faster; see native/README.md.
+native: $(VENV)/.installed
+	native/install.sh $(RUN)
+	@touch $(VENV)/.tried-native
+
 # From top to bottom in a clean kernel; what it shows is in the copy.
 notebook: $(VENV)/.installed-dev
 	@mkdir -p results
@@ -55,7 +60,7 @@ notebook: $(VENV)/.installed-dev
 # that they were not trained on; docs/pretrained.md has the numbers.
 WEIGHTS := meranet_jax/pretrained/flow.npz
 TESTED_ON := medium hard photo photo_small photo_subtle sketch sketch_small sketch_subtle
-weights: $(VENV)/.installed
+weights: $(VENV)/.installed $(VENV)/.tried-native
 	$(RUN) train.py --dataset=synthetic/varied --data_dir=data --input=flow \
 		--preset=small --protocol=holdout_subject --test_fraction=0.1 \
 		--validation_fraction=0.1 --epochs=18 \
@@ -65,7 +70,7 @@ weights: $(VENV)/.installed
 	for set in $(TESTED_ON); do $(RUN) eval.py --run=runs/pretrained \
 		--dataset=synthetic/$$set --data_dir=data || exit 1; done
 
-bench: $(VENV)/.installed-parity
+bench: $(VENV)/.installed-parity $(VENV)/.tried-native
 	$(RUN) -m benchmarks $(FLAGS)
 
 # Runs and processes that are killed, ten minutes.
@@ -80,6 +85,13 @@ audit: $(VENV)/.installed
 	$(RUN) -m pip freeze --all --exclude-editable > $(VENV)/audit/requirements.txt
 	$(VENV)/audit/bin/pip-audit --strict --no-deps --disable-pip \
 		--requirement $(VENV)/audit/requirements.txt
+
+# Once, and without it where it cannot be built
+$(VENV)/.tried-native: $(VENV)/.installed $(wildcard native/src/* native/*.toml)
+	@native/install.sh $(RUN) >$(VENV)/native.log 2>&1 \
+		|| echo "Without native/, which makes training on a CPU faster:" \
+			"$$(tail -n 1 $(VENV)/native.log). See native/README.md."
+	@touch $@
 
 # requirements*.txt install the checkout: versions are in pyproject.toml.
 $(VENV)/.installed: pyproject.toml $(REQUIREMENTS)

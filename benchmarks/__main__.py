@@ -12,8 +12,11 @@ import time
 import tyro
 
 _CPU = (
+    "step --repetitions 10 --convolution planes",
     "step --repetitions 10",
     "step --repetitions 10 --model resnet3d",
+    "step --preset paper --batch_size 2 --repetitions 2 --torch_modes eager "
+    "--convolution planes",
     "step --preset paper --batch_size 2 --repetitions 2 --torch_modes eager",
     "attention --repetitions 10 --torch_modes eager",
     "run --repetitions 1",

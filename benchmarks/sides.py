@@ -20,6 +20,7 @@ import numpy as np
 from benchmarks import rows
 from meranet_jax.config import Preset, TrainConfig, default_config
 from meranet_jax.data import loading
+from meranet_jax.models.convolution import lowerings
 from meranet_jax.models.settings import Precision
 from meranet_jax.training import trainers, xla
 
@@ -71,11 +72,19 @@ def allow(precision: Precision) -> None:
         jax.config.update("jax_default_matmul_precision", name)
 
 
+def convolution(precision: Precision) -> str:
+    """Returns the form of the convolutions of ``Ours``."""
+    if jax.default_backend() != "cpu":
+        return "primitive"
+    return lowerings.choose(jnp.bfloat16 if precision == "bf16" else jnp.float32)
+
+
 class Ours:
     """This project as ``train.py`` uses it, on all devices that divide the batch.
 
     Attributes:
       variables: the initial weights, on the host.
+      devices: number of devices that a step uses.
     """
 
     def __init__(self, config: TrainConfig, precision: Precision = "fp32"):
@@ -102,6 +111,7 @@ class Ours:
         self._trainer.set_states([self._trainer.initial_state(0, _STEPS)])
         weights = self._trainer.weights()
         self.variables = weights["params"], weights["batch_stats"]
+        self.devices = len(self._trainer.devices)
         self._order = np.arange(config.settings.batch_size)
 
     def forward(self) -> np.ndarray:

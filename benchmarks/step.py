@@ -5,6 +5,7 @@ measured. They are measured in turns, with PyTorch in its fastest mode. Rows are
 to ``benchmarks/results/step.csv``.
 """
 
+import os
 from collections.abc import Sequence
 from typing import Literal
 
@@ -15,11 +16,12 @@ import tyro
 from benchmarks import memory, rows, sides, torch_reference
 from meranet_jax.analysis import flops
 from meranet_jax.config import Preset, TrainConfig
+from meranet_jax.models.convolution import lowerings
 from meranet_jax.models.settings import Precision
 
 SIDES = ("ours", "torch")
 CASE = ("network", "preset", "precision", "batch_size", "frames", "size", "width")
-COLUMNS = (*CASE, "what", "repetitions", "torch_mode")
+COLUMNS = (*CASE, "convolution", "devices", "what", "repetitions", "torch_mode")
 for _side in SIDES:
     COLUMNS += (f"{_side}_ms", f"{_side}_ms_least", f"{_side}_ms_most")
 COLUMNS += ("ratio", "ratio_least", "ratio_most")
@@ -35,6 +37,7 @@ def main(
     model: Literal["meranet", "resnet3d"] = "meranet",
     repetitions: int = 10,
     torch_modes: tuple[str, ...] | None = None,
+    convolution: str | None = None,
     save: bool = True,
 ) -> None:
     """Measure a training step and a forward pass.
@@ -47,8 +50,11 @@ def main(
       repetitions: Number of measurements of each, in turns.
       torch_modes: Modes of PyTorch, of which the fastest is used: eager, default,
         reduce-overhead, max-autotune. Default: all that this machine supports.
+      convolution: Form of the convolutions on a CPU. Default: the best that works.
       save: Whether to write rows.
     """
+    if convolution is not None:
+        os.environ[lowerings.VARIABLE] = convolution
     table = rows.Table("step", COLUMNS) if save else None
     config = sides.case(preset, batch_size=batch_size, model=model)
     with sides.cold():
@@ -76,8 +82,11 @@ def measure(
       The row without the fractions of the peak; see ``shares``.
     """
     modes = torch_modes or torch_reference.modes()
-    seconds, compile_s, mode = _take_turns(config, precision, what, repetitions, modes)
+    seconds, compile_s, mode, devices = _take_turns(
+        config, precision, what, repetitions, modes
+    )
     row = case_cells(config, preset, precision)
+    row |= {"convolution": sides.convolution(precision), "devices": devices}
     row |= {"what": what, "repetitions": repetitions, "torch_mode": mode}
     operations = (
         getattr(flops, what)(config, sides.CLASSES) * config.settings.batch_size
@@ -110,8 +119,11 @@ def _take_turns(
     what: sides.What,
     repetitions: int,
     modes: Sequence[str],
-) -> tuple[dict[str, np.ndarray], dict[str, float], str]:
-    """Returns seconds of each repetition and of the first call, and PyTorch's mode."""
+) -> tuple[dict[str, np.ndarray], dict[str, float], str, int]:
+    """Returns seconds of each repetition and of the first call.
+
+    Then PyTorch's mode, and the number of devices that ours used.
+    """
     # PyTorch stops compiling after a number of programs, counted over all networks.
     torch.compiler.reset()
     ours = sides.Ours(config, precision)
@@ -126,7 +138,7 @@ def _take_turns(
     )
     sides.run(ours, what)
     seconds = sides.timed({"ours": ours, "torch": theirs}, what, repetitions)
-    return seconds, {"ours": first, "torch": their_first}, mode
+    return seconds, {"ours": first, "torch": their_first}, mode, ours.devices
 
 
 def case_cells(

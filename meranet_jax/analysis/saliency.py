@@ -18,8 +18,10 @@ import jax.numpy as jnp
 import numpy as np
 import scipy
 
+from meranet_jax import cores
 from meranet_jax.errors import UserError
 from meranet_jax.inputs.registry import INPUTS, Input
+from meranet_jax.models.convolution.threads import use_threads
 from meranet_jax.models.layers import ATTENTION_MAPS, CHANNEL_WEIGHTS, map_layers
 from meranet_jax.training.trainers import Weights
 
@@ -93,6 +95,7 @@ class Saliency:
             raise UserError(
                 f"There is no layer --layer={layer}. Choose one of {', '.join(known)}."
             )
+        decorate = _on_all_cores(decorate)
         self._logits = jax.jit(decorate(functools.partial(_logits, model)))
         self._grad_cam_parts = jax.jit(
             decorate(functools.partial(_grad_cam_parts, model, self.layer))
@@ -175,6 +178,20 @@ def upsample(maps: jax.Array, size: Sequence[int]) -> jax.Array:
         weight = np.expand_dims(position - below, tuple(range(1, maps.ndim - axis)))
         maps = (1 - weight) * maps.take(below, axis) + weight * maps.take(above, axis)
     return maps.astype(jnp.float32)
+
+
+def _on_all_cores(decorate: Callable) -> Callable:
+    """Returns ``decorate`` with convolutions on all cores, for one device."""
+
+    def decorated(function):
+        @functools.wraps(function)
+        def traced(*arguments):
+            with use_threads(cores.count()):
+                return function(*arguments)
+
+        return decorate(traced)
+
+    return decorated
 
 
 def _logits(model, weights, clips):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from meranet_jax import cores
 from meranet_jax.data import machine
 from meranet_jax.data.class_sets import ClassSet
 from meranet_jax.data.clip_store import ClipStore
@@ -249,7 +250,7 @@ def _read_records(
         return dataclasses.replace(record, digest=digest)
 
     if store.computes_flow:
-        per_task, threads = 1, machine.cores()
+        per_task, threads = 1, cores.count()
     else:
         per_task, threads = _RECORDS_PER_TASK, min(_READERS, os.cpu_count() or 1)
 

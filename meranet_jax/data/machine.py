@@ -1,4 +1,4 @@
-"""Memory and cores of this machine."""
+"""Memory of this machine."""
 
 import contextlib
 import os
@@ -14,10 +14,3 @@ def memory_bytes() -> float:
     with contextlib.suppress(OSError, ValueError):  # "max": no limit
         return min(pages, int(_CONTAINER.read_text()))
     return pages
-
-
-def cores() -> int:
-    """Counts the cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

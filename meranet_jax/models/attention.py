@@ -131,8 +131,14 @@ def _argmax(x: jax.Array, axis: int) -> jax.Array:
     maximum of each block is computed first, then the argmax over the blocks and inside
     one block.
     """
-    if jax.default_backend() != "cpu":
-        return x.argmax(axis, keepdims=True)
+    return lax.platform_dependent(
+        x,
+        cpu=functools.partial(_argmax_by_blocks, axis=axis),
+        default=lambda x: x.argmax(axis, keepdims=True),
+    )
+
+
+def _argmax_by_blocks(x: jax.Array, axis: int) -> jax.Array:
     size = _root_divisor(x.shape[axis])
     blocks = x.reshape(*x.shape[:axis], -1, size, *x.shape[axis + 1 :])
     block = blocks.max(axis + 1, keepdims=True).argmax(axis, keepdims=True)

@@ -1,8 +1,7 @@
-"""3-D convolution, lowered to the form that is fastest on the backend.
+"""3-D convolution, in the form that is fastest on the platform.
 
-On accelerators a 3-D convolution is one primitive. On XLA's CPU backend this primitive
-is several times slower than an equal sum of 2-D convolutions and matrix products
-(``planes``).
+On accelerators a 3-D convolution is XLA's own operation. On a CPU this is several times
+slower than other forms (``convolution/lowerings.py``).
 
 Shapes: inputs ``[B, T, H, W, C]``, kernels ``[kT, kH, kW, C, O]``.
 """
@@ -12,12 +11,11 @@ from typing import Any, Literal, cast
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax import lax
 
-from meranet_jax.models import conv_cpu
-from meranet_jax.models.conv_cpu import Pads, Triple
+from meranet_jax.models.convolution import lowerings, primitive, primitives
+from meranet_jax.models.convolution.shapes import Pads, Triple
 
-Lowering = Literal["primitive", "planes"]
+Lowering = Literal["native", "onednn", "planes", "primitive"]
 
 
 class Conv3D(nn.Module):
@@ -32,8 +30,8 @@ class Conv3D(nn.Module):
       strides: strides along T, H and W.
       use_bias: whether to add a bias, initialised to zero.
       kernel_init: initialiser of the kernel; Xavier uniform in the paper (section 4.3).
-      lowering: ``"primitive"`` or ``"planes"``; None chooses by the default backend
-        when the model is traced.
+      lowering: form of the convolution on a CPU; None chooses the fastest that works.
+        Accelerators use ``"primitive"``, XLA's own, whatever it is.
       dtype: dtype of the computation; None keeps that of input and parameters.
       param_dtype: dtype of the parameters.
     """
@@ -81,15 +79,13 @@ def conv3d(
       likewise for H' and W'.
 
     Raises:
-      ValueError: if ``lowering`` is unknown.
+      ValueError: if ``lowering`` is unknown, or input and kernel do not fit.
+      TypeError: if the dtypes of input and kernel differ.
     """
     pads = cast(Pads, tuple((k // 2, k // 2) for k in kernel.shape[:3]))
-    if lowering is None:
-        lowering = "planes" if jax.default_backend() == "cpu" else "primitive"
+    strides = cast(Triple, tuple(strides))
+    if lowering is not None:
+        lowerings.find(lowering)
     if lowering == "primitive":
-        return lax.conv_general_dilated(
-            x, kernel, strides, pads, dimension_numbers=("NDHWC", "DHWIO", "NDHWC")
-        )
-    if lowering != "planes":
-        raise ValueError(f"lowering={lowering!r}; choose 'primitive' or 'planes'")
-    return conv_cpu.convolve(x, kernel, cast(Triple, tuple(strides)), pads)
+        return primitive.convolution(x, kernel, strides=strides, pads=pads)
+    return primitives.convolution(x, kernel, strides, pads, lowering)

@@ -114,7 +114,7 @@ def evaluate(
         "settings": target.given(),
         "records": [str(folder.absolute()) for folder in records],
         "data": writer.describe_clips(clips),
-        "start": provenance.start(jax.devices()[:1]),
+        "start": provenance.start(jax.devices()[:1], config),
     }
     _write(run, config, predicted, made)
     return made

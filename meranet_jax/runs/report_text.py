@@ -52,7 +52,21 @@ def _devices(start: dict) -> str:
     devices = f"{len(start['devices'])} x {start['device_kind']}"
     if start.get("processes", 1) > 1:
         devices += f" in each of {start['processes']} processes"
+    if convolutions := start.get("convolutions"):  # older versions did not save it
+        devices += f", convolutions: {convolutions}"
     return devices
+
+
+def _other_convolutions(starts: Sequence[dict]) -> list[str]:
+    """Returns a line if the last start computes convolutions unlike an earlier one."""
+    *earlier, now = (start.get("convolutions") for start in starts)
+    others = sorted({one for one in earlier if one} - {now})
+    if not others:
+        return []
+    return [
+        f"note: earlier starts of this run computed convolutions as {others[0]}, so "
+        "the last digits may differ from those of a run that was not stopped"
+    ]
 
 
 def describe_plan(run: Run, jobs: Sequence[Job], missing: Sequence[Job]) -> str:
@@ -89,6 +103,7 @@ def describe_plan(run: Run, jobs: Sequence[Job], missing: Sequence[Job]) -> str:
         lines.append(f"{len(jobs) - len(missing)} of them are finished already")
     lines += [f"left out: {n} clips ({why})" for why, n in data["left_out"].items()]
     lines += [f"note: {text}" for text in data["lacking"]]
+    lines += _other_convolutions(run.starts)
     return "\n".join(lines)
 
 

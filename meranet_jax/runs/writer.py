@@ -121,6 +121,7 @@ class RunFolder:
         """
         self.path = path
         self.layout = RunLayout(path)
+        self._config = config
         self.finished: dict[Path, Predictions] = {}
         self._lock = None
         if not distributed.is_first():
@@ -178,7 +179,7 @@ class RunFolder:
         Args:
           devices: the devices of this process.
         """
-        self._saved["starts"].append(provenance.start(devices))
+        self._saved["starts"].append(provenance.start(devices, self._config))
         write_json(self.layout.config, self._saved)
 
     def _starts(self, split: str, clips: Clips) -> list[dict]:

@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 import jax
 import numpy as np
 
+from meranet_jax import cores
 from meranet_jax.config import TrainConfig
 from meranet_jax.data.loading import Clips
-from meranet_jax.data.machine import cores
 from meranet_jax.inputs import registry as inputs
 from meranet_jax.inputs.registry import Input
 from meranet_jax.models import specifications
@@ -235,7 +235,7 @@ class DescriptorFitter(Fitter):
         """Features of all clips, float32 [N, F]."""
         prepared = _PreparedClips(self._clips, inputs.find(self._config.input))
         return self._recogniser.features(
-            prepared, self._config.settings, workers=cores()
+            prepared, self._config.settings, workers=cores.count()
         )
 
     @property

@@ -280,7 +280,14 @@ def train_step(
     )
     # A gradient that is not finite makes the optimiser's moments not finite.
     finite = jax.tree.map(lambda x: jnp.isfinite(x).all(), (after, sums["loss"]))
-    diverged = state.diverged | ~jnp.stack(jax.tree.leaves(finite)).all()
+    # A conditional, since XLA would otherwise repeat an expression over all leaves in
+    # the update of each leaf: that was most of the program.
+    diverged = jax.lax.cond(
+        state.diverged,
+        lambda flags: jnp.array(True),
+        lambda flags: ~jnp.stack(flags).all(),
+        jax.tree.leaves(finite),
+    )
     after = select(diverged, state.replace(diverged=diverged), after)
     return after, sums | {"diverged": diverged}
 

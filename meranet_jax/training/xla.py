@@ -5,7 +5,7 @@ from pathlib import Path
 
 import jax
 
-from meranet_jax.data import machine
+from meranet_jax import cores
 
 # Maximum size of the compilation cache; least recently used programs are deleted.
 _CACHE_BYTES = 4 << 30
@@ -62,10 +62,10 @@ def use_all_cores() -> None:
     """Makes each core of the CPU a JAX device.
 
     XLA runs many operations of a CPU device on one core only. Several devices, which
-    divide a batch or train one fold each, use all cores (docs/performance.md). A number
-    set by ``XLA_FLAGS`` or ``JAX_NUM_CPU_DEVICES`` is kept. Accelerators are not
-    affected.
+    train one fold each or divide a batch, use all cores (docs/performance.md); a run
+    may use fewer of them, see ``devices.choose``. A number set by ``XLA_FLAGS`` or
+    ``JAX_NUM_CPU_DEVICES`` is kept. Accelerators are not affected.
     """
     flags = os.environ.get("XLA_FLAGS", "")
     if jax.config.jax_num_cpu_devices < 0 and "host_platform_device_count" not in flags:
-        jax.config.update("jax_num_cpu_devices", machine.cores())
+        jax.config.update("jax_num_cpu_devices", cores.count())

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from rich.progress import Progress
 
-from meranet_jax.data import clip_store, flow_cache, loading, machine
+from meranet_jax import cores
+from meranet_jax.data import clip_store, flow_cache, loading
 from meranet_jax.data import records as data_records
 from meranet_jax.data.clip_store import downsample, shrink
 from meranet_jax.errors import UserError
@@ -108,7 +109,7 @@ def no_estimates_after_one_load(records, request):
 def test_flow_is_computed_on_all_cores(records, tmp_path, monkeypatch):
     """Each of twelve cores computes the flow of one of 36 clips at a time."""
     folder = copy_without_flow(records, tmp_path)
-    monkeypatch.setattr(machine, "cores", lambda: 12)
+    monkeypatch.setattr(cores, "count", lambda: 12)
     together, estimate = threading.Barrier(12), optical_flow.estimate
 
     def wait_for_the_others(*arguments):

@@ -84,14 +84,12 @@ def test_first_of_equal_maxima_has_the_gradient():
 @pytest.mark.parametrize(
     ("shape", "axis"), [((3, 24, 5), 1), ((2, 3, 7), 2), ((1,), 0)]
 )
-def test_all_backends_find_the_first_maximum(shape, axis, monkeypatch):
+def test_the_first_maximum_is_found(shape, axis):
     # Few different values, so that most maxima are repeated, and one NaN.
     x = np.random.default_rng(0).integers(0, 3, shape).astype(np.float32)
     x.flat[-1] = np.nan
-    for backend in ("cpu", "gpu"):
-        monkeypatch.setattr(jax, "default_backend", lambda backend=backend: backend)
-        index = _argmax(jnp.asarray(x), axis)
-        np.testing.assert_array_equal(index, x.argmax(axis, keepdims=True))
+    index = _argmax(jnp.asarray(x), axis)
+    np.testing.assert_array_equal(index, x.argmax(axis, keepdims=True))
 
 
 class Normalised(nn.Module):

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from meranet_jax import cores
 from meranet_jax.analysis.explainer import Explainer
 from meranet_jax.config import TrainConfig
 from meranet_jax.data import loading, splits
@@ -77,7 +78,7 @@ def test_shards_are_merged(finished, clips, tmp_path):
 
 
 def test_only_unfinished_folds_are_fitted(finished, clips, tmp_path, monkeypatch):
-    monkeypatch.setattr(fitters, "cores", lambda: 2)
+    monkeypatch.setattr(cores, "count", lambda: 2)
     config, path = finished
     config = config.change(runs_dir=str(tmp_path))
     fitted = []

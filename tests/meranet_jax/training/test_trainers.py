@@ -1,6 +1,7 @@
 """All configurations of devices and calls compute the same steps."""
 
 import dataclasses
+import importlib.util
 
 import jax
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from meranet_jax.config import default_config
 from meranet_jax.data import feed, loading, machine
 from meranet_jax.errors import UserError
+from meranet_jax.models.convolution import lowerings
 from meranet_jax.training import devices, precision, trainers
 from tests.meranet_jax.running import count_traces
 
@@ -152,6 +154,7 @@ def test_clips_are_streamed_on_request_or_if_they_do_not_fit(
 
 def test_default_number_of_cores_divides_batch_and_fits(config, clips, monkeypatch):
     every = config.change(devices=None)
+    monkeypatch.setenv(lowerings.VARIABLE, "planes")
 
     def used(folds, **changes):
         changed = every.change(**changes)
@@ -165,6 +168,16 @@ def test_default_number_of_cores_divides_batch_and_fits(config, clips, monkeypat
     assert used(9) == 4 and used(3) == 3
     monkeypatch.setattr(machine, "memory_bytes", lambda: 10 * clips.clips.nbytes)
     assert used(9) < 4
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("meranet_native") is None, reason="no extension"
+)
+def test_one_device_where_convolutions_use_all_cores(config, clips, monkeypatch):
+    monkeypatch.delenv(lowerings.VARIABLE, raising=False)
+    every = config.change(devices=None)
+    assert len(trainers.make_trainer(every, clips, folds=1).devices) == 1
+    assert len(trainers.make_trainer(every, clips, folds=4).devices) == 4
 
 
 def test_estimated_memory_of_a_step_is_close_to_measured():

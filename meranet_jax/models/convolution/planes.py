@@ -10,96 +10,122 @@ Shapes: inputs ``[B, T, H, W, C]``, kernels ``[kT, kH, kW, C, O]``.
 import functools
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-Triple = tuple[int, int, int]
-# Number of zeros before and after each of T, H and W.
-Pads = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+from meranet_jax.models.convolution.shapes import Pads, Triple, output_size
 
 # Sizes at which one form becomes faster than another, measured on two cores of an AMD
 # EPYC.
 _FEW_ROWS = 512  # maximum number of output voxels for explicit patches
 _ROWS = 2048  # voxels in one product of the kernel's gradient, unless a single plane
-# With fewer input channels the taps along T are joined to the input channels, in
-# training only with at least so many output channels; otherwise to the output channels.
+# With fewer input channels and at least so many output channels the taps along T are
+# joined to the input channels, otherwise to the output channels.
 _FEW_INPUTS = 16
 _MANY_FEATURES = 64
 _CACHED_BYTES = 16 << 20  # maximum size of a sample's shifted copies
 _FEW_CHANNELS = 4  # maximum C * O for a banded matrix, as in the attention map (2 to 1)
 
 
-def convolve(x: jax.Array, kernel: jax.Array, strides: Triple, pads: Pads) -> jax.Array:
-    """Convolves in the form that is fastest for the layer's size.
-
-    Args:
-      x: [B, T, H, W, C].
-      kernel: [kT, kH, kW, C, O].
-      strides: along T, H and W.
-      pads: number of zeros before and after each of T, H and W.
-
-    Returns:
-      [B, T', H', W', O].
-    """
-    if kernel.shape[:3] == (1, 1, 1):
-        return _subsample(x, strides) @ kernel[0, 0, 0]
-    few = kernel.shape[3] * kernel.shape[4] <= _FEW_CHANNELS
-    # With an even number of taps the output would be wider than the input.
-    if few and strides == (1, 1, 1) and kernel.shape[2] % 2:
-        return _banded(x, kernel, pads)
-    return _planes(x, kernel, strides, pads)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def _planes(x: jax.Array, kernel: jax.Array, strides: Triple, pads: Pads) -> jax.Array:
-    return _forward(x, kernel, strides, pads, trains=False)
-
-
-def _planes_forward(x, kernel, strides, pads):
-    return _forward(x, kernel, strides, pads), (x, kernel)
-
-
-def _planes_backward(strides, pads, residuals, gradient):
-    x, kernel = residuals
-    of_kernel = _kernel_gradient(x, gradient, kernel.shape[:3], strides, pads)
-    return (
-        _input_gradient(gradient, kernel, x.shape, strides, pads),
-        of_kernel.astype(kernel.dtype),
-    )
-
-
-_planes.defvjp(_planes_forward, _planes_backward)
-
-
-def _forward(
-    x: jax.Array, kernel: jax.Array, strides: Triple, pads: Pads, trains: bool = True
+def convolution(
+    x: jax.Array,
+    kernel: jax.Array,
+    *,
+    strides: Triple,
+    pads: Pads,
+    precision: str | None = None,
+    threads: int | None = None,
 ) -> jax.Array:
-    """Computes the convolution.
+    """See ``lowerings.Form``."""
+    del precision, threads
+    simple = _simple_form(kernel.shape, strides, pads)
+    return simple(x, kernel) if simple else _forward(x, kernel, strides, pads)
+
+
+def input_gradient(
+    gradient: jax.Array,
+    kernel: jax.Array,
+    *,
+    size: Triple,
+    strides: Triple,
+    pads: Pads,
+    precision: str | None = None,
+    threads: int | None = None,
+    forward: Callable[..., jax.Array] | None = None,
+) -> jax.Array:
+    """See ``lowerings.Form``.
+
+    ``forward`` computes the convolutions at stride 1 that the gradient consists of,
+    from input, kernel, strides and padding.
+    """
+    del precision, threads
+    shape = (gradient.shape[0], *size, kernel.shape[3])
+    simple = _simple_form(kernel.shape, strides, pads)
+    if simple:
+        like = jax.ShapeDtypeStruct(shape, gradient.dtype)
+        return jax.linear_transpose(lambda x: simple(x, kernel), like)(gradient)[0]
+    return _input_gradient(gradient, kernel, shape, strides, pads, forward or _forward)
+
+
+def kernel_gradient(
+    x: jax.Array,
+    gradient: jax.Array,
+    *,
+    kernel_size: Triple,
+    strides: Triple,
+    pads: Pads,
+    precision: str | None = None,
+    threads: int | None = None,
+) -> jax.Array:
+    """See ``lowerings.Form``."""
+    del precision, threads
+    shape = (*kernel_size, x.shape[4], gradient.shape[4])
+    simple = _simple_form(shape, strides, pads)
+    if simple:
+        like = jax.ShapeDtypeStruct(shape, x.dtype)
+        return jax.linear_transpose(lambda kernel: simple(x, kernel), like)(gradient)[0]
+    total = _kernel_gradient(x, gradient, kernel_size, strides, pads)
+    return total.astype(x.dtype)
+
+
+def has_simple_form(kernel_shape: Sequence[int], strides: Triple, pads: Pads) -> bool:
+    """Returns whether a layer is pointwise, or has few channels.
 
     Args:
-      x: [B, T, H, W, C].
-      kernel: [kT, kH, kW, C, O].
+      kernel_shape: [kT, kH, kW, C, O].
       strides: along T, H and W.
       pads: number of zeros before and after each of T, H and W.
-      trains: whether a gradient follows, on which the fastest form depends.
     """
-    outputs = [
-        (n + lo + hi - k) // s + 1
-        for n, k, s, (lo, hi) in zip(
-            x.shape[1:4], kernel.shape[:3], strides, pads, strict=True
-        )
-    ]
+    return _simple_form(kernel_shape, strides, pads) is not None
+
+
+def _simple_form(kernel_shape: Sequence[int], strides: Triple, pads: Pads):
+    """Returns the form of a layer whose gradients are the transposes of this form.
+
+    Returns None for the other layers.
+    """
+    if tuple(kernel_shape[:3]) == (1, 1, 1):
+        return functools.partial(_pointwise, strides=strides, pads=pads)
+    few = kernel_shape[3] * kernel_shape[4] <= _FEW_CHANNELS
+    as_wide = sum(pads[2]) == kernel_shape[2] - 1  # the output as the input
+    if few and strides == (1, 1, 1) and as_wide:
+        return functools.partial(_banded, pads=pads)
+    return None
+
+
+def _forward(x: jax.Array, kernel: jax.Array, strides: Triple, pads: Pads) -> jax.Array:
+    outputs = output_size(x.shape[1:4], kernel.shape[:3], strides, pads)
     channels, features = kernel.shape[3:]
     if strides == (1, 1, 1) and x.shape[0] * math.prod(outputs) <= _FEW_ROWS:
         patches = _patches(x, kernel.shape[:3], strides, pads)
         return patches @ kernel.reshape(-1, features)
     if strides[0] > 1:
         return _sum_of_planes(x, kernel, strides, pads, outputs[0])
-    if channels < _FEW_INPUTS and (features >= _MANY_FEATURES or not trains):
+    if channels < _FEW_INPUTS and features >= _MANY_FEATURES:
         return _joined_planes(x, kernel, strides, pads, outputs[0])
     return _folded_planes(x, kernel, strides, pads, outputs[0])
 
@@ -147,6 +173,7 @@ def _input_gradient(
     shape: Sequence[int],
     strides: Triple,
     pads: Pads,
+    forward: Callable[..., jax.Array],
 ) -> jax.Array:
     """Computes the gradient by the input: a convolution with the flipped kernel.
 
@@ -163,7 +190,7 @@ def _input_gradient(
 
     transposed = kernel.swapaxes(3, 4)
     phases = [
-        _phase(gradient, transposed, shape, strides, pads, start)
+        _phase(gradient, transposed, shape, strides, pads, start, forward)
         for start in itertools.product(*map(range, strides))
     ]
     if len(phases) == 1:
@@ -176,7 +203,7 @@ def _input_gradient(
     return x.reshape(shape[0], *sizes, -1)[:, :t, :h, :w]
 
 
-def _phase(gradient, transposed, shape, strides, pads, start) -> jax.Array:
+def _phase(gradient, transposed, shape, strides, pads, start, forward) -> jax.Array:
     """Computes the gradient by every s-th input voxel from ``start``, ceil(n / s)."""
     taps, crop, around = [], [], []
     sizes = zip(
@@ -202,7 +229,7 @@ def _phase(gradient, transposed, shape, strides, pads, start) -> jax.Array:
         return jnp.zeros((shape[0], *empty, shape[4]), gradient.dtype)
     zero = jnp.zeros((), gradient.dtype)
     gradient = lax.pad(gradient, zero, ((0, 0, 0), *crop, (0, 0, 0)))
-    return _forward(gradient, kernel, (1, 1, 1), cast(Pads, tuple(around)))
+    return forward(gradient, kernel, (1, 1, 1), cast(Pads, tuple(around)))
 
 
 def _kernel_gradient(
@@ -356,9 +383,12 @@ def _shifted(
     return jnp.concatenate(copies, -1)
 
 
-def _subsample(x: jax.Array, strides: Triple) -> jax.Array:
+def _pointwise(
+    x: jax.Array, kernel: jax.Array, strides: Triple, pads: Pads
+) -> jax.Array:
     st, sh, sw = strides
-    return x[:, ::st, ::sh, ::sw]
+    x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
+    return x[:, ::st, ::sh, ::sw] @ kernel[0, 0, 0]
 
 
 def _window(x: jax.Array, start: int, length: int) -> jax.Array:

@@ -1,0 +1,92 @@
+"""3-D convolution and its gradients by the extension in ``native/``, through jax.ffi.
+
+The extension calls oneDNN on XLA's buffers as they are. It is a package of its own,
+``meranet_native``, that needs a C++ compiler when it is installed.
+"""
+
+import functools
+
+import jax
+import numpy as np
+
+from meranet_jax.models.convolution.shapes import Pads, Triple, output_size
+from meranet_jax.models.convolution.threads import default as default_threads
+
+
+def convolution(
+    x: jax.Array,
+    kernel: jax.Array,
+    *,
+    strides: Triple,
+    pads: Pads,
+    precision: str | None = None,
+    threads: int | None = None,
+) -> jax.Array:
+    """See ``lowerings.Form``."""
+    del precision
+    size = output_size(x.shape[1:4], kernel.shape[:3], strides, pads)
+    shape = (x.shape[0], *size, kernel.shape[4])
+    return _call("convolution", shape, x, kernel, strides, pads, threads)
+
+
+def input_gradient(
+    gradient: jax.Array,
+    kernel: jax.Array,
+    *,
+    size: Triple,
+    strides: Triple,
+    pads: Pads,
+    precision: str | None = None,
+    threads: int | None = None,
+) -> jax.Array:
+    """See ``lowerings.Form``."""
+    del precision
+    shape = (gradient.shape[0], *size, kernel.shape[3])
+    return _call("input_gradient", shape, gradient, kernel, strides, pads, threads)
+
+
+def kernel_gradient(
+    x: jax.Array,
+    gradient: jax.Array,
+    *,
+    kernel_size: Triple,
+    strides: Triple,
+    pads: Pads,
+    precision: str | None = None,
+    threads: int | None = None,
+) -> jax.Array:
+    """See ``lowerings.Form``."""
+    del precision
+    shape = (*kernel_size, x.shape[4], gradient.shape[4])
+    return _call("kernel_gradient", shape, x, gradient, strides, pads, threads)
+
+
+def _call(name, shape, a, b, strides, pads, threads) -> jax.Array:
+    call = jax.ffi.ffi_call(_register()[name], jax.ShapeDtypeStruct(shape, a.dtype))
+    return call(
+        a,
+        b,
+        strides=np.array(strides, np.int64),
+        before=np.array([before for before, _ in pads], np.int64),
+        after=np.array([after for _, after in pads], np.int64),
+        threads=np.int64(threads or default_threads()),
+    )
+
+
+@functools.cache
+def _register() -> dict[str, str]:
+    """Registers the extension's functions once; returns their targets by name.
+
+    Raises:
+      ImportError: if the extension is not installed.
+      OSError: if oneDNN, or another library that it needs, is missing.
+    """
+    import meranet_native
+
+    targets = {}
+    for name, function in meranet_native.functions().items():
+        targets[name] = f"meranet_{name}"
+        jax.ffi.register_ffi_target(
+            targets[name], jax.ffi.pycapsule(function), platform="cpu"
+        )
+    return targets
