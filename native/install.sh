@@ -11,20 +11,23 @@ fail() {
     exit 1
 }
 
-compiler=
-for candidate in ${CXX:-} c++ g++ clang++; do
-    if command -v "$candidate" >/dev/null; then
-        compiler=$candidate
-        break
-    fi
+compiler=${CXX:-}
+for candidate in c++ g++ clang++; do
+    [ -n "$compiler" ] && break
+    command -v "$candidate" >/dev/null && compiler=$candidate
 done
 [ -n "$compiler" ] || fail "no C++ compiler was found"
+if [ "$(uname)" = Darwin ] && command -v brew >/dev/null; then
+    OpenMP_ROOT=$(brew --prefix libomp)
+    export OpenMP_ROOT
+fi
 
+# shellcheck disable=SC2086  # CXX may hold flags
 has_headers() {
     prefix=$("$python" -c 'import sys; print(sys.prefix)')
     echo '#include "oneapi/dnnl/dnnl.hpp"' |
-        "$compiler" -std=c++17 -I"$prefix/include" -I/opt/homebrew/include \
-            -fsyntax-only -x c++ - 2>/dev/null
+        $compiler -std=c++17 -I"$prefix/include" -I"${CONDA_PREFIX:-$prefix}/include" \
+            -I/opt/homebrew/include -fsyntax-only -x c++ - 2>/dev/null
 }
 if ! has_headers; then
     [ "$(uname -sm)" = "Linux x86_64" ] || fail "oneDNN's headers were not found"

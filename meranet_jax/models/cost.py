@@ -38,12 +38,10 @@ def forward(model: nn.Module, clip_shape: Sequence[int]) -> Cost:
     """Counts the operations of a forward pass of one clip.
 
     Args:
-      model: any network. If it has a ``lowering``, convolutions are counted as the
-        primitive, not in the form that is chosen for this backend.
+      model: any network. Convolutions by ``Conv3D`` count as such, whatever the form
+        in which a CPU computes them.
       clip_shape: shape of the input, [T, H, W, C].
     """
-    if "lowering" in {field.name for field in dataclasses.fields(model)}:
-        model = model.clone(lowering="primitive")
     clips = jax.ShapeDtypeStruct((1, *clip_shape), jnp.float32)
     apply = functools.partial(model.apply, train=False)
     return count(apply, weight_shapes(model, clip_shape), clips)
@@ -73,6 +71,11 @@ def _costs(jaxpr) -> Iterator[Cost]:
             outputs = math.prod(equation.outvars[0].aval.shape)
             features = kernel.shape[parameters["dimension_numbers"].rhs_spec[0]]
             yield Cost(2 * outputs * math.prod(kernel.shape) // features, outputs)
+        elif name == "convolution3d":  # models/convolution/primitives.py
+            kernel = equation.invars[1].aval
+            outputs = math.prod(equation.outvars[0].aval.shape)
+            terms = math.prod(kernel.shape[:-1])
+            yield Cost(2 * outputs * terms, outputs)
         elif name == "dot_general":
             (contracted, _), _ = parameters["dimension_numbers"]
             shape = equation.invars[0].aval.shape

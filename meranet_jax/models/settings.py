@@ -56,7 +56,9 @@ class NetworkSettings:
     devices: int | None = None
     """Number of devices to train on. A single fold is divided over them; of several
     folds, each device trains one at a time. Default: all that divide a batch, or have a
-    fold. Each core of a CPU is a device, as far as its memory allows."""
+    fold. Each core of a CPU is a device, as far as its memory allows; by default a
+    single fold has one device with all cores if the extension in native/ is
+    installed."""
     feed: Feed = "auto"
     """device: keep all clips on each device. records: read them during training. auto:
     on the device unless they fill half of its memory."""

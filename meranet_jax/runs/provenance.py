@@ -10,15 +10,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 
 from meranet_jax.config import TrainConfig
 from meranet_jax.files import json_round_trip
 from meranet_jax.inputs import optical_flow
 from meranet_jax.inputs import registry as inputs
 from meranet_jax.models.convolution import lowerings
+from meranet_jax.models.convolution.threads import default as default_threads
 from meranet_jax.recognisers import Network
-from meranet_jax.training import distributed
+from meranet_jax.training import distributed, step
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 _PACKAGES += ("scipy", "scikit-learn")
@@ -39,12 +39,15 @@ def commit() -> str | None:
     return commit.strip() + (" with changes" if changed.strip() else "")
 
 
-def start(devices: Sequence[jax.Device], config: TrainConfig) -> dict:
+def start(
+    devices: Sequence[jax.Device], config: TrainConfig, threads: int | None = None
+) -> dict:
     """Describes the current start of this program, as JSON.
 
     Args:
       devices: the devices that this process uses.
       config: of the run.
+      threads: number of threads of a convolution on a CPU; None for the default.
     """
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -55,20 +58,24 @@ def start(devices: Sequence[jax.Device], config: TrainConfig) -> dict:
         "processes": distributed.process_count(),
         "devices": [str(device) for device in devices],
         "device_kind": devices[0].device_kind,
-        "convolutions": _convolutions(devices, config),
+        "convolutions": _convolutions(devices, config, threads),
     }
 
 
-def _convolutions(devices: Sequence[jax.Device], config: TrainConfig) -> str | None:
+def _convolutions(
+    devices: Sequence[jax.Device], config: TrainConfig, threads: int | None
+) -> str | None:
     """Returns how a CPU computes a network's 3-D convolutions.
 
     The last bits of the results depend on it. Accelerators have one way only.
     """
     if devices[0].platform != "cpu" or not isinstance(config.recogniser, Network):
         return None
-    precision = getattr(config.settings, "precision", None)
-    dtype = jnp.bfloat16 if precision == "bf16" else jnp.float32
-    return lowerings.describe(lowerings.choose(dtype))
+    form = step.convolution_form(config)
+    if form != "native":
+        return form
+    number = threads or default_threads()
+    return f"{lowerings.describe(form)}, {number} thread{'s' * (number > 1)}"
 
 
 def describe_flow(config: TrainConfig) -> dict | None:

@@ -59,9 +59,13 @@ def _devices(start: dict) -> str:
 
 def _other_convolutions(starts: Sequence[dict]) -> list[str]:
     """Returns a line if the last start computes convolutions unlike an earlier one."""
-    *earlier, now = (start.get("convolutions") for start in starts)
+    # Before this was saved, a CPU had one form only.
+    *earlier, now = (
+        start.get("convolutions", "planes" if start["device_kind"] == "cpu" else None)
+        for start in starts
+    )
     others = sorted({one for one in earlier if one} - {now})
-    if not others:
+    if not others or now is None:
         return []
     return [
         f"note: earlier starts of this run computed convolutions as {others[0]}, so "

@@ -103,7 +103,7 @@ def train_run(config: TrainConfig, prepare: Prepare, console: Console) -> None:
             )
             missing = [job for job in of_shard if not folder.is_finished(job, clips)]
             if missing and distributed.is_first():
-                folder.log_start(fitter.devices)
+                folder.log_start(fitter.devices, fitter.threads)
                 console.print(
                     report_text.describe_plan(reader.read(path), of_shard, missing)
                 )

@@ -173,13 +173,17 @@ class RunFolder:
             part.write_text(text)
         write_json(layout.config, self._saved)
 
-    def log_start(self, devices: Sequence[jax.Device]) -> None:
+    def log_start(
+        self, devices: Sequence[jax.Device], threads: int | None = None
+    ) -> None:
         """Adds this start to ``config.json``; called by the first process.
 
         Args:
           devices: the devices of this process.
+          threads: number of threads of a convolution on a CPU; None for the default.
         """
-        self._saved["starts"].append(provenance.start(devices, self._config))
+        start = provenance.start(devices, self._config, threads)
+        self._saved["starts"].append(start)
         write_json(self.layout.config, self._saved)
 
     def _starts(self, split: str, clips: Clips) -> list[dict]:

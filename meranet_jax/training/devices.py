@@ -4,15 +4,13 @@ from collections import Counter
 from collections.abc import Sequence
 
 import jax
-import jax.numpy as jnp
 
 from meranet_jax.config import TrainConfig
 from meranet_jax.data import feed, loading, machine
 from meranet_jax.errors import UserError
 from meranet_jax.inputs import registry as inputs
 from meranet_jax.models import cost
-from meranet_jax.models.convolution import lowerings
-from meranet_jax.training.step import make_model
+from meranet_jax.training.step import convolution_form, make_model
 
 # Fraction of the machine's memory that steps on its cores may use.
 _MEMORY_FRACTION = 0.5
@@ -67,7 +65,9 @@ def _default_count(config, clips, folds: int, devices) -> int:
             // config.settings.accumulate
             // jax.process_count()
         )
-        if devices[0].platform == "cpu" and _uses_all_cores(config):
+        # With this form a step on one device with all cores was faster than on a device
+        # for each core, with less memory (docs/performance.md).
+        if devices[0].platform == "cpu" and convolution_form(config) == "native":
             return 1
         return max(
             n for n in range(1, len(devices) + 1) if n == 1 or per_process % n == 0
@@ -79,18 +79,6 @@ def _default_count(config, clips, folds: int, devices) -> int:
         return max(1, int(_MEMORY_FRACTION * machine.memory_bytes() / needed))
     needed += clips.inputs.nbytes  # each device has a copy of the clips
     return max(1, int(_MEMORY_FRACTION * machine.memory_bytes() / needed))
-
-
-def _uses_all_cores(config: TrainConfig) -> bool:
-    """Returns whether the network's convolutions use all cores on a single CPU device.
-
-    With the lowering ``native`` a step of MERANet on one device was faster than on a
-    device for each core, with half of the memory (docs/performance.md).
-    """
-    model = make_model(config, num_classes=3)
-    if not hasattr(model, "lowering"):
-        return False
-    return lowerings.choose(getattr(model, "dtype", None) or jnp.float32) == "native"
 
 
 def step_bytes(config: TrainConfig, frames: int) -> float:

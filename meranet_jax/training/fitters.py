@@ -161,6 +161,7 @@ class NetworkFitter(Fitter):
         self.slots = self.trainer.slots
         self.data_parallel = self.trainer.data_parallel
         self.devices = self.trainer.devices
+        self.threads = self.trainer.threads
 
     @property
     def weight_shapes(self) -> Weights:
@@ -229,6 +230,7 @@ class DescriptorFitter(Fitter):
         self._config, self._clips = config, clips
         # Also where there are accelerators, which it does not use.
         self.devices = jax.devices("cpu")[:1]
+        self.threads = None
 
     @functools.cached_property
     def _features(self) -> np.ndarray:

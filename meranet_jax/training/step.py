@@ -20,6 +20,7 @@ from meranet_jax.config import TrainConfig
 from meranet_jax.inputs import augmentation
 from meranet_jax.inputs import registry as inputs
 from meranet_jax.inputs.registry import Input
+from meranet_jax.models.convolution import lowerings
 from meranet_jax.models.layers import find_groups, frozen_norms
 
 
@@ -75,6 +76,25 @@ def make_model(
         axis_name=axis_name,
         dtype=jnp.bfloat16 if config.settings.precision == "bf16" else None,
     )
+
+
+def convolution_form(config: TrainConfig) -> str | None:
+    """Returns the form in which a CPU computes the convolutions of a network.
+
+    Args:
+      config: of a run of a network.
+
+    Returns:
+      One of ``lowerings.NAMES``; None if the network has no setting for it.
+
+    Raises:
+      UserError: if the network cannot be made, or see ``lowerings.choose``.
+    """
+    model = make_model(config, num_classes=3)
+    if not hasattr(model, "lowering"):
+        return None
+    dtype = getattr(model, "dtype", None) or jnp.float32
+    return model.lowering or lowerings.choose(dtype)
 
 
 def make_optimizer(config: TrainConfig) -> tuple[optax.GradientTransformation, Rate]:
@@ -280,16 +300,35 @@ def train_step(
     )
     # A gradient that is not finite makes the optimiser's moments not finite.
     finite = jax.tree.map(lambda x: jnp.isfinite(x).all(), (after, sums["loss"]))
-    # A conditional, since XLA would otherwise repeat an expression over all leaves in
-    # the update of each leaf: that was most of the program.
-    diverged = jax.lax.cond(
+    diverged = jax.lax.platform_dependent(
         state.diverged,
-        lambda flags: jnp.array(True),
-        lambda flags: ~jnp.stack(flags).all(),
         jax.tree.leaves(finite),
+        cpu=_any_false_by_condition,
+        default=_any_false,
     )
     after = select(diverged, state.replace(diverged=diverged), after)
     return after, sums | {"diverged": diverged}
+
+
+def _any_false(diverged: jax.Array, flags: Sequence[jax.Array]) -> jax.Array:
+    """Returns whether the state had diverged before, or a flag is not set."""
+    return diverged | ~jnp.stack(flags).all()
+
+
+def _any_false_by_condition(
+    diverged: jax.Array, flags: Sequence[jax.Array]
+) -> jax.Array:
+    """Computes ``_any_false`` as a conditional, which XLA does not repeat.
+
+    XLA's CPU backend would otherwise repeat the expression over all leaves of the state
+    in the update of each leaf: that was most of the program (docs/performance.md).
+    """
+    return jax.lax.cond(
+        diverged,
+        lambda flags: jnp.array(True),
+        lambda flags: _any_false(jnp.array(False), flags),
+        flags,
+    )
 
 
 def select(condition: jax.Array, on_true, on_false):

@@ -28,6 +28,7 @@ from meranet_jax.training import devices, distributed, precision
 from meranet_jax.training.devices import devices_of_all_processes
 from meranet_jax.training.step import (
     TrainState,
+    convolution_form,
     init_state,
     make_model,
     make_optimizer,
@@ -56,6 +57,7 @@ class Trainer:
 
     Attributes:
       slots: number of folds trained in parallel: one, or the number of devices.
+      threads: number of threads of a convolution on a CPU; None for the default.
       devices: the devices of this process. They divide its share of each batch, or have
         one slot each.
       data_parallel: whether several processes train the same fold, with equal states
@@ -97,6 +99,7 @@ class Trainer:
         """
         self.batch_size = config.settings.batch_size
         self.devices = devices
+        self.threads = threads
         self.slots = len(devices) if fold_parallel else 1
         self._fold_parallel = fold_parallel
         self._steps_per_call = steps_per_call
@@ -398,6 +401,9 @@ def make_trainer(
             {
                 "devices": f"{len(used)} x {used[0].device_kind}",
                 "--feed": "records" if streams else "device",
+                "convolutions": convolution_form(config)
+                if used[0].platform == "cpu"
+                else None,
             },
         )
     if steps_per_call is None:

@@ -32,11 +32,10 @@
 #include "oneapi/dnnl/dnnl.hpp"
 #include "xla/ffi/api/ffi.h"
 
-#if DNNL_CPU_RUNTIME == DNNL_RUNTIME_OMP
-#include <omp.h>
-#elif DNNL_CPU_RUNTIME == DNNL_RUNTIME_THREADPOOL
-#error "oneDNN was built for a thread pool of the program; one with OpenMP is needed"
+#if DNNL_CPU_RUNTIME != DNNL_RUNTIME_OMP
+#error "this oneDNN was built without OpenMP, which sets the number of threads"
 #endif
+#include <omp.h>
 
 namespace {
 
@@ -50,9 +49,10 @@ constexpr size_t kHugePage = size_t{2} << 20;
 
 enum class Result { kOutput, kInputGradient, kKernelGradient };
 
+// Objects that all calls share are never destroyed: XLA's threads may outlive them.
 const dnnl::engine& Engine() {
-  static const dnnl::engine engine(dnnl::engine::kind::cpu, 0);
-  return engine;
+  static const auto* engine = new dnnl::engine(dnnl::engine::kind::cpu, 0);
+  return *engine;
 }
 
 size_t RoundUp(size_t bytes, size_t multiple) {
@@ -100,7 +100,7 @@ class Workspaces {
 };
 
 Workspaces& TheWorkspaces() {
-  static auto* workspaces = new Workspaces;  // outlives XLA's threads
+  static auto* workspaces = new Workspaces;
   return *workspaces;
 }
 
@@ -164,19 +164,24 @@ class Plan {
     }
     if (kernel_ == plain_) return;
     const bool back = result_ == Result::kKernelGradient;
-    copy_ = std::make_unique<dnnl::reorder>(dnnl::reorder::primitive_desc(
-        Engine(), back ? kernel_ : plain_, Engine(), back ? plain_ : kernel_));
+    const dnnl::reorder::primitive_desc copy(
+        Engine(), back ? kernel_ : plain_, Engine(), back ? plain_ : kernel_,
+        attributes);
+    copy_ = std::make_unique<dnnl::reorder>(copy);
+    copy_scratchpad_ = copy.scratchpad_desc();
     kernel_bytes_ = RoundUp(kernel_.get_size(), kAlignment);
   }
 
   void Run(void* x, void* kernel, void* y) const {
-    Workspace workspace(kernel_bytes_ + scratchpad_.get_size());
+    Workspace workspace(kernel_bytes_ + std::max(scratchpad_.get_size(),
+                                                 copy_scratchpad_.get_size()));
+    char* scratch = workspace.data() + kernel_bytes_;
     dnnl::stream stream(Engine());
     const memory plain(plain_, Engine(), kernel);
     const memory ordered =
         copy_ ? memory(kernel_, Engine(), workspace.data()) : plain;
     if (copy_ && result_ != Result::kKernelGradient) {
-      Copy(stream, plain, ordered);
+      Copy(stream, plain, ordered, scratch);
     }
     const bool forward = result_ == Result::kOutput;
     convolution_.execute(
@@ -187,10 +192,9 @@ class Plan {
                                              : DNNL_ARG_WEIGHTS,
           ordered},
          {forward ? DNNL_ARG_DST : DNNL_ARG_DIFF_DST, memory(y_, Engine(), y)},
-         {DNNL_ARG_SCRATCHPAD,
-          memory(scratchpad_, Engine(), workspace.data() + kernel_bytes_)}});
+         {DNNL_ARG_SCRATCHPAD, memory(scratchpad_, Engine(), scratch)}});
     if (copy_ && result_ == Result::kKernelGradient) {
-      Copy(stream, ordered, plain);
+      Copy(stream, ordered, plain, scratch);
     }
     stream.wait();
   }
@@ -258,12 +262,16 @@ class Plan {
     scratchpad_ = description.scratchpad_desc();
   }
 
-  void Copy(dnnl::stream& stream, const memory& from, const memory& to) const {
-    copy_->execute(stream, {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}});
+  void Copy(dnnl::stream& stream, const memory& from, const memory& to,
+            void* scratch) const {
+    copy_->execute(stream, {{DNNL_ARG_FROM, from},
+                            {DNNL_ARG_TO, to},
+                            {DNNL_ARG_SCRATCHPAD,
+                             memory(copy_scratchpad_, Engine(), scratch)}});
   }
 
   Result result_;
-  memory::desc x_, y_, plain_, kernel_, scratchpad_;
+  memory::desc x_, y_, plain_, kernel_, scratchpad_, copy_scratchpad_;
   dnnl::primitive convolution_;
   std::unique_ptr<dnnl::reorder> copy_;
   size_t kernel_bytes_ = 0;
@@ -281,20 +289,29 @@ std::shared_ptr<const Plan> FindPlan(const Call& call) {
 }
 
 // Sets the number of OpenMP threads that this thread uses, until the end of the scope.
+// With fewer threads than a plan was made for oneDNN would compute a part only.
 class Threads {
  public:
-#if DNNL_CPU_RUNTIME == DNNL_RUNTIME_OMP
-  explicit Threads(int64_t number) : before_(omp_get_max_threads()) {
+  explicit Threads(int64_t number)
+      : before_(omp_get_max_threads()), dynamic_(omp_get_dynamic()) {
+    if (number > omp_get_thread_limit()) {
+      throw std::runtime_error("OpenMP allows " +
+                               std::to_string(omp_get_thread_limit()) +
+                               " threads, but the convolution has " +
+                               std::to_string(number));
+    }
+    omp_set_dynamic(0);
     omp_set_num_threads(static_cast<int>(number));
   }
-  ~Threads() { omp_set_num_threads(before_); }
+  ~Threads() {
+    omp_set_num_threads(before_);
+    omp_set_dynamic(dynamic_);
+  }
+  Threads(const Threads&) = delete;
+  Threads& operator=(const Threads&) = delete;
 
  private:
-  int before_;
-#else
-  explicit Threads(int64_t) {}
-  ~Threads() {}
-#endif
+  int before_, dynamic_;
 };
 
 void Execute(const Call& call, void* x, void* kernel, void* y) {

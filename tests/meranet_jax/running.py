@@ -120,7 +120,7 @@ def run(config, clips, *, watch=None, trainer=None, **options):
         )
     records = [Path("/records")]
     with writer.RunFolder(path, config, clips, split, records, initial) as folder:
-        folder.log_start(fitter.devices)
+        folder.log_start(fitter.devices, fitter.threads)
         missing = [job for job in of_shard if not folder.is_finished(job, clips)]
         fold_loop.run(folder, fitter, clips, missing, Observer(**(watch or {})))
     if trainer is not None:

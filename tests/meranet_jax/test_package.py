@@ -109,6 +109,20 @@ def test_it_prints_its_help(arguments, capsys):
     assert "python -m meranet_jax [-h] [--version]" in capsys.readouterr().out
 
 
+def test_it_describes_this_machine(capsys, monkeypatch):
+    monkeypatch.setenv("MERANET_CONVOLUTION", "planes")
+    command_line.main(["--info"])
+    text = capsys.readouterr().out
+    assert f"meranet-jax {meranet_jax.__version__}, Python 3" in text
+    assert "devices: 4, cpu" in text
+    assert "3-D convolutions on a CPU, float32: planes\n" in text
+    assert "  primitive: works\n" in text
+    assert "  onednn: not used: does not compute bfloat16\n" in text
+    monkeypatch.setenv("MERANET_CONVOLUTION", "winograd")
+    with pytest.raises(SystemExit, match="error: MERANET_CONVOLUTION=winograd names"):
+        command_line.main(["--info"])
+
+
 def test_a_checkout_that_is_not_installed_has_a_version(monkeypatch, tmp_path):
     def not_installed(name):
         raise metadata.PackageNotFoundError(name)

@@ -160,16 +160,24 @@ _register_batching(_kernel_gradient, over_clips=False)
 def _register_lowering(primitive: Primitive, name: str) -> None:
     """Registers the function of this name of each form."""
 
-    def of(form: str | None) -> Callable[..., jax.Array]:
+    def rule_of(choose: Callable[..., str]) -> Callable:
         def compute(a, b, *, lowering, **options):
-            chosen = form or lowering or lowerings.choose(a.dtype)
-            return getattr(lowerings.find(chosen), name)(a, b, **options)
+            form = lowerings.find(choose(lowering, a.dtype))
+            return getattr(form, name)(a, b, **options)
 
-        return compute
+        return mlir.lower_fun(compute, multiple_results=False)
 
-    for platform, form in ((None, "primitive"), ("cpu", None)):
-        rule = mlir.lower_fun(of(form), multiple_results=False)
-        mlir.register_lowering(primitive, rule, platform=platform)
+    on_this_cpu = rule_of(lowerings.choose_or_check)
+    # JAX exports no calls of functions that another machine may lack.
+    on_any_cpu = rule_of(lambda lowering, dtype: lowering or "planes")
+
+    def on_a_cpu(context, *arrays, **options):
+        exports = context.module_context.lowering_parameters.for_export
+        rule = on_any_cpu if exports else on_this_cpu
+        return rule(context, *arrays, **options)
+
+    mlir.register_lowering(primitive, rule_of(lambda lowering, dtype: "primitive"))
+    mlir.register_lowering(primitive, on_a_cpu, platform="cpu")
 
     @functools.cache
     def compiled(**options: Any) -> Callable[..., jax.Array]:

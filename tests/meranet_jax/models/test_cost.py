@@ -5,6 +5,7 @@ import pytest
 from jax import lax
 
 from meranet_jax.models import cost
+from meranet_jax.models.conv import Conv3D
 from meranet_jax.models.layers import layer_groups, layers, map_layers, trace
 from meranet_jax.models.meranet import MERANet
 
@@ -65,6 +66,27 @@ def test_operations_parameters_and_layers_of_any_network():
     ]
     assert map_layers(Other(), shape) == ["features"]
     assert layer_groups(Other(), shape) == [["features", "norm"], ["head"]]
+
+
+class OfConv3D(nn.Module):
+    """A network of a user that has no setting for the form of a convolution."""
+
+    @nn.compact
+    def __call__(self, x, *, train):
+        x = Conv3D(4, (3, 5, 3), (1, 2, 1))(x)
+        return Conv3D(2, (1, 1, 1))(x).mean((1, 2, 3))
+
+
+def test_convolutions_of_any_network_are_counted_whatever_their_form(monkeypatch):
+    counted = cost.forward(OfConv3D(), (2, 4, 4, 3))
+    # 45 taps of 3 channels for each of 16 voxels and 4 features; then 4 x 2 for each
+    assert counted.operations == 2 * 16 * (4 * 45 * 3 + 4 * 2)
+    assert counted.outputs == 16 * (4 + 2)
+    model = MERANet(num_classes=3, width=4, stage_sizes=(1, 1))
+    shape = (4, 16, 16, 3)
+    assert cost.forward(model, shape) == cost.forward(
+        model.clone(lowering="primitive"), shape
+    )
 
 
 def test_layers_of_meranet_are_in_order():

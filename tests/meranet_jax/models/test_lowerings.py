@@ -3,7 +3,9 @@
 import functools
 import importlib.util
 import logging
+import os
 import platform
+import subprocess
 import sys
 
 import jax
@@ -18,6 +20,7 @@ from meranet_jax.models import conv
 from meranet_jax.models.convolution import lowerings, native, primitives
 from meranet_jax.models.convolution.shapes import output_size
 from meranet_jax.models.convolution.threads import use_threads
+from tests.programs import ROOT
 
 # Programs with the form `onednn` cannot be stored (lowerings.py).
 pytestmark = pytest.mark.filterwarnings(
@@ -26,8 +29,8 @@ pytestmark = pytest.mark.filterwarnings(
 
 HAS_ONEDNN = sys.platform == "linux" and platform.machine() == "x86_64"
 HAS_NATIVE = importlib.util.find_spec("meranet_native") is not None
-FORMS = ["planes"]
-FORMS += ["onednn"] * HAS_ONEDNN + ["native"] * HAS_NATIVE
+MISSING = {"onednn": not HAS_ONEDNN, "native": not HAS_NATIVE, "primitive": True}
+FORMS = [name for name in lowerings.NAMES if not MISSING.get(name)]
 
 # Input [T, H, W, C], kernel size, outputs, strides; of the networks of both presets,
 # but for the number of clips and the sizes of the first layers.
@@ -232,6 +235,52 @@ def test_a_form_that_fails_is_replaced_by_the_next(untried, monkeypatch, caplog)
     if HAS_NATIVE:
         reason = "RuntimeError: no such function"
         assert lowerings.failure("native", "float32") == reason
+
+
+@pytest.mark.parametrize(
+    ("dtype", "fault"),
+    [
+        ("float32", lambda gradient: jnp.full_like(gradient, jnp.nan)),
+        ("float32", lambda gradient: gradient * 1.001),
+        ("bfloat16", lambda gradient: gradient * 1.2),
+    ],
+)
+def test_a_form_with_wrong_gradients_is_not_used(untried, monkeypatch, dtype, fault):
+    monkeypatch.delenv(lowerings.VARIABLE, raising=False)
+    form = lowerings.find("planes")
+    right = form.input_gradient
+    monkeypatch.setattr(
+        form, "input_gradient", lambda *a, **options: fault(right(*a, **options))
+    )
+    assert "results differ from XLA's by" in lowerings.failure("planes", dtype)
+
+
+def test_native_is_automatic_only_where_it_was_measured(untried, monkeypatch):
+    monkeypatch.delenv(lowerings.VARIABLE, raising=False)
+    monkeypatch.setattr(platform, "machine", lambda: "arm64")
+    assert lowerings.choose(jnp.float32) == "planes"
+
+
+def test_a_lowering_that_does_not_work_is_refused():
+    x, kernel, _ = make("small, stage 3", np.float16)
+    with pytest.raises(ValueError, match="'native' does not work here: does not comp"):
+        jax.jit(functools.partial(conv.conv3d, lowering="native"))(x, kernel)
+
+
+@pytest.mark.skipif(not HAS_NATIVE, reason="no extension")
+def test_a_limit_of_openmp_excludes_the_extension():
+    """With fewer threads than it expects oneDNN would compute a part only."""
+    code = "from meranet_jax.models.convolution import lowerings"
+    code += "; print(lowerings.failure('native', 'float32'))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"OMP_THREAD_LIMIT": "1"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "OpenMP allows 1 threads" in done.stdout
 
 
 def test_missing_extension(untried, monkeypatch):

@@ -1,12 +1,16 @@
 import copy
+import dataclasses
 import json
 
+import jax
 import pytest
 
 from meranet_jax.errors import UserError
 from meranet_jax.inputs import optical_flow
-from meranet_jax.runs import layout, provenance, writer
+from meranet_jax.models.convolution import lowerings
+from meranet_jax.runs import layout, provenance, reader, report_text, writer
 from tests.meranet_jax.loading import smallest
+from tests.meranet_jax.running import plan, run
 
 
 def test_differences_of_flow_are_described(config):
@@ -58,3 +62,30 @@ def test_a_run_of_an_older_version_may_have_other_flow(with_flow, data):
     config, path, write = with_flow
     write(data)
     writer.check_free(config, path)
+
+
+def test_a_start_records_how_convolutions_are_computed(config, clips, monkeypatch):
+    monkeypatch.setenv(lowerings.VARIABLE, "planes")
+    config = config.change(epochs=1, precision="fp32")
+    finished = reader.read(run(config, clips))
+    (start,) = finished.starts
+    assert start["convolutions"] == "planes"
+    jobs, _ = plan(config, clips)
+    text = report_text.describe_plan(finished, jobs, jobs)
+    assert "convolutions: planes" in text and "last digits" not in text
+    other = start | {"convolutions": "native (oneDNN 2.6.3)"}
+    resumed = dataclasses.replace(finished, starts=[start, other])
+    text = report_text.describe_plan(resumed, jobs, jobs)
+    assert "earlier starts of this run computed convolutions as planes, so" in text
+    # Version 0.1 did not save this, and had one form.
+    older = {n: value for n, value in start.items() if n != "convolutions"}
+    resumed = dataclasses.replace(finished, starts=[older, start])
+    assert "last digits" not in report_text.describe_plan(resumed, jobs, jobs)
+    resumed = dataclasses.replace(finished, starts=[older, other])
+    assert "as planes, so" in report_text.describe_plan(resumed, jobs, jobs)
+
+
+def test_a_descriptor_has_no_convolutions(config):
+    descriptor = config.change(model="lbp_top", input="raw")
+    start = provenance.start(jax.devices()[:1], descriptor)
+    assert start["convolutions"] is None

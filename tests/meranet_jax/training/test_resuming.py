@@ -21,10 +21,12 @@ from tests.meranet_jax.running import plan, run
 
 pytestmark = pytest.mark.e2e
 
-# Hold-outs on one and two devices, and four folds of two lengths in three slots.
+# Hold-outs on one and two devices and as by default, which with the extension is one
+# device with all cores; and four folds of two lengths in three slots.
 KINDS = {
     "one": {"epochs": 2, "batch_size": 4},
     "two": {"epochs": 2, "batch_size": 4, "devices": 2},
+    "default": {"epochs": 2, "batch_size": 4, "devices": None},
     "folds": {"protocol": "loso", "devices": 3, "select": "last"},
 }
 
