@@ -16,7 +16,7 @@ for candidate in c++ g++ clang++; do
     [ -n "$compiler" ] && break
     command -v "$candidate" >/dev/null && compiler=$candidate
 done
-[ -n "$compiler" ] || fail "no C++ compiler was found"
+command -v "${compiler%% *}" >/dev/null || fail "no C++ compiler was found"
 if [ "$(uname)" = Darwin ] && command -v brew >/dev/null; then
     OpenMP_ROOT=$(brew --prefix libomp)
     export OpenMP_ROOT
