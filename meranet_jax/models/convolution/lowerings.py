@@ -12,7 +12,7 @@ The first form is used that computes a few small layers and their gradients as
 ``primitive`` does. This is tried once for each dtype in a process. ``native`` is used
 on x86-64 only, unless it is named: it was not measured elsewhere. ``onednn`` is used
 only where it is named: XLA fails to serialise a program that holds it (std::bad_alloc
-in jaxlib 0.10.2 and 0.12.0.1), so that each process would compile the program anew.
+in jaxlib 0.10.2 and 0.12.0.1), so that each process would compile the program again.
 """
 
 import functools
