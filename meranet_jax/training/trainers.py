@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from meranet_jax import cores
+from meranet_jax import cores, heap
 from meranet_jax.config import TrainConfig
 from meranet_jax.data import feed, loading
 from meranet_jax.errors import UserError
@@ -26,6 +26,7 @@ from meranet_jax.inputs import registry as inputs
 from meranet_jax.models.convolution.threads import use_threads
 from meranet_jax.training import devices, distributed, precision
 from meranet_jax.training.devices import devices_of_all_processes
+from meranet_jax.training.programs import Program
 from meranet_jax.training.step import (
     TrainState,
     convolution_form,
@@ -195,16 +196,18 @@ class Trainer:
         # are parallel.
         slot_axis = 0 if fold_parallel else None
         clip_axis = 0 if streams else None
-        self._steps = pmap(
-            steps,
-            in_axes=(slot_axis, clip_axis, 0, slot_axis),
-            # JAX does not check None: it is correct because everything that the step
-            # returns is averaged or summed over the axis.
-            out_axes=slot_axis,
-            donate_argnums=(0,),
+        self._steps = Program(
+            pmap(
+                steps,
+                in_axes=(slot_axis, clip_axis, 0, slot_axis),
+                # JAX does not check None: it is correct because everything that the
+                # step returns is averaged or summed over the axis.
+                out_axes=slot_axis,
+                donate_argnums=(0,),
+            )
         )
-        self._logits = pmap(
-            logits, in_axes=(slot_axis, clip_axis, 0), out_axes=slot_axis
+        self._logits = Program(
+            pmap(logits, in_axes=(slot_axis, clip_axis, 0), out_axes=slot_axis)
         )
         self._max = pmap(lambda n: jax.lax.pmax(n, axis), out_axes=None)
 
@@ -217,6 +220,7 @@ class Trainer:
         """
         state = self._init(jax.random.key(seed), np.int32(total_steps))
         state = jax.device_get(state)
+        heap.give_back()
         return state.replace(
             **{n: getattr(state, n) | groups for n, groups in self._initial.items()}
         )
