@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from meranet_jax.models.convolution import lowerings, primitive, primitives
-from meranet_jax.models.convolution.shapes import Pads, Triple
+from meranet_jax.models.convolution.shapes import Options, Pads, Triple
 
 Lowering = Literal["native", "onednn", "planes", "primitive"]
 
@@ -87,5 +87,5 @@ def conv3d(
     if lowering is not None:
         lowerings.find(lowering)
     if lowering == "primitive":
-        return primitive.convolution(x, kernel, strides=strides, pads=pads)
+        return primitive.convolution(x, kernel, Options(strides, pads))
     return primitives.convolution(x, kernel, strides, pads, lowering)

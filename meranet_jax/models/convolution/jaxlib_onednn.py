@@ -14,48 +14,23 @@ from collections.abc import Sequence
 import jax
 
 from meranet_jax.models.convolution import planes
-from meranet_jax.models.convolution.shapes import Pads, Triple, output_size
+from meranet_jax.models.convolution.shapes import Options, Pads, Triple, output_size
 
 _TARGET = "__onednn$convolution"
 
 
-def convolution(
-    x: jax.Array,
-    kernel: jax.Array,
-    *,
-    strides: Triple,
-    pads: Pads,
-    precision: str | None = None,
-    threads: int | None = None,
-) -> jax.Array:
+def convolution(x: jax.Array, kernel: jax.Array, options: Options) -> jax.Array:
     """See ``lowerings.Form``."""
-    if planes.has_simple_form(kernel.shape, strides, pads):
-        return planes.convolution(
-            x, kernel, strides=strides, pads=pads, precision=precision
-        )
-    return _forward(x, kernel, strides, pads)
+    if planes.has_simple_form(kernel.shape, options):
+        return planes.convolution(x, kernel, options)
+    return _forward(x, kernel, options.strides, options.pads)
 
 
 def input_gradient(
-    gradient: jax.Array,
-    kernel: jax.Array,
-    *,
-    size: Triple,
-    strides: Triple,
-    pads: Pads,
-    precision: str | None = None,
-    threads: int | None = None,
+    gradient: jax.Array, kernel: jax.Array, options: Options, *, size: Triple
 ) -> jax.Array:
     """See ``lowerings.Form``."""
-    return planes.input_gradient(
-        gradient,
-        kernel,
-        size=size,
-        strides=strides,
-        pads=pads,
-        precision=precision,
-        forward=_forward,
-    )
+    return planes.input_gradient(gradient, kernel, options, size=size, forward=_forward)
 
 
 kernel_gradient = planes.kernel_gradient

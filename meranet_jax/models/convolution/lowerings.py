@@ -28,7 +28,7 @@ import numpy as np
 
 from meranet_jax import cores
 from meranet_jax.errors import UserError
-from meranet_jax.models.convolution.shapes import Pads, Triple, output_size
+from meranet_jax.models.convolution.shapes import Options, Pads, Triple, output_size
 
 _log = logging.getLogger(__name__)
 
@@ -62,19 +62,13 @@ class Form(Protocol):
 
     Shapes: inputs ``[B, T, H, W, C]``, kernels ``[kT, kH, kW, C, O]``, outputs and
     their gradients ``[B, T', H', W', O]``. Results have the dtype of the arguments.
-    ``precision`` is that of ``jax.lax.conv_general_dilated``, for accelerators;
-    ``threads`` is the number of threads on each device, which ``native`` alone sets.
     """
 
     def convolution(
         self,
         x: jax.Array,
         kernel: jax.Array,
-        *,
-        strides: Triple,
-        pads: Pads,
-        precision: str | None = None,
-        threads: int | None = None,
+        options: Options,
     ) -> jax.Array:
         """Convolves ``x`` with ``kernel``."""
 
@@ -82,12 +76,9 @@ class Form(Protocol):
         self,
         gradient: jax.Array,
         kernel: jax.Array,
+        options: Options,
         *,
         size: Triple,
-        strides: Triple,
-        pads: Pads,
-        precision: str | None = None,
-        threads: int | None = None,
     ) -> jax.Array:
         """Computes the gradient by an input of ``size``, the transpose by ``x``."""
 
@@ -95,12 +86,9 @@ class Form(Protocol):
         self,
         x: jax.Array,
         gradient: jax.Array,
+        options: Options,
         *,
         kernel_size: Triple,
-        strides: Triple,
-        pads: Pads,
-        precision: str | None = None,
-        threads: int | None = None,
     ) -> jax.Array:
         """Computes the gradient by the kernel, the transpose by ``kernel``."""
 
@@ -217,11 +205,11 @@ def _probe(name: str, dtype: str, layer: tuple[Triple, Triple, int, int]) -> flo
 
     def compute(form, x, kernel, gradient):
         # With several threads, as a run of a single fold has
-        options = {"strides": strides, "pads": pads, "threads": max(2, cores.count())}
+        options = Options(strides, pads, threads=max(2, cores.count()))
         return (
-            form.convolution(x, kernel, **options),
-            form.input_gradient(gradient, kernel, size=size, **options),
-            form.kernel_gradient(x, gradient, kernel_size=kernel_size, **options),
+            form.convolution(x, kernel, options),
+            form.input_gradient(gradient, kernel, options, size=size),
+            form.kernel_gradient(x, gradient, options, kernel_size=kernel_size),
         )
 
     def both(*arrays):

@@ -9,67 +9,42 @@ import functools
 import jax
 import numpy as np
 
-from meranet_jax.models.convolution.shapes import Pads, Triple, output_size
+from meranet_jax.models.convolution.shapes import Options, Triple, output_size
 from meranet_jax.models.convolution.threads import default as default_threads
 
 
-def convolution(
-    x: jax.Array,
-    kernel: jax.Array,
-    *,
-    strides: Triple,
-    pads: Pads,
-    precision: str | None = None,
-    threads: int | None = None,
-) -> jax.Array:
+def convolution(x: jax.Array, kernel: jax.Array, options: Options) -> jax.Array:
     """See ``lowerings.Form``."""
-    del precision
-    size = output_size(x.shape[1:4], kernel.shape[:3], strides, pads)
+    size = output_size(x.shape[1:4], kernel.shape[:3], options.strides, options.pads)
     shape = (x.shape[0], *size, kernel.shape[4])
-    return _call("convolution", shape, x, kernel, strides, pads, threads)
+    return _call("convolution", shape, x, kernel, options)
 
 
 def input_gradient(
-    gradient: jax.Array,
-    kernel: jax.Array,
-    *,
-    size: Triple,
-    strides: Triple,
-    pads: Pads,
-    precision: str | None = None,
-    threads: int | None = None,
+    gradient: jax.Array, kernel: jax.Array, options: Options, *, size: Triple
 ) -> jax.Array:
     """See ``lowerings.Form``."""
-    del precision
     shape = (gradient.shape[0], *size, kernel.shape[3])
-    return _call("input_gradient", shape, gradient, kernel, strides, pads, threads)
+    return _call("input_gradient", shape, gradient, kernel, options)
 
 
 def kernel_gradient(
-    x: jax.Array,
-    gradient: jax.Array,
-    *,
-    kernel_size: Triple,
-    strides: Triple,
-    pads: Pads,
-    precision: str | None = None,
-    threads: int | None = None,
+    x: jax.Array, gradient: jax.Array, options: Options, *, kernel_size: Triple
 ) -> jax.Array:
     """See ``lowerings.Form``."""
-    del precision
     shape = (*kernel_size, x.shape[4], gradient.shape[4])
-    return _call("kernel_gradient", shape, x, gradient, strides, pads, threads)
+    return _call("kernel_gradient", shape, x, gradient, options)
 
 
-def _call(name, shape, a, b, strides, pads, threads) -> jax.Array:
+def _call(name, shape, a, b, options: Options) -> jax.Array:
     call = jax.ffi.ffi_call(_register()[name], jax.ShapeDtypeStruct(shape, a.dtype))
     return call(
         a,
         b,
-        strides=np.array(strides, np.int64),
-        before=np.array([before for before, _ in pads], np.int64),
-        after=np.array([after for _, after in pads], np.int64),
-        threads=np.int64(threads or default_threads()),
+        strides=np.array(options.strides, np.int64),
+        before=np.array([before for before, _ in options.pads], np.int64),
+        after=np.array([after for _, after in options.pads], np.int64),
+        threads=np.int64(options.threads or default_threads()),
     )
 
 

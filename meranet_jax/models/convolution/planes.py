@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from meranet_jax.models.convolution.shapes import Pads, Triple, output_size
+from meranet_jax.models.convolution.shapes import Options, Pads, Triple, output_size
 
 # Sizes at which one form becomes faster than another, measured on two cores of an AMD
 # EPYC.
@@ -31,30 +31,20 @@ _CACHED_BYTES = 16 << 20  # maximum size of a sample's shifted copies
 _FEW_CHANNELS = 4  # maximum C * O for a banded matrix, as in the attention map (2 to 1)
 
 
-def convolution(
-    x: jax.Array,
-    kernel: jax.Array,
-    *,
-    strides: Triple,
-    pads: Pads,
-    precision: str | None = None,
-    threads: int | None = None,
-) -> jax.Array:
+def convolution(x: jax.Array, kernel: jax.Array, options: Options) -> jax.Array:
     """See ``lowerings.Form``."""
-    del precision, threads
-    simple = _simple_form(kernel.shape, strides, pads)
-    return simple(x, kernel) if simple else _forward(x, kernel, strides, pads)
+    simple = _simple_form(kernel.shape, options)
+    if simple:
+        return simple(x, kernel)
+    return _forward(x, kernel, options.strides, options.pads)
 
 
 def input_gradient(
     gradient: jax.Array,
     kernel: jax.Array,
+    options: Options,
     *,
     size: Triple,
-    strides: Triple,
-    pads: Pads,
-    precision: str | None = None,
-    threads: int | None = None,
     forward: Callable[..., jax.Array] | None = None,
 ) -> jax.Array:
     """See ``lowerings.Form``.
@@ -62,52 +52,46 @@ def input_gradient(
     ``forward`` computes the convolutions at stride 1 that the gradient consists of,
     from input, kernel, strides and padding.
     """
-    del precision, threads
     shape = (gradient.shape[0], *size, kernel.shape[3])
-    simple = _simple_form(kernel.shape, strides, pads)
+    simple = _simple_form(kernel.shape, options)
     if simple:
         like = jax.ShapeDtypeStruct(shape, gradient.dtype)
         return jax.linear_transpose(lambda x: simple(x, kernel), like)(gradient)[0]
-    return _input_gradient(gradient, kernel, shape, strides, pads, forward or _forward)
+    forward = forward or _forward
+    return _input_gradient(
+        gradient, kernel, shape, options.strides, options.pads, forward
+    )
 
 
 def kernel_gradient(
-    x: jax.Array,
-    gradient: jax.Array,
-    *,
-    kernel_size: Triple,
-    strides: Triple,
-    pads: Pads,
-    precision: str | None = None,
-    threads: int | None = None,
+    x: jax.Array, gradient: jax.Array, options: Options, *, kernel_size: Triple
 ) -> jax.Array:
     """See ``lowerings.Form``."""
-    del precision, threads
     shape = (*kernel_size, x.shape[4], gradient.shape[4])
-    simple = _simple_form(shape, strides, pads)
+    simple = _simple_form(shape, options)
     if simple:
         like = jax.ShapeDtypeStruct(shape, x.dtype)
         return jax.linear_transpose(lambda kernel: simple(x, kernel), like)(gradient)[0]
-    total = _kernel_gradient(x, gradient, kernel_size, strides, pads)
+    total = _kernel_gradient(x, gradient, kernel_size, options.strides, options.pads)
     return total.astype(x.dtype)
 
 
-def has_simple_form(kernel_shape: Sequence[int], strides: Triple, pads: Pads) -> bool:
+def has_simple_form(kernel_shape: Sequence[int], options: Options) -> bool:
     """Returns whether a layer is pointwise, or has few channels.
 
     Args:
       kernel_shape: [kT, kH, kW, C, O].
-      strides: along T, H and W.
-      pads: number of zeros before and after each of T, H and W.
+      options: the convolution's.
     """
-    return _simple_form(kernel_shape, strides, pads) is not None
+    return _simple_form(kernel_shape, options) is not None
 
 
-def _simple_form(kernel_shape: Sequence[int], strides: Triple, pads: Pads):
+def _simple_form(kernel_shape: Sequence[int], options: Options):
     """Returns the form of a layer whose gradients are the transposes of this form.
 
     Returns None for the other layers.
     """
+    strides, pads = options.strides, options.pads
     if tuple(kernel_shape[:3]) == (1, 1, 1):
         return functools.partial(_pointwise, strides=strides, pads=pads)
     few = kernel_shape[3] * kernel_shape[4] <= _FEW_CHANNELS

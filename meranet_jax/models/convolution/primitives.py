@@ -24,7 +24,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 from meranet_jax.models.convolution import lowerings, threads
-from meranet_jax.models.convolution.shapes import Pads, Triple, output_size
+from meranet_jax.models.convolution.shapes import Options, Pads, Triple, output_size
 
 
 def convolution(
@@ -50,16 +50,14 @@ def convolution(
       ValueError: if input and kernel do not fit.
       TypeError: if their dtypes differ.
     """
-    return _convolution.bind(
-        x,
-        kernel,
-        strides=strides,
-        pads=pads,
-        lowering=lowering,
+    options = Options(
+        strides,
+        pads,
         # Both as they are when the function is traced, like those of other operations
         precision=jax.config.jax_default_matmul_precision,  # type: ignore[attr-defined]
         threads=threads.current(),
     )
+    return _convolution.bind(x, kernel, options=options, lowering=lowering)
 
 
 _convolution = Primitive("convolution3d")
@@ -71,7 +69,7 @@ _kernel_gradient = Primitive("convolution3d_kernel_gradient")
 
 
 @_convolution.def_abstract_eval
-def _output(x, kernel, *, strides, pads, **_):
+def _output(x, kernel, *, options, **_):
     if x.ndim != 5 or kernel.ndim != 5 or x.shape[4] != kernel.shape[3]:
         raise ValueError(
             f"an input of {x.shape} and a kernel of {kernel.shape} do not fit: "
@@ -80,7 +78,7 @@ def _output(x, kernel, *, strides, pads, **_):
     if x.dtype != kernel.dtype:
         raise TypeError(f"the input is {x.dtype}, the kernel {kernel.dtype}")
     np.array(x.shape, np.int64)  # raises if XLA cannot represent a size
-    size = output_size(x.shape[1:4], kernel.shape[:3], strides, pads)
+    size = output_size(x.shape[1:4], kernel.shape[:3], options.strides, options.pads)
     return ShapedArray((x.shape[0], *size, kernel.shape[4]), x.dtype)
 
 
@@ -99,28 +97,28 @@ def _gradient_of_kernel(x, gradient, *, kernel_size, **_):
 
 ad.defbilinear(
     _convolution,
-    lambda ct, x, kernel, **options: _input_gradient.bind(
-        ct, kernel, size=x.aval.shape[1:4], **options
+    lambda ct, x, kernel, **params: _input_gradient.bind(
+        ct, kernel, size=x.aval.shape[1:4], **params
     ),
-    lambda ct, x, kernel, **options: _kernel_gradient.bind(
-        x, ct, kernel_size=kernel.aval.shape[:3], **options
+    lambda ct, x, kernel, **params: _kernel_gradient.bind(
+        x, ct, kernel_size=kernel.aval.shape[:3], **params
     ),
 )
 ad.defbilinear(
     _input_gradient,
-    lambda ct, gradient, kernel, size, **options: _convolution.bind(
-        ct, kernel, **options
+    lambda ct, gradient, kernel, size, **params: _convolution.bind(
+        ct, kernel, **params
     ),
-    lambda ct, gradient, kernel, size, **options: _kernel_gradient.bind(
-        ct, gradient, kernel_size=kernel.aval.shape[:3], **options
+    lambda ct, gradient, kernel, size, **params: _kernel_gradient.bind(
+        ct, gradient, kernel_size=kernel.aval.shape[:3], **params
     ),
 )
 ad.defbilinear(
     _kernel_gradient,
-    lambda ct, x, gradient, kernel_size, **options: _input_gradient.bind(
-        gradient, ct, size=x.aval.shape[1:4], **options
+    lambda ct, x, gradient, kernel_size, **params: _input_gradient.bind(
+        gradient, ct, size=x.aval.shape[1:4], **params
     ),
-    lambda ct, x, gradient, kernel_size, **options: _convolution.bind(x, ct, **options),
+    lambda ct, x, gradient, kernel_size, **params: _convolution.bind(x, ct, **params),
 )
 
 
@@ -128,7 +126,7 @@ ad.defbilinear(
 
 
 def _register_batching(primitive: Primitive, *, over_clips: bool) -> None:
-    def rule(arguments, axes, **options):
+    def rule(arguments, axes, **params):
         # An axis is None if the argument is not mapped.
         size = next(
             argument.shape[axis]
@@ -141,10 +139,10 @@ def _register_batching(primitive: Primitive, *, over_clips: bool) -> None:
         )
         if over_clips and axes[1] is None:
             clips = first.reshape(-1, *first.shape[2:])
-            y = primitive.bind(clips, arguments[1], **options)
+            y = primitive.bind(clips, arguments[1], **params)
             return y.reshape(*first.shape[:2], *y.shape[1:]), 0
         pairs = (first, second)
-        return lax.map(lambda pair: primitive.bind(*pair, **options), pairs), 0
+        return lax.map(lambda pair: primitive.bind(*pair, **params), pairs), 0
 
     batching.primitive_batchers[primitive] = rule
 
@@ -161,9 +159,9 @@ def _register_lowering(primitive: Primitive, name: str) -> None:
     """Registers the function of this name of each form."""
 
     def rule_of(choose: Callable[..., str]) -> Callable:
-        def compute(a, b, *, lowering, **options):
+        def compute(a, b, *, options, lowering, **size):
             form = lowerings.find(choose(lowering, a.dtype))
-            return getattr(form, name)(a, b, **options)
+            return getattr(form, name)(a, b, options, **size)
 
         return mlir.lower_fun(compute, multiple_results=False)
 
@@ -171,19 +169,19 @@ def _register_lowering(primitive: Primitive, name: str) -> None:
     # JAX exports no calls of functions that another machine may lack.
     on_any_cpu = rule_of(lambda lowering, dtype: lowering or "planes")
 
-    def on_a_cpu(context, *arrays, **options):
+    def on_a_cpu(context, *arrays, **params):
         exports = context.module_context.lowering_parameters.for_export
         rule = on_any_cpu if exports else on_this_cpu
-        return rule(context, *arrays, **options)
+        return rule(context, *arrays, **params)
 
     mlir.register_lowering(primitive, rule_of(lambda lowering, dtype: "primitive"))
     mlir.register_lowering(primitive, on_a_cpu, platform="cpu")
 
     @functools.cache
-    def compiled(**options: Any) -> Callable[..., jax.Array]:
-        return jax.jit(functools.partial(primitive.bind, **options))
+    def compiled(**params: Any) -> Callable[..., jax.Array]:
+        return jax.jit(functools.partial(primitive.bind, **params))
 
-    primitive.def_impl(lambda *arrays, **options: compiled(**options)(*arrays))
+    primitive.def_impl(lambda *arrays, **params: compiled(**params)(*arrays))
 
 
 _register_lowering(_convolution, "convolution")

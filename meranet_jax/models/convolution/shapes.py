@@ -1,10 +1,29 @@
-"""Sizes of 3-D convolutions."""
+"""Sizes and options of 3-D convolutions."""
 
+import dataclasses
 from collections.abc import Sequence
 
 Triple = tuple[int, int, int]
 # Number of zeros before and after each of T, H and W.
 Pads = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What the result of a convolution depends on, apart from its arrays.
+
+    Attributes:
+      strides: along T, H and W.
+      pads: number of zeros before and after each of T, H and W.
+      precision: that of ``jax.lax.conv_general_dilated``, for accelerators.
+      threads: number of threads on each device, which ``native`` alone sets; None for
+        the default.
+    """
+
+    strides: Triple
+    pads: Pads
+    precision: str | None = None
+    threads: int | None = None
 
 
 def output_size(

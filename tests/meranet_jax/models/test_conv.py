@@ -8,6 +8,7 @@ import pytest
 from meranet_jax import Conv3D
 from meranet_jax.models import conv
 from meranet_jax.models.convolution import planes
+from meranet_jax.models.convolution.shapes import Options
 
 # Input [T, H, W, C], kernel size, output channels, strides.
 LAYERS = {
@@ -97,10 +98,10 @@ def test_thresholds_select_each_form(layer, form, monkeypatch):
     length = {None: None, "samples": 2, "planes": 2 * 4}[scanned]
     if layer == "downsample" and form != "joined, a sample at a time" and scanned:
         length = 2 * 2  # planes of the output
-    options = {"strides": strides, "pads": ((1, 1), (1, 1), (1, 1))}
-    gradient = planes.convolution(x, kernel, **options)
+    options = Options(strides, pads=((1, 1), (1, 1), (1, 1)))
+    gradient = planes.convolution(x, kernel, options)
     kernel_gradient = functools.partial(
-        planes.kernel_gradient, kernel_size=(3, 3, 3), **options
+        planes.kernel_gradient, options=options, kernel_size=(3, 3, 3)
     )
     jaxpr = str(jax.make_jaxpr(kernel_gradient)(x, gradient))
     assert ("scan[" in jaxpr) == (scanned is not None)
@@ -110,9 +111,8 @@ def test_thresholds_select_each_form(layer, form, monkeypatch):
 
 def test_attention_maps_use_a_banded_matrix():
     x, kernel, _ = make("attention map 5", np.float32)
-    convolution = functools.partial(
-        planes.convolution, strides=(1, 1, 1), pads=((2, 2),) * 3
-    )
+    options = Options((1, 1, 1), pads=((2, 2),) * 3)
+    convolution = functools.partial(planes.convolution, options=options)
     jaxpr = str(jax.make_jaxpr(convolution)(x, kernel))
     assert "f32[5,5,14,7]" in jaxpr  # [kT, kH, W * 2, W]
 

@@ -219,7 +219,7 @@ def test_a_form_that_fails_is_replaced_by_the_next(untried, monkeypatch, caplog)
     def broken(*arguments, **options):
         raise RuntimeError("no such function\nwith details")
 
-    def wrong(x, gradient, *, kernel_size, **options):
+    def wrong(x, gradient, options, *, kernel_size):
         return jnp.zeros((*kernel_size, x.shape[4], gradient.shape[4]), x.dtype)
 
     caplog.set_level(logging.DEBUG, lowerings.__name__)
