@@ -6,7 +6,7 @@ row that was measured for it; a cell without a row stays empty.
 
 import itertools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,14 +30,14 @@ class Comparison(NamedTuple):
     Attributes:
       label: its first cell.
       file: name of the file of rows, without its suffix.
-      where: cells that a row must have to belong to this line.
+      where: cells that a row must have to belong to this line, one of several values.
       cells: maps a row to the cells for ours, for the other, and for the ratio.
       heading: the quantity that is compared, which is the table's heading.
     """
 
     label: str
     file: str
-    where: Row
+    where: dict[str, tuple[str, ...]]
     cells: Callable[[Row], tuple[str, str, str]]
     heading: str
 
@@ -86,9 +86,9 @@ def newest(line: Comparison, backend: str, folder: Path = rows.RESULTS) -> Row |
       backend: ``cpu`` or ``gpu``.
       folder: of the files of rows.
     """
-    wanted = line.where | {"backend": backend}
+    wanted = line.where | {"backend": (backend,)}
     for row in reversed(rows.read(line.file, folder)):
-        if all(row[name] == value for name, value in wanted.items()):
+        if all(row[name] in values for name, values in wanted.items()):
             return row
     return None
 
@@ -270,15 +270,24 @@ def _lines() -> list[Comparison]:
         ("peak memory of a step", "step", _memory),
         ("share of a matrix product's FLOP/s", "step", _shares),
     ):
-        for network, *case in _CASES if heading in _TIMES else _MAIN_CASES:
-            where = dict(zip(("preset", "batch_size", "precision"), case, strict=True))
-            where |= {"network": network, "what": what}
-            label = f"{network}, {case[0]}, {case[1]} clips, {case[2]}"
-            lines.append(Comparison(label, "step", where, cells, heading))
+        for case in _CASES if heading in _TIMES else _MAIN_CASES:
+            network, preset, clips, precision = case
+            label = f"{network}, {preset}, {clips} clips, {precision}"
+            columns = ("network", "preset", "batch_size", "precision", "what")
+            where = _where(zip(columns, (*case, what), strict=True))
+            forms = {"": ("native", "primitive")}
+            if case in _WITHOUT and cells is not _shares:
+                forms[", without the extension"] = ("planes",)
+            for suffix, names in forms.items():
+                selected = where | {"convolution": names}
+                lines.append(
+                    Comparison(label + suffix, "step", selected, cells, heading)
+                )
     for preset, batch, precision in (("small", "8", "fp32"), ("paper", "32", "bf16")):
         for side in ("ours", "torch"):
-            where = {"preset": preset, "batch_size": batch, "precision": precision}
-            where |= {"side": side, "what": "step"}
+            columns = ("preset", "batch_size", "precision", "side", "what")
+            values = (preset, batch, precision, side, "step")
+            where = _where(zip(columns, values, strict=True))
             name = "meranet_jax" if side == "ours" else "PyTorch"
             label = f"{name}, {preset}, {batch} clips, {precision}"
             lines.append(Comparison(label, "attention", where, _attention, _COST))
@@ -286,9 +295,13 @@ def _lines() -> list[Comparison]:
         ("small", "1", "", "small, 1 epoch"),
         ("paper", "5", "--protocol=loso", "paper, 5 epochs, LOSO of 24 subjects"),
     ):
-        where = {"preset": preset, "epochs": epochs, "flags": flags}
+        where = _where({"preset": preset, "epochs": epochs, "flags": flags}.items())
         lines.append(Comparison(label, "run", where, _run, _RUN))
     return lines
+
+
+def _where(cells: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
+    return {name: (value,) for name, value in cells}
 
 
 _COST = "step with attention"
@@ -314,6 +327,8 @@ _CASES = (
     ("3D ResNet", "small", "8", "fp32"),
     ("3D ResNet", "paper", "32", "bf16"),
 )
+# With rows of both forms of the convolution
+_WITHOUT = _MAIN_CASES[:2]
 LINES = _lines()
 
 if __name__ == "__main__":

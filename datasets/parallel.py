@@ -2,10 +2,10 @@
 
 import collections
 import concurrent.futures
-import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
+from meranet_jax import cores
 from meranet_jax.errors import DataError
 
 _In, _Out = TypeVar("_In"), TypeVar("_Out")
@@ -29,7 +29,7 @@ def parallel_map(
       DataError: if ``workers`` is less than 1.
     """
     check_workers(workers)
-    workers = workers or _cores()
+    workers = workers or cores.count()
     pending: collections.deque = collections.deque()
     pool = concurrent.futures.ThreadPoolExecutor(workers)
     try:
@@ -47,10 +47,3 @@ def check_workers(workers: int | None) -> None:
     """Raises DataError if the number of threads is less than 1."""
     if workers is not None and workers < 1:
         raise DataError(f"--workers={workers} must be at least 1.")
-
-
-def _cores() -> int:
-    """Returns the number of cores that this process may use, where the system knows."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -7,13 +7,13 @@ and sent while earlier calls run.
 
 import collections
 import concurrent.futures
-import os
 from collections.abc import Iterator, Sequence
 
 import jax
 import numpy as np
 from jax.sharding import NamedSharding
 
+from meranet_jax import cores
 from meranet_jax.config import TrainConfig
 from meranet_jax.data import machine
 from meranet_jax.data.loading import Clips
@@ -90,7 +90,7 @@ class Streamed:
         self, calls: Sequence[np.ndarray]
     ) -> Iterator[tuple[DeviceClips, np.ndarray]]:
         """Yields clips and indices for each call, see ``Resident.place``."""
-        threads = min(8, os.cpu_count() or 1)
+        threads = min(8, cores.count())
         with (
             concurrent.futures.ThreadPoolExecutor(threads) as readers,
             concurrent.futures.ThreadPoolExecutor(1) as sender,

@@ -3,7 +3,6 @@
 import concurrent.futures
 import dataclasses
 import math
-import os
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
@@ -252,7 +251,7 @@ def _read_records(
     if store.computes_flow:
         per_task, threads = 1, cores.count()
     else:
-        per_task, threads = _RECORDS_PER_TASK, min(_READERS, os.cpu_count() or 1)
+        per_task, threads = _RECORDS_PER_TASK, min(_READERS, cores.count())
 
     def read_task(first: int) -> list[_Record]:
         last = min(first + per_task, len(positions))

@@ -14,6 +14,7 @@ def _measured(folder):
     ):
         numbers = {name: 2.0 for name in columns}
         numbers |= {"ratio_least": 1.5, "ratio_most": 2.5, "ours_ms": 123.4}
+        numbers |= {"convolution": "native"}
         case = {"preset": "small", "batch_size": 8, "precision": "fp32"} | cells
         numbers |= {key: cell for key, cell in case.items() if key in columns}
         table_ = rows.Table(name, columns, folder=folder)
@@ -29,6 +30,7 @@ def test_the_newest_row_fills_its_cells(tmp_path):
     text = table.markdown(tmp_path)
     cells = "123 ms | 2 ms | 2.00 (1.50 to 2.50)"
     assert f"| MERANet, small, 8 clips, fp32 | {cells} |  |  |  |\n" in text
+    assert "without the extension" not in text
     assert "paper, 32 clips" not in text  # there is no row for it
     assert "\nCPU: " in text and "\nGPU: " not in text
 

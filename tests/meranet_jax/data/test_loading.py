@@ -1,6 +1,5 @@
 import collections
 import dataclasses
-import os
 import time
 import tracemalloc
 
@@ -8,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
+from meranet_jax import cores
 from meranet_jax.data import digests, loading, machine, splits
 from meranet_jax.errors import UserError
 from tests.meranet_jax.loading import first_fingerprint, load, source
@@ -168,7 +168,7 @@ def reading(monkeypatch):
 @pytest.fixture
 def eight_threads(monkeypatch):
     """Tasks of one record, on eight threads."""
-    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(cores, "count", lambda: 8)
     monkeypatch.setattr(loading, "_RECORDS_PER_TASK", 1)
 
 

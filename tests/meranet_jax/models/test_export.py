@@ -13,6 +13,7 @@ import pytest
 from meranet_jax.analysis import saliency
 from meranet_jax.config import default_config
 from meranet_jax.models import meranet
+from meranet_jax.training import precision as train_precision
 from meranet_jax.training import step as train_step
 
 CONFIG = default_config("synthetic", "small").change(batch_size=2, flip=True)
@@ -34,7 +35,8 @@ def abstract(tree):
 def programs(precision):
     """Returns the programs of a run, with the shapes of their arguments."""
     model = network(precision)
-    optimizer, rate = train_step.make_optimizer(CONFIG)
+    config = CONFIG.change(precision=precision)
+    optimizer, rate = train_step.make_optimizer(config)
     state = jax.eval_shape(
         functools.partial(
             train_step.init_state, model=model, optimizer=optimizer, clip_shape=CLIP
@@ -43,8 +45,9 @@ def programs(precision):
         1,
     )
     step = train_step.make_step(
-        CONFIG, model=model, optimizer=optimizer, rate=rate, params=state.params
+        config, model=model, optimizer=optimizer, rate=rate, params=state.params
     )
+    step = train_precision.with_precision(config)(step)
     batch = {
         "clip": jax.ShapeDtypeStruct((2, *CLIP), jnp.uint8),
         "label": jax.ShapeDtypeStruct((2,), jnp.int32),
@@ -90,6 +93,9 @@ def test_programs_for_accelerators_hold_plain_convolutions(platform, precision):
         calls = set(re.findall(r"custom_call @(\w+)", text)) - OWN_CALLS
         assert not calls, (name, calls)
         assert text.count("stablehlo.convolution") == expected[name], name
+        if name == "training":  # GPUs would compute with TensorFloat-32
+            exact = re.findall("stablehlo.convolution.*precision HIGHEST", text)
+            assert len(exact) == (expected[name] if precision == "fp32" else 0)
 
 
 def test_a_program_for_a_cpu_needs_no_extension():
