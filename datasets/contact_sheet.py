@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from datasets.source.examples import Example
 from meranet_jax.errors import DataError
 from meranet_jax.video import faces
-from meranet_jax.video.frames import resize
+from meranet_jax.video.images import resize
 
 # Number of clips of each emotion, and height of a line of text in pixels.
 _CLIPS_PER_EMOTION, _TEXT_HEIGHT = 4, 16

@@ -24,7 +24,7 @@ from absl import logging
 from datasets.builder import LocalCopyBuilder
 from datasets.clip_record import ClipConfig, Sampling
 from datasets.parallel import check_workers
-from datasets.source.specification import Crop
+from datasets.source.specification import Crop, Sizes
 from meranet_jax.errors import DataError, explain
 
 # Data sets with a builder where TFDS expects it: NAME/NAME_dataset_builder.py.
@@ -64,6 +64,10 @@ class Options:
     """Name of the release to read; datasets/NAME/README.md lists them."""
     table: str | None = None
     """File name of the annotation table to read."""
+    sizes: Sizes | None = None
+    """Clips whose frames differ in size.
+    same: they are left out.
+    any: each frame is resized by itself, which adds motion that is not in the face."""
     expressions: str | None = None
     """Expressions to include, for cas_me_2 only: micro, macro or both."""
 

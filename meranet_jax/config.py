@@ -86,6 +86,9 @@ class TrainConfig:
     """Release of a licensed data set. Default: determined by --crop."""
     table: str | None = None
     """File name of the data set's table. Default: see datasets/NAME/README.md."""
+    sizes: Literal["same", "any"] | None = None
+    """Clips whose frames differ in size. same: they are left out. any: each frame is
+    resized by itself, which adds motion that is not in the face. Default: same."""
     expressions: Literal["micro", "macro", "both"] | None = None
     """Kind of expressions of cas_me_2. Default: micro."""
 
@@ -371,6 +374,7 @@ class TrainConfig:
         names = ("sampling", "frames", "window", "crop", "margin") + (
             "release",
             "table",
+            "sizes",
             "expressions",
         )
         # Records of the paper's size serve every size that divides it.

@@ -1,7 +1,9 @@
 """Conversion of the expressions in a local copy to records."""
 
+import collections
 import dataclasses
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -9,13 +11,18 @@ from datasets.parallel import parallel_map
 from datasets.source.annotations import Annotation, LeftOut
 from datasets.source.expressions import Expression, Note, find_expression
 from datasets.source.local_copy import LocalCopy
-from datasets.source.specification import LocalCopyConfig
+from datasets.source.specification import LocalCopyConfig, Sizes
 from meranet_jax.errors import DataError
 from meranet_jax.video import faces, sampling
-from meranet_jax.video.frames import Recording, resize
+from meranet_jax.video.frames import Recording
+from meranet_jax.video.images import resize
 
 # Number of a clip's frames in which the face is detected.
 _DETECTION_FRAMES = 5
+
+# Change of the median grey level between two frames of a clip that is reported. An
+# expression hardly changes it.
+_BRIGHTNESS_JUMP = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,14 +111,18 @@ def _record(
     face = None
     if copy.crop == "detect":
         face = _find_face(run, sorted(set(nearest)), config.margin)
-    images = {
-        number: resize(image if face is None else face.apply(image), config.size)
-        for number, image in run.read(frame_of.values())
-    }
+    images, sizes = {}, {}
+    for number, image in run.read(frame_of.values()):
+        sizes[number] = image.shape[1::-1]
+        images[number] = resize(
+            image if face is None else face.apply(image), config.size
+        )
+    notes += _size_notes(sizes, config.sizes)
     onset_frame, apex_frame = (images[frame_of[number]] for number in key_numbers)
     clip = np.stack([images[number] for number in nearest])
     if config.sampling == "tim":
         clip = sampling.interpolate(clip, config.frames)
+    notes += _change_notes({number: images[number] for number in nearest})
     record = {
         "clip": clip,
         "onset_frame": onset_frame,
@@ -128,6 +139,64 @@ def _record(
         **copy.specification.extra_features(row),
     }
     return record, tuple(notes)
+
+
+def _size_notes(
+    sizes: Mapping[int, tuple[int, int]], permitted: Sizes
+) -> Iterator[Note]:
+    """Yields a note if frames differ in size.
+
+    Args:
+      sizes: width and height of each frame, by number.
+      permitted: see ``LocalCopyConfig.sizes``.
+
+    Raises:
+      DataError: if frames differ in size and must not.
+    """
+    numbers = collections.defaultdict(list)
+    for number, size in sorted(sizes.items()):
+        numbers[size].append(number)
+    if len(numbers) == 1:
+        return
+    found = ", ".join(
+        f"{width} x {height} ({len(some)} frames, the first is {some[0]})"
+        for (width, height), some in numbers.items()
+    )
+    if permitted == "same":
+        raise DataError(
+            f"its frames differ in size: {found}. Resized each by itself they would "
+            "move although the face does not. Crop all frames of a clip by the same "
+            "rectangle, or choose --sizes=any"
+        )
+    yield Note("frames of several sizes", f"its frames differ in size: {found}")
+
+
+def _change_notes(images: Mapping[int, np.ndarray]) -> Iterator[Note]:
+    """Yields notes if the frames of a clip do not change, or its brightness jumps.
+
+    Args:
+      images: the frames as in the record, uint8 [H, W, 3], by number.
+    """
+    if len(images) < 2:
+        return
+    numbers = sorted(images)
+    first = images[numbers[0]]
+    if all((images[number] == first).all() for number in numbers):
+        text = f"its frames {numbers[0]} to {numbers[-1]} are all the same picture"
+        yield Note("motionless", text)
+        return
+    changes = {
+        # Of most pixels alike: motion changes some.
+        pair: np.median(images[pair[1]].astype(np.int16) - images[pair[0]])
+        for pair in itertools.pairwise(numbers)
+    }
+    before, after = max(changes, key=lambda pair: abs(changes[pair]))
+    if abs(change := changes[before, after]) >= _BRIGHTNESS_JUMP:
+        yield Note(
+            "brightness jumps",
+            f"from frame {before} to frame {after} the grey level of most pixels "
+            f"changes by {change:+.0f}",
+        )
 
 
 def _find_face(run: Recording, numbers: Sequence[int], margin: float) -> faces.FaceCrop:

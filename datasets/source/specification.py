@@ -13,6 +13,7 @@ from meranet_jax.errors import DataError
 from meranet_jax.video import faces
 
 Crop = Literal["auto", "provided", "detect", "none"]
+Sizes = Literal["same", "any"]
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -26,6 +27,8 @@ class LocalCopyConfig(clip_record.ClipConfig):
       margin: added on each side of a detected face, relative to its longer side.
       release: name of the release to read; None lets ``crop`` decide.
       table: file name of the table to read; None selects the preferred one.
+      sizes: ``same`` leaves out clips whose frames differ in size; ``any`` resizes each
+        frame by itself, which adds motion that is not in the face.
 
     Raises:
       DataError: if a value is out of range.
@@ -35,6 +38,7 @@ class LocalCopyConfig(clip_record.ClipConfig):
     margin: float = faces.MARGIN
     release: str | None = None
     table: str | None = None
+    sizes: Sizes = "same"
 
     def __post_init__(self):
         super().__post_init__()
@@ -42,6 +46,8 @@ class LocalCopyConfig(clip_record.ClipConfig):
             raise DataError(
                 f"--crop={self.crop} must be one of auto, provided, detect, none."
             )
+        if self.sizes not in ("same", "any"):
+            raise DataError(f"--sizes={self.sizes} must be same or any.")
         if not 0 <= self.margin <= 2:
             raise DataError(f"--margin={self.margin} must be from 0 to 2.")
 
@@ -55,6 +61,8 @@ class LocalCopyConfig(clip_record.ClipConfig):
         for field in ("release", "table"):
             if (value := getattr(self, field)) is not None:
                 parts.append(f"{field}_{_folder_name(value)}")
+        if self.sizes != "same":
+            parts.append(f"sizes_{self.sizes}")
         return "-".join(parts)
 
 

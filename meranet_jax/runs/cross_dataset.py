@@ -32,7 +32,8 @@ from meranet_jax.runs.train_run import Prepare
 from meranet_jax.training import checkpoint, fitters
 
 # Settings of a run that belong to its data sets, and not to another one.
-_OF_DATASET = ("manual_dir", "release", "table", "expressions", "leave_out", "split")
+_OF_DATASET = ("manual_dir", "release", "table", "sizes", "expressions")
+_OF_DATASET += ("leave_out", "split")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +58,9 @@ class Target:
     """With --dataset: release of a licensed data set."""
     table: str | None = None
     """With --dataset: file name of the data set's table."""
+    sizes: Literal["same", "any"] | None = None
+    """With --dataset: clips whose frames differ in size, see train.py --help. Default:
+    same."""
     expressions: str | None = None
     """With --dataset: kind of expressions of cas_me_2: micro, macro or both."""
     label: str | None = None

@@ -9,24 +9,23 @@ import dataclasses
 import itertools
 import os
 import re
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import av
-import cv2
 import numpy as np
 from av.video.reformatter import VideoReformatter
 from PIL import Image
 
 from meranet_jax.errors import DataError
+from meranet_jax.video.images import orient, read_image
 
 _IMAGE = re.compile(
-    r"(?P<stem>[^.].*?)(?:\.(?:jpe?g|png|bmp|tiff?))+",  # img2977.jpg.jpg exists
+    r"(?P<stem>[^.].*?)(?:\.(?:jpe?g|png|bmp|tiff?|webp))+",  # img2977.jpg.jpg exists
     re.IGNORECASE,
 )
 _COPY = re.compile(r"\s*\([0-9]+\)$")  # the suffix of a file manager's second copy
-VIDEO_SUFFIXES = (".avi", ".mp4", ".mov", ".mkv")
+VIDEO_SUFFIXES = (".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm")
 
 # Largest number of consecutive missing frames that is bridged. A longer gap ends the
 # recording.
@@ -38,13 +37,6 @@ _MAX_FIRST_NUMBER = 5
 
 # Ten minutes at CASME II's 200 frames a second.
 _MAX_VIDEO_FRAMES = 120_000
-
-# Raises, instead of only warning, for an image that would not fit in memory. The filter
-# applies to the process, since warnings.catch_warnings is not thread-safe.
-warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
-
-# Clips are already read in parallel.
-cv2.setNumThreads(1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -196,51 +188,6 @@ def open_recording(
     return Recording(source, locations, renumbered)
 
 
-def read_image(path: Path) -> np.ndarray:
-    """Reads an image as RGB.
-
-    Pillow is used directly, since imageio's plugin takes twice as long for the same
-    result.
-
-    Returns:
-      uint8 [H, W, 3].
-
-    Raises:
-      DataError: if the file is unreadable, truncated or far too large.
-    """
-    try:
-        with Image.open(path) as image:
-            # Decode first, since convert also copies an image that is already RGB.
-            image.load()
-            return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        what = f"it has more than {Image.MAX_IMAGE_PIXELS} pixels"
-        raise DataError(f"{path.name} cannot be read: {what}") from error
-    except PermissionError as error:
-        raise DataError(f"{path.name} cannot be read: permission denied") from error
-    except Exception as error:  # decoders raise exceptions of any type on damaged files
-        what = f"it is damaged or not an image ({type(error).__name__})"
-        raise DataError(f"{path.name} cannot be read: {what}") from error
-
-
-def resize(image: np.ndarray, size: int) -> np.ndarray:
-    """Resizes an image by area averaging.
-
-    Each pixel is weighted by its overlap with the new pixel, which avoids aliasing and
-    preserves the size of sub-pixel motion. A smaller image is interpolated bilinearly.
-
-    Args:
-      image: uint8 [H, W, 3].
-      size: height and width of the result in pixels.
-
-    Returns:
-      uint8 [size, size, 3].
-    """
-    shrinks = min(image.shape[:2]) >= size
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return cv2.resize(image, (size, size), interpolation=method)
-
-
 def _video_length(path: Path) -> int:
     """Returns the number of frames of a video, counted if its header does not give it.
 
@@ -276,11 +223,24 @@ def _video_frames(
     with _open_video(path) as (container, stream):
         for index, frame in enumerate(container.decode(stream)):
             if index in numbers_at:
-                frame = reformatter.reformat(frame, format="rgb24")
-                yield numbers_at[index], frame.to_ndarray()
+                image = reformatter.reformat(frame, format="rgb24").to_ndarray()
+                yield numbers_at[index], orient(image, _display_matrix(frame))
             if index == last:
                 return
     raise DataError(f"{path.name} ends before frame {numbers_at[last]}")
+
+
+def _display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int]:
+    """Returns how a frame is turned and mirrored when it is shown; see ``orient``.
+
+    Cameras of phones store the frames of their sensor and this matrix.
+    """
+    for data in frame.side_data:
+        if data.type.name == "DISPLAYMATRIX":
+            # Three columns of integers; the third is that of a projection.
+            a, b, _, c, d, *_ = np.frombuffer(bytes(data), np.int32).tolist()
+            return a, b, c, d
+    return 1, 0, 0, 1
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ import pytest
 
 from datasets import DataError, prepare
 from datasets.casme2.casme2_dataset_builder import SPECIFICATION
-from meranet_jax.video import frames
+from meranet_jax.video import frames, images
 from tests.datasets import reading
 from tests.datasets.casme2_tree import (
     RELEASES,
@@ -225,7 +225,7 @@ def test_tim_sampling_starts_and_ends_with_the_expression(tmp_path):
     assert ends == [row.onset, row.offset]
     # Not interpolated: no frame of the clip is the apex, whose picture is the file's.
     path = tmp_path / "casme2/CASME2-RAW" / id_of(row) / f"img{row.apex}.jpg"
-    apex_frame = frames.resize(frames.read_image(path), 112)
+    apex_frame = images.resize(images.read_image(path), 112)
     assert (record["apex_frame"] == apex_frame).all()
     assert not any((frame == apex_frame).all() for frame in clip)
 

@@ -7,7 +7,8 @@ from PIL import Image
 
 from datasets import DataError
 from meranet_jax.video import frames
-from meranet_jax.video.frames import numbered_frames, open_recording, read_image, resize
+from meranet_jax.video.frames import numbered_frames, open_recording
+from meranet_jax.video.images import read_image, resize
 from tests.datasets.tree import touch, write_video
 
 

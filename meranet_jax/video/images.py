@@ -1,0 +1,161 @@
+"""Images as RGB of 8 bits: decoding, depth, orientation and size.
+
+An image that cannot be converted without guessing is refused by name: a silent change
+of a frame would look like motion, or like another face.
+"""
+
+import warnings
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps
+
+from meranet_jax.errors import DataError
+
+_ORIENTATION = 0x0112  # EXIF
+_BITS_PER_SAMPLE = 258  # TIFF
+# Modes that Pillow converts to RGB without loss
+_EXACT = ("RGB", "L", "1", "P", "YCbCr")
+_WITH_ALPHA = ("RGBA", "LA", "PA")
+_NAMES = {
+    "CMYK": "of the colours of a printer (CMYK)",
+    "LAB": "of the colours L*a*b*",
+    "HSV": "of the colours HSV",
+    "F": "of floating-point numbers, whose range is unknown",
+    "I": "of 32-bit numbers, whose range is unknown",
+}
+# An image of 16 bits whose values are below this is likely from a camera of 12 or 14
+# bits: scaled as one of 16 bits it would become almost black.
+_LEAST_MAXIMUM = 1 << 14
+
+# Raises, instead of only warning, for an image that would not fit in memory. The filter
+# applies to the process, since warnings.catch_warnings is not thread-safe.
+warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
+
+# Clips are already read in parallel.
+cv2.setNumThreads(1)
+
+
+def read_image(path: Path) -> np.ndarray:
+    """Reads an image as RGB.
+
+    Grey images of 16 and 12 bits are scaled to 8 bits by the depth that the file gives.
+    Colours of 16 bits lose their lower 8 bits. The orientation in EXIF is applied. An
+    alpha channel is dropped if nothing is transparent.
+
+    Pillow is used directly, since imageio's plugin takes twice as long for the same
+    result.
+
+    Returns:
+      uint8 [H, W, 3].
+
+    Raises:
+      DataError: if the file is unreadable, truncated or far too large, contains several
+        images, is transparent in places, or its values cannot be converted to RGB of 8
+        bits without guessing.
+    """
+    try:
+        with Image.open(path) as image:
+            # A photograph of a phone (MPO) contains smaller copies of itself.
+            if image.format != "MPO" and (count := getattr(image, "n_frames", 1)) > 1:
+                raise _NotAFrameError(f"it contains {count} images")
+            # Decode first, since convert also copies an image that is already RGB.
+            image.load()
+            if image.getexif().get(_ORIENTATION, 1) != 1:
+                image = ImageOps.exif_transpose(image)
+            return _as_rgb(image)
+    except _NotAFrameError as error:
+        raise DataError(f"{path.name} cannot be read: {error}") from error
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        what = f"it has more than {Image.MAX_IMAGE_PIXELS} pixels"
+        raise DataError(f"{path.name} cannot be read: {what}") from error
+    except PermissionError as error:
+        raise DataError(f"{path.name} cannot be read: permission denied") from error
+    except Exception as error:  # decoders raise exceptions of any type on damaged files
+        what = f"it is damaged or not an image ({type(error).__name__})"
+        raise DataError(f"{path.name} cannot be read: {what}") from error
+
+
+class _NotAFrameError(Exception):
+    """An image that is not damaged, but cannot be used as a frame."""
+
+
+def _as_rgb(image: Image.Image) -> np.ndarray:
+    """Converts a decoded image to uint8 [H, W, 3]; raises _NotAFrameError."""
+    if image.mode.startswith("I;16"):
+        grey = _to_8_bits(image)
+        return np.repeat(grey[..., None], 3, axis=-1)
+    if image.mode in _WITH_ALPHA or "transparency" in image.info:
+        image = image.convert("RGBA")
+        least, _ = image.getchannel("A").getextrema()
+        if least < 255:
+            raise _NotAFrameError(
+                "it is transparent in places; save it without transparency"
+            )
+        return np.asarray(image.convert("RGB"))
+    if image.mode not in _EXACT:
+        kind = _NAMES.get(image.mode, f"of Pillow's mode {image.mode}")
+        raise _NotAFrameError(f"it is {kind}; save it as RGB or grey of 8 bits")
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def _to_8_bits(image: Image.Image) -> np.ndarray:
+    """Scales a grey image of more than 8 bits by its depth: uint8 [H, W]."""
+    values = np.asarray(image).astype(np.uint32)
+    tags = getattr(image, "tag_v2", {})
+    bits = int(tags.get(_BITS_PER_SAMPLE, (16,))[0])
+    most = int(values.max())
+    if bits == 16 and 0 < most < _LEAST_MAXIMUM:
+        raise _NotAFrameError(
+            f"it has 16 bits, but its values end at {most} of 65535, as those of a "
+            "camera with fewer bits; save it with 8 bits, all images of a clip scaled "
+            "by the same number"
+        )
+    white = (1 << bits) - 1
+    return ((values * 255 + white // 2) // white).astype(np.uint8)
+
+
+def orient(image: np.ndarray, matrix: tuple[int, int, int, int]) -> np.ndarray:
+    """Turns and mirrors a frame of a video as its player would.
+
+    Args:
+      image: [H, W, C].
+      matrix: a, b, c, d of a video's display matrix: pixel (x, y) is shown at (a x + c
+        y, b x + d y), x to the right and y downwards.
+
+    Returns:
+      [H, W, C] or [W, H, C].
+
+    Raises:
+      DataError: if the frame would not be turned by a multiple of 90 degrees.
+    """
+    a, b, c, d = matrix
+    if (a and b) or (c and d) or (a and c) or not (a or b) or not (c or d):
+        raise DataError("its frames are turned by an angle that is not a right one")
+    if not a:  # x becomes y
+        image = image.swapaxes(0, 1)
+    rows, columns = (d, a) if a else (b, c)
+    if rows < 0:
+        image = image[::-1]
+    if columns < 0:
+        image = image[:, ::-1]
+    return np.ascontiguousarray(image)
+
+
+def resize(image: np.ndarray, size: int) -> np.ndarray:
+    """Resizes an image by area averaging.
+
+    Each pixel is weighted by its overlap with the new pixel, which avoids aliasing and
+    preserves the size of sub-pixel motion. A smaller image is interpolated bilinearly.
+
+    Args:
+      image: uint8 [H, W, 3].
+      size: height and width of the result in pixels.
+
+    Returns:
+      uint8 [size, size, 3].
+    """
+    shrinks = min(image.shape[:2]) >= size
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return cv2.resize(image, (size, size), interpolation=method)

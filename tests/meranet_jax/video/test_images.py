@@ -1,0 +1,211 @@
+"""An image becomes RGB of 8 bits exactly, or is refused by name."""
+
+import struct
+
+import av
+import cv2
+import imageio.v3 as iio
+import numpy as np
+import pytest
+from PIL import Image
+
+from datasets import DataError
+from meranet_jax.video.frames import open_recording
+from meranet_jax.video.images import read_image
+
+# From black to white in 64 steps
+GREY = np.linspace(0, 255, 64).round().astype(np.uint8).reshape(8, 8)
+
+
+def expanded(grey):
+    return np.repeat(grey[..., None], 3, axis=-1)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".TIFF"])
+def test_grey_of_16_bits_is_scaled_to_8(tmp_path, suffix):
+    path = tmp_path / f"1{suffix}"
+    deep = GREY.astype(np.uint16) * 257
+    path.write_bytes(cv2.imencode(suffix.lower(), deep)[1])
+    assert (read_image(path) == expanded(GREY)).all()
+
+
+def test_colours_of_16_bits_are_scaled_to_8(tmp_path):
+    path = tmp_path / "1.png"
+    colours = np.stack([GREY, GREY[::-1], GREY.T], -1)
+    path.write_bytes(cv2.imencode(".png", colours.astype(np.uint16) * 257)[1])
+    assert (read_image(path) == colours[..., ::-1]).all()  # OpenCV writes BGR
+
+
+def tiff_of_12_bits(values):
+    """Returns a grey TIFF whose pixels have 12 bits, two of them in three bytes."""
+    pairs = values.astype(int).reshape(-1, 2)
+    data = bytes(
+        byte
+        for left, right in pairs
+        for byte in (left >> 4, (left & 15) << 4 | right >> 8, right & 255)
+    )
+    height, width = values.shape
+    tags = {256: width, 257: height, 258: 12, 259: 1, 262: 1}
+    tags |= {273: 8, 277: 1, 278: height, 279: len(data)}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, n) for tag, n in tags.items())
+    start = struct.pack("<2sHI", b"II", 42, 8 + len(data))
+    return start + data + struct.pack("<H", len(tags)) + entries + bytes(4)
+
+
+def test_grey_of_12_bits_is_scaled_by_the_depth_of_the_file(tmp_path):
+    path = tmp_path / "1.tif"
+    deep = np.linspace(0, 4095, 64).round().reshape(8, 8)
+    path.write_bytes(tiff_of_12_bits(deep))
+    assert (read_image(path) == expanded(GREY)).all()
+
+
+def test_12_bits_in_a_file_of_16_are_refused(tmp_path):
+    path = tmp_path / "img7.png"
+    path.write_bytes(cv2.imencode(".png", GREY.astype(np.uint16) * 16)[1])
+    with pytest.raises(DataError, match="img7.png.* 16 bits, but .* end at 4080 of"):
+        read_image(path)
+    path.write_bytes(cv2.imencode(".png", np.zeros((8, 8), np.uint16))[1])
+    assert not read_image(path).any()
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "LA"])
+@pytest.mark.parametrize("suffix", [".png", ".webp", ".tif"])
+def test_other_modes_keep_their_pixels(tmp_path, mode, suffix):
+    grey = np.where(GREY < 128, 0, 255).astype(np.uint8) if mode == "1" else GREY
+    image = Image.fromarray(grey)
+    image = image.convert("RGB").quantize(256) if mode == "P" else image.convert(mode)
+    image.save(tmp_path / f"1{suffix}", lossless=True)
+    assert (read_image(tmp_path / f"1{suffix}") == expanded(grey)).all()
+
+
+def save_cmyk(path):
+    Image.fromarray(expanded(GREY)).convert("CMYK").save(path.with_suffix(".jpg"))
+    return path.with_suffix(".jpg")
+
+
+def save_float(path):
+    path = path.with_suffix(".tif")
+    path.write_bytes(cv2.imencode(".tiff", GREY.astype(np.float32) / 255)[1])
+    return path
+
+
+def save_transparent(path):
+    alpha = np.full((8, 8), 255, np.uint8)
+    alpha[2, 3] = 254
+    Image.fromarray(np.dstack([expanded(GREY), alpha])).save(path)
+    return path
+
+
+def save_colour_key(path):
+    Image.fromarray(GREY).save(path, transparency=255)
+    return path
+
+
+def save_several(path):
+    path = path.with_suffix(".tif")
+    page = Image.fromarray(GREY)
+    page.save(path, save_all=True, append_images=[page, page])
+    return path
+
+
+@pytest.mark.parametrize(
+    ("save", "reason"),
+    [
+        (save_cmyk, "colours of a printer"),
+        (save_float, "floating-point numbers"),
+        (save_transparent, "transparent in places"),
+        (save_colour_key, "transparent in places"),
+        (save_several, "contains 3 images"),
+    ],
+)
+def test_what_cannot_be_converted_exactly_is_refused_by_name(tmp_path, save, reason):
+    path = save(tmp_path / "img3.png")
+    with pytest.raises(DataError, match=f"{path.name} cannot be read: it .*{reason}"):
+        read_image(path)
+
+
+# What a camera stores for a picture, by the orientation in EXIF
+ORIENTATIONS = {
+    1: lambda shown: shown,
+    2: lambda shown: shown[:, ::-1],
+    3: lambda shown: shown[::-1, ::-1],
+    4: lambda shown: shown[::-1],
+    5: lambda shown: shown.swapaxes(0, 1),
+    6: lambda shown: np.rot90(shown),
+    7: lambda shown: shown.swapaxes(0, 1)[::-1, ::-1],
+    8: lambda shown: np.rot90(shown, -1),
+}
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_the_orientation_of_a_photograph_is_applied(tmp_path, orientation, suffix):
+    shown = expanded(np.arange(48, dtype=np.uint8).reshape(6, 8))
+    stored = Image.fromarray(np.ascontiguousarray(ORIENTATIONS[orientation](shown)))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored.save(tmp_path / f"1{suffix}", exif=exif)
+    assert (read_image(tmp_path / f"1{suffix}") == shown).all()
+
+
+# a, b, c, d of the matrix that shows what is stored for each of these orientations
+MATRICES = {
+    1: (1, 0, 0, 1),
+    2: (-1, 0, 0, 1),
+    3: (-1, 0, 0, -1),
+    4: (1, 0, 0, -1),
+    5: (0, 1, 1, 0),
+    6: (0, 1, -1, 0),
+    7: (0, -1, -1, 0),
+    8: (0, -1, 1, 0),
+}
+
+
+def write_turned_video(path, image, matrix):
+    """Writes a video of one image with a display matrix, as phones do."""
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("mpeg4", width=image.shape[1], height=image.shape[0])
+        stream.pix_fmt, stream.bit_rate = "yuv420p", 10_000_000
+        file.mux(stream.encode(av.VideoFrame.from_ndarray(image)))
+        file.mux(stream.encode())
+    content = path.read_bytes()
+    unturned = struct.pack(">9i", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
+    header = content.index(b"tkhd")
+    at = content.index(unturned, header)
+    a, b, c, d = (round(n * (1 << 16)) for n in matrix)
+    turned = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(content[:at] + turned + content[at + len(turned) :])
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_the_rotation_of_a_video_is_applied(tmp_path, orientation):
+    quarters = np.array([[40, 90], [140, 200]], np.uint8)
+    shown = expanded(np.kron(quarters, np.ones((16, 32), np.uint8)))
+    stored = np.ascontiguousarray(ORIENTATIONS[orientation](shown))
+    path = tmp_path / "1.mp4"
+    write_turned_video(path, stored, MATRICES[orientation])
+    recording = open_recording(path, 1, 1, full_recording=True)
+    ((_, image),) = recording.read([1])
+    assert image.shape == shown.shape
+    assert np.abs(image.astype(int) - shown).max() < 12
+
+
+def test_a_video_that_is_turned_by_another_angle_is_refused(tmp_path):
+    path = tmp_path / "1.mp4"
+    write_turned_video(
+        path, expanded(GREY.repeat(2, 0).repeat(2, 1)), (0.8, 0.6, -0.6, 0.8)
+    )
+    recording = open_recording(path, 1, 1, full_recording=True)
+    with pytest.raises(DataError, match="not a right one"):
+        list(recording.read([1]))
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".TIF", ".PNG"])
+def test_frames_are_found_by_any_common_suffix(tmp_path, suffix):
+    for number in (1, 2):
+        iio.imwrite(tmp_path / f"img{number}{suffix.lower()}", expanded(GREY))
+        (tmp_path / f"img{number}{suffix.lower()}").rename(
+            tmp_path / f"img{number}{suffix}"
+        )
+    recording = open_recording(tmp_path, 1, 2, full_recording=True)
+    assert (recording.first, recording.last) == (1, 2)
