@@ -28,6 +28,7 @@ from skimage import data
 from benchmarks import rows
 from datasets import prepare
 from datasets.clip_record import ClipConfig
+from meranet_jax import cores
 from meranet_jax.video import sampling
 
 _LENGTH = 64  # frames of a clip on disk, about the median of CASME II
@@ -54,7 +55,7 @@ def main(
       save: Whether to write rows to benchmarks/results/preparation.csv.
     """
     table = rows.Table("preparation", _COLUMNS, backend="cpu") if save else None
-    cores = len(os.sched_getaffinity(0))
+    threads = cores.count()
     with tempfile.TemporaryDirectory() as name, _quiet():
         folder = Path(name)
         folders = _write_copy(folder / "copy", number)
@@ -62,13 +63,13 @@ def main(
             {
                 "plain loop of imageio and resize": lambda: _plain(folders),
                 "prepare, 1 thread": lambda: _prepare(folder, crop, 1),
-                f"prepare, {cores} threads": lambda: _prepare(folder, crop, cores),
+                f"prepare, {threads} threads": lambda: _prepare(folder, crop, threads),
             },
             repetitions,
             number * len(_numbers()),
             "frames/s",
         )
-        records = _prepare(folder, crop, cores)
+        records = _prepare(folder, crop, threads)
         measured += _compare(
             {
                 "decoding the JPEGs": lambda: _plain(folders),

@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from meranet_jax import cores
+
 RESULTS = Path(__file__).parent / "results"
 
 # Columns of every file: machine, versions, commit, and the fraction of the cores that
@@ -134,7 +136,7 @@ def where(backend: str | None = None) -> dict[str, object]:
         "date": datetime.date.today().isoformat(),
         "backend": backend,
         "device": device,
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": cores.count(),
         "python": platform.python_version(),
         **{name: version(name) for name in ("jax", "jaxlib", "torch")},
         "commit": _commit(),
@@ -192,11 +194,11 @@ def alternate(
 
 def _ticks() -> tuple[int, int]:
     """Returns idle ticks and all ticks of the available cores since the start."""
-    cores = {f"cpu{core}" for core in os.sched_getaffinity(0)}
+    names = {f"cpu{core}" for core in os.sched_getaffinity(0)}
     idle = total = 0
     for line in Path("/proc/stat").read_text().splitlines():
         name, *ticks = line.split()
-        if name in cores:
+        if name in names:
             numbers = [int(tick) for tick in ticks[:8]]
             idle += numbers[3] + numbers[4]  # idle, and waiting for a disk
             total += sum(numbers)

@@ -30,7 +30,7 @@ class Comparison(NamedTuple):
     Attributes:
       label: its first cell.
       file: name of the file of rows, without its suffix.
-      where: cells that a row must have to belong to this line, one of several values.
+      where: maps a column to the values that it may have in a row of this line.
       cells: maps a row to the cells for ours, for the other, and for the ratio.
       heading: the quantity that is compared, which is the table's heading.
     """
@@ -275,10 +275,7 @@ def _lines() -> list[Comparison]:
             label = f"{network}, {preset}, {clips} clips, {precision}"
             columns = ("network", "preset", "batch_size", "precision", "what")
             where = _where(zip(columns, (*case, what), strict=True))
-            forms = {"": ("native", "primitive")}
-            if case in _WITHOUT and cells is not _shares:
-                forms[", without the extension"] = ("planes",)
-            for suffix, names in forms.items():
+            for suffix, names in _FORMS.items():
                 selected = where | {"convolution": names}
                 lines.append(
                     Comparison(label + suffix, "step", selected, cells, heading)
@@ -327,8 +324,8 @@ _CASES = (
     ("3D ResNet", "small", "8", "fp32"),
     ("3D ResNet", "paper", "32", "bf16"),
 )
-# With rows of both forms of the convolution
-_WITHOUT = _MAIN_CASES[:2]
+# Forms of the convolution, by what is added to the label
+_FORMS = {"": ("native", "primitive"), ", without the extension": ("planes",)}
 LINES = _lines()
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """MERANet: micro-expression recognition with a 3D residual attention network.
 
-Names are imported when they are first used (PEP 562), so that ``meranet_jax.video`` and
-``meranet_jax.errors`` can be used without JAX.
+Names are imported when they are first used (PEP 562), so that ``meranet_jax.cores``,
+``errors`` and ``video`` can be used without JAX.
 """
 
 import importlib

@@ -17,7 +17,8 @@ def count() -> int:
     """Counts the cores that this process may use.
 
     These are the cores of its affinity mask (``taskset``, Slurm), and no more than the
-    processor time of its container (``docker run --cpus``), rounded up.
+    processor time of its container (``docker run --cpus``), rounded up. A limit of a
+    group of processes outside of a container (systemd's ``CPUQuota``) is not seen.
     """
     if hasattr(os, "sched_getaffinity"):  # not on macOS
         cores = len(os.sched_getaffinity(0))

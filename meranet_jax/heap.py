@@ -7,8 +7,8 @@ import platform
 def give_back() -> None:
     """Returns free memory to the system, with glibc.
 
-    Free memory in many small pieces is of no use to the next large array, which is
-    added to the process's memory.
+    A large array cannot use free memory in many small pieces, so that the process would
+    grow by the array's size.
     """
     if platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).malloc_trim(0)

@@ -46,7 +46,8 @@ def _compute_capability(device: jax.Device) -> float:
 
 def with_precision(config: TrainConfig):
     """Decorates a function to trace its matrix products with the run's precision."""
-    # On a CPU, too, where it changes nothing: the program may be exported for a GPU.
+    # XLA's CPU backend computes float32 products in float32 in any case; the precision
+    # is for programs that are lowered for accelerators.
     products = _MATMUL_PRECISION[config.settings.precision or "fp32"]
 
     def decorate(function):

@@ -65,7 +65,12 @@ def use_all_cores() -> None:
     train one fold each or divide a batch, use all cores (docs/performance.md); a run
     may use fewer of them, see ``devices.choose``. A number set by ``XLA_FLAGS`` or
     ``JAX_NUM_CPU_DEVICES`` is kept. Accelerators are not affected.
+
+    XLA also gets this number of threads, which it would count without the limit of a
+    container. A number set by ``PJRT_NPROC`` or ``NPROC`` is kept.
     """
+    if "NPROC" not in os.environ:
+        os.environ.setdefault("PJRT_NPROC", str(cores.count()))
     flags = os.environ.get("XLA_FLAGS", "")
     if jax.config.jax_num_cpu_devices < 0 and "host_platform_device_count" not in flags:
         jax.config.update("jax_num_cpu_devices", cores.count())

@@ -4,7 +4,7 @@ pytest.importorskip("torch")
 from benchmarks import attention, rows, run, step, table  # noqa: E402  (imports torch)
 
 
-def _measured(folder):
+def _measured(folder, form="native", milliseconds=123.4):
     """Writes a row of a step, a forward pass, the attention and a run."""
     for name, columns, cells in (
         ("step", step.COLUMNS, {"what": "forward", "network": "MERANet"}),
@@ -13,8 +13,8 @@ def _measured(folder):
         ("run", run.COLUMNS, {"epochs": 1, "flags": ""}),
     ):
         numbers = {name: 2.0 for name in columns}
-        numbers |= {"ratio_least": 1.5, "ratio_most": 2.5, "ours_ms": 123.4}
-        numbers |= {"convolution": "native"}
+        numbers |= {"ratio_least": 1.5, "ratio_most": 2.5, "ours_ms": milliseconds}
+        numbers |= {"convolution": form}
         case = {"preset": "small", "batch_size": 8, "precision": "fp32"} | cells
         numbers |= {key: cell for key, cell in case.items() if key in columns}
         table_ = rows.Table(name, columns, folder=folder)
@@ -33,6 +33,15 @@ def test_the_newest_row_fills_its_cells(tmp_path):
     assert "without the extension" not in text
     assert "paper, 32 clips" not in text  # there is no row for it
     assert "\nCPU: " in text and "\nGPU: " not in text
+
+
+def test_rows_without_the_extension_have_lines_of_their_own(tmp_path):
+    _measured(tmp_path)
+    _measured(tmp_path, form="planes", milliseconds=456.7)
+    text = table.markdown(tmp_path)
+    case, ratio = "| MERANet, small, 8 clips, fp32", "2 ms | 2.00 (1.50 to 2.50)"
+    assert text.count(f"{case} | 123 ms | {ratio}") == 2  # step and forward pass
+    assert text.count(f"{case}, without the extension | 457 ms | {ratio}") == 2
 
 
 def test_the_figure_is_plotted_from_the_rows(tmp_path):

@@ -10,14 +10,14 @@ Pads = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What the result of a convolution depends on, apart from its arrays.
+    """Options of a convolution that all forms share.
 
     Attributes:
       strides: along T, H and W.
       pads: number of zeros before and after each of T, H and W.
       precision: that of ``jax.lax.conv_general_dilated``, for accelerators.
-      threads: number of threads on each device, which ``native`` alone sets; None for
-        the default.
+      threads: number of threads on each device, used by ``native`` only; None for the
+        default.
     """
 
     strides: Triple

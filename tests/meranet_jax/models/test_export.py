@@ -47,7 +47,8 @@ def programs(precision):
     step = train_step.make_step(
         config, model=model, optimizer=optimizer, rate=rate, params=state.params
     )
-    step = train_precision.with_precision(config)(step)
+    exact = train_precision.with_precision(config)
+    step = exact(step)
     batch = {
         "clip": jax.ShapeDtypeStruct((2, *CLIP), jnp.uint8),
         "label": jax.ShapeDtypeStruct((2,), jnp.int32),
@@ -60,12 +61,13 @@ def programs(precision):
             lambda x: jax.ShapeDtypeStruct((FOLDS, *x.shape), x.dtype), tree
         )
 
-    predict = functools.partial(model.apply, train=False)
+    predict = exact(functools.partial(model.apply, train=False))
+    maps = exact(functools.partial(saliency._input_gradient, model))
     return {
         "training": (jax.jit(step), (state, batch)),
         "prediction": (jax.jit(predict), (weights, clips)),
         "saliency": (
-            jax.jit(functools.partial(saliency._input_gradient, model)),
+            jax.jit(maps),
             (weights, clips, batch["label"], jax.random.key(0)),
         ),
         "parallel folds": (
@@ -93,9 +95,9 @@ def test_programs_for_accelerators_hold_plain_convolutions(platform, precision):
         calls = set(re.findall(r"custom_call @(\w+)", text)) - OWN_CALLS
         assert not calls, (name, calls)
         assert text.count("stablehlo.convolution") == expected[name], name
-        if name == "training":  # GPUs would compute with TensorFloat-32
-            exact = re.findall("stablehlo.convolution.*precision HIGHEST", text)
-            assert len(exact) == (expected[name] if precision == "fp32" else 0)
+        # Otherwise GPUs compute products of float32 with TensorFloat-32.
+        exact = re.findall("stablehlo.convolution.*precision HIGHEST", text)
+        assert len(exact) == (expected[name] if precision == "fp32" else 0), name
 
 
 def test_a_program_for_a_cpu_needs_no_extension():
