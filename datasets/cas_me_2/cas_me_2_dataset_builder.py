@@ -154,7 +154,9 @@ def _interpret(row: Annotation) -> Annotation:
     fields = {
         "expression": kind,
         "estimated_emotion": estimated,
-        "self_reported_emotion": row.extra_fields["self_reported_emotion"].lower(),
+        "self_reported_emotion": row.extra_fields.get(
+            "self_reported_emotion", ""
+        ).lower(),
     }
     emotion = _EMOTIONS[match[2].lower()]
     return dataclasses.replace(row, emotion=emotion, extra_fields=fields)
@@ -177,6 +179,7 @@ SPECIFICATION = Specification(
             "expression": ("Type", "Expression", "Expression Type"),
             "self_reported_emotion": ("Self-reported Emotion", "Self-report"),
         },
+        optional=frozenset({"self_reported_emotion"}),
         order=(
             "subject",
             "clip",

@@ -72,6 +72,8 @@ SPECIFICATION = Specification(
             "emotion": ("Emotion", "Estimated Emotion"),
         },
         optional=frozenset({"second_apex"}),
+        # In milliseconds
+        not_frames=frozenset({"Onset", "Total"}),
     ),
     # A table with the data set's name contains both sections.
     tables=(

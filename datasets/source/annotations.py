@@ -20,7 +20,24 @@ import python_calamine
 from meranet_jax.errors import DataError
 
 # Cells, in lower case, that mark a number as missing.
-_MISSING = frozenset({"", "/", "\\", "null", "nan", "none", "remake", "-1"})
+_MISSING = frozenset(
+    ["", "/", "\\", "-", "--", "?", "null", "nan", "none", "n/a", "na", "unknown"]
+    + ["remake", "-1"]
+)
+# Headers that people give the columns of any data set, after the data set's own
+_SYNONYMS: Mapping[str, Sequence[str]] = {
+    "subject": ("Subject", "Sub", "Subj", "Subject ID", "Participant", "Person"),
+    "clip": ("Filename", "File", "Clip", "Clip name", "Video", "Data", "Sequence"),
+    "onset": ("OnsetFrame", "OnsetF", "Onset"),
+    "apex": ("ApexFrame", "ApexF", "ApexF1", "Apex"),
+    "offset": ("OffsetFrame", "OffsetF", "Offset"),
+    "emotion": ("Estimated Emotion", "Emotion", "Expression", "Label")
+    + ("Catego", "Category", "Class"),
+    "action_units": ("Action Units", "Action Unit", "AU", "AUs", "FACS"),
+}
+# Fields that are estimated, or only passed on, where their column is absent; of apex
+# and offset one is needed.
+_OPTIONAL = frozenset({"apex", "offset", "action_units"})
 
 # A header may follow a title or notes, but must be among this many first rows.
 _MAX_HEADER_ROWS = 30
@@ -47,6 +64,7 @@ class Annotation:
       emotion: emotion as in the table, in lower case.
       action_units: action units as in the table, ``4+L10``.
       extra_fields: text of the data set's additional fields, by field.
+      uncertain: names of the frame numbers that the table marks as uncertain, ``59?``.
     """
 
     table: str
@@ -59,6 +77,8 @@ class Annotation:
     emotion: str
     action_units: str
     extra_fields: Mapping[str, str]
+    # Not part of fingerprints, which contain the other fields as text
+    uncertain: tuple[str, ...] = dataclasses.field(default=(), repr=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,10 +121,14 @@ class Columns:
     """The columns of a data set's annotation tables.
 
     Attributes:
-      headers: the accepted headers of each field's column; case, blanks and underscores
-        are ignored. Fields other than those of ``Annotation`` become its
-        ``extra_fields``.
-      optional: fields whose column may be absent.
+      headers: the data set's own headers of each field's column, in order of
+        preference; those that people often use instead are accepted, too. Case, blanks,
+        hyphens and underscores are ignored. Fields other than those of ``Annotation``
+        become its ``extra_fields``.
+      optional: fields whose column may be absent, in addition to the action units and
+        one of apex and offset.
+      not_frames: headers of times, which are no frame numbers in a table that has all
+        of these headers.
       order: fields by position, for sheets without a header; None for a column that is
         not read. Empty if the data set has no such sheets.
       zero_is_missing: whether 0 marks a frame number as missing.
@@ -114,11 +138,16 @@ class Columns:
 
     headers: Mapping[str, Sequence[str]]
     optional: frozenset[str] = frozenset()
+    not_frames: frozenset[str] = frozenset()
     order: tuple[str | None, ...] = ()
     zero_is_missing: bool = False
     subject_parser: Callable[[Sequence[object]], Callable[[object], str | None]] = (
         lambda cells: canonical_subject
     )
+
+
+class OtherColumnsError(DataError):
+    """A table that can be read, but has not the columns of the data set."""
 
 
 def read_table(path: Path, columns: Columns) -> Table:
@@ -129,7 +158,8 @@ def read_table(path: Path, columns: Columns) -> Table:
       columns: the columns of the data set's tables.
 
     Raises:
-      DataError: if the file cannot be read or no sheet has the columns.
+      OtherColumnsError: if no sheet has the columns.
+      DataError: if the file cannot be read.
     """
     found = []
     for sheet, cells in _sheets(path):
@@ -149,9 +179,16 @@ def read_table(path: Path, columns: Columns) -> Table:
     needed = [
         " or ".join(names)
         for field, names in columns.headers.items()
-        if field not in columns.optional
+        if field not in columns.optional | _OPTIONAL
     ]
-    raise DataError(
+    needed.append(
+        " or ".join(
+            name
+            for field in ("apex", "offset")
+            for name in columns.headers.get(field, _SYNONYMS[field])[:1]
+        )
+    )
+    raise OtherColumnsError(
         f"Required columns are missing in the table {path}.\n"
         f"Found in its sheets: {'; '.join(found) or 'no sheet'}.\n"
         f"Expected in one sheet: {', '.join(needed)}"
@@ -165,13 +202,27 @@ def _column_positions(
 ) -> dict[str, int] | None:
     """Returns the position of each field's column; None if the row is not a header."""
     names = [_normalise(cell) for cell in header]
-    positions = {}
-    for field, spellings in columns.headers.items():
-        matches = [names.index(s) for s in map(_normalise, spellings) if s in names]
-        if matches:
-            positions[field] = matches[0]
-        elif field not in columns.optional:
-            return None
+    times = set(map(_normalise, columns.not_frames))
+    if times <= set(names):
+        names = ["" if name in times else name for name in names]
+    positions: dict[str, int] = {}
+    # First the data set's own headers, which may be other people's for another field.
+    for spellings_of in (columns.headers, _SYNONYMS):
+        for field in columns.headers:
+            if field in positions:
+                continue
+            for spelling in map(_normalise, spellings_of.get(field, ())):
+                if spelling in names and names.index(spelling) not in (
+                    positions.values()
+                ):
+                    positions[field] = names.index(spelling)
+                    break
+    absent = columns.headers.keys() - positions
+    if absent - columns.optional - _OPTIONAL or not positions.keys() & {
+        "apex",
+        "offset",
+    }:
+        return None
     return positions
 
 
@@ -252,9 +303,9 @@ def _annotation(
         raise ValueError(f"subject {_text(written)!r} is none of this data set's")
     if not (clip := _text(fields.pop("clip"))):
         raise ValueError("the row names no clip")
+    cells = {field: fields.pop(field, "") for field in ("onset", "apex", "offset")}
     onset, apex, offset = (
-        _frame(field, fields.pop(field), columns.zero_is_missing)
-        for field in ("onset", "apex", "offset")
+        _frame(field, cell, columns.zero_is_missing) for field, cell in cells.items()
     )
     if onset is None:
         raise ValueError("the onset is missing")
@@ -273,18 +324,25 @@ def _annotation(
         emotion=_text(fields.pop("emotion", "")).lower(),
         action_units=_text(fields.pop("action_units", "")),
         extra_fields={field: _text(cell) for field, cell in fields.items()},
+        uncertain=tuple(
+            field
+            for field, cell in cells.items()
+            if re.fullmatch(r"[0-9].*\?", _text(cell))
+        ),
     )
 
 
 def parse_frame_number(text: str) -> int | None:
     """Parses a cell with a frame number; None if the cell marks it as missing.
 
+    A question mark after the number marks it as uncertain.
+
     Raises:
       ValueError: if the cell is neither an integer nor a marker of a missing number.
     """
     if text.lower() in _MISSING:
         return None
-    match = re.fullmatch(r"([0-9]{1,9})(?:\.0*)?", text)
+    match = re.fullmatch(r"([0-9]{1,9})(?:\.0*)?\s*\??", text)
     if not match:
         raise ValueError(f"{text!r} is not a frame number")
     return int(match[1])
@@ -305,7 +363,7 @@ def _text(cell: object) -> str:
 
 
 def _normalise(header: object) -> str:
-    return re.sub(r"[\s_]+", "", _text(header)).lower()
+    return re.sub(r"[\s_-]+", "", _text(header)).lower()
 
 
 def _columns_found(cells: Sequence[Sequence[object]]) -> str:

@@ -96,6 +96,10 @@ def find_expression(local: LocalRelease, row: Annotation) -> Expression:
                 f"the offset is missing in the table; {offset} was used",
             )
         )
+    if row.uncertain:
+        fields = " and the ".join(row.uncertain)
+        text = f"the table marks the {fields} with a question mark; it was used"
+        notes.append(Note("uncertain numbers", text))
     apex, note = _apex(row, offset)
     notes += [note] if note else []
     run = found.contiguous_run(apex)

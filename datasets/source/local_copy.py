@@ -116,10 +116,7 @@ def open_local_copy(
             try:
                 row = specification.interpret(row)
                 if row.emotion not in specification.emotions:
-                    raise DataError(
-                        f"emotion {row.emotion!r} is not an emotion of "
-                        f"{specification.title}: {', '.join(specification.emotions)}"
-                    )
+                    raise DataError(_unknown_emotion(specification, row.emotion))
             except DataError as error:
                 left_out.append(
                     LeftOut(row.table, row.number, row.subject, row.clip, str(error))
@@ -171,6 +168,16 @@ def open_local_copy(
         missing_tables=tuple(missing_tables),
         notes=(*notes, *release_notes),
     )
+
+
+def _unknown_emotion(specification: Specification, emotion: str) -> str:
+    names = ", ".join(specification.emotions)
+    if emotion.isdigit():
+        return (
+            f"the emotion is the number {emotion}; write its name in the table, one of "
+            f"{names}: what a number means depends on who wrote it"
+        )
+    return f"emotion {emotion!r} is not an emotion of {specification.title}: {names}"
 
 
 def _clip_key(row: Annotation) -> tuple[str, str]:

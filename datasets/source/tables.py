@@ -4,8 +4,9 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from datasets.source.annotations import Table, read_table
+from datasets.source.annotations import OtherColumnsError, Table, read_table
 from datasets.source.folders import folders_under
+from datasets.source.releases import find_releases
 from datasets.source.specification import LocalCopyConfig, Specification
 from meranet_jax.errors import DataError
 
@@ -55,9 +56,22 @@ def choose_tables(
                 f"deep. Tables there: {relative(found) or 'none'}."
             )
         return [read_table(chosen[0], specification.columns)], [], []
+    read: dict[Path, Table] = {}
+    notes = []
+    for path in sorted(named, key=lambda path: named[path]):
+        try:
+            read[path] = read_table(path, specification.columns)
+        except OtherColumnsError:
+            del named[path]
+            notes.append(
+                f"{relative([path])} was not read: its columns are not those of "
+                f"{specification.title}"
+            )
+        except DataError:  # raised again if it is chosen
+            continue
     if not named:
-        table, note = _table_by_columns(specification, found, manual_dir, relative)
-        return [table], [], [note]
+        table, more = _table_by_columns(specification, found, manual_dir, relative)
+        return [table], [], more
     best = min(named.values())
     chosen, missing = [], []
     for name, pattern in specification.tables[best]:
@@ -66,13 +80,16 @@ def choose_tables(
         candidates = [path for path in named if pattern.search(path.name)]
         chosen += sorted(candidates, key=_date, reverse=True)[:1]
         missing += [] if candidates else [name]
-    notes = [f"part of the table is missing: {name}" for name in missing]
+    notes += [f"part of the table is missing: {name}" for name in missing]
     if unused := [path for path in named if path not in chosen]:
         notes.append(
             f"several tables were found: {relative(chosen)} was read, not "
             f"{relative(unused)}"
         )
-    tables = [read_table(path, specification.columns) for path in chosen]
+    tables = [
+        read[path] if path in read else read_table(path, specification.columns)
+        for path in chosen
+    ]
     return tables, missing, notes
 
 
@@ -81,24 +98,50 @@ def _table_by_columns(
     found: Sequence[Path],
     manual_dir: Path,
     relative: Callable[[Iterable[Path]], str],
-) -> tuple[Table, str]:
-    """Returns the first table that has the data set's columns, and a note on it.
+) -> tuple[Table, list[str]]:
+    """Returns the table that has the data set's columns, and notes on the choice.
+
+    Of several the one with frames for most of its rows is used: people give tables of
+    different data sets the same columns.
 
     Raises:
       DataError: if there is none.
     """
-    rejected = []
+    read, rejected = [], []
     for path in found:
         try:
-            table = read_table(path, specification.columns)
+            read.append(read_table(path, specification.columns))
         except DataError as error:
             rejected.append((path, error))
-            continue
-        return (
-            table,
-            f"{relative([path])} was read: its name is unknown, but its columns are "
-            f"those of {specification.title}",
-        )
+    if read:
+        releases = [
+            release
+            for folders in find_releases(manual_dir, specification.releases)
+            for release in folders
+        ]
+
+        def rows_with_frames(table: Table) -> int:
+            wanted = [(row.subject, row.clip) for row in table.rows]
+            return max((one.count_clips(wanted) for one in releases), default=0)
+
+        best = max(read, key=rows_with_frames) if len(read) > 1 else read[0]
+        notes = [
+            f"{relative([best.path])} was read: its name is unknown, but its columns "
+            f"are those of {specification.title}"
+        ]
+        notes += [
+            f"{relative([table.path])} was not read: {rows_with_frames(table)} of its "
+            f"{len(table.rows)} rows have frames"
+            for table in read
+            if table is not best
+        ]
+        notes += [
+            f"{relative([path])} was not read: its columns are not those of "
+            f"{specification.title}"
+            for path, error in rejected
+            if isinstance(error, OtherColumnsError)
+        ]
+        return best, notes
     lines = [
         f"No table of {specification.title} was found in {manual_dir}, up to four "
         "folders deep."

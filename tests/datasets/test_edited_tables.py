@@ -1,0 +1,134 @@
+"""Tables that people have edited, and tables of something else beside the right one."""
+
+import openpyxl
+import pytest
+
+from datasets import DataError
+from tests.datasets.casme2_tree import ROWS, TABLES, id_of, write_frames, write_table
+from tests.datasets.reading import read_back
+from tests.datasets.tree import write_csv
+
+FEW = [row for row in ROWS[:6] if row.apex is not None]
+HEADER = ["subject", "clip", "onset", "apex", "offset", "au", "label"]
+
+
+def cells(row, **changes):
+    """Returns a row of ``HEADER``."""
+    fields = dict(
+        zip(
+            HEADER,
+            [row.subject, row.clip, row.onset, row.apex, row.offset, "4"],
+            strict=False,
+        )
+    )
+    return fields | {"label": row.emotions[1]} | changes
+
+
+def write_copy(folder, rows, name="mine.csv"):
+    """Writes frames, and a table with the columns that the rows have."""
+    write_frames(folder, rows=FEW)
+    write_csv(folder / name, [list(rows[0]), *(list(row.values()) for row in rows)])
+
+
+def read_copy(tmp_path, **options):
+    info, records = read_back("casme2", tmp_path / "copy", tmp_path / "data", **options)
+    return info.metadata, records
+
+
+def without(row, *names):
+    return {name: cell for name, cell in cells(row).items() if name not in names}
+
+
+def test_action_units_are_not_needed(tmp_path):
+    write_copy(tmp_path / "copy", [without(row, "au") for row in FEW])
+    _, records = read_copy(tmp_path)
+    for row in FEW:
+        record = records[id_of(row)]
+        assert (record["apex"], record["action_units"]) == (row.apex, b"")
+        assert not record["apex_estimated"]
+
+
+def test_without_a_column_of_the_apex_it_is_estimated_and_marked(tmp_path):
+    write_copy(tmp_path / "copy", [without(row, "apex") for row in FEW])
+    metadata, records = read_copy(tmp_path)
+    for row in FEW:
+        record = records[id_of(row)]
+        assert record["apex"] == (row.onset + row.offset) // 2
+        assert record["apex_estimated"] and not record["offset_estimated"]
+    assert sum("the apex is missing" in note for note in metadata["notes"]) == len(FEW)
+
+
+def test_without_a_column_of_the_offset_it_is_estimated_and_marked(tmp_path):
+    write_copy(tmp_path / "copy", [without(row, "offset") for row in FEW])
+    _, records = read_copy(tmp_path)
+    for row in FEW:
+        record = records[id_of(row)]
+        assert record["offset"] == row.offset  # the last frame of the release
+        assert record["offset_estimated"] and not record["apex_estimated"]
+
+
+def test_a_number_with_a_question_mark_is_used_with_a_note(tmp_path):
+    rows = [cells(FEW[0], apex=f"{FEW[0].apex}?"), *map(cells, FEW[1:])]
+    write_copy(tmp_path / "copy", rows)
+    metadata, records = read_copy(tmp_path)
+    assert records[id_of(FEW[0])]["apex"] == FEW[0].apex
+    (note,) = [note for note in metadata["notes"] if "question mark" in note]
+    assert note.startswith(f"row 2 ({id_of(FEW[0])}): the table marks the apex with")
+
+
+def test_numbers_instead_of_emotions_are_refused_with_what_to_do(tmp_path):
+    write_copy(tmp_path / "copy", [cells(row, label=3) for row in FEW])
+    with pytest.raises(DataError) as error:
+        read_copy(tmp_path)
+    message = str(error.value)
+    assert "the emotion is the number 3; write its name in the table" in message
+    assert "disgust" in message and "happiness" in message
+
+
+def of_other_people(row):
+    return cells(row, subject=row.subject + 400, clip=f"006_{row.clip}")
+
+
+def test_the_table_of_another_data_set_with_the_same_columns_is_not_read(tmp_path):
+    write_copy(tmp_path / "copy", [cells(row) for row in FEW], name="mine.csv")
+    others = [of_other_people(row) for row in FEW]
+    write_csv(
+        tmp_path / "copy/a_table.csv",
+        [list(others[0]), *(list(row.values()) for row in others)],
+    )
+    write_csv(tmp_path / "copy/notes.csv", [["what", "when"], ["asked", "2019"]])
+    metadata, records = read_copy(tmp_path)
+    assert records.keys() == {id_of(row) for row in FEW}
+    assert metadata["notes"][0].startswith("mine.csv was read: its name is unknown")
+    assert metadata["notes"][1] == (
+        f"a_table.csv was not read: 0 of its {len(FEW)} rows have frames"
+    )
+    assert metadata["notes"][2] == (
+        "notes.csv was not read: its columns are not those of CASME II"
+    )
+
+
+def test_a_table_of_the_right_name_with_other_columns_is_skipped(tmp_path):
+    copy = tmp_path / "copy"
+    write_frames(copy, rows=FEW)
+    write_table(copy / TABLES["20140508"], table="20140508", rows=FEW)
+    book = openpyxl.Workbook()
+    book.active.append(["what", "when"])
+    book.save(copy / TABLES["20190701"])
+    metadata, records = read_copy(tmp_path)
+    assert records.keys() == {id_of(row) for row in FEW}
+    assert metadata["notes"][0] == (
+        f"{TABLES['20190701']} was not read: its columns are not those of CASME II"
+    )
+
+
+def test_a_damaged_table_that_is_not_needed_has_no_effect(tmp_path):
+    copy = tmp_path / "copy"
+    write_frames(copy, rows=FEW)
+    write_table(copy / TABLES["20190701"], rows=FEW)
+    (copy / TABLES["20140508"]).write_bytes(b"damaged")
+    _, records = read_copy(tmp_path)
+    assert records.keys() == {id_of(row) for row in FEW}
+    (copy / TABLES["20190701"]).write_bytes(b"damaged")
+    with pytest.raises(DataError, match=f"{TABLES['20190701']} cannot be read"):
+        read_back("casme2", copy, tmp_path / "again")
