@@ -1,7 +1,7 @@
 """Base class of the TFDS builders of all licensed data sets."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -37,13 +37,21 @@ class LocalCopyBuilder(shards.StreamingBuilder, skip_registration=True):
         """Returns the TFDS features of a record in addition to the common ones."""
         return {}
 
-    def open_local_copy(self, manual_dir: Path) -> LocalCopy:
+    def open_local_copy(
+        self, manual_dir: Path, others: Sequence[Specification] = ()
+    ) -> LocalCopy:
         """Opens a copy with this builder's specification and configuration.
+
+        Args:
+          manual_dir: the user's folder.
+          others: specifications of other data sets, whose tables are not read.
 
         Raises:
           DataError: if the copy cannot be read.
         """
-        return open_local_copy(self.SPECIFICATION, self.builder_config, manual_dir)
+        return open_local_copy(
+            self.SPECIFICATION, self.builder_config, manual_dir, others
+        )
 
     def _info(self) -> tfds.core.DatasetInfo:
         return self.dataset_info_from_configs(

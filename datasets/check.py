@@ -52,7 +52,8 @@ def check(
         raise DataError(f"{name} is generated: there is no copy of it to check.")
     prepare.check_manual_dir(name, manual_dir)
     specification = prepare.builder_class(name).SPECIFICATION
-    copy = open_local_copy(specification, config, manual_dir)
+    others = prepare.other_specifications(name)
+    copy = open_local_copy(specification, config, manual_dir, others)
     examples, unreadable, frames_read = [], {}, 0
 
     def examine(item: tuple[str, Annotation]):

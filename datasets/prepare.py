@@ -24,7 +24,7 @@ from absl import logging
 from datasets.builder import LocalCopyBuilder
 from datasets.clip_record import ClipConfig, Sampling
 from datasets.parallel import check_workers
-from datasets.source.specification import Crop, Sizes
+from datasets.source.specification import Crop, Sizes, Specification
 from meranet_jax.errors import DataError, explain
 
 # Data sets with a builder where TFDS expects it: NAME/NAME_dataset_builder.py.
@@ -119,6 +119,18 @@ def builder_class(name: str) -> type[tfds.core.DatasetBuilder]:
     return module.Builder
 
 
+def other_specifications(name: str) -> list[Specification]:
+    """Returns the specifications of all licensed data sets but that of ``name``."""
+    found = []
+    for other in NAMES:
+        # A user's unfinished builder must not stop another data set.
+        with contextlib.suppress(Exception):
+            cls = builder_class(other)
+            if other != name.partition("/")[0] and issubclass(cls, LocalCopyBuilder):
+                found.append(cls.SPECIFICATION)
+    return found
+
+
 def configuration(name: str, options: Options) -> ClipConfig:
     """Returns the configuration of ``name`` or ``name/config``, changed by ``options``.
 
@@ -199,7 +211,9 @@ def prepare(
         dataset.workers = workers
     if isinstance(dataset, LocalCopyBuilder):
         # Before any folder is created: an unreadable copy must leave nothing behind.
-        dataset.local_copy = dataset.open_local_copy(Path(manual_dir).expanduser())
+        dataset.local_copy = dataset.open_local_copy(
+            Path(manual_dir).expanduser(), other_specifications(name)
+        )
     folder.parent.mkdir(parents=True, exist_ok=True)
     with _lock(folder):
         if is_prepared(folder):  # by the process that held the lock
@@ -345,7 +359,8 @@ def _warn_of_other_copy(
     if not isinstance(dataset, LocalCopyBuilder):
         return
     try:
-        fingerprint = dataset.open_local_copy(manual_dir).fingerprint()
+        others = other_specifications(dataset.name)
+        fingerprint = dataset.open_local_copy(manual_dir, others).fingerprint()
     except (DataError, OSError) as error:
         why = f"that copy cannot be read ({str(error).splitlines()[0]})"
     else:

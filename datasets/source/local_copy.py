@@ -94,7 +94,10 @@ def _file_sizes(source: Path) -> list[tuple[str, int]]:
 
 
 def open_local_copy(
-    specification: Specification, config: LocalCopyConfig, manual_dir: Path
+    specification: Specification,
+    config: LocalCopyConfig,
+    manual_dir: Path,
+    others: Sequence[Specification] = (),
 ) -> LocalCopy:
     """Finds the tables and the release to read in a user's folder.
 
@@ -102,13 +105,16 @@ def open_local_copy(
       specification: specification of the data set.
       config: which table, release and rows to read.
       manual_dir: the user's folder.
+      others: specifications of other data sets, whose tables are not read.
 
     Raises:
       DataError: if there is no table or release, the configuration contradicts itself,
         or no row is selected.
     """
     manual_dir = Path(manual_dir)
-    tables, missing_tables, notes = choose_tables(specification, config, manual_dir)
+    tables, missing_tables, notes = choose_tables(
+        specification, config, manual_dir, others
+    )
     rows, left_out, not_selected = [], [], 0
     for table in tables:
         left_out += table.left_out

@@ -1,7 +1,8 @@
 """Search for the annotation tables in a local copy."""
 
+import collections
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from datasets.source.annotations import OtherColumnsError, Table, read_table
@@ -26,9 +27,18 @@ def find_tables(manual_dir: Path, depth: int = 4) -> list[Path]:
 
 
 def choose_tables(
-    specification: Specification, config: LocalCopyConfig, manual_dir: Path
+    specification: Specification,
+    config: LocalCopyConfig,
+    manual_dir: Path,
+    others: Sequence[Specification] = (),
 ) -> tuple[list[Table], list[str], list[str]]:
     """Chooses and reads the tables of a data set.
+
+    Args:
+      specification: specification of the data set.
+      config: its ``table`` is a file name, or None.
+      manual_dir: the user's folder.
+      others: specifications of other data sets, whose tables are not read.
 
     Returns:
       The tables, the names of parts of the table that are missing, and notes for the
@@ -70,7 +80,7 @@ def choose_tables(
         except DataError:  # raised again if it is chosen
             continue
     if not named:
-        table, more = _table_by_columns(specification, found, manual_dir, relative)
+        table, more = _table_by_columns(specification, found, manual_dir, others)
         return [table], [], more
     best = min(named.values())
     chosen, missing = [], []
@@ -97,60 +107,50 @@ def _table_by_columns(
     specification: Specification,
     found: Sequence[Path],
     manual_dir: Path,
-    relative: Callable[[Iterable[Path]], str],
+    others: Sequence[Specification],
 ) -> tuple[Table, list[str]]:
     """Returns the table that has the data set's columns, and notes on the choice.
 
-    Of several the one with frames for most of its rows is used: people give tables of
-    different data sets the same columns.
+    People give tables of different data sets the same columns. A table is not read if
+    it has another data set's name or emotions; of several that remain, the one with
+    frames for most of its rows is.
 
     Raises:
       DataError: if there is none.
     """
-    read, rejected = [], []
+    read: list[Table] = []
+    rejected: dict[Path, str] = {}
+    unreadable: list[str] = []
     for path in found:
         try:
-            read.append(read_table(path, specification.columns))
+            rejected[path] = _why_of_other(path, specification, others)
+            if not rejected[path]:
+                table = read_table(path, specification.columns)
+                rejected[path] = _why_of_other_emotions(table, specification)
+            if not rejected[path]:
+                read.append(table)
+                del rejected[path]
+        except OtherColumnsError as error:
+            rejected[path] = f"its columns are not those of {specification.title}"
+            unreadable.append(str(error))
         except DataError as error:
-            rejected.append((path, error))
+            rejected[path] = "it cannot be read"
+            unreadable.append(str(error))
+    notes = [
+        f"{path.relative_to(manual_dir)} was not read: {why}"
+        for path, why in rejected.items()
+    ]
     if read:
-        releases = [
-            release
-            for folders in find_releases(manual_dir, specification.releases)
-            for release in folders
-        ]
-
-        def rows_with_frames(table: Table) -> int:
-            wanted = [(row.subject, row.clip) for row in table.rows]
-            return max((one.count_clips(wanted) for one in releases), default=0)
-
-        best = max(read, key=rows_with_frames) if len(read) > 1 else read[0]
-        notes = [
-            f"{relative([best.path])} was read: its name is unknown, but its columns "
-            f"are those of {specification.title}"
-        ]
-        notes += [
-            f"{relative([table.path])} was not read: {rows_with_frames(table)} of its "
-            f"{len(table.rows)} rows have frames"
-            for table in read
-            if table is not best
-        ]
-        notes += [
-            f"{relative([path])} was not read: its columns are not those of "
-            f"{specification.title}"
-            for path, error in rejected
-            if isinstance(error, OtherColumnsError)
-        ]
-        return best, notes
+        best, more = _with_most_frames(read, specification, manual_dir)
+        return best, [*more, *notes]
     lines = [
         f"No table of {specification.title} was found in {manual_dir}, up to four "
-        "folders deep."
+        "folders deep.",
+        *(notes or ["Tables there: none."]),
+        *unreadable[:1],
     ]
-    if len(rejected) == 1:
-        lines.append(str(rejected[0][1]))
-    else:
-        tables = relative(path for path, _ in rejected)
-        lines.append(f"Tables with other columns: {tables or 'none'}.")
+    if notes:
+        lines.append("--table=FILE reads a table whatever its name and its emotions.")
     above = manual_dir.resolve().parent
     for folder in (above, above.parent):
         try:
@@ -164,6 +164,64 @@ def _table_by_columns(
             lines.append(f"There is one in {folder}: give that as --manual_dir.")
             break
     raise DataError("\n".join([*lines, specification.expected_layout]))
+
+
+def _why_of_other(
+    path: Path, specification: Specification, others: Sequence[Specification]
+) -> str:
+    """Returns why a table is another data set's by its name; empty if it is not."""
+    other = next((other for other in others if _has_known_name(path, other)), None)
+    if other is None:
+        return ""
+    return f"it has the name of {other.title}'s table, the data set {other.name}"
+
+
+def _why_of_other_emotions(table: Table, specification: Specification) -> str:
+    """Returns why a table is another data set's by its emotions; empty if it is not."""
+    unknown = collections.Counter()
+    for row in table.rows:
+        try:
+            emotion = specification.interpret(row).emotion
+        except DataError:  # its row is reported
+            continue
+        # Numbers are reported with what to do.
+        if emotion not in specification.emotions and not emotion.isdigit():
+            unknown[emotion] += 1
+    if 3 * unknown.total() <= len(table.rows):
+        return ""
+    return (
+        f"{unknown.total()} of its {len(table.rows)} rows have emotions that are not "
+        f"those of {specification.title}: "
+        f"{', '.join(repr(emotion) for emotion, _ in unknown.most_common(4))}"
+    )
+
+
+def _with_most_frames(
+    tables: Sequence[Table], specification: Specification, manual_dir: Path
+) -> tuple[Table, list[str]]:
+    """Returns the table with frames for most of its rows, and notes on the choice."""
+    counts = [0] * len(tables)
+    if len(tables) > 1:
+        releases = [
+            release
+            for folders in find_releases(manual_dir, specification.releases)
+            for release in folders
+        ]
+        for index, table in enumerate(tables):
+            wanted = [(row.subject, row.clip) for row in table.rows]
+            counts[index] = max((r.count_clips(wanted) for r in releases), default=0)
+    best = tables[counts.index(max(counts))]
+    notes = [
+        f"{best.path.relative_to(manual_dir)} was read: its name is unknown, but its "
+        f"columns are those of {specification.title}"
+    ]
+    notes += [
+        f"{table.path.relative_to(manual_dir)} was not read: {count} of its "
+        f"{len(table.rows)} rows have frames"
+        for table, count in zip(tables, counts, strict=True)
+        if table is not best
+    ]
+    return best, notes
 
 
 def _date(path: Path) -> str:

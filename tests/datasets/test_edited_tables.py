@@ -4,7 +4,15 @@ import openpyxl
 import pytest
 
 from datasets import DataError
-from tests.datasets.casme2_tree import ROWS, TABLES, id_of, write_frames, write_table
+from tests.datasets import cas_me_2_tree
+from tests.datasets.casme2_tree import (
+    ROWS,
+    TABLES,
+    id_of,
+    write_frames,
+    write_table,
+    write_tree,
+)
 from tests.datasets.reading import read_back
 from tests.datasets.tree import write_csv
 
@@ -106,6 +114,31 @@ def test_the_table_of_another_data_set_with_the_same_columns_is_not_read(tmp_pat
     assert metadata["notes"][2] == (
         "notes.csv was not read: its columns are not those of CASME II"
     )
+
+
+def test_the_copy_of_another_data_set_is_recognised_by_the_name_of_its_table(tmp_path):
+    write_tree(tmp_path / "copy", rows=FEW)
+    for name in ("casme", "cas_me_2"):
+        with pytest.raises(DataError) as error:
+            read_back(name, tmp_path / "copy", tmp_path / "data")
+        assert (
+            f"{TABLES['20190701']} was not read: it has the name of CASME II's table, "
+            "the data set casme2" in str(error.value)
+        )
+    cas_me_2_tree.write_tree(tmp_path / "other", rows=cas_me_2_tree.MICRO[:4])
+    with pytest.raises(DataError, match=r"CAS\(ME\)\^2's table, the data set cas_me_2"):
+        read_back("casme2", tmp_path / "other", tmp_path / "data")
+
+
+def test_a_renamed_table_of_another_data_set_is_recognised_by_its_emotions(tmp_path):
+    labels = ["others", "others", "others", "disgust"]
+    rows = [cells(row, label=name) for row, name in zip(FEW, labels, strict=False)]
+    write_copy(tmp_path / "copy", rows)
+    with pytest.raises(DataError) as error:
+        read_back("casme", tmp_path / "copy", tmp_path / "data")
+    message = str(error.value)
+    assert "mine.csv was not read: 3 of its 4 rows have emotions" in message
+    assert "not those of CASME: 'others'" in message and "--table=FILE" in message
 
 
 def test_a_table_of_the_right_name_with_other_columns_is_skipped(tmp_path):
