@@ -81,7 +81,8 @@ SPECIFICATION = Specification(
             (
                 "casme.xlsx",
                 re.compile(
-                    r"^casme(?![\s_-]*(?:2|3|ii|sq|[ab](?![a-z])))(?!.*section)",
+                    r"^casme(?![\s_^()-]*(?:v?[23]|ii|sq|me|[ab](?![a-z])))"
+                    r"(?!.*section)",
                     re.IGNORECASE,
                 ),
             ),

@@ -21,23 +21,27 @@ from meranet_jax.errors import DataError
 
 # Cells, in lower case, that mark a number as missing.
 _MISSING = frozenset(
-    ["", "/", "\\", "-", "--", "?", "null", "nan", "none", "n/a", "na", "unknown"]
-    + ["remake", "-1"]
+    ["", "/", "\\", "-", "--", "\u2013", "\u2014", "?", "null", "nan", "none", "n/a"]
+    + ["n.a.", "na", "<na>", "#n/a", "unknown", "remake", "-1", "-1.0"]
 )
 # Headers that people give the columns of any data set, after the data set's own
+_EMOTION = ("Estimated Emotion", "Emotion", "Label", "Catego", "Category", "Class")
 _SYNONYMS: Mapping[str, Sequence[str]] = {
     "subject": ("Subject", "Sub", "Subj", "Subject ID", "Participant", "Person"),
     "clip": ("Filename", "File", "Clip", "Clip name", "Video", "Data", "Sequence"),
     "onset": ("OnsetFrame", "OnsetF", "Onset"),
     "apex": ("ApexFrame", "ApexF", "ApexF1", "Apex"),
     "offset": ("OffsetFrame", "OffsetF", "Offset"),
-    "emotion": ("Estimated Emotion", "Emotion", "Expression", "Label")
-    + ("Catego", "Category", "Class"),
+    "emotion": (*_EMOTION, "Expression"),
+    "estimated_emotion": _EMOTION,
+    "expression": ("Type", "Expression Type", "Expression"),
     "action_units": ("Action Units", "Action Unit", "AU", "AUs", "FACS"),
 }
 # Fields that are estimated, or only passed on, where their column is absent; of apex
 # and offset one is needed.
 _OPTIONAL = frozenset({"apex", "offset", "action_units"})
+# Words in headers that likely name the apex or the offset
+_KEY_WORDS = {"apex": ("apex", "peak"), "offset": ("offset",)}
 
 # A header may follow a title or notes, but must be among this many first rows.
 _MAX_HEADER_ROWS = 30
@@ -128,7 +132,7 @@ class Columns:
       optional: fields whose column may be absent, in addition to the action units and
         one of apex and offset.
       not_frames: headers of times, which are no frame numbers in a table that has all
-        of these headers.
+        of these headers, or the data set's own header of an apex or offset.
       order: fields by position, for sheets without a header; None for a column that is
         not read. Empty if the data set has no such sheets.
       zero_is_missing: whether 0 marks a frame number as missing.
@@ -147,7 +151,7 @@ class Columns:
 
 
 class OtherColumnsError(DataError):
-    """A table that can be read, but has not the columns of the data set."""
+    """A table that can be read, but does not have the columns of the data set."""
 
 
 def read_table(path: Path, columns: Columns) -> Table:
@@ -203,7 +207,12 @@ def _column_positions(
     """Returns the position of each field's column; None if the row is not a header."""
     names = [_normalise(cell) for cell in header]
     times = set(map(_normalise, columns.not_frames))
-    if times <= set(names):
+    own = {
+        _normalise(spelling)
+        for field in ("apex", "offset")
+        for spelling in columns.headers.get(field, ())
+    }
+    if times <= set(names) or own & set(names):
         names = ["" if name in times else name for name in names]
     positions: dict[str, int] = {}
     # First the data set's own headers, which may be other people's for another field.
@@ -218,11 +227,13 @@ def _column_positions(
                     positions[field] = names.index(spelling)
                     break
     absent = columns.headers.keys() - positions
-    if absent - columns.optional - _OPTIONAL or not positions.keys() & {
-        "apex",
-        "offset",
-    }:
+    if absent - columns.optional - _OPTIONAL or not positions.keys() & _KEY_WORDS:
         return None
+    # A column of the apex with an unknown header must not be replaced by estimates.
+    unused = [name for i, name in enumerate(names) if i not in positions.values()]
+    for field in absent & _KEY_WORDS.keys():
+        if any(word in name for word in _KEY_WORDS[field] for name in unused):
+            return None
     return positions
 
 
@@ -231,11 +242,20 @@ def _headerless_start(
 ) -> int | None:
     """Returns the index of the first expression of a sheet without a header.
 
-    None if the sheet does not contain expressions: most of its first rows must start
-    with a subject and have numbers in the columns of the onset and the offset. Other
-    rows are reported like any row that cannot be read.
+    None if the sheet has a header, or does not contain expressions: most of its first
+    rows must start with a subject and have numbers in the columns of the onset and the
+    offset. Other rows are reported like any row that cannot be read.
     """
-    if not columns.order:
+    known = {
+        _normalise(spelling)
+        for spellings in (*columns.headers.values(), *_SYNONYMS.values())
+        for spelling in spellings
+    }
+    has_header = any(
+        sum(_normalise(cell) in known for cell in row) >= 2
+        for row in cells[:_MAX_HEADER_ROWS]
+    )
+    if not columns.order or has_header:
         return None
     onset, offset = columns.order.index("onset"), columns.order.index("offset")
 
@@ -327,7 +347,7 @@ def _annotation(
         uncertain=tuple(
             field
             for field, cell in cells.items()
-            if re.fullmatch(r"[0-9].*\?", _text(cell))
+            if re.fullmatch(r"\?.*[0-9].*|[0-9].*\?", _text(cell))
         ),
     )
 
@@ -335,14 +355,14 @@ def _annotation(
 def parse_frame_number(text: str) -> int | None:
     """Parses a cell with a frame number; None if the cell marks it as missing.
 
-    A question mark after the number marks it as uncertain.
+    A question mark before or after the number marks it as uncertain.
 
     Raises:
       ValueError: if the cell is neither an integer nor a marker of a missing number.
     """
     if text.lower() in _MISSING:
         return None
-    match = re.fullmatch(r"([0-9]{1,9})(?:\.0*)?\s*\??", text)
+    match = re.fullmatch(r"(?:\?\s*)?([0-9]{1,9})(?:\.0*)?(?:\s*\?)?", text)
     if not match:
         raise ValueError(f"{text!r} is not a frame number")
     return int(match[1])
@@ -413,6 +433,11 @@ def _csv_cells(path: Path) -> list[list[object]]:
             f"The table {path} cannot be read: {error}.\n"
             "Save it as comma-separated text in UTF-8."
         ) from error
+
+
+def is_number(text: str) -> bool:
+    """Returns whether a cell of an emotion is a number: 3, 3.0 or -1."""
+    return bool(re.fullmatch(r"-?[0-9]+(\.[0-9]*)?", text))
 
 
 def row_label(row: Annotation, tables: Sequence[Table]) -> str:

@@ -122,7 +122,8 @@ def _record(
     clip = np.stack([images[number] for number in nearest])
     if config.sampling == "tim":
         clip = sampling.interpolate(clip, config.frames)
-    notes += _change_notes({number: images[number] for number in nearest})
+    if len(nearest) > 1:
+        notes += _change_notes({number: images[number] for number in nearest})
     record = {
         "clip": clip,
         "onset_frame": onset_frame,
@@ -177,17 +178,16 @@ def _change_notes(images: Mapping[int, np.ndarray]) -> Iterator[Note]:
     Args:
       images: the frames as in the record, uint8 [H, W, 3], by number.
     """
-    if len(images) < 2:
-        return
     numbers = sorted(images)
     first = images[numbers[0]]
     if all((images[number] == first).all() for number in numbers):
-        text = f"its frames {numbers[0]} to {numbers[-1]} are all the same picture"
-        yield Note("motionless", text)
+        used = f"the frames used, {numbers[0]} to {numbers[-1]}, are all"
+        if len(numbers) == 1:
+            used = f"only frame {numbers[0]} is used, always"
+        yield Note("motionless", f"{used} the same picture")
         return
     changes = {
-        # Of most pixels alike: motion changes some.
-        pair: np.median(images[pair[1]].astype(np.int16) - images[pair[0]])
+        pair: _change(images[pair[0]], images[pair[1]])
         for pair in itertools.pairwise(numbers)
     }
     before, after = max(changes, key=lambda pair: abs(changes[pair]))
@@ -197,6 +197,15 @@ def _change_notes(images: Mapping[int, np.ndarray]) -> Iterator[Note]:
             f"from frame {before} to frame {after} the grey level of most pixels "
             f"changes by {change:+.0f}",
         )
+
+
+def _change(before: np.ndarray, after: np.ndarray) -> float:
+    """Returns the median change of grey level, without borders that stay black."""
+    lit = np.maximum(before, after) >= _BRIGHTNESS_JUMP
+    if not lit.any():
+        return 0.0
+    # The median: motion changes some pixels, light changes most.
+    return float(np.median(after[lit].astype(np.int16) - before[lit]))
 
 
 def _find_face(run: Recording, numbers: Sequence[int], margin: float) -> faces.FaceCrop:

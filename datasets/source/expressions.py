@@ -97,8 +97,8 @@ def find_expression(local: LocalRelease, row: Annotation) -> Expression:
             )
         )
     if row.uncertain:
-        fields = " and the ".join(row.uncertain)
-        text = f"the table marks the {fields} with a question mark; it was used"
+        fields = " and ".join(row.uncertain)
+        text = f"the table marks {fields} with a question mark, which was ignored"
         notes.append(Note("uncertain numbers", text))
     apex, note = _apex(row, offset)
     notes += [note] if note else []

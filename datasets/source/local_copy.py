@@ -11,7 +11,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from datasets.source.annotations import Annotation, LeftOut, Table, row_label
+from datasets.source.annotations import Annotation, LeftOut, Table, is_number, row_label
 from datasets.source.releases import LocalRelease, Release, choose_release
 from datasets.source.specification import LocalCopyConfig, Specification
 from datasets.source.tables import choose_tables
@@ -178,7 +178,7 @@ def open_local_copy(
 
 def _unknown_emotion(specification: Specification, emotion: str) -> str:
     names = ", ".join(specification.emotions)
-    if emotion.isdigit():
+    if is_number(emotion):
         return (
             f"the emotion is the number {emotion}; write its name in the table, one of "
             f"{names}: what a number means depends on who wrote it"

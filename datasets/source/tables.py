@@ -5,7 +5,12 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from datasets.source.annotations import OtherColumnsError, Table, read_table
+from datasets.source.annotations import (
+    OtherColumnsError,
+    Table,
+    is_number,
+    read_table,
+)
 from datasets.source.folders import folders_under
 from datasets.source.releases import find_releases
 from datasets.source.specification import LocalCopyConfig, Specification
@@ -69,19 +74,20 @@ def choose_tables(
     read: dict[Path, Table] = {}
     notes = []
     for path in sorted(named, key=lambda path: named[path]):
+        why = f"its columns are not those of {specification.title}"
         try:
             read[path] = read_table(path, specification.columns)
+            why = _why_of_other_emotions(read[path], specification)
+            if why:
+                raise OtherColumnsError(why)
         except OtherColumnsError:
             del named[path]
-            notes.append(
-                f"{relative([path])} was not read: its columns are not those of "
-                f"{specification.title}"
-            )
+            notes.append(f"{relative([path])} was not read: {why}")
         except DataError:  # raised again if it is chosen
             continue
     if not named:
         table, more = _table_by_columns(specification, found, manual_dir, others)
-        return [table], [], more
+        return [table], [], list(dict.fromkeys([*more, *notes]))
     best = min(named.values())
     chosen, missing = [], []
     for name, pattern in specification.tables[best]:
@@ -120,22 +126,23 @@ def _table_by_columns(
     """
     read: list[Table] = []
     rejected: dict[Path, str] = {}
-    unreadable: list[str] = []
+    of_others, unreadable = False, []
     for path in found:
         try:
-            rejected[path] = _why_of_other(path, specification, others)
-            if not rejected[path]:
-                table = read_table(path, specification.columns)
-                rejected[path] = _why_of_other_emotions(table, specification)
-            if not rejected[path]:
+            table = read_table(path, specification.columns)
+            why = _why_of_other(path, others)
+            why = why or _why_of_other_emotions(table, specification)
+            if why:
+                rejected[path], of_others = why, True
+            else:
                 read.append(table)
-                del rejected[path]
         except OtherColumnsError as error:
-            rejected[path] = f"its columns are not those of {specification.title}"
+            why = f"its columns are not those of {specification.title}"
+            rejected[path] = _why_of_other(path, others) or why
             unreadable.append(str(error))
         except DataError as error:
             rejected[path] = "it cannot be read"
-            unreadable.append(str(error))
+            unreadable.insert(0, str(error))
     notes = [
         f"{path.relative_to(manual_dir)} was not read: {why}"
         for path, why in rejected.items()
@@ -147,9 +154,9 @@ def _table_by_columns(
         f"No table of {specification.title} was found in {manual_dir}, up to four "
         "folders deep.",
         *(notes or ["Tables there: none."]),
-        *unreadable[:1],
+        *unreadable[:2],
     ]
-    if notes:
+    if of_others:
         lines.append("--table=FILE reads a table whatever its name and its emotions.")
     above = manual_dir.resolve().parent
     for folder in (above, above.parent):
@@ -166,14 +173,24 @@ def _table_by_columns(
     raise DataError("\n".join([*lines, specification.expected_layout]))
 
 
-def _why_of_other(
-    path: Path, specification: Specification, others: Sequence[Specification]
-) -> str:
-    """Returns why a table is another data set's by its name; empty if it is not."""
-    other = next((other for other in others if _has_known_name(path, other)), None)
-    if other is None:
-        return ""
-    return f"it has the name of {other.title}'s table, the data set {other.name}"
+def _why_of_other(path: Path, others: Sequence[Specification]) -> str:
+    """Returns why a table is another data set's; empty if it is not.
+
+    A table is if it has the name, the columns and the emotions of another one.
+    """
+    for other in others:
+        if not _has_known_name(path, other):
+            continue
+        try:
+            table = read_table(path, other.columns)
+        except DataError:
+            continue
+        if not _why_of_other_emotions(table, other):
+            return (
+                f"it has the name and the columns of {other.title}'s table, the data "
+                f"set {other.name}"
+            )
+    return ""
 
 
 def _why_of_other_emotions(table: Table, specification: Specification) -> str:
@@ -185,14 +202,15 @@ def _why_of_other_emotions(table: Table, specification: Specification) -> str:
         except DataError:  # its row is reported
             continue
         # Numbers are reported with what to do.
-        if emotion not in specification.emotions and not emotion.isdigit():
+        if emotion not in specification.emotions and not is_number(emotion):
             unknown[emotion] += 1
     if 3 * unknown.total() <= len(table.rows):
         return ""
     return (
         f"{unknown.total()} of its {len(table.rows)} rows have emotions that are not "
         f"those of {specification.title}: "
-        f"{', '.join(repr(emotion) for emotion, _ in unknown.most_common(4))}"
+        f"{', '.join(repr(emotion) for emotion, _ in unknown.most_common(4))}. Those "
+        f"of {specification.title} are {', '.join(specification.emotions)}"
     )
 
 
@@ -210,11 +228,17 @@ def _with_most_frames(
         for index, table in enumerate(tables):
             wanted = [(row.subject, row.clip) for row in table.rows]
             counts[index] = max((r.count_clips(wanted) for r in releases), default=0)
-    best = tables[counts.index(max(counts))]
-    notes = [
+    best, count = max(
+        zip(tables, counts, strict=True),
+        key=lambda one: (one[1] / max(1, len(one[0].rows)), one[1]),
+    )
+    note = (
         f"{best.path.relative_to(manual_dir)} was read: its name is unknown, but its "
         f"columns are those of {specification.title}"
-    ]
+    )
+    if len(tables) > 1:
+        note += f", and {count} of its {len(best.rows)} rows have frames"
+    notes = [note]
     notes += [
         f"{table.path.relative_to(manual_dir)} was not read: {count} of its "
         f"{len(table.rows)} rows have frames"

@@ -18,7 +18,7 @@ from av.video.reformatter import VideoReformatter
 from PIL import Image
 
 from meranet_jax.errors import DataError
-from meranet_jax.video.images import orient, read_image
+from meranet_jax.video.images import check_brightness, orient, read_image
 
 _IMAGE = re.compile(
     r"(?P<stem>[^.].*?)(?:\.(?:jpe?g|png|bmp|tiff?|webp))+",  # img2977.jpg.jpg exists
@@ -34,6 +34,15 @@ _MAX_GAP = 2
 # Files whose first number is at most this may be numbered from 1, with some files lost
 # at the start.
 _MAX_FIRST_NUMBER = 5
+
+# Display matrix by the rotation in degrees, counterclockwise
+_MATRICES = {
+    0: (1, 0, 0, 1),
+    90: (0, -1, 1, 0),
+    -90: (0, 1, -1, 0),
+    180: (-1, 0, 0, -1),
+    -180: (-1, 0, 0, -1),
+}
 
 # Ten minutes at CASME II's 200 frames a second.
 _MAX_VIDEO_FRAMES = 120_000
@@ -224,6 +233,8 @@ def _video_frames(
         for index, frame in enumerate(container.decode(stream)):
             if index in numbers_at:
                 image = reformatter.reformat(frame, format="rgb24").to_ndarray()
+                if max(part.bits for part in frame.format.components) >= 16:
+                    check_brightness(image)
                 yield numbers_at[index], orient(image, _display_matrix(frame))
             if index == last:
                 return
@@ -235,7 +246,11 @@ def _display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int]:
 
     Cameras of phones store the frames of their sensor and this matrix.
     """
-    for data in frame.side_data:
+    try:
+        found = list(frame.side_data)
+    except ValueError:  # PyAV does not know a kind of data that its FFmpeg writes
+        return _MATRICES.get(getattr(frame, "rotation", 0), (1, 1, 1, 1))
+    for data in found:
         if data.type.name == "DISPLAYMATRIX":
             # Three columns of integers; the third is that of a projection.
             a, b, _, c, d, *_ = np.frombuffer(bytes(data), np.int32).tolist()

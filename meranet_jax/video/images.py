@@ -14,20 +14,25 @@ from PIL import Image, ImageOps
 from meranet_jax.errors import DataError
 
 _ORIENTATION = 0x0112  # EXIF
-_BITS_PER_SAMPLE = 258  # TIFF
+# TIFF
+_NEW_SUBFILE_TYPE, _BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANAR = 254, 258, 262, 284
 # Modes that Pillow converts to RGB without loss
 _EXACT = ("RGB", "L", "1", "P", "YCbCr")
 _WITH_ALPHA = ("RGBA", "LA", "PA")
 _NAMES = {
-    "CMYK": "of the colours of a printer (CMYK)",
-    "LAB": "of the colours L*a*b*",
-    "HSV": "of the colours HSV",
-    "F": "of floating-point numbers, whose range is unknown",
-    "I": "of 32-bit numbers, whose range is unknown",
+    "CMYK": "a CMYK image",
+    "LAB": "an L*a*b* image",
+    "HSV": "an HSV image",
+    "F": "an image of floating-point numbers, whose range is unknown",
+    "I": "an image of signed or 32-bit numbers, whose range is unknown",
 }
-# An image of 16 bits whose values are below this is likely from a camera of 12 or 14
-# bits: scaled as one of 16 bits it would become almost black.
+# An image of 16 bits whose values are below a quarter of the range is likely from a
+# camera of 12 or 14 bits: scaled as one of 16 bits it would become almost black.
 _LEAST_MAXIMUM = 1 << 14
+_FEWER_BITS = (
+    "it has 16 bits, but its values end at {} of 65535, as those of a camera with "
+    "fewer bits; save it with 8 bits, all images of a clip scaled by the same number"
+)
 
 # Raises, instead of only warning, for an image that would not fit in memory. The filter
 # applies to the process, since warnings.catch_warnings is not thread-safe.
@@ -57,15 +62,23 @@ def read_image(path: Path) -> np.ndarray:
     """
     try:
         with Image.open(path) as image:
-            # A photograph of a phone (MPO) contains smaller copies of itself.
-            if image.format != "MPO" and (count := getattr(image, "n_frames", 1)) > 1:
+            if (count := _count_images(image)) > 1:
                 raise _NotAFrameError(f"it contains {count} images")
+            deep = ";16" in str(image.tile)
+            if deep and getattr(image, "tag_v2", {}).get(_PLANAR) == 2:
+                raise _NotAFrameError(
+                    "its colours of 16 bits are in separate planes; save it as RGB of "
+                    "8 bits"
+                )
             # Decode first, since convert also copies an image that is already RGB.
             image.load()
             if image.getexif().get(_ORIENTATION, 1) != 1:
                 image = ImageOps.exif_transpose(image)
-            return _as_rgb(image)
-    except _NotAFrameError as error:
+            rgb = _as_rgb(image)
+            if deep and not image.mode.startswith("I;16"):
+                check_brightness(rgb)
+            return rgb
+    except (_NotAFrameError, DataError) as error:
         raise DataError(f"{path.name} cannot be read: {error}") from error
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         what = f"it has more than {Image.MAX_IMAGE_PIXELS} pixels"
@@ -77,8 +90,35 @@ def read_image(path: Path) -> np.ndarray:
         raise DataError(f"{path.name} cannot be read: {what}") from error
 
 
+def check_brightness(image: np.ndarray) -> None:
+    """Checks that an image of 16 bits uses its range, after its reduction to 8.
+
+    Args:
+      image: uint8 [H, W, 3].
+
+    Raises:
+      DataError: if its values are likely those of a camera with fewer bits.
+    """
+    most = int(image.max())
+    if 0 < most < _LEAST_MAXIMUM >> 8:
+        raise DataError(_FEWER_BITS.format(most * 257))
+
+
 class _NotAFrameError(Exception):
     """An image that is not damaged, but cannot be used as a frame."""
+
+
+def _count_images(image: Image.Image) -> int:
+    """Counts the images of a file, without smaller copies of one."""
+    if image.format == "MPO":  # a photograph of a phone with its previews
+        return 1
+    count = pages = getattr(image, "n_frames", 1)
+    if image.format == "TIFF" and pages > 1:
+        for page in range(1, pages):
+            image.seek(page)
+            count -= image.tag_v2.get(_NEW_SUBFILE_TYPE, 0) & 1
+        image.seek(0)
+    return count
 
 
 def _as_rgb(image: Image.Image) -> np.ndarray:
@@ -86,16 +126,19 @@ def _as_rgb(image: Image.Image) -> np.ndarray:
     if image.mode.startswith("I;16"):
         grey = _to_8_bits(image)
         return np.repeat(grey[..., None], 3, axis=-1)
+    image_format = image.format  # converted images have none
     if image.mode in _WITH_ALPHA or "transparency" in image.info:
         image = image.convert("RGBA")
-        least, _ = image.getchannel("A").getextrema()
-        if least < 255:
+        least, most = image.getchannel("A").getextrema()
+        # Programs that capture a screen leave the fourth byte of a BMP at zero.
+        unused = image_format == "BMP" and most == 0
+        if least < 255 and not unused:
             raise _NotAFrameError(
                 "it is transparent in places; save it without transparency"
             )
         return np.asarray(image.convert("RGB"))
     if image.mode not in _EXACT:
-        kind = _NAMES.get(image.mode, f"of Pillow's mode {image.mode}")
+        kind = _NAMES.get(image.mode, f"an image of Pillow's mode {image.mode}")
         raise _NotAFrameError(f"it is {kind}; save it as RGB or grey of 8 bits")
     return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
@@ -107,12 +150,10 @@ def _to_8_bits(image: Image.Image) -> np.ndarray:
     bits = int(tags.get(_BITS_PER_SAMPLE, (16,))[0])
     most = int(values.max())
     if bits == 16 and 0 < most < _LEAST_MAXIMUM:
-        raise _NotAFrameError(
-            f"it has 16 bits, but its values end at {most} of 65535, as those of a "
-            "camera with fewer bits; save it with 8 bits, all images of a clip scaled "
-            "by the same number"
-        )
+        raise _NotAFrameError(_FEWER_BITS.format(most))
     white = (1 << bits) - 1
+    if tags.get(_PHOTOMETRIC) == 0:  # zero is white
+        values = white - values
     return ((values * 255 + white // 2) // white).astype(np.uint8)
 
 
@@ -132,7 +173,9 @@ def orient(image: np.ndarray, matrix: tuple[int, int, int, int]) -> np.ndarray:
     """
     a, b, c, d = matrix
     if (a and b) or (c and d) or (a and c) or not (a or b) or not (c or d):
-        raise DataError("its frames are turned by an angle that is not a right one")
+        raise DataError(
+            "its frames are rotated by an angle that is not a multiple of 90 degrees"
+        )
     if not a:  # x becomes y
         image = image.swapaxes(0, 1)
     rows, columns = (d, a) if a else (b, c)

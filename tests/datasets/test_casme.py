@@ -130,4 +130,4 @@ def test_table_of_another_data_set_raises(tmp_path):
     casme2_tree.write_tree(tmp_path / "copy", rows=casme2_tree.ROWS[:3])
     with pytest.raises(DataError, match="No table of CASME was found") as error:
         read_back("casme", tmp_path / "copy", tmp_path / "data")
-    assert "the name of CASME II's table, the data set casme2" in str(error.value)
+    assert "the columns of CASME II's table, the data set casme2" in str(error.value)

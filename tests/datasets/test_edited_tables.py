@@ -81,15 +81,16 @@ def test_a_number_with_a_question_mark_is_used_with_a_note(tmp_path):
     metadata, records = read_copy(tmp_path)
     assert records[id_of(FEW[0])]["apex"] == FEW[0].apex
     (note,) = [note for note in metadata["notes"] if "question mark" in note]
-    assert note.startswith(f"row 2 ({id_of(FEW[0])}): the table marks the apex with")
+    assert note.startswith(f"row 2 ({id_of(FEW[0])}): the table marks apex with")
 
 
-def test_numbers_instead_of_emotions_are_refused_with_what_to_do(tmp_path):
-    write_copy(tmp_path / "copy", [cells(row, label=3) for row in FEW])
+@pytest.mark.parametrize("number", [3, "3.0"])
+def test_numbers_instead_of_emotions_are_refused_with_what_to_do(tmp_path, number):
+    write_copy(tmp_path / "copy", [cells(row, label=number) for row in FEW])
     with pytest.raises(DataError) as error:
         read_copy(tmp_path)
     message = str(error.value)
-    assert "the emotion is the number 3; write its name in the table" in message
+    assert f"the emotion is the number {number}; write its name in the table" in message
     assert "disgust" in message and "happiness" in message
 
 
@@ -122,8 +123,8 @@ def test_the_copy_of_another_data_set_is_recognised_by_the_name_of_its_table(tmp
         with pytest.raises(DataError) as error:
             read_back(name, tmp_path / "copy", tmp_path / "data")
         assert (
-            f"{TABLES['20190701']} was not read: it has the name of CASME II's table, "
-            "the data set casme2" in str(error.value)
+            f"{TABLES['20190701']} was not read: it has the name and the columns of "
+            "CASME II's table, the data set casme2" in str(error.value)
         )
     cas_me_2_tree.write_tree(tmp_path / "other", rows=cas_me_2_tree.MICRO[:4])
     with pytest.raises(DataError, match=r"CAS\(ME\)\^2's table, the data set cas_me_2"):
@@ -139,6 +140,40 @@ def test_a_renamed_table_of_another_data_set_is_recognised_by_its_emotions(tmp_p
     message = str(error.value)
     assert "mine.csv was not read: 3 of its 4 rows have emotions" in message
     assert "not those of CASME: 'others'" in message and "--table=FILE" in message
+
+
+def test_a_name_alone_makes_no_table_another_data_sets(tmp_path):
+    # Other emotions than CASME's, as in two of five rows of the real table
+    rows = [cells(row) for row in FEW]
+    rows[::2] = [row | {"label": "others"} for row in rows[::2]]
+    write_copy(tmp_path / "copy", rows, name="CASME_labels.csv")
+    _, records = read_copy(tmp_path)
+    assert records.keys() == {id_of(row) for row in FEW}
+
+
+def test_the_table_with_frames_for_most_of_its_rows_is_read(tmp_path):
+    few, many = FEW[:2], [cells(row) for row in FEW[:3]]
+    write_copy(tmp_path / "copy", [cells(row) for row in few], name="z.csv")
+    many += [of_other_people(row) for row in FEW]
+    write_csv(
+        tmp_path / "copy/a.csv",
+        [list(many[0]), *(list(row.values()) for row in many)],
+    )
+    metadata, records = read_copy(tmp_path)
+    assert records.keys() == {id_of(row) for row in few}
+    assert metadata["notes"][0].endswith("and 2 of its 2 rows have frames")
+    assert metadata["notes"][1].startswith("a.csv was not read: 3 of its ")
+
+
+@pytest.mark.parametrize("field", ["apex", "offset"])
+def test_a_column_with_an_unknown_header_is_not_replaced_by_estimates(tmp_path, field):
+    rows = [
+        {f"{field} no." if n == field else n: c for n, c in cells(row).items()}
+        for row in FEW
+    ]
+    write_copy(tmp_path / "copy", rows)
+    with pytest.raises(DataError, match=f"Found in its sheets: .*{field} no."):
+        read_copy(tmp_path)
 
 
 def test_a_table_of_the_right_name_with_other_columns_is_skipped(tmp_path):

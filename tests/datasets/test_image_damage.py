@@ -78,7 +78,7 @@ def test_the_check_names_a_motionless_clip_and_a_jump_of_brightness(tmp_path):
     face = motionless_face()
     write_face(tmp_path / "still", lambda number: face)
     (text,) = check("casme2", tmp_path / "still").notes_by_kind["motionless"]
-    assert text.startswith(f"row 2, {id_of(ROW)}: its frames ")
+    assert text.startswith(f"row 2, {id_of(ROW)}: the frames used, ")
     write_face(
         tmp_path / "jump", lambda number: face + np.uint8(20) * (number >= ROW.apex)
     )

@@ -104,7 +104,7 @@ def test_sheet_with_the_columns_is_read(tmp_path):
 @pytest.mark.parametrize(
     "missing",
     ["/", "\\", None, "", " ", "NULL", "null", "nan", "remake", -1, "-1"]
-    + ["-", "--", "?", "N/A", "n/a", "NA", "unknown"],
+    + ["-", "--", "—", "?", "N/A", "n/a", "NA", "#N/A", "unknown", "-1.0"],
 )
 def test_markers_of_a_missing_apex(tmp_path, missing):
     path = save(
@@ -148,7 +148,7 @@ def test_offset_may_be_missing_if_the_apex_is_given(tmp_path, missing):
 
 
 def test_a_number_with_a_question_mark_is_used_and_marked(tmp_path):
-    cells = ["01", "EP09_9", "10 ?", "20?", 30, "4", "fear"]
+    cells = ["01", "EP09_9", "10 ?", "?20", 30, "4", "fear"]
     (row,) = read_table(save(tmp_path / "t.xlsx", COLUMNS, cells), CODING).rows
     assert (row.onset, row.apex, row.offset) == (10, 20, 30)
     assert row.uncertain == ("onset", "apex")
@@ -192,6 +192,10 @@ def test_times_are_not_frame_numbers(tmp_path):
     times = dataclasses.replace(CODING, not_frames=frozenset({"Onset", "Total"}))
     rows = "1,EP09_9,16,20,30,333,Fear\n"
     path = tmp_path / "t.csv"
+    # With the data set's own header of the apex
+    path.write_text(f"Subject,Filename,Onset,ApexFrame,x,AU,Emotion\n{rows}")
+    with pytest.raises(DataError, match="Required columns are missing"):
+        read_table(path, times)
     path.write_text(f"Subject,Filename,Onset,Apex,Offset,Total,Emotion\n{rows}")
     with pytest.raises(DataError, match="Required columns are missing"):
         read_table(path, times)

@@ -1,5 +1,7 @@
 """An image becomes RGB of 8 bits exactly, or is refused by name."""
 
+import fractions
+import io
 import struct
 
 import av
@@ -36,6 +38,43 @@ def test_colours_of_16_bits_are_scaled_to_8(tmp_path):
     assert (read_image(path) == colours[..., ::-1]).all()  # OpenCV writes BGR
 
 
+def test_colours_of_12_bits_in_a_file_of_16_are_refused(tmp_path):
+    path = tmp_path / "img7.png"
+    colours = np.stack([GREY, GREY[::-1], GREY.T], -1)
+    path.write_bytes(cv2.imencode(".png", colours.astype(np.uint16) * 16)[1])
+    with pytest.raises(DataError, match="img7.png.* 16 bits, but its values end"):
+        read_image(path)
+
+
+def test_a_tiff_whose_zero_is_white_is_not_inverted(tmp_path):
+    for bits, white in ((12, 4095), (16, 65535)):
+        path = tmp_path / f"{bits}.tif"
+        deep = np.linspace(white, 0, 64).round().reshape(8, 8)
+        file = tiff_of_12_bits(deep) if bits == 12 else tiff_of_16_bits(deep)
+        path.write_bytes(file.replace(ZERO_IS_BLACK, ZERO_IS_WHITE))
+        if bits == 16:  # Pillow cannot read the other one
+            assert (read_image(path) == expanded(GREY)).all()
+        else:
+            with pytest.raises(DataError):
+                read_image(path)
+
+
+def test_a_tiff_with_a_small_copy_of_itself_is_read(tmp_path):
+    page = Image.fromarray(GREY)
+    small = Image.fromarray(GREY[::2, ::2])
+    small.encoderinfo = {"tiffinfo": {254: 1}}
+    page.save(tmp_path / "1.tif", save_all=True, append_images=[small])
+    assert (read_image(tmp_path / "1.tif") == expanded(GREY)).all()
+
+
+ZERO_IS_BLACK, ZERO_IS_WHITE = (struct.pack("<HHII", 262, 4, 1, n) for n in (1, 0))
+
+
+def tiff_of_16_bits(values):
+    """Returns a grey TIFF whose pixels have 16 bits."""
+    return tiff(values.astype("<u2").tobytes(), values.shape, bits=16)
+
+
 def tiff_of_12_bits(values):
     """Returns a grey TIFF whose pixels have 12 bits, two of them in three bytes."""
     pairs = values.astype(int).reshape(-1, 2)
@@ -44,8 +83,12 @@ def tiff_of_12_bits(values):
         for left, right in pairs
         for byte in (left >> 4, (left & 15) << 4 | right >> 8, right & 255)
     )
-    height, width = values.shape
-    tags = {256: width, 257: height, 258: 12, 259: 1, 262: 1}
+    return tiff(data, values.shape, bits=12)
+
+
+def tiff(data, shape, bits):
+    height, width = shape
+    tags = {256: width, 257: height, 258: bits, 259: 1, 262: 1}
     tags |= {273: 8, 277: 1, 278: height, 279: len(data)}
     entries = b"".join(struct.pack("<HHII", tag, 4, 1, n) for tag, n in tags.items())
     start = struct.pack("<2sHI", b"II", 42, 8 + len(data))
@@ -111,7 +154,7 @@ def save_several(path):
 @pytest.mark.parametrize(
     ("save", "reason"),
     [
-        (save_cmyk, "colours of a printer"),
+        (save_cmyk, "CMYK"),
         (save_float, "floating-point numbers"),
         (save_transparent, "transparent in places"),
         (save_colour_key, "transparent in places"),
@@ -196,8 +239,32 @@ def test_a_video_that_is_turned_by_another_angle_is_refused(tmp_path):
         path, expanded(GREY.repeat(2, 0).repeat(2, 1)), (0.8, 0.6, -0.6, 0.8)
     )
     recording = open_recording(path, 1, 1, full_recording=True)
-    with pytest.raises(DataError, match="not a right one"):
+    with pytest.raises(DataError, match="not a multiple of 90 degrees"):
         list(recording.read([1]))
+
+
+def test_a_video_of_photographs_with_exif_is_read(tmp_path):
+    """FFmpeg hands their EXIF on as side data that PyAV does not know."""
+    quarters = np.array([[40, 90], [140, 200]], np.uint8)
+    shown = expanded(np.kron(quarters, np.ones((16, 32), np.uint8)))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    with av.open(str(tmp_path / "1.avi"), "w") as file:
+        stream = file.add_stream("mjpeg", rate=30, width=32, height=64)
+        stream.pix_fmt = "yuvj420p"
+        for number in range(3):
+            content = io.BytesIO()
+            stored = np.ascontiguousarray(ORIENTATIONS[6](shown))
+            Image.fromarray(stored).save(content, "JPEG", quality=95, exif=exif)
+            packet = av.Packet(content.getvalue())
+            packet.stream, packet.pts, packet.dts = stream, number, number
+            packet.time_base = fractions.Fraction(1, 30)
+            file.mux(packet)
+    recording = open_recording(tmp_path / "1.avi", 1, 3, full_recording=True)
+    images = dict(recording.read([1, 2, 3]))
+    for image in images.values():
+        assert image.shape == shown.shape
+        assert np.abs(image.astype(int) - shown).max() < 12
 
 
 @pytest.mark.parametrize("suffix", [".webp", ".TIF", ".PNG"])
