@@ -1,4 +1,4 @@
-"""Tables that people have edited, and tables of something else beside the right one."""
+"""Tables that people have edited, and unrelated tables in the same folder."""
 
 import openpyxl
 import pytest
