@@ -247,15 +247,14 @@ def _display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int]:
     Cameras of phones store the frames of their sensor and this matrix.
     """
     try:
-        found = list(frame.side_data)
+        data = frame.side_data.get("DISPLAYMATRIX")
     except ValueError:  # PyAV does not know a kind of data that its FFmpeg writes
         return _MATRICES.get(getattr(frame, "rotation", 0), (1, 1, 1, 1))
-    for data in found:
-        if data.type.name == "DISPLAYMATRIX":
-            # Three columns of integers; the third is that of a projection.
-            a, b, _, c, d, *_ = np.frombuffer(bytes(data), np.int32).tolist()
-            return a, b, c, d
-    return 1, 0, 0, 1
+    if data is None:
+        return 1, 0, 0, 1
+    # Three columns of integers; the third is that of a projection.
+    a, b, _, c, d, *_ = np.frombuffer(bytes(data), np.int32).tolist()
+    return a, b, c, d
 
 
 @contextlib.contextmanager
