@@ -74,17 +74,16 @@ def choose_tables(
     read: dict[Path, Table] = {}
     notes = []
     for path in sorted(named, key=lambda path: named[path]):
-        why = f"its columns are not those of {specification.title}"
         try:
             read[path] = read_table(path, specification.columns)
             why = _why_of_other_emotions(read[path], specification)
-            if why:
-                raise OtherColumnsError(why)
         except OtherColumnsError:
-            del named[path]
-            notes.append(f"{relative([path])} was not read: {why}")
+            why = f"its columns are not those of {specification.title}"
         except DataError:  # raised again if it is chosen
             continue
+        if why:
+            del named[path]
+            notes.append(f"{relative([path])} was not read: {why}")
     if not named:
         table, more = _table_by_columns(specification, found, manual_dir, others)
         return [table], [], list(dict.fromkeys([*more, *notes]))
