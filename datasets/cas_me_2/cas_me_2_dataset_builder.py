@@ -8,7 +8,9 @@ from typing import Literal
 import tensorflow_datasets as tfds
 
 from datasets.builder import LocalCopyBuilder
-from datasets.source.annotations import Annotation, Columns, canonical_subject
+from datasets.source.annotations import Annotation
+from datasets.source.cells import canonical_subject
+from datasets.source.columns import Columns
 from datasets.source.releases import Release
 from datasets.source.specification import LocalCopyConfig, Specification
 from meranet_jax.errors import DataError

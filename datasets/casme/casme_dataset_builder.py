@@ -7,7 +7,9 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from datasets.builder import LocalCopyBuilder
-from datasets.source.annotations import Annotation, Columns, parse_frame_number
+from datasets.source.annotations import Annotation
+from datasets.source.cells import parse_frame_number
+from datasets.source.columns import Columns
 from datasets.source.releases import Release
 from datasets.source.specification import LocalCopyConfig, Specification
 from meranet_jax.errors import DataError

@@ -5,7 +5,7 @@ import re
 import tensorflow_datasets as tfds
 
 from datasets.builder import LocalCopyBuilder
-from datasets.source.annotations import Columns
+from datasets.source.columns import Columns
 from datasets.source.releases import Release
 from datasets.source.specification import LocalCopyConfig, Specification
 

@@ -2,7 +2,8 @@
 
 import dataclasses
 
-from datasets.source.annotations import Annotation, canonical_subject
+from datasets.source.annotations import Annotation
+from datasets.source.cells import canonical_subject
 from datasets.source.releases import LocalRelease
 from meranet_jax.errors import DataError
 from meranet_jax.video.frames import Recording, open_recording

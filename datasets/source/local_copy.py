@@ -11,7 +11,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from datasets.source.annotations import Annotation, LeftOut, Table, is_number, row_label
+from datasets.source.annotations import Annotation, LeftOut, Table, row_label
+from datasets.source.cells import is_number
 from datasets.source.releases import LocalRelease, Release, choose_release
 from datasets.source.specification import LocalCopyConfig, Specification
 from datasets.source.tables import choose_tables

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from datasets.source.annotations import canonical_subject
+from datasets.source.cells import canonical_subject
 from datasets.source.folders import folders_under, subfolders
 from meranet_jax.errors import DataError
 from meranet_jax.video.frames import VIDEO_SUFFIXES, false_on_os_error, numbered_frames

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Literal
 
 from datasets import clip_record
-from datasets.source.annotations import Annotation, Columns
+from datasets.source.annotations import Annotation
+from datasets.source.columns import Columns
 from datasets.source.releases import Release
 from meranet_jax.errors import DataError
 from meranet_jax.video import faces

@@ -8,9 +8,9 @@ from pathlib import Path
 from datasets.source.annotations import (
     OtherColumnsError,
     Table,
-    is_number,
     read_table,
 )
+from datasets.source.cells import is_number
 from datasets.source.folders import folders_under
 from datasets.source.releases import find_releases
 from datasets.source.specification import LocalCopyConfig, Specification

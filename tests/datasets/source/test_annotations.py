@@ -7,7 +7,9 @@ import openpyxl
 import pytest
 
 from datasets import DataError
-from datasets.source.annotations import Columns, canonical_subject, read_table
+from datasets.source.annotations import read_table
+from datasets.source.cells import canonical_subject
+from datasets.source.columns import Columns
 from datasets.source.tables import find_tables
 from tests.datasets.casme2_tree import ROWS, write_table
 

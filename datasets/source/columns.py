@@ -1,0 +1,141 @@
+"""The columns of a data set's annotation tables, and how they are found in a sheet."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+
+from datasets.source.cells import (
+    MAX_HEADER_ROWS,
+    canonical_subject,
+    cell_text,
+    normalised_header,
+    parse_frame_number,
+)
+
+# Headers that people give the columns of any data set, after the data set's own
+_EMOTION = ("Estimated Emotion", "Emotion", "Label", "Catego", "Category", "Class")
+SYNONYMS: Mapping[str, Sequence[str]] = {
+    "subject": ("Subject", "Sub", "Subj", "Subject ID", "Participant", "Person"),
+    "clip": ("Filename", "File", "Clip", "Clip name", "Video", "Data", "Sequence"),
+    "onset": ("OnsetFrame", "OnsetF", "Onset"),
+    "apex": ("ApexFrame", "ApexF", "ApexF1", "Apex"),
+    "offset": ("OffsetFrame", "OffsetF", "Offset"),
+    "emotion": (*_EMOTION, "Expression"),
+    "estimated_emotion": _EMOTION,
+    "expression": ("Type", "Expression Type", "Expression"),
+    "action_units": ("Action Units", "Action Unit", "AU", "AUs", "FACS"),
+}
+# Fields that are estimated, or only passed on, where their column is absent; of apex
+# and offset one is needed.
+OPTIONAL = frozenset({"apex", "offset", "action_units"})
+# Words in headers that likely name the apex or the offset
+_KEY_WORDS = {"apex": ("apex", "peak"), "offset": ("offset",)}
+
+# Number of rows that decide whether a sheet without a header contains expressions.
+_ROWS_TO_INSPECT = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Columns:
+    """The columns of a data set's annotation tables.
+
+    Attributes:
+      headers: the data set's own headers of each field's column, in order of
+        preference; those that people often use instead are accepted, too. Case, blanks,
+        hyphens and underscores are ignored. Fields other than those of ``Annotation``
+        become its ``extra_fields``.
+      optional: fields whose column may be absent, in addition to the action units and
+        one of apex and offset.
+      not_frames: headers of times, which are no frame numbers in a table that has all
+        of these headers, or the data set's own header of an apex or offset.
+      order: fields by position, for sheets without a header; None for a column that is
+        not read. Empty if the data set has no such sheets.
+      zero_is_missing: whether 0 marks a frame number as missing.
+      subject_parser: takes all cells of the subject column and returns a function that
+        maps a cell to the canonical subject, or to None if the cell is invalid.
+    """
+
+    headers: Mapping[str, Sequence[str]]
+    optional: frozenset[str] = frozenset()
+    not_frames: frozenset[str] = frozenset()
+    order: tuple[str | None, ...] = ()
+    zero_is_missing: bool = False
+    subject_parser: Callable[[Sequence[object]], Callable[[object], str | None]] = (
+        lambda cells: canonical_subject
+    )
+
+
+def column_positions(
+    header: Sequence[object], columns: Columns
+) -> dict[str, int] | None:
+    """Returns the position of each field's column; None if the row is not a header."""
+    names = [normalised_header(cell) for cell in header]
+    times = set(map(normalised_header, columns.not_frames))
+    own = {
+        normalised_header(spelling)
+        for field in ("apex", "offset")
+        for spelling in columns.headers.get(field, ())
+    }
+    if times <= set(names) or own & set(names):
+        names = ["" if name in times else name for name in names]
+    positions: dict[str, int] = {}
+    # First the data set's own headers, which may be other people's for another field.
+    for spellings_of in (columns.headers, SYNONYMS):
+        for field in columns.headers:
+            if field in positions:
+                continue
+            for spelling in map(normalised_header, spellings_of.get(field, ())):
+                if spelling in names and names.index(spelling) not in (
+                    positions.values()
+                ):
+                    positions[field] = names.index(spelling)
+                    break
+    absent = columns.headers.keys() - positions
+    if absent - columns.optional - OPTIONAL or not positions.keys() & _KEY_WORDS:
+        return None
+    # A column of the apex with an unknown header must not be replaced by estimates.
+    unused = [name for i, name in enumerate(names) if i not in positions.values()]
+    for field in absent & _KEY_WORDS.keys():
+        if any(word in name for word in _KEY_WORDS[field] for name in unused):
+            return None
+    return positions
+
+
+def headerless_start(cells: Sequence[Sequence[object]], columns: Columns) -> int | None:
+    """Returns the index of the first expression of a sheet without a header.
+
+    None if the sheet has a header, or does not contain expressions: most of its first
+    rows must start with a subject and have numbers in the columns of the onset and the
+    offset. Other rows are reported like any row that cannot be read.
+    """
+    known = {
+        normalised_header(spelling)
+        for spellings in (*columns.headers.values(), *SYNONYMS.values())
+        for spelling in spellings
+    }
+    has_header = any(
+        sum(normalised_header(cell) in known for cell in row) >= 2
+        for row in cells[:MAX_HEADER_ROWS]
+    )
+    if not columns.order or has_header:
+        return None
+    onset, offset = columns.order.index("onset"), columns.order.index("offset")
+
+    def is_expression(row: Sequence[object]) -> bool:
+        """Returns whether a row has a subject, an onset and an offset."""
+        try:
+            parse_frame_number(cell_text(row[onset]))
+            parse_frame_number(cell_text(row[offset]))
+        except (ValueError, IndexError):
+            return False
+        return canonical_subject(cell_text(row[0])) is not None
+
+    # A title has fewer cells than an expression and does not start with a subject.
+    rows = [
+        index
+        for index, row in enumerate(cells)
+        if sum(map(bool, map(cell_text, row))) >= 4
+        or (row and canonical_subject(cell_text(row[0])) is not None)
+    ][:_ROWS_TO_INSPECT]
+    if rows and 2 * sum(is_expression(cells[index]) for index in rows) > len(rows):
+        return rows[0]
+    return None
