@@ -61,6 +61,8 @@ class LocalCopyBuilder(shards.StreamingBuilder, skip_registration=True):
                 self.SPECIFICATION.emotions,
                 offset_estimated=tfds.features.Scalar(np.bool_),
                 action_units=tfds.features.Text(),
+                # Hz; 0 if it is unknown
+                frame_rate=tfds.features.Scalar(np.float32),
                 # The face crop: x and y of its centre and its side in pixels of the
                 # frame, and its angle in degrees; zeros if frames were not cropped.
                 face=tfds.features.Tensor(shape=(4,), dtype=np.float32),
@@ -79,7 +81,7 @@ class LocalCopyBuilder(shards.StreamingBuilder, skip_registration=True):
         return {"train": self._generate_examples(copy)}
 
     def _generate_examples(self, copy: LocalCopy) -> Iterator[tuple[str, dict]]:
-        left_out, written = list(copy.left_out), 0
+        left_out, written, frame_rates = list(copy.left_out), 0, set()
         for example in track(
             examples(copy, self.builder_config, self.workers),
             description="Reading clips",
@@ -90,6 +92,7 @@ class LocalCopyBuilder(shards.StreamingBuilder, skip_registration=True):
                 left_out.append(example.left_out())
                 continue
             written += 1
+            frame_rates.add(example.record["frame_rate"])
             label = f"{row_label(example.row, copy.tables)} ({example.clip_id})"
             self.info.metadata["notes"] += [
                 f"{label}: {note.text}" for note in example.notes
@@ -101,4 +104,7 @@ class LocalCopyBuilder(shards.StreamingBuilder, skip_registration=True):
             raise DataError(
                 no_records_message(self.SPECIFICATION, copy.tables, left_out)
             )
+        # Empty if one is unknown
+        known = [] if 0.0 in frame_rates else sorted(frame_rates)
+        self.info.metadata["frame_rates"] = known
         self.info.metadata["left_out"] = [dataclasses.asdict(e) for e in left_out]

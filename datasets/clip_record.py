@@ -22,6 +22,8 @@ class ClipConfig(tfds.core.BuilderConfig):
       window: length in frames of the window around the apex; used by ``apex`` only. 32
         is the paper's temporal depth for CASME and CASME II.
       size: height and width of a clip in pixels, H = W.
+      rate: frame rate in Hz to which recordings are resampled before the window is
+        taken, by the frame nearest in time; None keeps theirs. For ``apex`` only.
 
     Raises:
       DataError: if a value is out of range.
@@ -31,6 +33,7 @@ class ClipConfig(tfds.core.BuilderConfig):
     frames: int = 16
     window: int = 32
     size: int = 112
+    rate: float | None = None
 
     def __post_init__(self):
         if self.sampling not in ("apex", "uniform", "tim"):
@@ -46,10 +49,39 @@ class ClipConfig(tfds.core.BuilderConfig):
                 f"it; choose --window from {self.frames} to 4096."
             )
 
+        if self.rate is not None:
+            if not 1 <= self.rate <= 10_000:  # also refuses NaN
+                raise DataError(f"--rate={self.rate} must be from 1 to 10000 Hz.")
+            if self.sampling != "apex":
+                raise DataError(
+                    f"--rate={self.rate:g} applies to --sampling=apex: "
+                    f"--sampling={self.sampling} takes {self.frames} frames from onset "
+                    "to offset, whatever the frame rate. Leave out --rate."
+                )
+
+    def step(self, frame_rate: float | None) -> float:
+        """Returns the length of a frame of the window in frames of a recording.
+
+        Args:
+          frame_rate: of the recording in Hz; None if it is unknown.
+
+        Raises:
+          DataError: if it is needed but unknown.
+        """
+        if self.rate is None:
+            return 1.0
+        if frame_rate is None:
+            raise DataError(
+                f"its frame rate is unknown, so that --rate={self.rate:g} cannot be "
+                "applied; state frame_rate in the specification of the data set"
+            )
+        return frame_rate / self.rate
+
     def shape_name(self) -> str:
         """Returns a short name of the sampling and the shape, ``apex32-16x112``."""
         window = self.window if self.sampling == "apex" else ""
-        return f"{self.sampling}{window}-{self.frames}x{self.size}"
+        name = f"{self.sampling}{window}-{self.frames}x{self.size}"
+        return name if self.rate is None else f"{name}-{self.rate:g}hz"
 
     def full_name(self) -> str:
         """Returns a name that is unique among the data set's configurations."""

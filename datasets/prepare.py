@@ -50,6 +50,9 @@ class Options:
     """Number of frames in a clip."""
     window: int | None = None
     """Length in frames of the window around the apex (for --sampling=apex)."""
+    rate: float | None = None
+    """Frame rate in Hz to which recordings are resampled (for --sampling=apex), so that
+    a window covers the same time in every data set. Default: that of each recording."""
     size: int | None = None
     """Height and width of a clip in pixels."""
     crop: Crop | None = None
@@ -202,9 +205,8 @@ def prepare(
         earlier = _earlier_records(folder)
         if manual_dir is None and earlier:
             raise DataError(
-                f"The records in {earlier[0]} were written by an earlier version and "
-                "do not contain the onset frame. To prepare them again, give your copy "
-                f"of {name} with --manual_dir=DIR."
+                f"The records in {earlier[0]} were written by an earlier version. To "
+                f"prepare them again, give your copy of {name} with --manual_dir=DIR."
             )
         check_manual_dir(name, manual_dir)
     if hasattr(dataset, "workers"):
@@ -228,9 +230,9 @@ def prepare(
 def records_of(config) -> Path:
     """Writes the records that a run needs unless they exist.
 
-    Records of an earlier minor version of the data set are used if they have all
-    features that the run needs, so that a copy that was prepared once is not needed
-    again for a run that would read the same.
+    Records of an earlier minor version of the data set are used, with a line that says
+    so, if they have all features that the run needs and no copy is given to prepare
+    them again.
 
     Args:
       config: has ``dataset``, ``manual_dir``, ``data_dir`` and ``record_options()``,
@@ -255,14 +257,11 @@ def records_of(config) -> Path:
         required = config.required_features()
     dataset = builder(config.dataset, config.data_dir, options)
     folder = Path(dataset.data_dir)
-    if not is_prepared(folder):
+    if not is_prepared(folder) and config.manual_dir is None:
         for earlier in _earlier_records(folder):
-            if _missing_features(earlier, used):
-                continue
-            if config.manual_dir is not None:
-                manual_dir = Path(config.manual_dir).expanduser()
-                _warn_of_other_copy(dataset, earlier, manual_dir)
-            return earlier
+            if not _missing_features(earlier, used):
+                print(_describe_earlier(dataset, earlier), file=sys.stderr)
+                return earlier
     folder = prepare(
         config.dataset,
         manual_dir=config.manual_dir,
@@ -300,6 +299,22 @@ def _earlier_records(folder: Path) -> list[Path]:
     current = tfds.core.Version(folder.name)
     earlier = [v for v in versions if v.major == current.major and v < current]
     return [versions[version] for version in sorted(earlier, reverse=True)]
+
+
+def _describe_earlier(dataset: tfds.core.DatasetBuilder, earlier: Path) -> str:
+    """Describes what changed since the version of earlier records."""
+    version = tfds.core.Version(earlier.name)
+    changes = [
+        f"{number}: {text}"
+        for number, text in sorted(dataset.RELEASE_NOTES.items())
+        if version < tfds.core.Version(number) <= dataset.version
+    ]
+    text = f"Using the records in {earlier}, of an earlier version."
+    if changes:
+        text += f" Changes since then: {' '.join(changes)}"
+    if dataset.MANUAL_DOWNLOAD_INSTRUCTIONS:
+        text += " To prepare them again, give your copy with --manual_dir=DIR."
+    return text
 
 
 def _missing_features(folder: Path, needed: Collection[str]) -> list[str]:

@@ -73,6 +73,10 @@ class TrainConfig:
     window: int | None = None
     """Number of frames of the window around the apex. Default: the paper's, which is 16
     for cas_me_2 and 32 otherwise."""
+    rate: float | None = None
+    """Frame rate in Hz to which recordings are resampled before the window is taken, by
+    the frame nearest in time (for --sampling=apex). A composite data set then needs
+    --window, too, in frames at this rate. Default: the frame rate of each recording."""
     size: int = 112
     """Height and width of the input. If it divides 112, records have 112 x 112 pixels
     and are downsampled by averaging; otherwise records have this size."""
@@ -202,6 +206,12 @@ class TrainConfig:
         names = [name.partition("/")[0] for name in self.datasets]
         if len(set(names)) < len(names):  # they would have the same subjects
             raise UserError(f"--dataset={self.dataset} names a data set twice.")
+        if len(names) > 1 and self.rate is not None and self.window is None:
+            raise UserError(
+                f"--rate={self.rate:g}: with several data sets, set --window, too, the "
+                "number of frames of the window at that rate: "
+                f"{round(self.rate * 0.5)} are half a second."
+            )
         # Errors in these are raised before anything is prepared.
         _ = self.all_seeds, self.shard
         if len(names) > 1:
@@ -371,7 +381,7 @@ class TrainConfig:
 
     def record_options(self) -> dict[str, object]:
         """Returns ``datasets.prepare.Options`` of the one data set, by name."""
-        names = ("sampling", "frames", "window", "crop", "margin") + (
+        names = ("sampling", "frames", "window", "rate", "crop", "margin") + (
             "release",
             "table",
             "sizes",

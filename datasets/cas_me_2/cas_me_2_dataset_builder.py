@@ -167,6 +167,7 @@ def _interpret(row: Annotation) -> Annotation:
 SPECIFICATION = Specification(
     name="cas_me_2",
     title="CAS(ME)^2",
+    frame_rate=30,
     homepage="http://casme.psych.ac.cn/casme/e3",
     emotions=("anger", "disgust", "happiness"),
     columns=Columns(
@@ -251,8 +252,11 @@ SPECIFICATION = Specification(
 class Builder(LocalCopyBuilder):
     """Writes the records of CAS(ME)^2, one for each selected row of its table."""
 
-    VERSION = tfds.core.Version("1.1.0")
+    VERSION = tfds.core.Version("1.2.0")
     RELEASE_NOTES = {
+        "1.2.0": "The frame rate. Images of 16 bits, rotated images and videos, "
+        "damaged JPEGs and videos, and frames of several sizes are no longer changed "
+        "or accepted silently.",
         "1.1.0": "The frames at onset and apex.",
         "1.0.0": "First release.",
     }

@@ -51,6 +51,7 @@ def _extra_features(row: Annotation) -> dict:
 SPECIFICATION = Specification(
     name="casme",
     title="CASME",
+    frame_rate=60,
     homepage="http://casme.psych.ac.cn/casme/e1",
     emotions=(
         "contempt",
@@ -146,8 +147,11 @@ SPECIFICATION = Specification(
 class Builder(LocalCopyBuilder):
     """Writes the records of CASME, one for each row of its tables."""
 
-    VERSION = tfds.core.Version("1.1.0")
+    VERSION = tfds.core.Version("1.2.0")
     RELEASE_NOTES = {
+        "1.2.0": "The frame rate. Images of 16 bits, rotated images and videos, "
+        "damaged JPEGs and videos, and frames of several sizes are no longer changed "
+        "or accepted silently.",
         "1.1.0": "The frames at onset and apex.",
         "1.0.0": "First release.",
     }

@@ -21,6 +21,7 @@ The folder is expected to contain, up to three folders deep:
 SPECIFICATION = Specification(
     name="casme2",
     title="CASME II",
+    frame_rate=200,
     homepage="http://casme.psych.ac.cn/casme/e2",
     emotions=(
         "disgust",
@@ -96,8 +97,11 @@ SPECIFICATION = Specification(
 class Builder(LocalCopyBuilder):
     """Writes the records of CASME II, one for each row of its table."""
 
-    VERSION = tfds.core.Version("2.1.0")
+    VERSION = tfds.core.Version("2.2.0")
     RELEASE_NOTES = {
+        "2.2.0": "The frame rate. Images of 16 bits, rotated images and videos, "
+        "damaged JPEGs and videos, and frames of several sizes are no longer changed "
+        "or accepted silently.",
         "2.1.0": "The frames at onset and apex.",
         "2.0.0": "Exact area averaging; faces found in raw frames; offset_estimated.",
         "1.0.0": "First release.",

@@ -86,6 +86,9 @@ def _record(
 ) -> tuple[dict[str, object], tuple[Note, ...]]:
     run = expression.run
     notes = list(expression.notes)
+    frame_rate = copy.specification.frame_rate
+    if frame_rate is None and run.video is not None:
+        frame_rate = run.video.frame_rate
     numbers = sampling.clip_frame_numbers(
         sampling=config.sampling,
         frames=config.frames,
@@ -95,6 +98,7 @@ def _record(
         offset=expression.offset,
         first=run.first,
         last=run.last,
+        step=config.step(frame_rate),
     )
     key_numbers = (expression.onset, expression.apex)
     # The frame on disk that is used for each number.
@@ -136,6 +140,7 @@ def _record(
         "apex_estimated": expression.apex_estimated,
         "offset_estimated": expression.offset_estimated,
         "action_units": row.action_units,
+        "frame_rate": frame_rate or 0.0,
         "face": np.zeros(4, np.float32) if face is None else face.as_array(),
         **copy.specification.extra_features(row),
     }

@@ -1,6 +1,7 @@
 """Assignment of an expression in the table to its frames on disk."""
 
 import dataclasses
+from collections.abc import Iterator
 
 from datasets.source.annotations import Annotation
 from datasets.source.cells import canonical_subject
@@ -88,6 +89,7 @@ def find_expression(local: LocalRelease, row: Annotation) -> Expression:
                 f"the first was read as frame {row.onset}",
             )
         )
+    notes += _video_notes(found)
     offset = row.offset
     if offset is None:
         offset = _estimated_offset(found, row, release.full_recording)
@@ -132,6 +134,24 @@ def find_expression(local: LocalRelease, row: Annotation) -> Expression:
         offset_estimated=row.offset is None,
         notes=tuple(notes),
     )
+
+
+def _video_notes(found: Recording) -> Iterator[Note]:
+    """Yields notes on a video with an unusual course of time."""
+    if found.video is None:
+        return
+    if not found.video.evenly_spaced:
+        yield Note(
+            "variable frame rate",
+            "its frames are not evenly spaced in time; they were numbered by "
+            f"presentation time at {found.video.frame_rate:.4g} Hz",
+        )
+    if found.video.interlaced:
+        yield Note(
+            "interlaced",
+            "its frames are interlaced: the odd and the even lines of each are of "
+            "different times",
+        )
 
 
 def _estimated_offset(found: Recording, row: Annotation, full_recording: bool) -> int:

@@ -8,7 +8,8 @@ from pathlib import Path
 from datasets.source.cells import canonical_subject
 from datasets.source.folders import folders_under, subfolders
 from meranet_jax.errors import DataError
-from meranet_jax.video.frames import VIDEO_SUFFIXES, false_on_os_error, numbered_frames
+from meranet_jax.video.frames import false_on_os_error, numbered_frames
+from meranet_jax.video.video_file import VIDEO_SUFFIXES
 
 # Maximum depth of a release's folder: three folders that a user or an archive adds, and
 # repetitions of its own name (Cropped-updated/Cropped/Cropped).

@@ -88,6 +88,8 @@ class Specification:
         are all read; a part has a name for messages and a pattern for file names.
       releases: releases in order of preference, cropped ones first.
       expected_layout: description, for the user, of a copy's folders and files.
+      frame_rate: frames of its recordings per second (Hz); None if it is unknown or
+        differs. Then that of each video is used, and that of images is unknown.
       homepage: where to apply for access, None if that is not necessary.
       published_counts: number of expressions by emotion, for each generation of the
         table. ``datasets.check`` compares a copy with them.
@@ -108,6 +110,7 @@ class Specification:
     tables: tuple[tuple[tuple[str, re.Pattern], ...], ...]
     releases: tuple[Release, ...]
     expected_layout: str
+    frame_rate: float | None = None
     homepage: str | None = None
     published_counts: Mapping[str, Mapping[str, int]] = dataclasses.field(
         default_factory=dict

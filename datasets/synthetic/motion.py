@@ -21,6 +21,9 @@ ACTION_UNITS = {
 # Action units of each emotion.
 EMOTIONS = {"disgust": (9, 4), "happiness": (12, 6), "surprise": (1, 2, 26)}
 
+# Frames per second (Hz), as in CASME II
+FRAME_RATE = 200.0
+
 # Minimum displacement in pixels for the motion mask.
 MOTION_THRESHOLD = 0.25
 
@@ -57,7 +60,7 @@ class TimeCourse:
 
 
 def draw_time_course(rng: np.random.Generator) -> TimeCourse:
-    """Draws a random time course of 20 to 60 frames, as recorded at 200 Hz."""
+    """Draws a random time course of 20 to 60 frames at ``FRAME_RATE``."""
     onset = 1 + int(rng.integers(4, 17))
     apex = onset + int(rng.integers(8, 25))
     offset = apex + int(rng.integers(12, 37))

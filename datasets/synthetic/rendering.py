@@ -98,6 +98,7 @@ def frame_numbers(course: motion.TimeCourse, config: SyntheticConfig) -> np.ndar
         offset=course.offset,
         first=1,
         last=course.last,
+        step=config.step(motion.FRAME_RATE),
     )
     return np.append(numbers, [course.onset, course.apex])
 

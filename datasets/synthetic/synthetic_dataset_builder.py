@@ -127,6 +127,7 @@ class Builder(shards.StreamingBuilder):
             ),
             metadata=tfds.core.MetadataDict(
                 {k: v for k, v in dataclasses.asdict(config).items() if k != "version"}
+                | {"frame_rates": [motion.FRAME_RATE]}
             ),
         )
 

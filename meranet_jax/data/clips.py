@@ -69,6 +69,8 @@ class Clips:
         None if it is ``clips``.
       first_as_onset: whether the input has the first frame of each clip in place of its
         onset frame, which records of the data sets do not have.
+      frame_rates: frame rates of the recordings of each data set in Hz, ascending;
+        empty if one is unknown.
     """
 
     clips: np.ndarray | LazyClips
@@ -81,6 +83,7 @@ class Clips:
     left_out: dict[str, int]
     stored: np.ndarray | LazyClips | None = None
     first_as_onset: bool = False
+    frame_rates: dict[str, list[float]] = dataclasses.field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.clip_ids)

@@ -189,6 +189,10 @@ def load(
         left_out,
         None if clips is stored else stored,
         store.first_as_onset,
+        {
+            _dataset_name(source): _frame_rates(info)
+            for source, (info, _) in zip(sources, opened, strict=True)
+        },
     )
     # Fills the cached property.
     vars(loaded)["digests"] = tuple(record.digest for record in kept)
@@ -366,6 +370,12 @@ def _open(source: Source, size: int):
             f"{', '.join(map(str, sizes))}."
         )
     return info, rows
+
+
+def _frame_rates(info) -> list[float]:
+    """Returns ``Clips.frame_rates`` of records; older ones do not give them."""
+    rates = (info.metadata or {}).get("frame_rates", [])
+    return [float(rate) for rate in rates]
 
 
 def _dataset_name(source: Source) -> str:

@@ -23,6 +23,7 @@ from meranet_jax.runs import (
     subjects,
     train_run,
     verification,
+    window_text,
     writer,
 )
 from meranet_jax.runs.layout import CROSS_FIGURES
@@ -113,11 +114,16 @@ def evaluate(
     _check_shape(clips, config)
     trained_on = _check_subjects(run, clips)
     predicted = _predict(run, config, clips, track)
+    data = writer.describe_clips(clips)
     made = make(run, config, predicted) | {
         "unknown_subjects": subjects.unknown(trained_on),
         "settings": target.given(),
         "records": [str(folder.absolute()) for folder in records],
-        "data": writer.describe_clips(clips),
+        "data": data,
+        "windows": {
+            "training": window_text.describe(run.config, run.data),
+            "test": window_text.describe(config, data),
+        },
         "start": provenance.start(jax.devices()[:1], config),
     }
     _write(run, config, predicted, made)
@@ -137,6 +143,8 @@ def configuration(run: Run, target: Target, data_dir: str | None) -> TrainConfig
     changes = dict.fromkeys(_OF_DATASET) | {"label": recipes.LISTED["label"]}
     changes |= {n: value for n, value in target.given().items() if n != "classes"}
     changes |= {name: _if_set(config, name) for name in recipes.BY_DATASET}
+    if config.rate is not None:  # the window is the same time in all data sets
+        changes["window"] = config.window
     if target.crop == "default":
         changes |= {"crop": None, "margin": None}
     changes["data_dir"] = data_dir or config.data_dir

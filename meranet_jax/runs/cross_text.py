@@ -47,6 +47,12 @@ def describe_evaluation(report: dict) -> str:
             f"; not tested: {', '.join(unused)}. Probabilities are restricted to the "
             "tested classes and divided by their sum"
         )
+    windows = report.get("windows", {})  # older versions did not save them
+    if windows.get("training") and windows.get("test"):
+        text += (
+            f". Window around the apex: {windows['training']} in training, "
+            f"{windows['test']} in this test"
+        )
     return (
         f"{text}. Tested weights: {report['selection']}. Nothing was selected on the "
         "other data set."

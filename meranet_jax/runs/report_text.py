@@ -7,6 +7,7 @@ from meranet_jax.config import TrainConfig
 from meranet_jax.data.splits import Job
 from meranet_jax.evaluation.summary import NAMES
 from meranet_jax.inputs import registry as inputs
+from meranet_jax.runs import window_text
 from meranet_jax.runs.layout import FIGURES
 from meranet_jax.runs.reader import Run
 
@@ -105,6 +106,7 @@ def describe_plan(run: Run, jobs: Sequence[Job], missing: Sequence[Job]) -> str:
         lines.append(f"{len(jobs)} folds to train and test")
     if len(missing) < len(jobs):
         lines.append(f"{len(jobs) - len(missing)} of them are finished already")
+    lines += window_text.lines(config, data)
     lines += [f"left out: {n} clips ({why})" for why, n in data["left_out"].items()]
     lines += [f"note: {text}" for text in data["lacking"]]
     lines += _other_convolutions(run.starts)
@@ -334,6 +336,7 @@ def to_markdown(run: Run, report: dict, figures: Sequence[str] = FIGURES) -> str
         "## Clips",
         "",
         f"{data['clips']} clips of {count(data['subjects'], 'subject')}.",
+        *(f"{line[0].upper()}{line[1:]}." for line in window_text.lines(config, data)),
         "",
         "| class | emotions | clips |",
         "|---|---|---|",

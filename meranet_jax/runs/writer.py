@@ -197,7 +197,7 @@ class RunFolder:
         saved = json.loads(self.layout.config.read_text())
         before, now = saved.get("data", {}), json_round_trip(self._saved["data"])
         # Older versions did not save them.
-        added = {"first_as_onset": False}
+        added = {"first_as_onset": False, "frame_rates": now["frame_rates"]}
         if "flow" in now:
             added["flow"] = now["flow"]
         before = added | before
@@ -279,6 +279,7 @@ def describe_clips(clips: Clips) -> dict:
         "counts": counts,
         "left_out": clips.left_out,
         "first_as_onset": clips.first_as_onset,
+        "frame_rates": clips.frame_rates,
     }
 
 

@@ -4,28 +4,23 @@ Frames are identified by their number in the recording, never by the order of th
 names, in which img10 precedes img2.
 """
 
-import contextlib
 import dataclasses
-import itertools
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
-import av
 import numpy as np
-from av.video.reformatter import VideoReformatter
-from PIL import Image
 
 from meranet_jax.errors import DataError
-from meranet_jax.video.images import check_brightness, orient, read_image
+from meranet_jax.video.images import read_image
+from meranet_jax.video.video_file import FrameList, list_frames, read_frames
 
 _IMAGE = re.compile(
     r"(?P<stem>[^.].*?)(?:\.(?:jpe?g|png|bmp|tiff?|webp))+",  # img2977.jpg.jpg exists
     re.IGNORECASE,
 )
 _COPY = re.compile(r"\s*\([0-9]+\)$")  # the suffix of a file manager's second copy
-VIDEO_SUFFIXES = (".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm")
 
 # Largest number of consecutive missing frames that is bridged. A longer gap ends the
 # recording.
@@ -35,18 +30,6 @@ _MAX_GAP = 2
 # at the start.
 _MAX_FIRST_NUMBER = 5
 
-# Display matrix by the rotation in degrees, counterclockwise
-_MATRICES = {
-    0: (1, 0, 0, 1),
-    90: (0, -1, 1, 0),
-    -90: (0, 1, -1, 0),
-    180: (-1, 0, 0, -1),
-    -180: (-1, 0, 0, -1),
-}
-
-# Ten minutes at CASME II's 200 frames a second.
-_MAX_VIDEO_FRAMES = 120_000
-
 
 @dataclasses.dataclass(frozen=True)
 class Recording:
@@ -54,14 +37,17 @@ class Recording:
 
     Attributes:
       source: the folder or the video file.
-      locations: for each frame number the image file, or the index in the video.
+      locations: for each frame number the image file, or what identifies the frame in
+        the video.
       renumbered: whether the source numbers its frames from 1 at the onset, so that the
         numbers here were shifted to those of the annotation table.
+      video: what the video says of its frames; None for a folder.
     """
 
     source: Path
     locations: Mapping[int, Path | int]
     renumbered: bool
+    video: FrameList | None = None
 
     @property
     def first(self) -> int:
@@ -107,9 +93,11 @@ class Recording:
           DataError: if a frame cannot be read.
         """
         wanted = sorted(set(numbers))
-        if not self.source.is_dir():
+        if self.video is not None:
             numbers_at = {self.locations[number]: number for number in wanted}
-            yield from _video_frames(self.source, numbers_at)
+            yield from read_frames(
+                self.source, numbers_at, has_times=self.video.has_times
+            )
             return
         for number in wanted:
             yield number, read_image(self.locations[number])
@@ -165,11 +153,13 @@ def open_recording(
       DataError: if there are no frames, the source is not readable, or its numbers are
         ambiguous.
     """
+    video = None
     try:
         if source.is_dir():
             locations = numbered_frames(source)
         else:
-            locations = {index + 1: index for index in range(_video_length(source))}
+            video = list_frames(source)
+            locations = video.keys
     except PermissionError as error:
         raise DataError(f"{source.name} cannot be read: permission denied") from error
     if not locations:
@@ -194,88 +184,7 @@ def open_recording(
                 f"expression's frames are {onset} to {end}: the files cannot be "
                 "matched to frame numbers"
             )
-    return Recording(source, locations, renumbered)
-
-
-def _video_length(path: Path) -> int:
-    """Returns the number of frames of a video, counted if its header does not give it.
-
-    Raises:
-      DataError: if the file is not a video or is far too large.
-    """
-    with _open_video(path) as (container, stream):
-        if stream.width * stream.height > Image.MAX_IMAGE_PIXELS:
-            raise DataError(
-                f"{path.name} cannot be read: its frames have more than "
-                f"{Image.MAX_IMAGE_PIXELS} pixels"
-            )
-        length = stream.frames
-        if length <= 0:
-            counted = itertools.islice(container.decode(stream), _MAX_VIDEO_FRAMES + 1)
-            length = sum(1 for _ in counted)
-        if length > _MAX_VIDEO_FRAMES:
-            raise DataError(f"{path.name} has more than {_MAX_VIDEO_FRAMES} frames")
-        return length
-
-
-def _video_frames(
-    path: Path, numbers_at: Mapping[int, int]
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Yields the frame number and the image for each index in ``numbers_at``, in order.
-
-    PyAV is used directly, since imageio's plugin converts all frames, including those
-    that are not needed.
-    """
-    last = max(numbers_at)
-    # Created once, since creating it takes longer than using it.
-    reformatter = VideoReformatter()
-    with _open_video(path) as (container, stream):
-        for index, frame in enumerate(container.decode(stream)):
-            if index in numbers_at:
-                image = reformatter.reformat(frame, format="rgb24").to_ndarray()
-                if max(part.bits for part in frame.format.components) >= 16:
-                    check_brightness(image)
-                yield numbers_at[index], orient(image, _display_matrix(frame))
-            if index == last:
-                return
-    raise DataError(f"{path.name} ends before frame {numbers_at[last]}")
-
-
-def _display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int]:
-    """Returns how a frame is turned and mirrored when it is shown; see ``orient``.
-
-    Cameras of phones store the frames of their sensor and this matrix.
-    """
-    try:
-        data = frame.side_data.get("DISPLAYMATRIX")
-    except ValueError:  # PyAV does not know a kind of data that its FFmpeg writes
-        return _MATRICES.get(getattr(frame, "rotation", 0), (1, 1, 1, 1))
-    if data is None:
-        return 1, 0, 0, 1
-    # Three columns of integers; the third is that of a projection.
-    a, b, _, c, d, *_ = np.frombuffer(bytes(data), np.int32).tolist()
-    return a, b, c, d
-
-
-@contextlib.contextmanager
-def _open_video(path: Path):
-    """Opens the container and its first video stream.
-
-    Any exception of the decoder on a damaged video becomes a DataError.
-    """
-    try:
-        with av.open(path) as container:
-            stream = container.streams.video[0]
-            # Clips are already read in parallel.
-            stream.codec_context.thread_count = 1
-            yield container, stream
-    except DataError:
-        raise
-    except Exception as error:
-        raise DataError(
-            f"{path.name} cannot be read: it is damaged or not a video "
-            f"({type(error).__name__})"
-        ) from error
+    return Recording(source, locations, renumbered, video)
 
 
 def false_on_os_error(check: Callable[[], bool]) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import simplejpeg
 from PIL import Image, ImageOps
 
 from meranet_jax.errors import DataError
@@ -34,6 +35,9 @@ _FEWER_BITS = (
     "fewer bits; save it with 8 bits, all images of a clip scaled by the same number"
 )
 
+# Warnings of libjpeg on unusual files whose pictures are right
+_HARMLESS = ("Invalid SOS parameters", "Unknown Adobe color transform")
+
 # Raises, instead of only warning, for an image that would not fit in memory. The filter
 # applies to the process, since warnings.catch_warnings is not thread-safe.
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
@@ -50,7 +54,8 @@ def read_image(path: Path) -> np.ndarray:
     alpha channel is dropped if nothing is transparent.
 
     Pillow is used directly, since imageio's plugin takes twice as long for the same
-    result.
+    result. A JPEG is decoded by libjpeg-turbo, as Pillow does, but a warning is an
+    error: the picture is wrong from there on.
 
     Returns:
       uint8 [H, W, 3].
@@ -70,6 +75,8 @@ def read_image(path: Path) -> np.ndarray:
                     "its colours of 16 bits are in separate planes; save it as RGB of "
                     "8 bits"
                 )
+            if image.format in ("JPEG", "MPO") and image.mode in ("L", "RGB"):
+                image = _decode_jpeg(path, image)
             # Decode first, since convert also copies an image that is already RGB.
             image.load()
             if image.getexif().get(_ORIENTATION, 1) != 1:
@@ -88,6 +95,24 @@ def read_image(path: Path) -> np.ndarray:
     except Exception as error:  # decoders raise exceptions of any type on damaged files
         what = f"it is damaged or not an image ({type(error).__name__})"
         raise DataError(f"{path.name} cannot be read: {what}") from error
+
+
+def _decode_jpeg(path: Path, opened: Image.Image) -> Image.Image:
+    """Returns the picture of a JPEG as RGB, with its metadata; raises _NotAFrameError.
+
+    A sector of a disk that reads as zeros, for example, leaves a picture that is grey
+    or shifted from there on, which Pillow returns without a word.
+    """
+    content = path.read_bytes()
+    try:
+        rgb = simplejpeg.decode_jpeg(content, "RGB", strict=True)
+    except ValueError as error:
+        if not any(text in str(error) for text in _HARMLESS):
+            raise _NotAFrameError(f"it is damaged ({error})") from error
+        rgb = simplejpeg.decode_jpeg(content, "RGB", strict=False)
+    image = Image.fromarray(rgb)
+    image.info.update(opened.info)  # EXIF is there
+    return image
 
 
 def check_brightness(image: np.ndarray) -> None:

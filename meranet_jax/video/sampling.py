@@ -20,6 +20,7 @@ def clip_frame_numbers(
     offset: int,
     first: int,
     last: int,
+    step: float = 1.0,
 ) -> np.ndarray:
     """Returns the numbers of the frames that a clip is made from.
 
@@ -32,13 +33,17 @@ def clip_frame_numbers(
       offset: frame number of the offset.
       first: number of the first frame on disk.
       last: number of the last frame on disk.
+      step: length of a frame of the window in frames of the recording, if the recording
+        is resampled to another frame rate; used by ``apex`` only.
 
     Returns:
       int64 [frames], ascending. For ``tim``, all frame numbers from onset to offset,
       [length], which ``interpolate`` reduces to ``frames``.
     """
     if sampling == "apex":
-        return window_frame_numbers(apex, first, last, window=window, frames=frames)
+        return window_frame_numbers(
+            apex, first, last, window=window, frames=frames, step=step
+        )
     onset, offset = max(onset, first), min(offset, last)
     if sampling == "tim":
         return np.arange(onset, offset + 1)
@@ -46,7 +51,7 @@ def clip_frame_numbers(
 
 
 def window_frame_numbers(
-    apex: int, first: int, last: int, *, window: int, frames: int
+    apex: int, first: int, last: int, *, window: int, frames: int, step: float = 1.0
 ) -> np.ndarray:
     """Returns evenly spaced frame numbers in a window around the apex.
 
@@ -60,6 +65,8 @@ def window_frame_numbers(
       last: number of the recording's last frame.
       window: length of the window in frames.
       frames: number of frames to select from it.
+      step: length of a frame of the window in frames of the recording. The frame of
+        the recording that is nearest in time is selected, and none is interpolated.
 
     Returns:
       int64 [frames], ascending, each within ``first..last``.
@@ -72,7 +79,9 @@ def window_frame_numbers(
     if not 0 < frames <= window:
         raise ValueError(f"{frames} frames cannot be drawn from a window of {window}")
     offsets = (np.arange(frames) - frames // 2) * window // frames
-    return np.clip(apex + offsets, first, last)
+    # Halves away from zero, so that the window stays symmetric.
+    numbers = apex + np.trunc(offsets * step + np.copysign(0.5, offsets))
+    return np.clip(numbers.astype(np.int64), first, last)
 
 
 def uniform_frame_numbers(first: int, last: int, *, frames: int) -> np.ndarray:

@@ -168,7 +168,7 @@ def test_cropped_release_is_preferred_unless_options_exclude_it(tmp_path):
         assert metadata["release"] == "CASME2-RAW, in CASME2-RAW"
         assert metadata["crop"] == "none" and len(records) == 6
     # Each configuration has its own folder; none replaced another.
-    assert {path.parent.name for path in data_dir.glob("casme2/*/2.1.0")} == {
+    assert {path.parent.name for path in data_dir.glob("casme2/*/2.2.0")} == {
         "apex32-16x112",
         "apex32-16x112-none",
         "apex32-16x112-none-release_CASME2-RAW",
@@ -197,7 +197,7 @@ def test_invalid_options_raise(tmp_path, options, message):
     write_tree(tmp_path / "casme2", rows=FEW[:1])
     with pytest.raises(DataError, match=message):
         read_back(tmp_path / "casme2", tmp_path / "data", **options)
-    assert not list(tmp_path.glob("data/casme2/*/2.1.0"))
+    assert not list(tmp_path.glob("data/casme2/*/2.2.0"))
 
 
 def test_uniform_sampling_selects_frames_from_onset_to_offset(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from datasets import DataError
-from meranet_jax.video import frames
+from meranet_jax.video import video_file
 from meranet_jax.video.frames import numbered_frames, open_recording
 from meranet_jax.video.images import read_image, resize
 from tests.datasets.tree import touch, write_video
@@ -245,6 +245,6 @@ def test_ambiguous_frame_numbers_raise(tmp_path, on_disk, onset, offset, first):
 
 
 def test_video_with_too_many_frames_is_rejected(tmp_path, monkeypatch):
-    monkeypatch.setattr(frames, "_MAX_VIDEO_FRAMES", 10)
+    monkeypatch.setattr(video_file, "_MAX_FRAMES", 10)
     with pytest.raises(DataError, match="EP01_1.avi has more than 10 frames"):
         open_recording(video(tmp_path, 12), 1, 12, full_recording=True)
