@@ -76,12 +76,20 @@ def list_frames(path: Path) -> FrameList:
         frame = next(container.decode(stream))
         interlaced = bool(frame.interlaced_frame)
     with _open(path) as (container, stream):
-        # Packets are not decoded here. An empty one repeats a frame, or is the end.
-        for packet in container.demux(stream):
+        found = -1  # the last packet is not from the file
+        for packet in container.demux(stream):  # without decoding them
+            found += 1
+            # An empty one repeats the frame before it.
             if packet.size and not packet.is_discard:
                 times.append(packet.pts)
             if len(times) > _MAX_FRAMES:
                 raise DataError(f"{path.name} has more than {_MAX_FRAMES} frames")
+        if 0 < stream.frames != found:
+            raise DataError(
+                f"{path.name} cannot be read: it is damaged. Its header gives "
+                f"{stream.frames} frames, but {found} were found, and those after a "
+                "missing one would have wrong numbers"
+            )
         header_rate = stream.average_rate or stream.guessed_rate
         header_rate = float(header_rate) if header_rate else None
         unit = float(stream.time_base)
@@ -145,13 +153,7 @@ def read_frames(
     missing = dict(numbers_at)
     # Created once, since creating it takes longer than using it.
     reformatter = VideoReformatter()
-    damaged = False
-    for index, frame in enumerate(_decode(path)):
-        if frame is None:
-            damaged = True
-            continue
-        # What follows a damaged frame is computed from it, until the next key frame.
-        damaged = frame.is_corrupt or (damaged and not frame.key_frame)
+    for index, (frame, damaged) in enumerate(_decode(path)):
         key = frame.pts if has_times else index
         if key not in missing:
             continue
@@ -166,18 +168,41 @@ def read_frames(
     )
 
 
-def _decode(path: Path) -> Iterator[av.VideoFrame | None]:
-    """Yields the frames of a video, and None where one cannot be decoded."""
+def _decode(path: Path) -> Iterator[tuple[av.VideoFrame, bool]]:
+    """Yields the frames of a video, and whether each is damaged.
+
+    A frame is computed from those that were decoded before it, back to a key frame. If
+    one of these is damaged, so is the frame.
+    """
+    packets: dict[int | None, int] = {}  # order of decoding, by presentation time
+    keys: list[tuple[int, int | None]] = []  # order and time of key frames
+    bad: set[int] = set()  # order of damaged packets
     with _open(path) as (container, stream):
         # By default the decoder hides errors behind pixels of other frames.
         stream.codec_context.options = {"err_detect": "explode"}
-        for packet in container.demux(stream):
+        for order, packet in enumerate(container.demux(stream)):
+            packets[packet.pts] = order
+            if packet.is_keyframe:
+                keys.append((order, packet.pts))
             try:
                 frames = packet.decode()
             except av.error.InvalidDataError:
-                yield None
+                bad.add(order)
                 continue
-            yield from frames
+            for frame in frames:
+                # Without times, frames are shown in the order of decoding.
+                at = packets.get(frame.pts, order)
+                if frame.is_corrupt:
+                    bad.add(at)
+                # A frame shown before a key frame may depend on those before that.
+                starts = [
+                    start
+                    for start, time in keys
+                    if start <= at
+                    and (time is None or frame.pts is None or time <= frame.pts)
+                ]
+                start = max(starts, default=0)
+                yield frame, any(start <= one <= at for one in bad)
 
 
 def _picture(

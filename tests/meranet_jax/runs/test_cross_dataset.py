@@ -129,6 +129,9 @@ def test_each_model_predicts_every_clip(path, evaluate, other):
     )
     shown = cross_text.describe(report)
     assert "mean of 4 models" in shown and "over subjects" in shown
+    report["windows"] = {"training": "8 frames, 40 ms", "test": "8 frames, 99 ms"}
+    shown = cross_text.describe(report)
+    assert "apex: 8 frames, 40 ms in training, 8 frames, 99 ms in this test" in shown
 
 
 def test_one_model_is_reported_without_an_ensemble(single, evaluate, monkeypatch):
@@ -289,6 +292,10 @@ def test_settings_of_the_data_set_are_not_those_of_the_run(path):
     (alone,) = config.each_dataset()
     assert (alone.window, alone.label, alone.data_dir) == (24, "x", "data")
     assert alone.record_options()["frames"] == 8
+    # With --rate, the window is the same time in all data sets.
+    resampled = dataclasses.replace(saved, config=changed.change(rate=30.0))
+    config = cross_dataset.configuration(resampled, target, "data")
+    assert (config.rate, config.window) == (30, 16)
 
 
 def test_the_crop_is_that_of_the_run_unless_another_is_given(path):

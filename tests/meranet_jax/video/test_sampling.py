@@ -44,6 +44,26 @@ def test_other_windows_are_evenly_spaced_around_the_apex(window, frames):
     assert abs(found.sum() - window * (frames - 1) / frames) < 1
 
 
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [
+        # 200 Hz as 50 Hz: every fourth frame, and every eighth is selected.
+        (4, range(100 - 64, 100 + 57, 8)),
+        # 30 Hz as 60 Hz: each frame of the recording twice, and one of the two.
+        (0.5, range(92, 108)),
+    ],
+)
+def test_a_window_at_another_frame_rate_covers_the_same_time(step, expected):
+    numbers = window_frame_numbers(100, 1, 300, window=32, frames=16, step=step)
+    assert numbers.tolist() == list(expected)
+
+
+def test_a_resampled_window_selects_the_nearest_frames():
+    # 60 Hz as 50 Hz: one frame is 1.2 frames of the recording.
+    numbers = window_frame_numbers(100, 1, 300, window=8, frames=8, step=1.2)
+    assert numbers.tolist() == [95, 96, 98, 99, 100, 101, 102, 104]
+
+
 def test_invalid_windows_raise():
     with pytest.raises(ValueError, match="empty recording"):
         numbers(5, 6, 5)

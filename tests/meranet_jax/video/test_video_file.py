@@ -1,0 +1,146 @@
+"""Frames of videos are numbered by time, and damage is not hidden."""
+
+import random
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+
+from datasets import DataError
+from meranet_jax.video.frames import open_recording
+from meranet_jax.video.video_file import list_frames
+
+SHAPE = (48, 64)
+
+
+def grey(level):
+    return np.full((*SHAPE, 3), level, np.uint8)
+
+
+def write(path, images, *, times=None, codec="mpeg4", pix_fmt="yuv420p", **options):
+    """Writes a video, with presentation times in milliseconds if they are given."""
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream(codec, rate=30, options=options)
+        stream.height, stream.width = images[0].shape[:2]
+        stream.pix_fmt, stream.bit_rate = pix_fmt, 10_000_000
+        if times is not None:
+            stream.codec_context.time_base = Fraction(1, 1000)
+        for index, image in enumerate(images):
+            kind = "rgba" if image.shape[2] == 4 else "rgb24"
+            frame = av.VideoFrame.from_ndarray(image, format=kind)
+            frame.pts = index if times is None else times[index]
+            if times is not None:
+                frame.time_base = Fraction(1, 1000)
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode())
+
+
+FORMATS = {".mp4": "libx264", ".mov": "mpeg4", ".mkv": "ffv1", ".webm": "libvpx-vp9"}
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_frames_are_numbered_by_presentation_time(tmp_path, suffix):
+    # Two frames are missing after 100 ms, one after 300 ms.
+    times = [0, 33, 67, 100, 200, 233, 267, 300, 367, 400]
+    levels = [20 + 20 * index for index in range(len(times))]
+    path = tmp_path / f"1{suffix}"
+    write(path, list(map(grey, levels)), times=times, codec=FORMATS[suffix])
+    found = open_recording(path, 1, 13, full_recording=True)
+    numbers = [1, 2, 3, 4, 7, 8, 9, 10, 12, 13]
+    assert list(found.locations) == numbers
+    assert not found.video.evenly_spaced
+    assert found.video.frame_rate == pytest.approx(30, abs=0.1)
+    read = {number: image for number, image in found.read([2, 7, 12])}
+    for number, image in read.items():
+        level = levels[numbers.index(number)]
+        assert np.abs(image.astype(int) - level).max() <= 3
+
+
+def test_times_in_milliseconds_do_not_drift(tmp_path):
+    times = [round(1000 * n * 1001 / 30000) for n in range(400)]
+    write(tmp_path / "1.mkv", [grey(9)] * 400, times=times, codec="ffv1")
+    listed = list_frames(tmp_path / "1.mkv")
+    assert list(listed.keys) == list(range(1, 401)) and listed.evenly_spaced
+    assert listed.frame_rate == pytest.approx(30000 / 1001, abs=0.01)
+    # A frame that is missing near the end has the right number.
+    del times[350]
+    write(tmp_path / "2.mkv", [grey(9)] * 399, times=times, codec="ffv1")
+    listed = list_frames(tmp_path / "2.mkv")
+    assert not listed.evenly_spaced
+    assert list(listed.keys) == [n for n in range(1, 401) if n != 351]
+
+
+def test_a_single_frame_has_the_rate_of_the_header(tmp_path):
+    write(tmp_path / "1.mp4", [grey(50)])
+    listed = list_frames(tmp_path / "1.mp4")
+    assert list(listed.keys) == [1] and listed.frame_rate == 30
+
+
+def test_interlaced_videos_are_recognised(tmp_path):
+    images = [grey(40 + n) for n in range(8)]
+    write(tmp_path / "1.mp4", images, codec="libx264", **{"x264-params": "tff=1"})
+    write(tmp_path / "2.mp4", images, codec="libx264")
+    assert list_frames(tmp_path / "1.mp4").interlaced
+    assert not list_frames(tmp_path / "2.mp4").interlaced
+
+
+def test_an_alpha_channel_is_dropped_only_if_it_is_opaque(tmp_path):
+    image = np.dstack([grey(90), np.full(SHAPE, 255, np.uint8)])
+    write(tmp_path / "1.mkv", [image] * 2, codec="ffv1", pix_fmt="bgra")
+    found = open_recording(tmp_path / "1.mkv", 1, 2, full_recording=True)
+    assert all((read == 90).all() for _, read in found.read([1, 2]))
+    image[5, 5, 3] = 254
+    write(tmp_path / "2.mkv", [image] * 2, codec="ffv1", pix_fmt="bgra")
+    found = open_recording(tmp_path / "2.mkv", 1, 2, full_recording=True)
+    with pytest.raises(DataError, match="2.mkv cannot be read: it is transparent"):
+        list(found.read([1, 2]))
+
+
+@pytest.mark.parametrize("codec", ["libx264", "mpeg4"])
+def test_damage_that_a_decoder_sees_is_not_hidden(tmp_path, codec):
+    """By default, decoders replace damaged blocks by those of an earlier frame."""
+    y, x = np.mgrid[:96, :128] / 8
+    face = 127 + 60 * np.sin(x) * np.cos(y) + 28 * np.sign(np.sin(2 * x + y))
+    images = [np.roll(face, n, 1).astype(np.uint8)[..., None] for n in range(20)]
+    path = tmp_path / "1.avi"
+    write(path, [image.repeat(3, -1) for image in images], codec=codec, g="10")
+    content, good = path.read_bytes(), read_each(path)
+    draw, refused, right, hidden = random.Random(0), 0, 0, 0
+    for _ in range(20):
+        damaged = bytearray(content)
+        at = draw.randrange(len(content) // 5, len(content) * 4 // 5)
+        damaged[at : at + 32] = draw.randbytes(32)
+        path.write_bytes(damaged)
+        for number, image in read_each(path).items():
+            refused += image is None
+            right += image is not None and (image == good[number]).all()
+            hidden += image is not None and (image != good[number]).any()
+    # Frames before the damage, and after the next key frame, are read.
+    assert refused >= 50 and right >= 50
+    assert hidden <= refused / 8  # no code detects all damage
+
+
+def test_a_video_that_has_lost_frames_is_refused(tmp_path):
+    """Without times of its own, an AVI would have wrong numbers after the gap."""
+    path = tmp_path / "1.avi"
+    write(path, [grey(20 + 5 * n) for n in range(20)])
+    content = path.read_bytes()
+    chunks = [at for at in range(len(content)) if content[at : at + 4] == b"00dc"]
+    damaged = bytearray(content)
+    damaged[chunks[5] : chunks[5] + 4] = b"JUNK"
+    path.write_bytes(damaged)
+    with pytest.raises(DataError, match="gives 20 frames, but 19 were found"):
+        list_frames(path)
+
+
+def read_each(path):
+    """Returns the frames of a video of 20, and None for those that are refused."""
+    images = {}
+    for number in range(1, 21):
+        try:
+            found = open_recording(path, 1, 20, full_recording=True)
+            ((_, images[number]),) = found.read(found.locations.keys() & {number})
+        except (DataError, ValueError):  # ValueError: it is not in the video
+            images[number] = None
+    return images
