@@ -61,6 +61,9 @@ class LocalCopyBuilder(shards.StreamingBuilder, skip_registration=True):
                 self.SPECIFICATION.emotions,
                 offset_estimated=tfds.features.Scalar(np.bool_),
                 action_units=tfds.features.Text(),
+                # Whether there are no images but those of onset, apex and offset, so
+                # that the clip consists of repetitions of these
+                key_frames_only=tfds.features.Scalar(np.bool_),
                 # Hz; 0 if it is unknown
                 frame_rate=tfds.features.Scalar(np.float32),
                 # The face crop: x and y of its centre and its side in pixels of the

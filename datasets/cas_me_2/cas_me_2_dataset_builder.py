@@ -168,6 +168,7 @@ SPECIFICATION = Specification(
     name="cas_me_2",
     title="CAS(ME)^2",
     frame_rate=30,
+    recorded_sizes=((640, 480),),
     homepage="http://casme.psych.ac.cn/casme/e3",
     emotions=("anger", "disgust", "happiness"),
     columns=Columns(

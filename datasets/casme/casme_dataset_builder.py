@@ -52,6 +52,7 @@ SPECIFICATION = Specification(
     name="casme",
     title="CASME",
     frame_rate=60,
+    recorded_sizes=((1280, 720), (640, 480)),
     homepage="http://casme.psych.ac.cn/casme/e1",
     emotions=(
         "contempt",

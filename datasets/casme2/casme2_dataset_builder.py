@@ -22,6 +22,7 @@ SPECIFICATION = Specification(
     name="casme2",
     title="CASME II",
     frame_rate=200,
+    recorded_sizes=((640, 480),),
     homepage="http://casme.psych.ac.cn/casme/e2",
     emotions=(
         "disgust",

@@ -105,7 +105,7 @@ def _record(
     frame_of = {n: run.nearest(n) for n in (*numbers.tolist(), *key_numbers)}
     nearest = [frame_of[number] for number in numbers.tolist()]
     bridged = sorted(n for n, m in frame_of.items() if n != m)
-    if bridged:
+    if bridged and not expression.key_frames_only:
         notes.append(
             Note(
                 "missing frames bridged",
@@ -126,7 +126,7 @@ def _record(
     clip = np.stack([images[number] for number in nearest])
     if config.sampling == "tim":
         clip = sampling.interpolate(clip, config.frames)
-    if len(nearest) > 1:
+    if len(nearest) > 1 and not expression.key_frames_only:
         notes += _change_notes({number: images[number] for number in nearest})
     record = {
         "clip": clip,
@@ -141,6 +141,7 @@ def _record(
         "offset_estimated": expression.offset_estimated,
         "action_units": row.action_units,
         "frame_rate": frame_rate or 0.0,
+        "key_frames_only": expression.key_frames_only,
         "face": np.zeros(4, np.float32) if face is None else face.as_array(),
         **copy.specification.extra_features(row),
     }

@@ -39,6 +39,7 @@ class Expression:
       apex_estimated: whether the table gives no usable apex.
       offset_estimated: whether the table gives no offset.
       notes: notes on what was unusual.
+      key_frames_only: whether there are no images but those of onset, apex and offset.
     """
 
     run: Recording
@@ -48,6 +49,7 @@ class Expression:
     apex_estimated: bool
     offset_estimated: bool
     notes: tuple[Note, ...]
+    key_frames_only: bool = False
 
 
 def find_expression(local: LocalRelease, row: Annotation) -> Expression:
@@ -77,6 +79,7 @@ def find_expression(local: LocalRelease, row: Annotation) -> Expression:
         source,
         row.onset,
         row.offset,
+        apex=row.apex,
         full_recording=release.full_recording,
         single_expression=source not in local.shared,
     )
@@ -105,6 +108,22 @@ def find_expression(local: LocalRelease, row: Annotation) -> Expression:
         notes.append(Note("uncertain numbers", text))
     apex, note = _apex(row, offset)
     notes += [note] if note else []
+    if _has_key_frames_only(found, row.onset, apex, offset):
+        text = (
+            "only its onset, apex and offset frames exist; it is for inputs that need "
+            "no other frames, such as --input=onset_apex_flow"
+        )
+        notes.append(Note("key frames only", text))
+        return Expression(
+            run=found,
+            onset=row.onset,
+            apex=apex,
+            offset=offset,
+            apex_estimated=False,
+            offset_estimated=row.offset is None,
+            notes=tuple(notes),
+            key_frames_only=True,
+        )
     run = found.contiguous_run(apex)
     if run is None:
         raise DataError(
@@ -134,6 +153,13 @@ def find_expression(local: LocalRelease, row: Annotation) -> Expression:
         offset_estimated=row.offset is None,
         notes=tuple(notes),
     )
+
+
+def _has_key_frames_only(found: Recording, onset: int, apex: int, offset: int) -> bool:
+    """Returns whether a folder has the frames at onset and apex and no clip."""
+    numbers = set(found.locations)
+    few = 2 * len(numbers) < offset - onset + 1
+    return few and {onset, apex} <= numbers <= {onset, apex, offset}
 
 
 def _video_notes(found: Recording) -> Iterator[Note]:

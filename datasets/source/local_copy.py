@@ -13,7 +13,9 @@ from pathlib import Path
 
 from datasets.source.annotations import Annotation, LeftOut, Table, row_label
 from datasets.source.cells import is_number
-from datasets.source.releases import LocalRelease, Release, choose_release
+from datasets.source.folders import shown
+from datasets.source.release_choice import choose_release
+from datasets.source.releases import LocalRelease
 from datasets.source.specification import LocalCopyConfig, Specification
 from datasets.source.tables import choose_tables
 from meranet_jax.errors import DataError
@@ -52,7 +54,7 @@ class LocalCopy:
         """Returns descriptions of the table, the release and the crop, for metadata."""
         return {
             "table": "; ".join(
-                f"{table.path.relative_to(self.manual_dir)}, sheet {table.sheet}"
+                f"{shown(table.path, self.manual_dir)}, sheet {table.sheet}"
                 for table in self.tables
             ),
             "release": f"{self.release.release.name}, in "
@@ -151,10 +153,9 @@ def open_local_copy(
             )
     if not selected:
         raise DataError(no_records_message(specification, tables, left_out))
-    wanted = [(row.subject, row.clip) for row in selected.values()]
-    permitted = _permitted_releases(specification, config)
-    excluded = [r for r in specification.releases if r not in permitted]
-    release, release_notes = choose_release(manual_dir, permitted, wanted, excluded)
+    release, release_notes = choose_release(
+        manual_dir, specification, config, list(selected.values())
+    )
     # Counted over all rows, including those that are not selected.
     sources = collections.Counter(release.source(row.subject, row.clip) for row in rows)
     shared = frozenset(source for source, n in sources.items() if source and n > 1)
@@ -190,36 +191,6 @@ def _unknown_emotion(specification: Specification, emotion: str) -> str:
 def _clip_key(row: Annotation) -> tuple[str, str]:
     """Identifies a clip regardless of case, as folders are found."""
     return row.subject, row.clip.casefold()
-
-
-def _permitted_releases(
-    specification: Specification, config: LocalCopyConfig
-) -> list[Release]:
-    """Returns the releases that the configuration permits, in order of preference.
-
-    Raises:
-      DataError: if the release does not exist or contradicts the crop.
-    """
-    releases = list(specification.releases)
-    if config.release is not None:
-        releases = [r for r in releases if r.name == config.release]
-        if not releases:
-            raise DataError(
-                f"--release={config.release} is not a release of "
-                f"{specification.title}. Its releases: "
-                f"{', '.join(r.name for r in specification.releases)}."
-            )
-    if config.crop in ("provided", "detect"):
-        cropped = config.crop == "provided"
-        releases = [r for r in releases if r.cropped == cropped]
-        if not releases:
-            raise DataError(
-                f"--crop={config.crop} cannot be combined with "
-                f"--release={config.release}, which is {'not ' * cropped}cropped."
-            )
-    elif config.crop == "none":  # full frames are preferred
-        releases.sort(key=lambda release: release.cropped)
-    return releases
 
 
 def _frames_without_row(release: LocalRelease, rows: Sequence) -> list[LeftOut]:

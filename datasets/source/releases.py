@@ -1,21 +1,29 @@
 """Search for the releases of a data set on disk, and for the clips in them."""
 
+import contextlib
 import dataclasses
+import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from datasets.source.cells import canonical_subject
-from datasets.source.folders import folders_under, subfolders
-from meranet_jax.errors import DataError
-from meranet_jax.video.frames import false_on_os_error, numbered_frames
+from datasets.source.folders import (
+    folders_under,
+    shown,
+    subfolders,
+    without_suffix,
+)
+from meranet_jax.video.frames import (
+    false_on_os_error,
+    is_image_name,
+    numbered_frames,
+)
 from meranet_jax.video.video_file import VIDEO_SUFFIXES
 
 # Maximum depth of a release's folder: three folders that a user or an archive adds, and
 # repetitions of its own name (Cropped-updated/Cropped/Cropped).
-_MAX_DEPTH = 6
-
-_ARCHIVES = (".zip", ".rar", ".7z", ".tar", ".gz")
+MAX_DEPTH = 6
 
 
 def _parse_folder_names(subject: str, clip: str) -> tuple[str | None, str]:
@@ -84,7 +92,7 @@ class LocalRelease:
 
     def relative_roots(self, manual_dir: Path) -> str:
         """Returns the roots relative to ``manual_dir``, for messages."""
-        return ", ".join(str(root.relative_to(manual_dir)) for root in self.roots)
+        return ", ".join(shown(root, manual_dir) for root in self.roots)
 
 
 def find_releases(
@@ -94,7 +102,8 @@ def find_releases(
 
     Returns:
       For each part of a release that was found, a list of all folders with its name,
-      nearest first.
+      nearest first. Folders of raw frames whose names say that they show faces, such as
+      ``RAW_aligned``, have a list of their own.
     """
     spellings = {
         _normalise(spelling): (release, part)
@@ -102,153 +111,61 @@ def find_releases(
         for part, folder_names in enumerate(release.parts)
         for spelling in folder_names
     }
-    found: dict[tuple[str, int], list[LocalRelease]] = {}
-    for folder in folders_under(manual_dir, _MAX_DEPTH):
+    found: dict[tuple[str, int, bool], list[LocalRelease]] = {}
+    for folder in folders_under(manual_dir, MAX_DEPTH):
         inside = folder.relative_to(manual_dir).parts
         # From the inside out: the folder nearest to the frames determines the release.
-        names = map(_normalise, [*reversed(inside), *_names(manual_dir)])
-        match = next((spellings[n] for n in names if n in spellings), None)
-        if match is None:
+        for name in [*reversed(inside), *_names(manual_dir)]:
+            known, faces = name, False
+            if _normalise(name) not in spellings:
+                known, faces = without_suffix(name)
+            if _normalise(known) in spellings:
+                break
+        else:
             continue
-        release, part = match
-        local = _read_release(folder, release)
+        release, part = spellings[_normalise(known)]
+        if faces:
+            release = dataclasses.replace(release, cropped=True)
+        local = read_release(folder, release)
         if local.clips or local.unreadable:
-            found.setdefault((release.name, part), []).append(local)
+            key = (release.name, part, local.release.cropped)
+            found.setdefault(key, []).append(local)
     return list(found.values())
 
 
-def choose_release(
-    manual_dir: Path,
-    releases: Sequence[Release],
-    wanted: Sequence[tuple[str, str]],
-    excluded: Sequence[Release] = (),
-) -> tuple[LocalRelease, list[str]]:
-    """Chooses the release to read.
-
-    It is the first of ``releases`` that has at least half as many of the table's clips
-    as the release with most of them; one with fewer may be a sample, or belong to
-    another data set. Of several folders of the same release, the one with most clips is
-    used.
+def read_release(root: Path, release: Release) -> LocalRelease:
+    """Lists the clips of a release in a folder.
 
     Args:
-      manual_dir: the user's folder.
-      releases: the permitted releases in order of preference.
-      wanted: subject and name of each of the table's clips.
-      excluded: other releases of the data set, which the error message mentions.
+      root: contains a folder for each subject. These contain folders or videos of
+        clips, directly or one level further down.
+      release: the form of the clips.
 
     Returns:
-      The release, and notes for the user on releases that were found but not read.
-
-    Raises:
-      DataError: if no permitted release has any of the clips.
+      The clips. Its release has ``cropped`` set if the names of most folders say that
+      their frames show faces, such as ``EP02_01f_aligned``.
     """
-    parts = find_releases(manual_dir, [*releases, *excluded])
-    found: dict[str, list[LocalRelease]] = {}
-    for folders in parts:
-        best = max(folders, key=lambda local: local.count_clips(wanted))
-        found.setdefault(best.release.name, []).append(best)
-    merged = [
-        _merge_parts(found[release.name])
-        for release in releases
-        if release.name in found
-    ]
-    candidates = [local for local in merged if local.count_clips(wanted)]
-    if not candidates:
-        raise DataError(_no_release_message(manual_dir, releases, parts, wanted))
-    most = max(local.count_clips(wanted) for local in candidates)
-    chosen = next(c for c in candidates if 2 * c.count_clips(wanted) >= most)
-    notes = [
-        f"{local.relative_roots(manual_dir)} ({local.count_clips(wanted)} of the "
-        f"table's {len(wanted)} expressions) was not read"
-        for folders in parts
-        for local in folders
-        if local.roots[0] not in chosen.roots
-    ]
-    return chosen, notes
-
-
-def _merge_parts(parts: Sequence[LocalRelease]) -> LocalRelease:
-    clips, duplicates, unreadable = {}, [], []
-    for part in parts:
-        duplicates += part.duplicates
-        unreadable += part.unreadable
-        for key, source in part.clips.items():
-            if clips.setdefault(key, source) != source:
-                duplicates.append(source)
-    roots = tuple(root for part in parts for root in part.roots)
-    return LocalRelease(
-        parts[0].release, roots, clips, tuple(duplicates), tuple(unreadable)
-    )
-
-
-def _no_release_message(
-    manual_dir: Path,
-    releases: Sequence[Release],
-    parts: Sequence[Sequence[LocalRelease]],
-    wanted: Sequence[tuple[str, str]],
-) -> str:
-    found = [local for folders in parts for local in folders]
-    empty = [
-        local.relative_roots(manual_dir)
-        for local in found
-        if not local.count_clips(wanted)
-    ]
-    lines = [
-        f"No frames of the table's clips were found in {manual_dir}.",
-        f"Found without any of these clips: {', '.join(empty) or 'nothing'}.",
-        f"Expected, up to three folders deep: {' or '.join(r.name for r in releases)}, "
-        f"with a folder for each subject ({wanted[0][0]}) that contains a folder for "
-        f"each clip ({wanted[0][1]}).",
-    ]
-    lines += [
-        f"{local.release.name} was found in {local.relative_roots(manual_dir)}, with "
-        f"{local.count_clips(wanted)} of the table's {len(wanted)} expressions, but "
-        "--crop or --release excludes it."
-        for local in found
-        if local.count_clips(wanted)
-    ]
-    archives = [
-        str(path.relative_to(manual_dir))
-        for folder in folders_under(manual_dir, depth=2)
-        for path in sorted(folder.iterdir())
-        if path.suffix.lower() in _ARCHIVES
-    ]
-    if archives:
-        lines.append(f"Archives that are not unpacked: {', '.join(archives[:5])}.")
-    unknown = [
-        str(folder.relative_to(manual_dir))
-        for folder in folders_under(manual_dir, _MAX_DEPTH)
-        if any(map(canonical_subject, (f.name for f in subfolders(folder))))
-        and all(folder not in local.roots for local in found)
-    ]
-    if unknown:
-        lines.append(
-            f"Folders of subjects with an unknown name: {', '.join(unknown[:5])}; "
-            "rename each to the name of its release."
-        )
-    lines.append(
-        "Unpack the archives there, or give the folder in which they are unpacked."
-    )
-    return "\n".join(lines)
-
-
-def _read_release(root: Path, release: Release) -> LocalRelease:
-    """Lists the clips of a release in ``root``, a folder that contains subjects."""
     sources: dict[tuple[str, str], list[Path]] = {}
+    faces: list[bool] = []
     unreadable = []
     for subject_folder in subfolders(root):
-        if canonical_subject(subject_folder.name) is None:
+        subject_name, faces_of_subject = without_suffix(subject_folder.name)
+        if canonical_subject(subject_name) is None:
             continue
         try:
-            found = [*subfolders(subject_folder), *_videos(subject_folder)]
+            found = _clips_of_subject(subject_folder)
         except PermissionError:
             unreadable.append(subject_folder)
             continue
         for source in found:
             name = source.name if source.is_dir() else source.stem
-            subject, clip = release.parse_folder_names(subject_folder.name, name)
+            name, faces_of_clip = without_suffix(name)
+            subject, clip = release.parse_folder_names(subject_name, name)
             if subject:
                 sources.setdefault((subject, clip), []).append(source)
+                faces.append(faces_of_subject or faces_of_clip)
+    if 2 * sum(faces) > len(faces):
+        release = dataclasses.replace(release, cropped=True)
     clips, duplicates = {}, []
     for key, alternatives in sources.items():
         chosen = alternatives[0]
@@ -262,6 +179,25 @@ def _read_release(root: Path, release: Release) -> LocalRelease:
             if source != chosen and source.is_dir() == chosen.is_dir()
         ]
     return LocalRelease(release, (root,), clips, tuple(duplicates), tuple(unreadable))
+
+
+def _clips_of_subject(folder: Path) -> list[Path]:
+    """Returns the folders and videos that may be clips; raises PermissionError."""
+    found = _videos(folder)
+    for child in subfolders(folder):
+        below = []
+        with contextlib.suppress(PermissionError):  # reported with its row
+            # Usually the first file is an image, so that no more are listed.
+            if not any(is_image_name(name) for name in _names_in(child)):
+                below = [*subfolders(child), *_videos(child)]
+        # A folder that contains clips is none itself.
+        found += below or [child]
+    return sorted(found)
+
+
+def _names_in(folder: Path) -> Iterator[str]:
+    with os.scandir(folder) as entries:
+        yield from (entry.name for entry in entries)
 
 
 def _preferred_source(sources: Sequence[Path]) -> Path:

@@ -90,6 +90,9 @@ class Specification:
       expected_layout: description, for the user, of a copy's folders and files.
       frame_rate: frames of its recordings per second (Hz); None if it is unknown or
         differs. Then that of each video is used, and that of images is unknown.
+      recorded_sizes: widths and heights of its recordings in pixels, by which frames in
+        a folder with an unknown name are recognised as full frames or crops; empty if
+        they are unknown.
       homepage: where to apply for access, None if that is not necessary.
       published_counts: number of expressions by emotion, for each generation of the
         table. ``datasets.check`` compares a copy with them.
@@ -111,6 +114,7 @@ class Specification:
     releases: tuple[Release, ...]
     expected_layout: str
     frame_rate: float | None = None
+    recorded_sizes: tuple[tuple[int, int], ...] = ()
     homepage: str | None = None
     published_counts: Mapping[str, Mapping[str, int]] = dataclasses.field(
         default_factory=dict

@@ -62,7 +62,9 @@ class _Record:
       subject: prefixed likewise.
       emotion: value of the label.
       length: number of frames from onset to offset.
-      digest: digests of the clip; None if it is left out for its length or by its id.
+      key_frames_only: whether the recording has no frames but onset, apex and offset.
+      digest: digests of the clip; None if it is left out for its length, by its id, or
+        since the input needs more than key frames.
     """
 
     number: int
@@ -72,6 +74,7 @@ class _Record:
     subject: str
     emotion: str
     length: int
+    key_frames_only: bool
     digest: ClipDigest | None
 
 
@@ -126,7 +129,10 @@ def load(
         feed == "auto" and _fits_in_memory(buffer_shape, store.dtype)
     ):
         buffer = np.empty(buffer_shape, store.dtype)
-    records = _read_records(sources, opened, store, leave_out, buffer)
+    needs_clip = CLIP in network_input.features
+    records = _read_records(
+        sources, opened, store, leave_out, buffer, needs_clip=needs_clip
+    )
     classes = choose_classes({record.emotion for record in records})
     class_of = {e: index for index, es in enumerate(classes.values()) for e in es}
     if unknown := set(leave_out) - {record.clip_id for record in records}:
@@ -148,6 +154,11 @@ def load(
             reason = f"fewer than {source.min_frames} frames"
         elif record.clip_id in leave_out:
             reason = "as --leave_out says"
+        elif record.key_frames_only and needs_clip:
+            reason = (
+                f"only onset, apex and offset frames, --input={network_input.name} "
+                "needs a clip"
+            )
         else:
             kept.append(record)
             continue
@@ -200,7 +211,13 @@ def load(
 
 
 def _read_records(
-    sources, opened, store: ClipStore, leave_out: Collection[str], buffer
+    sources,
+    opened,
+    store: ClipStore,
+    leave_out: Collection[str],
+    buffer,
+    *,
+    needs_clip: bool,
 ) -> list[_Record]:
     """Reads every record once, on several threads.
 
@@ -211,6 +228,7 @@ def _read_records(
       leave_out: clips to leave out, by id.
       buffer: array [N, ...], filled with what is stored for each record that has a
         digest; None if it is not loaded.
+      needs_clip: whether the input needs more than the frames at onset and apex.
 
     Returns:
       N records in the order of the sources.
@@ -243,9 +261,14 @@ def _read_records(
                 prefix + row["subject"].decode(),
                 names[source_index][label] if names[source_index] else label.decode(),
                 int(row["offset"] - row["onset"] + 1),
+                bool(row.get("key_frames_only", False)),
                 None,
             )
-        if record.length < source.min_frames or record.clip_id in leave_out:
+        if (
+            record.length < source.min_frames
+            or record.clip_id in leave_out
+            or (record.key_frames_only and needs_clip)
+        ):
             return record
         stored, digest = store.convert(source_index, index, row)
         if buffer is not None:

@@ -7,7 +7,7 @@ names, in which img10 precedes img2.
 import dataclasses
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,9 @@ _IMAGE = re.compile(
     re.IGNORECASE,
 )
 _COPY = re.compile(r"\s*\([0-9]+\)$")  # the suffix of a file manager's second copy
+_SIZE = re.compile(r"[\s_-]*[0-9]+x[0-9]+$", re.IGNORECASE)  # img46_112x112
+_INTEGER = re.compile(r"[0-9]+")
+_KEY_FRAME = re.compile(r"(?:.*[\s_-])?(onset|apex|offset)", re.IGNORECASE)
 
 # Largest number of consecutive missing frames that is bridged. A longer gap ends the
 # recording.
@@ -106,18 +109,76 @@ class Recording:
 def numbered_frames(folder: Path) -> dict[int, Path]:
     """Returns the image files of a folder by frame number, ascending.
 
-    The frame number is the last integer in the file's stem. If several files have the
-    same number, the one with the shortest name is used; the others are copies.
+    The frame number is the integer in the file's stem in which the files differ most,
+    and of equal ones the last: 46 in ``img46_0``, ``img46_112x112`` and ``EP03_2-46``.
+    If several files have the same number, the one with the shortest name is used; the
+    others are copies.
     """
+    return {number: paths[0] for number, paths in _images_by_number(folder).items()}
+
+
+def is_image_name(name: str) -> bool:
+    """Returns whether a file with this name may be a frame."""
+    return _IMAGE.fullmatch(name) is not None
+
+
+def _images_by_number(folder: Path) -> dict[int, list[Path]]:
+    """Returns the image files of each number, ascending; copies are last."""
     with os.scandir(folder) as entries:
         names = [entry.name for entry in entries if false_on_os_error(entry.is_file)]
-    frames = {}
+    # Files whose names are alike except for their integers
+    groups: dict[str, list[tuple[list[int], str]]] = {}
     for name in sorted(names, key=lambda name: (len(name), name)):
         if match := _IMAGE.fullmatch(name):
-            integers = re.findall(r"[0-9]+", _COPY.sub("", match["stem"]))
-            if integers:
-                frames.setdefault(int(integers[-1]), folder / name)
+            stem = _SIZE.sub("", _COPY.sub("", match["stem"]))
+            if integers := [int(digits) for digits in _INTEGER.findall(stem)]:
+                alike = groups.setdefault(_INTEGER.sub("0", stem), [])
+                alike.append((integers, name))
+    frames: dict[int, list[Path]] = {}
+    for alike in groups.values():
+        columns = [set(column) for column in zip(*(n for n, _ in alike), strict=True)]
+        most = max(map(len, columns))
+        last = max(i for i, column in enumerate(columns) if len(column) == most)
+        for integers, name in alike:
+            frames.setdefault(integers[last], []).append(folder / name)
+    for paths in frames.values():
+        paths.sort(key=lambda path: (len(path.name), path.name))
     return dict(sorted(frames.items()))
+
+
+def _named_key_frames(
+    folder: Path, onset: int, apex: int, offset: int | None
+) -> dict[int, Path]:
+    """Returns images such as ``apex.jpg`` and ``EP02_01f_onset.png`` by frame number.
+
+    Args:
+      folder: folder of a clip.
+      onset: frame number of the onset.
+      apex: frame number of the apex.
+      offset: frame number of the offset, None if the table does not give it.
+    """
+    numbers = {"onset": onset, "apex": apex, "offset": offset}
+    found: dict[int, Path] = {}
+    for path in sorted(folder.iterdir()):
+        image = _IMAGE.fullmatch(path.name)
+        named = image and _KEY_FRAME.fullmatch(_COPY.sub("", image["stem"]))
+        if named and (number := numbers[named[1].lower()]) is not None:
+            found.setdefault(number, path)
+    return dict(sorted(found.items())) if {onset, apex} <= found.keys() else {}
+
+
+def _check_unique(frames: Mapping[int, Sequence[Path]]) -> None:
+    """Raises DataError if most numbers have several images, as of several faces.
+
+    Copies of single images are ignored.
+    """
+    several = [p for p in frames.values() if len({path.stem for path in p}) > 1]
+    names = {re.sub(_INTEGER, "0", path.stem) for paths in several for path in paths}
+    if 2 * len(several) > len(frames) and len(names) == 1:
+        found = " and ".join(path.name for path in several[0][:2])
+        raise DataError(
+            f"its images have the same number, such as {found}: keep one for each frame"
+        )
 
 
 def open_recording(
@@ -125,6 +186,7 @@ def open_recording(
     onset: int,
     offset: int | None,
     *,
+    apex: int | None = None,
     full_recording: bool,
     single_expression: bool = True,
 ) -> Recording:
@@ -144,6 +206,7 @@ def open_recording(
       source: a folder of images or a video file.
       onset: frame number of the onset.
       offset: frame number of the offset, None if the table does not give it.
+      apex: frame number of the apex, None if the table does not give it.
       full_recording: whether the release contains full recordings, not only the frames
         from onset to offset.
       single_expression: whether the source contains one expression only, so that its
@@ -156,7 +219,13 @@ def open_recording(
     video = None
     try:
         if source.is_dir():
-            locations = numbered_frames(source)
+            if apex is not None:
+                named = _named_key_frames(source, onset, apex, offset)
+                if named:
+                    return Recording(source, named, renumbered=False)
+            images = _images_by_number(source)
+            _check_unique(images)
+            locations = {number: paths[0] for number, paths in images.items()}
         else:
             video = list_frames(source)
             locations = video.keys

@@ -3,9 +3,14 @@
 import os
 
 import pytest
+from PIL import Image
 
 from datasets import DataError
-from datasets.source.releases import Release, choose_release, find_releases
+from datasets.source.annotations import Annotation
+from datasets.source.columns import Columns
+from datasets.source.release_choice import choose_release
+from datasets.source.releases import Release, find_releases
+from datasets.source.specification import LocalCopyConfig, Specification
 from tests.datasets.tree import touch
 
 RELEASES = (
@@ -13,6 +18,26 @@ RELEASES = (
     Release("RAW", (("CASME2-RAW",),), full_recording=True),
 )
 SECTIONS = (Release("raw", (("Section A",), ("Section B",)), full_recording=True),)
+
+
+def choose(folder, releases, wanted, *, sizes=(), span=(1, 20), **options):
+    """Chooses the release for rows with these subjects and clips."""
+    specification = Specification(
+        name="mylab",
+        title="MyLab",
+        emotions=("joy",),
+        columns=Columns(headers={}),
+        tables=(),
+        releases=releases,
+        expected_layout="",
+        recorded_sizes=sizes,
+    )
+    rows = [
+        Annotation("t.csv", 2, *clip, span[0], None, span[1], "joy", "", {})
+        for clip in wanted
+    ]
+    config = LocalCopyConfig(name="x", **options)
+    return choose_release(folder, specification, config, rows)
 
 
 @pytest.mark.parametrize(
@@ -50,18 +75,18 @@ def test_preferred_release_with_the_tables_clips_is_chosen(tmp_path):
     touch(tmp_path, "CASME2-RAW/sub01/EP01_1/img1.jpg")
     touch(tmp_path, "other/Cropped/sub01/EP99_9/img1.jpg")
     wanted = [("sub01", "EP01_1"), ("sub02", "EP02_1")]
-    local, notes = choose_release(tmp_path, RELEASES, wanted)
+    local, notes = choose(tmp_path, RELEASES, wanted)
     assert local.release.name == "RAW"
     assert notes == ["other/Cropped (0 of the table's 2 expressions) was not read"]
 
     touch(tmp_path, "deeper/down/Cropped/sub01/EP01_1/img1.jpg")
-    local, notes = choose_release(tmp_path, RELEASES, wanted)
+    local, notes = choose(tmp_path, RELEASES, wanted)
     assert local.roots == (tmp_path / "deeper/down/Cropped",) and len(notes) == 2
 
     # Of two folders of a release, the one with more clips, although it is deeper.
     touch(tmp_path, "Cropped/sub01/EP01_1/img1.jpg")
     touch(tmp_path, "deeper/down/Cropped/sub02/EP02_1/img1.jpg")
-    local, _ = choose_release(tmp_path, RELEASES, wanted)
+    local, _ = choose(tmp_path, RELEASES, wanted)
     assert local.roots == (tmp_path / "deeper/down/Cropped",)
 
 
@@ -69,11 +94,11 @@ def test_preferred_release_needs_half_of_the_clips(tmp_path):
     wanted = [("sub01", f"EP01_{n}") for n in range(5)]
     touch(tmp_path, *(f"CASME2-RAW/sub01/EP01_{n}/img1.jpg" for n in range(5)))
     touch(tmp_path, *(f"Cropped/sub01/EP01_{n}/img1.jpg" for n in range(2)))
-    local, notes = choose_release(tmp_path, RELEASES, wanted)
+    local, notes = choose(tmp_path, RELEASES, wanted)
     assert local.release.name == "RAW"
     assert notes == ["Cropped (2 of the table's 5 expressions) was not read"]
     touch(tmp_path, "Cropped/sub01/EP01_2/img1.jpg")
-    local, _ = choose_release(tmp_path, RELEASES, wanted)
+    local, _ = choose(tmp_path, RELEASES, wanted)
     assert local.release.name == "Cropped"
 
 
@@ -81,7 +106,7 @@ def test_parts_of_a_release_are_merged(tmp_path):
     touch(tmp_path, "CASME_A/Section A/sub01/EP01_1/img1.jpg")
     touch(tmp_path, "CASME_B/section_b/sub08/EP01_1/img1.jpg")
     wanted = [("sub01", "EP01_1"), ("sub08", "EP01_1")]
-    local, notes = choose_release(tmp_path, SECTIONS, wanted)
+    local, notes = choose(tmp_path, SECTIONS, wanted)
     assert local.count_clips(wanted) == 2 and not notes
     assert local.relative_roots(tmp_path) == "CASME_A/Section A, CASME_B/section_b"
 
@@ -108,16 +133,17 @@ def test_link_cycles_are_ignored(tmp_path):
 
 
 def test_error_names_found_and_expected_folders(tmp_path):
-    touch(tmp_path, "Cropped/sub01/EP99_9/img1.jpg")
-    with pytest.raises(DataError, match="Found without any of these clips: Cropped"):
-        choose_release(tmp_path, RELEASES, [("sub01", "EP01_1")])
-    touch(tmp_path / "empty", "Cropped.zip", "frames/sub01/EP01_1/img1.jpg")
+    touch(tmp_path, *(f"Cropped/sub01/EP99_{n}/img1.jpg" for n in range(9)))
+    touch(tmp_path, "CASME2-RAW.zip")
     with pytest.raises(DataError) as error:
-        choose_release(tmp_path / "empty", RELEASES, [("sub01", "EP01_1")])
+        choose(tmp_path, RELEASES, [("sub01", f"EP01_{n}") for n in range(9)])
     message = str(error.value)
-    assert "nothing" in message and "Cropped or RAW" in message
-    assert "Archives that are not unpacked: Cropped.zip" in message
-    assert "Folders of subjects with an unknown name: frames" in message
+    assert "there, for example: Cropped/sub01/EP99_0, Cropped/sub01/EP99_1, Crop" in (
+        message
+    )
+    expected = "sub01/EP01_0, sub01/EP01_1, sub01/EP01_2."
+    assert f"deep in Cropped or RAW, for example: {expected}" in message
+    assert "Archives that are not unpacked: CASME2-RAW.zip" in message
 
 
 def test_source_with_frames_is_preferred(tmp_path):
@@ -152,16 +178,109 @@ def test_unreadable_folders_are_listed_and_others_are_found(tmp_path, monkeypatc
 def test_clip_in_two_parts_is_a_duplicate(tmp_path):
     touch(tmp_path, "Section A/sub01/EP01_1/img1.jpg")
     touch(tmp_path, "Section B/sub01/EP01_1/img1.jpg")
-    local, _ = choose_release(tmp_path, SECTIONS, [("sub01", "EP01_1")])
+    local, _ = choose(tmp_path, SECTIONS, [("sub01", "EP01_1")])
     assert local.source("sub01", "EP01_1") == tmp_path / "Section A/sub01/EP01_1"
     assert local.duplicates == (tmp_path / "Section B/sub01/EP01_1",)
 
 
 def test_error_names_an_excluded_release(tmp_path):
     touch(tmp_path, "CASME2-RAW/sub01/EP01_1/img1.jpg")
-    cropped, raw = RELEASES
     with pytest.raises(DataError) as error:
-        choose_release(tmp_path, [cropped], [("sub01", "EP01_1")], [raw])
+        choose(tmp_path, RELEASES, [("sub01", "EP01_1")], crop="provided")
     message = str(error.value)
     assert "RAW was found in CASME2-RAW, with 1 of the table's 1 expressions" in message
-    assert "unknown name" not in message
+
+
+def test_suffixes_of_folders_are_ignored(tmp_path):
+    touch(tmp_path, "CASME2-RAW_original/sub01_original/EP01_1_original/img1.jpg")
+    local, notes = choose(tmp_path, RELEASES, [("sub01", "EP01_1")])
+    assert local.count_clips([("sub01", "EP01_1")]) == 1 and not notes
+    assert (local.release.name, local.release.cropped) == ("RAW", False)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "CASME2-RAW/sub01/EP01_1_aligned",
+        "CASME2-RAW/sub01_cropped/EP01_1",
+        "CASME2-RAW_faces/sub01/EP01_1",
+    ],
+)
+def test_suffixes_that_name_faces_are_those_of_crops(tmp_path, place):
+    touch(tmp_path, f"{place}/frame_det_00_000001.bmp")
+    local, _ = choose(tmp_path, RELEASES, [("sub01", "EP01_1")])
+    assert (local.release.name, local.release.cropped) == ("RAW", True)
+    choose(tmp_path, RELEASES, [("sub01", "EP01_1")], crop="provided")
+    with pytest.raises(DataError, match="--crop or --release excludes it"):
+        choose(tmp_path, RELEASES, [("sub01", "EP01_1")], crop="detect")
+
+
+def test_crops_and_raw_frames_of_the_same_name_are_distinguished(tmp_path):
+    touch(tmp_path, "CASME2-RAW/sub01/EP01_1/img1.jpg")
+    touch(tmp_path, "CASME2-RAW_aligned/sub01/EP01_1/img1.jpg")
+    for crop, root in (("auto", "_aligned"), ("detect", ""), ("none", "")):
+        local, notes = choose(tmp_path, RELEASES, [("sub01", "EP01_1")], crop=crop)
+        assert local.roots == (tmp_path / f"CASME2-RAW{root}",) and len(notes) == 1
+
+
+def test_clips_may_be_a_level_further_down(tmp_path):
+    touch(
+        tmp_path, "Cropped/sub01/micro/EP01_1/img1.jpg", "Cropped/sub01/video/EP02.avi"
+    )
+    local, _ = choose(tmp_path, RELEASES, [("sub01", "EP01_1"), ("sub01", "EP02")])
+    assert local.source("sub01", "EP01_1") == tmp_path / "Cropped/sub01/micro/EP01_1"
+    assert local.source("sub01", "EP02") == tmp_path / "Cropped/sub01/video/EP02.avi"
+
+
+WANTED = [("sub01", "EP01_1"), ("sub02", "EP01_2")]
+
+
+def write_images(folder, numbers, size):
+    for subject, clip in WANTED:
+        (folder / subject / clip).mkdir(parents=True)
+        for number in numbers:
+            image = Image.new("L", size, 10 + number)
+            image.save(folder / subject / clip / f"img{number}.png")
+
+
+@pytest.mark.parametrize("inner", ["", "some name", "a/b"])
+@pytest.mark.parametrize(
+    ("numbers", "size", "expected"),
+    [
+        (range(5, 25), (60, 80), ("Cropped", True, False)),
+        (range(1, 41), (640, 480), ("RAW", False, True)),
+        (range(5, 25), (640, 480), ("RAW", False, False)),
+    ],
+)
+def test_frames_show_what_a_folder_with_an_unknown_name_contains(
+    tmp_path, inner, numbers, size, expected
+):
+    write_images(tmp_path / inner, numbers, size)
+    local, (note,) = choose(
+        tmp_path, RELEASES, WANTED, sizes=((640, 480),), span=(5, 24)
+    )
+    release = local.release
+    assert (release.name, release.cropped, release.full_recording) == expected
+    name = inner or tmp_path.name
+    assert note.startswith(
+        f"{name} was read although its name is unknown, as {expected[0]}"
+    )
+    assert local.relative_roots(tmp_path) == name
+
+
+def test_an_unknown_name_is_refused_where_frames_do_not_show_the_kind(tmp_path):
+    write_images(tmp_path / "data", range(5, 25), (320, 240))
+    with pytest.raises(DataError) as error:
+        choose(tmp_path, RELEASES, WANTED, sizes=((640, 480),), span=(5, 24))
+    message = str(error.value)
+    assert "data has frames of 2 of the table's 2 expressions" in message
+    assert "320 x 240 may be crops of the recordings (640 x 480) or" in message
+    assert "--release=Cropped or --release=RAW" in message
+    for options, expected in (
+        ({"release": "RAW"}, (False, True)),
+        ({"release": "Cropped"}, (True, False)),
+        ({"crop": "detect"}, (False, False)),
+    ):
+        local, notes = choose(tmp_path, RELEASES, WANTED, span=(5, 24), **options)
+        assert (local.release.cropped, local.release.full_recording) == expected
+        assert len(notes) == 1
