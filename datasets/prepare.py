@@ -39,7 +39,7 @@ NAMES = tuple(
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """How clips are made; None selects the default of the data set."""
+    """How clips are made; None, or no table, selects the default of the data set."""
 
     sampling: Sampling | None = None
     """How frames are selected.
@@ -65,8 +65,9 @@ class Options:
     """Margin on each side of a detected face, relative to its longer side."""
     release: str | None = None
     """Name of the release to read; datasets/NAME/README.md lists them."""
-    table: str | None = None
-    """File name of the annotation table to read."""
+    table: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """File name of the annotation table to read, or its path in the folder of the copy.
+    It may be given several times, for example for the two sections of CASME."""
     sizes: Sizes | None = None
     """Clips whose frames differ in size.
     same: they are left out.
@@ -75,9 +76,9 @@ class Options:
     """Expressions to include, for cas_me_2 only: micro, macro or both."""
 
     def overrides(self) -> dict[str, object]:
-        """Returns the options that are not None."""
+        """Returns the options that are set."""
         fields = dataclasses.asdict(self)
-        return {name: value for name, value in fields.items() if value is not None}
+        return {n: value for n, value in fields.items() if value not in (None, ())}
 
 
 def builder(

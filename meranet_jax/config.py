@@ -88,8 +88,9 @@ class TrainConfig:
     """Margin on each side of a detected face, as a fraction of its size."""
     release: str | None = None
     """Release of a licensed data set. Default: determined by --crop."""
-    table: str | None = None
-    """File name of the data set's table. Default: see datasets/NAME/README.md."""
+    table: tuple[str, ...] = ()
+    """File name of the data set's table, or its path in the folder of the copy. It may
+    be given several times. Default: see datasets/NAME/README.md."""
     sizes: Literal["same", "any"] | None = None
     """Clips whose frames differ in size. same: they are left out. any: each frame is
     resized by itself, which adds motion that is not in the face. Default: same."""
@@ -350,13 +351,15 @@ class TrainConfig:
             alone.append(self.change(dataset=dataset, **changes))
         return alone
 
-    def _value_for(self, dataset: str, field: str) -> str | None:
+    def _value_for(self, dataset: str, field: str) -> str | tuple[str, ...] | None:
         """Returns the value for a data set in a NAME=VALUE list."""
-        text = getattr(self, field)
+        given = getattr(self, field)
         default = recipes.LISTED[field]
-        if text == default:
+        if given == default:
             return default
-        pairs = dict(part.partition("=")[::2] for part in text.split(","))
+        text = given if isinstance(given, str) else ",".join(given)
+        parts = [part.partition("=")[::2] for part in text.split(",")]
+        pairs = dict(parts)
         names = [name.partition("/")[0] for name in self.datasets]
         if not all(pairs.values()) or not set(pairs) <= set(names):
             raise UserError(
@@ -364,7 +367,10 @@ class TrainConfig:
                 f"--{field}={','.join(f'{name}=...' for name in names)}. A data set "
                 f"without a value has {default or 'its own default'}."
             )
-        return pairs.get(dataset.partition("/")[0], default)
+        name = dataset.partition("/")[0]
+        if field == "table":  # a name may be given several times
+            return tuple(value for key, value in parts if key == name) or default
+        return pairs.get(name, default)
 
     @property
     def used_flow_method(self) -> str | None:

@@ -143,10 +143,14 @@ def _to_text(value: object) -> str:
 
 @functools.cache
 def _command_line(model: str) -> type:
-    """Returns ``TrainConfig`` with the type of the settings, which tyro needs."""
-    settings = tyro.conf.OmitArgPrefixes[settings_type(model)]
+    """Returns ``TrainConfig`` with the types that tyro needs."""
+    fields = [
+        ("settings", tyro.conf.OmitArgPrefixes[settings_type(model)]),
+        # A flag that may be given several times
+        ("table", tyro.conf.UseAppendAction[tuple[str, ...]], TrainConfig.table),
+    ]
     return dataclasses.make_dataclass(
-        "CommandLine", [("settings", settings)], bases=(TrainConfig,), frozen=True
+        "CommandLine", fields, bases=(TrainConfig,), frozen=True
     )
 
 
@@ -182,6 +186,8 @@ def to_arguments(config: TrainConfig) -> list[str]:
             continue
         if isinstance(value, bool):
             arguments.append(f"--{'' if value else 'no-'}{name}")
+        elif name == "table":
+            arguments += [f"--{name}={one}" for one in value]
         elif isinstance(value, tuple):
             arguments += [f"--{name}", *map(str, value)]
         else:
@@ -239,6 +245,7 @@ def read_flags(saved: Mapping[str, object]) -> TrainConfig:
         name: tuple(value) if isinstance(value, list) else value
         for name, value in saved.items()
     }
+    values["table"] = saved_tables(values.get("table"))
     if "model" not in values:
         attention = values.pop("attention", True)
         values["model"] = "meranet" if attention else "resnet3d"
@@ -249,3 +256,10 @@ def read_flags(saved: Mapping[str, object]) -> TrainConfig:
         if name in values and not has_type(values[name], hint):
             raise ValueError(f"{name} is {values[name]!r}")
     return TrainConfig.from_flags(**values)
+
+
+def saved_tables(saved: object) -> object:
+    """Converts the saved value of ``table``; earlier versions had one name or None."""
+    if saved is None:
+        return ()
+    return (saved,) if isinstance(saved, str) else saved

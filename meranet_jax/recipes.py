@@ -11,7 +11,7 @@ BY_DATASET = {"window": 32, "min_frames": 1}
 LISTED = {
     "manual_dir": None,
     "release": None,
-    "table": None,
+    "table": (),
     "expressions": None,
     "label": "emotion",
 }

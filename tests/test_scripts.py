@@ -79,7 +79,7 @@ def test_jobs_of_slurm_loso(tmp_path):
     first, array, last = jobs
     prepare = shlex.split(first[-1])
     assert parse(prepare[2:]).settings.compile_ahead
-    assert parse(prepare[2:]).table == "a b"
+    assert parse(prepare[2:]).table == ("a b",)
     assert "--array=1-8" in array and "--dependency=afterok:1" in array
     arguments = array[array.index("scripts/slurm_loso.sh") :]
     assert arguments[1] == "8" and parse(arguments[4:]).protocol == "loso"

@@ -8,7 +8,7 @@ import collections
 import dataclasses
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from datasets.source.annotations import Annotation, LeftOut, Table, row_label
@@ -153,6 +153,7 @@ def open_local_copy(
             )
     if not selected:
         raise DataError(no_records_message(specification, tables, left_out))
+    generation = _generation_note(specification, config, tables, selected.values())
     release, release_notes = choose_release(
         manual_dir, specification, config, list(selected.values())
     )
@@ -174,8 +175,31 @@ def open_local_copy(
         left_out=tuple(left_out),
         not_selected=not_selected,
         missing_tables=tuple(missing_tables),
-        notes=(*notes, *release_notes),
+        notes=(*notes, *generation, *release_notes),
     )
+
+
+def _generation_note(
+    specification: Specification,
+    config: LocalCopyConfig,
+    tables: Sequence[Table],
+    rows: Iterable[Annotation],
+) -> list[str]:
+    """Returns a note if the table is another generation than the preferred one."""
+    if not specification.counts_apply(config):
+        return []
+    generation = specification.generation(
+        collections.Counter(row.emotion for row in rows)
+    )
+    preferred = next(iter(specification.published_counts), "")
+    if generation in (None, preferred):
+        return []
+    names = " and ".join(table.path.name for table in tables)
+    note = f"by its numbers of expressions, {names} is {generation}"
+    of_paper = specification.paper_counts.items()
+    if of_paper and of_paper <= specification.published_counts[preferred].items():
+        note += f"; the paper has the numbers of {preferred}"
+    return [note]
 
 
 def _unknown_emotion(specification: Specification, emotion: str) -> str:

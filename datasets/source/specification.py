@@ -27,7 +27,8 @@ class LocalCopyConfig(clip_record.ClipConfig):
         the copy has a cropped release, otherwise ``detect``.
       margin: added on each side of a detected face, relative to its longer side.
       release: name of the release to read; None lets ``crop`` decide.
-      table: file name of the table to read; None selects the preferred one.
+      table: file names of the tables to read, or their paths in the folder of the
+        copy; empty selects the preferred one.
       sizes: ``same`` leaves out clips whose frames differ in size; ``any`` resizes each
         frame by itself, which adds motion that is not in the face.
 
@@ -38,7 +39,7 @@ class LocalCopyConfig(clip_record.ClipConfig):
     crop: Crop = "auto"
     margin: float = faces.MARGIN
     release: str | None = None
-    table: str | None = None
+    table: tuple[str, ...] = ()
     sizes: Sizes = "same"
 
     def __post_init__(self):
@@ -49,6 +50,8 @@ class LocalCopyConfig(clip_record.ClipConfig):
             )
         if self.sizes not in ("same", "any"):
             raise DataError(f"--sizes={self.sizes} must be same or any.")
+        if len(set(self.table)) < len(self.table):
+            raise DataError(f"--table={self.table[0]} is given twice.")
         if not 0 <= self.margin <= 2:
             raise DataError(f"--margin={self.margin} must be from 0 to 2.")
 
@@ -59,9 +62,10 @@ class LocalCopyConfig(clip_record.ClipConfig):
             parts.append(self.crop)
         if self.margin != faces.MARGIN:
             parts.append(f"margin{self.margin!r}")
-        for field in ("release", "table"):
-            if (value := getattr(self, field)) is not None:
-                parts.append(f"{field}_{_folder_name(value)}")
+        if self.release is not None:
+            parts.append(f"release_{_folder_name(self.release)}")
+        for name in self.table:
+            parts.append(f"table_{_folder_name(name)}")
         if self.sizes != "same":
             parts.append(f"sizes_{self.sizes}")
         return "-".join(parts)
@@ -127,6 +131,21 @@ class Specification:
     selects: Callable[[Annotation, LocalCopyConfig], bool] = lambda row, config: True
     extra_features: Callable[[Annotation], dict] = lambda row: {}
     counts_apply: Callable[[LocalCopyConfig], bool] = lambda config: True
+
+    def generation(self, counts: Mapping[str, int]) -> str | None:
+        """Returns the generation of the table with these numbers of expressions.
+
+        Args:
+          counts: number of expressions by emotion.
+
+        Returns:
+          A key of ``published_counts``; None if none has exactly these numbers.
+        """
+        counts = {emotion: n for emotion, n in counts.items() if n}
+        for name, published in self.published_counts.items():
+            if dict(published) == counts:
+                return name
+        return None
 
     @property
     def instructions(self) -> str:

@@ -2,7 +2,7 @@
 
 import collections
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from datasets.source.annotations import (
@@ -41,7 +41,7 @@ def choose_tables(
 
     Args:
       specification: specification of the data set.
-      config: its ``table`` is a file name, or None.
+      config: its ``table`` names the tables, or is empty.
       manual_dir: the user's folder.
       others: specifications of other data sets, whose tables are not read.
 
@@ -63,14 +63,8 @@ def choose_tables(
         """Returns the paths relative to the copy's folder, separated by commas."""
         return ", ".join(str(path.relative_to(manual_dir)) for path in paths)
 
-    if config.table is not None:
-        chosen = [path for path in found if path.name == config.table][:1]
-        if not chosen:
-            raise DataError(
-                f"There is no table {config.table} in {manual_dir}, up to four folders "
-                f"deep. Tables there: {relative(found) or 'none'}."
-            )
-        return [read_table(chosen[0], specification.columns)], [], []
+    if config.table:
+        return _given_tables(specification, config.table, manual_dir, found, named)
     read: dict[Path, Table] = {}
     notes = []
     for path in sorted(named, key=lambda path: named[path]):
@@ -105,6 +99,59 @@ def choose_tables(
         read[path] if path in read else read_table(path, specification.columns)
         for path in chosen
     ]
+    return tables, missing, notes
+
+
+def _given_tables(
+    specification: Specification,
+    names: Sequence[str],
+    manual_dir: Path,
+    found: Sequence[Path],
+    named: Mapping[Path, int],
+) -> tuple[list[Table], list[str], list[str]]:
+    """Returns the tables that ``--table`` names; see ``choose_tables``.
+
+    Args:
+      specification: specification of the data set.
+      names: file names or paths in the user's folder.
+      manual_dir: the user's folder.
+      found: all tables.
+      named: index in ``specification.tables`` of each table with a known name.
+    """
+
+    def relative(path: Path) -> str:
+        """Returns the path relative to the copy's folder."""
+        return path.relative_to(manual_dir).as_posix()
+
+    chosen, notes = [], []
+    for name in names:
+        matching = [path for path in found if relative(path) == name]
+        matching = matching or [path for path in found if path.name == name]
+        if not matching:
+            raise DataError(
+                f"There is no table {name} in {manual_dir}, up to four folders deep. "
+                f"Tables there: {', '.join(map(relative, found)) or 'none'}."
+            )
+        if len(matching) > 1:
+            notes.append(
+                f"several tables have the name {name}: {relative(matching[0])} was "
+                f"read, not {', '.join(map(relative, matching[1:]))}; --table may be a "
+                "path in the folder of the copy"
+            )
+        chosen.append(matching[0])
+    if unused := [path for path in named if path not in chosen]:
+        notes.append(
+            f"--table leaves out {', '.join(map(relative, unused))}, which have names "
+            f"of tables of {specification.title}"
+        )
+    missing = []
+    kinds = {named[path] for path in chosen if path in named}
+    if len(kinds) == 1 and all(path in named for path in chosen):
+        for part, pattern in specification.tables[kinds.pop()]:
+            if not any(pattern.search(path.name) for path in chosen):
+                missing.append(part)
+                notes.append(f"part of the table is missing: {part}")
+    tables = [read_table(path, specification.columns) for path in chosen]
     return tables, missing, notes
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 import jax
 import numpy as np
+import tyro
 
 from meranet_jax import files, recipes
 from meranet_jax.config import TrainConfig
@@ -57,8 +58,9 @@ class Target:
     the data set, with its margin. Default: the run's."""
     release: str | None = None
     """With --dataset: release of a licensed data set."""
-    table: str | None = None
-    """With --dataset: file name of the data set's table."""
+    table: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """With --dataset: file name of the data set's table. It may be given several
+    times."""
     sizes: Literal["same", "any"] | None = None
     """With --dataset: clips whose frames differ in size, see train.py --help. Default:
     same."""
@@ -67,9 +69,9 @@ class Target:
     label: str | None = None
     """With --dataset: record field used as the class label. Default: emotion."""
 
-    def given(self) -> dict[str, str]:
+    def given(self) -> dict[str, object]:
         """Returns the flags that are given, by name."""
-        return {name: value for name, value in vars(self).items() if value is not None}
+        return {n: value for n, value in vars(self).items() if value not in (None, ())}
 
 
 def evaluate(
@@ -140,7 +142,8 @@ def configuration(run: Run, target: Target, data_dir: str | None) -> TrainConfig
       UserError: if a flag is invalid.
     """
     config = run.config
-    changes = dict.fromkeys(_OF_DATASET) | {"label": recipes.LISTED["label"]}
+    changes = dict.fromkeys(_OF_DATASET)
+    changes |= {name: recipes.LISTED[name] for name in ("label", "table")}
     changes |= {n: value for n, value in target.given().items() if n != "classes"}
     changes |= {name: _if_set(config, name) for name in recipes.BY_DATASET}
     if config.rate is not None:  # the window is the same time in all data sets

@@ -16,7 +16,7 @@ from meranet_jax.data.splits import Job, Split
 from meranet_jax.errors import UserError
 from meranet_jax.evaluation.predictions import Predictions
 from meranet_jax.files import atomic_write, json_round_trip, write_json
-from meranet_jax.flags import read_flags
+from meranet_jax.flags import read_flags, saved_tables
 from meranet_jax.runs import fold_writer, provenance
 from meranet_jax.runs.fold_writer import FoldFolder, ReadOnlyFoldFolder
 from meranet_jax.runs.layout import RunLayout
@@ -317,6 +317,7 @@ def _settings_of_saved(saved: dict) -> dict:
     New settings get the value that corresponds to the older version's behaviour, or
     their default.
     """
+    saved = saved | {"table": saved_tables(saved.get("table"))}
     if "model" in saved and "precision" in saved:
         return saved
     try:

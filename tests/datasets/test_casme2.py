@@ -137,10 +137,11 @@ def test_updated_table_is_the_second_choice(tmp_path):
 
     # --table overrides any preference.
     asked_for = "CASME2-coding-20140508.xlsx"
-    metadata, _ = read_back(tmp_path / "casme2", tmp_path / "data", table=asked_for)
+    metadata, _ = read_back(tmp_path / "casme2", tmp_path / "data", table=(asked_for,))
     assert metadata["table"].startswith(asked_for)
+    assert "--table leaves out CASME2-coding-20180101.xlsx" in metadata["notes"][0]
     with pytest.raises(DataError, match="no table 2013.xlsx.*\n?.*coding-20180101"):
-        read_back(tmp_path / "casme2", tmp_path / "data", table="2013.xlsx")
+        read_back(tmp_path / "casme2", tmp_path / "data", table=("2013.xlsx",))
 
 
 def test_table_with_unknown_name_is_found_by_its_columns(tmp_path):

@@ -88,7 +88,7 @@ def _no_table(manual_dir):
 
 
 def _no_frames(manual_dir):
-    (manual_dir / "Cropped").rename(manual_dir / "pictures")
+    shutil.rmtree(manual_dir / "Cropped")
 
 
 def _other_frames(manual_dir):
@@ -119,8 +119,8 @@ def _damaged_frames(manual_dir):
     [
         (_nothing, ["casme.psych.ac.cn", "Cropped/"]),
         (_no_table, ["CASME2-coding", "codes.xlsx", "Cropped/"]),
-        (_no_frames, ["No frames", "nothing", "Cropped or CASME2_RAW_selected"]),
-        (_other_frames, ["No frames", "Found without any of these clips: Cropped"]),
+        (_no_frames, ["No frames", "example: none", "Cropped or CASME2_RAW_sel"]),
+        (_other_frames, ["No frames", "there, for example: Cropped/sub2"]),
         (_no_columns, ["20190701.xlsx", "Sheet1", "Action Units", "Estimated Emotion"]),
         (_no_rows, ["No row of"]),
         (_damaged_table, ["20190701.xlsx", "cannot be read", "save it as .xlsx"]),

@@ -4,7 +4,12 @@ import openpyxl
 import pytest
 
 from datasets import DataError
-from tests.datasets import cas_me_2_tree
+from datasets.casme2.casme2_dataset_builder import SPECIFICATION as CASME2
+from datasets.check import check
+from datasets.prepare import Options
+from datasets.source.local_copy import open_local_copy
+from datasets.source.specification import LocalCopyConfig
+from tests.datasets import cas_me_2_tree, casme_tree
 from tests.datasets.casme2_tree import (
     ROWS,
     TABLES,
@@ -200,3 +205,54 @@ def test_a_damaged_table_that_is_not_needed_has_no_effect(tmp_path):
     (copy / TABLES["20190701"]).write_bytes(b"damaged")
     with pytest.raises(DataError, match=f"{TABLES['20190701']} cannot be read"):
         read_back("casme2", copy, tmp_path / "again")
+
+
+def test_an_older_generation_is_named_whatever_its_file_is_called(tmp_path):
+    write_tree(tmp_path / "copy", table="20140508")
+    path = tmp_path / "copy" / TABLES["20140508"]
+    path.rename(path.with_name("CASME2-coding.xlsx"))
+    config = LocalCopyConfig(name="x")
+    notes = open_local_copy(CASME2, config, tmp_path / "copy").notes
+    assert notes == (
+        "by its numbers of expressions, CASME2-coding.xlsx is the table dated "
+        "20140508; the paper has the numbers of the table dated 20190701",
+    )
+
+
+def read_casme(tmp_path, **options):
+    return read_back("casme", tmp_path / "copy", tmp_path / "data", **options)
+
+
+def test_table_may_be_given_for_each_section(tmp_path):
+    rows = casme_tree.SOME
+    casme_tree.write_tree(tmp_path / "copy", release="Cropped", rows=rows)
+    casme_tree.write_table(tmp_path / "copy", table="merged-xlsx", rows=rows[:2])
+    info, records = read_casme(tmp_path, table=("Section A.xls", "Section B.xls"))
+    assert len(records) == len(rows)
+    assert info.metadata["notes"][0].startswith("--table leaves out casme.xlsx, which")
+    # Each has its own records.
+    info, records = read_casme(tmp_path, table=("CASME_A/Section A/Section A.xls",))
+    assert len(records) == sum(row.subject <= 7 for row in rows)
+    notes = info.metadata["notes"]
+    assert "--table leaves out casme.xlsx, CASME_B/Section B/Section B.xls" in notes[0]
+    assert notes[1] == "part of the table is missing: Section B.xls"
+    report = check(
+        "casme", tmp_path / "copy", options=Options(table=("Section A.xls",))
+    )
+    assert report.missing_tables == ["Section B.xls"] and not report.complete
+
+
+def test_tables_of_the_same_name_are_distinguished_by_their_paths(tmp_path):
+    write_tree(tmp_path / "copy", rows=FEW)
+    write_csv(tmp_path / "copy/a/mine.csv", [HEADER, list(cells(FEW[0]).values())])
+    write_csv(tmp_path / "copy/b/mine.csv", [HEADER, list(cells(FEW[1]).values())])
+    metadata, records = read_copy(tmp_path, table=("b/mine.csv",))
+    assert set(records) == {id_of(FEW[1])}
+    metadata, records = read_copy(tmp_path, table=("mine.csv",))
+    assert set(records) == {id_of(FEW[0])}
+    assert "a/mine.csv was read, not b/mine.csv; --table may be" in metadata["notes"][0]
+
+
+def test_a_table_that_is_given_twice_is_refused(tmp_path):
+    with pytest.raises(DataError, match="--table=a.csv is given twice"):
+        read_copy(tmp_path, table=("a.csv", "a.csv"))

@@ -132,11 +132,12 @@ def test_each_configuration_has_a_unique_name():
 
     names = [
         name(),
-        name(table="Cropped.xlsx"),
-        name(table="Cropped.csv"),
+        name(table=("Cropped.xlsx",)),
+        name(table=("Cropped.csv",)),
         name(release="Cropped"),
-        name(table="a b.xlsx"),
-        name(table="a_b.xlsx"),
+        name(table=("a b.xlsx",)),
+        name(table=("a_b.xlsx",)),
+        name(table=("a_b.xlsx", "Cropped.csv")),
         name(margin=0.1234567),
         name(margin=0.1234568),
         name(crop="none"),

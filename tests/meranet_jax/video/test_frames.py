@@ -25,6 +25,25 @@ def test_frame_number_is_the_last_integer_of_the_stem(tmp_path):
     ]
 
 
+@pytest.mark.parametrize(
+    "name", ["img{}_0.jpg", "img{}_112x112.jpg", "EP03_2-{}_face.png", "12_{:05d}.bmp"]
+)
+def test_frame_number_is_the_integer_in_which_the_names_differ(tmp_path, name):
+    touch(tmp_path, *(name.format(n) for n in (9, 10, 46)))
+    assert list(numbered_frames(tmp_path)) == [9, 10, 46]
+
+
+def test_a_size_is_no_frame_number(tmp_path):
+    touch(tmp_path, "img46_112x112.jpg")
+    assert list(numbered_frames(tmp_path)) == [46]
+
+
+def test_several_faces_in_each_frame_are_refused(tmp_path):
+    touch(tmp_path, *(f"img{n}_{face}.jpg" for n in range(46, 60) for face in (0, 1)))
+    with pytest.raises(DataError, match="such as img46_0.jpg and img46_1.jpg: keep"):
+        open_recording(tmp_path, 46, 59, full_recording=False)
+
+
 def test_other_files_and_second_copies_are_ignored(tmp_path):
     touch(tmp_path, "img7.jpg", "img7 (1).jpg", "img7.jpg.jpg", "img8 (2).jpg")
     touch(tmp_path, ".DS_Store", "Thumbs.db", "._img9.jpg", "cover.jpg", "img3.txt")
