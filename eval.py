@@ -13,7 +13,7 @@ from rich import progress
 from rich.console import Console
 
 from datasets.prepare import builder, records_of
-from meranet_jax.errors import UserError, explain
+from meranet_jax.errors import UserError, explain, explain_out_of_memory
 from meranet_jax.evaluation import comparison
 from meranet_jax.runs import (
     cross_dataset,
@@ -125,3 +125,7 @@ if __name__ == "__main__":
         sys.exit(f"error: {explain(error)}")
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        if (message := explain_out_of_memory(error)) is None:
+            raise
+        sys.exit(f"error: {message}")

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from datasets.prepare import builder, records_of
 from meranet_jax.analysis import reproduction
-from meranet_jax.errors import UserError, explain
+from meranet_jax.errors import UserError, explain, explain_out_of_memory
 from meranet_jax.training import signals
 
 if __name__ == "__main__":
@@ -28,3 +28,7 @@ if __name__ == "__main__":
     except signals.Interrupted as interrupted:
         print(f"interrupted ({interrupted}); the same command resumes", file=sys.stderr)
         sys.exit(interrupted.status)
+    except Exception as error:
+        if (message := explain_out_of_memory(error)) is None:
+            raise
+        sys.exit(f"error: {message}")

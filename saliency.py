@@ -7,7 +7,7 @@ import tyro
 from rich.console import Console
 
 from meranet_jax.analysis import explainer, overlays, saliency_checks
-from meranet_jax.errors import UserError, explain
+from meranet_jax.errors import UserError, explain, explain_out_of_memory
 from meranet_jax.evaluation import figures
 from meranet_jax.runs import reader, report_text, verification
 from meranet_jax.training import xla
@@ -78,3 +78,7 @@ if __name__ == "__main__":
         sys.exit(f"error: {explain(error)}")
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        if (message := explain_out_of_memory(error)) is None:
+            raise
+        sys.exit(f"error: {message}")

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from datasets.prepare import builder, records_of
 from meranet_jax import flags
-from meranet_jax.errors import UserError, explain
+from meranet_jax.errors import UserError, explain, explain_out_of_memory
 from meranet_jax.runs import origins
 from meranet_jax.runs.train_run import train_run
 from meranet_jax.training import distributed, signals
@@ -34,11 +34,10 @@ def main(arguments: list[str]) -> None:
             orderly=True,
         )
     except Exception as error:
-        if "RESOURCE_EXHAUSTED" in str(error):
-            distributed.fail(
-                f"error: {str(error).splitlines()[0]}\nChoose a smaller --batch_size, "
-                "or --accumulate, --remat or --feed=records."
-            )
+        advice = "Choose a smaller --batch_size, or --accumulate, --remat or "
+        message = explain_out_of_memory(error, advice + "--feed=records.")
+        if message is not None:
+            distributed.fail(f"error: {message}")
         distributed.fail_unexpectedly(traceback.format_exc())
 
 

@@ -38,7 +38,9 @@ cd "${SLURM_SUBMIT_DIR:?}"
 parts=$1
 shift
 status=0
-srun --ntasks=1 "$@" "--fold_shard=$SLURM_ARRAY_TASK_ID/$parts" || status=$?
+# Since 22.05, srun does not take --cpus-per-task from the job.
+srun --ntasks=1 ${SLURM_CPUS_PER_TASK:+"--cpus-per-task=$SLURM_CPUS_PER_TASK"} "$@" \
+    "--fold_shard=$SLURM_ARRAY_TASK_ID/$parts" || status=$?
 if [ "$status" -eq 143 ]; then # stopped by SIGTERM, with its state saved
     scontrol requeue "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"
 fi

@@ -3,8 +3,8 @@
 #
 #   sbatch scripts/slurm_train.sh --dataset=casme2 --data_dir=/scratch/me/records
 #
-# Set as many tasks per node as GPUs. The tasks find each other through Slurm, and each
-# uses one GPU. They divide several folds or seeds among each other, or train a single
+# The tasks find each other through Slurm. Those of a node divide its GPUs, so that one task
+# per node uses all of them, and as many tasks as GPUs one each. They divide several folds or seeds among each other, or train a single
 # fold together. Two minutes before the time limit, and when the job is preempted, the
 # tasks save their state and the job is queued again, which resumes the run. Records and
 # runs (--data_dir, --runs_dir) must be on a file system that all nodes share. Flags of
@@ -27,7 +27,9 @@ case " $* " in *" --overwrite"*)
     exit 1
     ;;
 esac
-srun --gpu-bind=none "${PYTHON:-.venv/bin/python}" train.py "$@"
+# Since 22.05, srun does not take --cpus-per-task from the job.
+srun --gpu-bind=none ${SLURM_CPUS_PER_TASK:+"--cpus-per-task=$SLURM_CPUS_PER_TASK"} \
+    "${PYTHON:-.venv/bin/python}" train.py "$@"
 status=$?
 if [ "$status" -eq 143 ]; then # stopped by SIGTERM, with its state saved
     scontrol requeue "$SLURM_JOB_ID"

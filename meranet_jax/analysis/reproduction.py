@@ -1,6 +1,7 @@
 """Runs an experiment of the paper and writes its table and figure."""
 
 import dataclasses
+import os
 import shlex
 import typing
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from meranet_jax.config import TrainConfig
 from meranet_jax.errors import UserError
 from meranet_jax.runs import layout, reader, writer
 from meranet_jax.runs.train_run import Prepare, train_run
-from meranet_jax.training import distributed, fitters, xla
+from meranet_jax.training import fitters, launchers, xla
 
 # Flags of train.py that an experiment sets itself.
 _FIXED = (
@@ -176,7 +177,7 @@ def main(
     experiment, request, needed, bases = parse(
         arguments, description=description, check_dataset=check_dataset
     )
-    if distributed.is_distributed_launch():
+    if launchers.is_distributed(os.environ):
         raise UserError(
             "reproduce.py runs in one process. Submit the commands that it prints with "
             "--missing to the cluster, and start it again when they are finished."

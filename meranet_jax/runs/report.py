@@ -12,6 +12,9 @@ from meranet_jax.evaluation.predictions import Predictions
 from meranet_jax.runs import reader, report_text
 from meranet_jax.runs.reader import Run
 
+# Metrics of each fold, and of the means over folds
+_FOLD_METRICS = ("accuracy", "uf1", "uar")
+
 
 def make(run: Run, predicted: Predictions) -> dict:
     """Computes the report of a run, which depends on settings and predictions only.
@@ -35,6 +38,8 @@ def make(run: Run, predicted: Predictions) -> dict:
         **summary.summarise(predicted),
         "by_fold": _by_fold(run, predicted),
     }
+    if report["folds"] > 1:
+        report["fold_means"] = _fold_means(report["by_fold"])
     if run.origin is not None:
         report["origin"] = run.origin
     if len(run.config.datasets) > 1:
@@ -48,21 +53,39 @@ def make(run: Run, predicted: Predictions) -> dict:
 def _by_fold(run: Run, predicted: Predictions) -> list[dict]:
     rows = []
     for seed, _, name in run.folds:
-        of_fold = (predicted.seeds == seed) & (predicted.folds == name)
-        correct = predicted.correct[of_fold]
-        if len(correct):
+        part = predicted.select((predicted.seeds == seed) & (predicted.folds == name))
+        if len(part):
+            confusion = metrics.confusion_matrix(
+                part.truth, part.predicted, len(part.classes)
+            )
+            scores = metrics.scores(confusion, part.classes)
+            kept = ("clips", "correct", *_FOLD_METRICS, "accuracy_interval")
             rows.append(
-                {
-                    "seed": seed,
-                    "fold": name,
-                    "clips": len(correct),
-                    "correct": int(correct.sum()),
-                    "accuracy_interval": metrics.wilson_interval(
-                        int(correct.sum()), len(correct)
-                    ),
-                }
+                {"seed": seed, "fold": name} | {key: scores[key] for key in kept}
             )
     return rows
+
+
+def _fold_means(by_fold: list[dict]) -> dict:
+    """Returns the means over the folds of each seed, which some papers publish.
+
+    A fold counts the same whatever its number of clips, and its UF1 and UAR are
+    averages over the classes that it has. They are not comparable with the pooled
+    numbers.
+    """
+    seeds = list(dict.fromkeys(row["seed"] for row in by_fold))
+    means: dict[str, object] = {"comparable_with_pooled": False}
+    for name in _FOLD_METRICS:
+        values = [
+            float(np.mean([row[name] for row in by_fold if row["seed"] == seed]))
+            for seed in seeds
+        ]
+        means[name] = {
+            "mean": float(np.mean(values)),
+            "sd": float(np.std(values, ddof=1)) if len(values) > 1 else None,
+            "values": values,
+        }
+    return means
 
 
 def write(run: Run, predicted: Predictions) -> dict:

@@ -144,6 +144,8 @@ def describe(report: dict) -> str:
     width = max(map(len, report["by_class"]))
     for name, row in report["by_class"].items():
         lines.append(f"  {name:{width}}  {_of_class(row, report['seeds'])}")
+    if "fold_means" in report:
+        lines.append(_fold_means(report["fold_means"]))
     for name, part in report.get("by_dataset", {}).items():
         numbers = ", ".join(
             f"{NAMES[n].partition(' ')[0]} {part['metrics'][n]['mean']:.3f}"
@@ -151,6 +153,15 @@ def describe(report: dict) -> str:
         )
         lines.append(f"{name}: {numbers} ({part['clips']} clips)")
     return "\n".join(lines)
+
+
+def _fold_means(means: dict) -> str:
+    """Formats the means over folds of a report."""
+    numbers = ", ".join(
+        f"{NAMES[name].partition(' ')[0]} {means[name]['mean']:.3f}"
+        for name in ("accuracy", "uf1", "uar")
+    )
+    return f"means over folds, not comparable with the pooled numbers above: {numbers}"
 
 
 def describe_protocol(report: dict) -> str:
@@ -276,6 +287,14 @@ between seeds. If the results of all subjects are equal, the interval over subje
 no width, which does not mean that the value is exact."""
 
 
+# What the means over folds are, and why they differ from the pooled numbers.
+_FOLD_MEANS = """\
+Published numbers are pooled or means over folds. The two are not comparable: in a mean
+over folds every fold counts the same, whatever its number of clips, and UF1 and UAR of
+a fold are averages over the classes that have a test clip in it. Compare these numbers
+only with other means over folds."""
+
+
 def to_markdown(run: Run, report: dict, figures: Sequence[str] = FIGURES) -> str:
     """Formats a report as ``report.md``, for a paper's supplement.
 
@@ -308,6 +327,13 @@ def to_markdown(run: Run, report: dict, figures: Sequence[str] = FIGURES) -> str
             f"| {cell(name)} | {row['clips']} | {_number_or_none(row['recall'])} "
             f"| {_number_or_none(row['f1'])} |"
         )
+    if "fold_means" in report:
+        lines += ["", "## Means over folds", "", _FOLD_MEANS, ""]
+        lines += ["| metric | mean over folds |", "|---|---|"]
+        lines += [
+            f"| {NAMES[name]} | {report['fold_means'][name]['mean']:.3f} |"
+            for name in ("accuracy", "uf1", "uar")
+        ]
     if "by_dataset" in report:
         lines += [
             "",

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import os
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from meranet_jax.runs import (
 )
 from meranet_jax.runs.progress import RunProgress
 from meranet_jax.runs.writer import RunFolder
-from meranet_jax.training import distributed, fitters, xla
+from meranet_jax.training import devices, distributed, fitters, launchers, xla
 from meranet_jax.training.fitters import Fitter
 
 _COMPILING = "Compiling the network, which can take minutes."
@@ -88,6 +89,7 @@ def train_run(config: TrainConfig, prepare: Prepare, console: Console) -> None:
         parts=fold_loop.training_parts(jobs),
         initial=None if initial is None else initial.weights,
     )
+    _report_devices(config, fitter, folds=len(jobs))
     if compile_ahead:
         console.print(_COMPILING)
         fitter.compile()
@@ -132,6 +134,17 @@ def train_run(config: TrainConfig, prepare: Prepare, console: Console) -> None:
         results = report.write(run, report.read_predictions(run, folder.finished))
     console.print(report_text.describe(results))
     console.print(f"\nReport: {run.layout.report_text}")
+
+
+def _report_devices(config: TrainConfig, fitter: Fitter, folds: int) -> None:
+    """Says in each process if it sees or uses fewer devices than it could."""
+    local = jax.local_devices()
+    notes = [
+        launchers.describe_missing_gpus(os.environ, local[0].platform, len(local)),
+        devices.describe_unused(config, fitter.devices, folds),
+    ]
+    for note in filter(None, notes):
+        distributed.report(note)
 
 
 def load_clips(

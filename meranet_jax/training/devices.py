@@ -48,6 +48,33 @@ def choose(
     return devices[: config.settings.devices][: folds if folds > 1 else None]
 
 
+def describe_unused(
+    config: TrainConfig, used: Sequence[jax.Device], folds: int
+) -> str | None:
+    """Returns a note if a run leaves accelerators of this process idle, else None.
+
+    Args:
+      config: the run's.
+      used: the devices that it uses.
+      folds: number of folds of the run.
+    """
+    seen = len(jax.local_devices())
+    if (
+        used[0].platform == "cpu"
+        or len(used) == seen
+        or getattr(config.settings, "devices", None) is not None
+    ):
+        return None
+    text = f"note: {len(used)} of the {seen} devices of this process are used"
+    if folds > 1:
+        return f"{text}, one for each of the {folds} folds"
+    return (
+        f"{text}: the clips of a step must be divisible by their number. They are "
+        f"--batch_size={config.settings.batch_size}, divided by --accumulate and the "
+        "number of processes"
+    )
+
+
 def devices_of_all_processes(count: int) -> list[jax.Device]:
     """Returns the first ``count`` devices of each process."""
     return [

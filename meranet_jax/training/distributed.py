@@ -23,7 +23,7 @@ from orbax.checkpoint import multihost
 
 from meranet_jax.config import TrainConfig
 from meranet_jax.errors import UserError
-from meranet_jax.training import signals
+from meranet_jax.training import launchers, signals
 
 # Time limit of a barrier in seconds: a year, since processes may take very long. The
 # death of a process ends the barrier earlier.
@@ -34,11 +34,6 @@ _HEARTBEAT_SECONDS = 30
 
 # Seconds that stopping processes wait for each other to write their checkpoints.
 _SAVE_SECONDS = 600
-
-# Environment variables in which launchers give the number of processes.
-_PROCESS_COUNTS = {"Slurm": "SLURM_NTASKS", "Open MPI": "OMPI_COMM_WORLD_SIZE"}
-# Set in a job step of Slurm, which runs in parallel, and not in the job's script.
-_SLURM_STEP = "SLURM_STEP_NODELIST"
 
 # Whether JAX is distributed; asking JAX itself would initialise its backend.
 _initialized = False
@@ -64,7 +59,7 @@ def initialize(
       UserError: if the other processes cannot be reached.
     """
     detected = config.coordinator == "auto" or (
-        config.fold_shard is None and is_distributed_launch(environment)
+        config.fold_shard is None and launchers.is_distributed(environment)
     )
     if config.num_processes is not None:
         given = (config.coordinator, config.num_processes, config.process_id)
@@ -78,22 +73,16 @@ def initialize(
     # For CPU devices; some versions of JAX have no default.
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     try:
-        jax.distributed.initialize(*given, heartbeat_timeout_seconds=_HEARTBEAT_SECONDS)
+        jax.distributed.initialize(
+            *given,
+            local_device_ids=launchers.local_device_ids(environment),
+            heartbeat_timeout_seconds=_HEARTBEAT_SECONDS,
+        )
     except (RuntimeError, ValueError, OSError) as error:
         raise UserError(
             f"The processes of this run cannot connect to each other: {error}"
         ) from error
     _initialized = True
-
-
-def is_distributed_launch(environment: Mapping[str, str] = os.environ) -> bool:
-    """Returns whether a launcher has started this program as several processes."""
-    for launcher, name in _PROCESS_COUNTS.items():
-        count = environment.get(name, "1")
-        parallel = launcher != "Slurm" or _SLURM_STEP in environment
-        if parallel and count.isdecimal() and int(count) > 1:
-            return True
-    return False
 
 
 def process_count() -> int:
@@ -185,6 +174,13 @@ def first_process_first(name: str) -> Iterator[None]:
     yield
     if is_first():
         barrier(name)
+
+
+def report(message: str) -> None:
+    """Writes a message of this process to the standard error stream."""
+    if _initialized:
+        message = f"process {process_index()} of {process_count()}: {message}"
+    print(message, file=sys.stderr, flush=True)
 
 
 def fail(message: str, status: int = 1, *, orderly: bool = False) -> NoReturn:

@@ -105,7 +105,30 @@ def test_pooled_metrics_are_not_means_over_folds():
         )
     ]
     mean = np.mean([metrics.uf1(matrix) for matrix in folds])
-    assert report.make(run, predicted)["metrics"]["uf1"]["mean"] != pytest.approx(mean)
+    made = report.make(run, predicted)
+    assert made["metrics"]["uf1"]["mean"] != pytest.approx(mean)
+    assert made["fold_means"]["uf1"]["mean"] == pytest.approx(mean)
+    assert made["fold_means"]["comparable_with_pooled"] is False
+    for fold, row in zip(sorted(set(predicted.folds)), made["by_fold"], strict=True):
+        part = predicted.select(predicted.folds == fold)
+        matrix = metrics.confusion_matrix(part.truth, part.predicted, 3)
+        assert row["fold"] == fold
+        assert row["accuracy"] == part.correct.mean()
+        assert (row["uf1"], row["uar"]) == (metrics.uf1(matrix), metrics.uar(matrix))
+    (line,) = [x for x in report_text.describe(made).splitlines() if "over folds" in x]
+    assert f"UF1 {mean:.3f}" in line and "not comparable" in line
+    text = report_text.to_markdown(run, made)
+    assert f"| UF1 | {mean:.3f} |" in text.partition("## Means over folds")[2]
+
+
+def test_means_over_folds_are_computed_for_each_seed():
+    run, predicted = experiment(seeds=(3, 5))
+    means = report.make(run, predicted)["fold_means"]["uar"]
+    for seed, value in zip((3, 5), means["values"], strict=True):
+        alone, part = experiment(seeds=(seed,))
+        part = predicted.select(predicted.seeds == seed)
+        assert report.make(alone, part)["fold_means"]["uar"]["mean"] == value
+    assert means["mean"] == np.mean(means["values"]) and means["sd"] > 0
 
 
 def test_several_seeds_have_mean_standard_deviation_and_values():
