@@ -178,7 +178,10 @@ def _unnamed_release(
             for name, value in (("release", config.release), ("crop", config.crop))
             if value not in (None, "auto", "none")
         ]
-        why = " ".join(given) or "other forms do not fit"
+        why = " ".join(given) or "no other form has these clips"
+        original = {release.name: release.cropped for release in specification.releases}
+        if any(cropped != original[local.release.name] for local in best):
+            why = "the names of its folders say so"
     if cropped is None:
         names = " or ".join(f"--release={local.release.name}" for local in best)
         raise DataError(

@@ -285,12 +285,15 @@ def _with_most_frames(
     if len(tables) > 1:
         note += f", and {count} of its {len(best.rows)} rows have frames"
     notes = [note]
-    notes += [
-        f"{table.path.relative_to(manual_dir)} was not read: {count} of its "
-        f"{len(table.rows)} rows have frames"
-        for table, count in zip(tables, counts, strict=True)
-        if table is not best
-    ]
+    for table, other in zip(tables, counts, strict=True):
+        if table is not best:
+            text = (
+                f"{table.path.relative_to(manual_dir)} was not read: {other} of its "
+                f"{len(table.rows)} rows have frames"
+            )
+            if other * len(best.rows) == count * len(table.rows):
+                text += ", the same share; --table says which one to read"
+            notes.append(text)
     return best, notes
 
 

@@ -253,6 +253,14 @@ def test_tables_of_the_same_name_are_distinguished_by_their_paths(tmp_path):
     assert "a/mine.csv was read, not b/mine.csv; --table may be" in metadata["notes"][0]
 
 
+def test_of_tables_that_fit_equally_the_choice_is_said(tmp_path):
+    write_copy(tmp_path / "copy", [cells(row) for row in FEW[:3]], "a.csv")
+    write_copy(tmp_path / "copy", [cells(row) for row in FEW[3:]], "b.csv")
+    metadata, records = read_copy(tmp_path)
+    assert set(records) == {id_of(row) for row in FEW[:3]}
+    assert "the same share; --table says which one to read" in metadata["notes"][1]
+
+
 def test_a_table_that_is_given_twice_is_refused(tmp_path):
     with pytest.raises(DataError, match="--table=a.csv is given twice"):
         read_copy(tmp_path, table=("a.csv", "a.csv"))
