@@ -232,7 +232,7 @@ def records_of(config) -> Path:
     """Writes the records that a run needs unless they exist.
 
     Records of an earlier minor version of the data set are used, with a line that says
-    so, if they have all features that the run needs and no copy is given to prepare
+    so, if they have all features that the run needs and there is no copy to prepare
     them again.
 
     Args:
@@ -258,7 +258,8 @@ def records_of(config) -> Path:
         required = config.required_features()
     dataset = builder(config.dataset, config.data_dir, options)
     folder = Path(dataset.data_dir)
-    if not is_prepared(folder) and config.manual_dir is None:
+    copy = config.manual_dir
+    if not is_prepared(folder) and not (copy and Path(copy).expanduser().is_dir()):
         for earlier in _earlier_records(folder):
             if not _missing_features(earlier, used):
                 print(_describe_earlier(dataset, earlier), file=sys.stderr)

@@ -207,6 +207,8 @@ class TrainConfig:
         names = [name.partition("/")[0] for name in self.datasets]
         if len(set(names)) < len(names):  # they would have the same subjects
             raise UserError(f"--dataset={self.dataset} names a data set twice.")
+        if self.rate is not None and not 1 <= self.rate <= 10_000:
+            raise UserError(f"--rate={self.rate} must be from 1 to 10000 Hz.")
         if len(names) > 1 and self.rate is not None and self.window is None:
             raise UserError(
                 f"--rate={self.rate:g}: with several data sets, set --window, too, the "

@@ -3,13 +3,13 @@
 #
 #   sbatch scripts/slurm_train.sh --dataset=casme2 --data_dir=/scratch/me/records
 #
-# The tasks find each other through Slurm. Those of a node divide its GPUs, so that one task
-# per node uses all of them, and as many tasks as GPUs one each. They divide several folds or seeds among each other, or train a single
-# fold together. Two minutes before the time limit, and when the job is preempted, the
-# tasks save their state and the job is queued again, which resumes the run. Records and
-# runs (--data_dir, --runs_dir) must be on a file system that all nodes share. Flags of
-# sbatch before the script's name override those below, for example --nodes=2
-# --ntasks-per-node=4 --gpus-per-node=4.
+# The tasks find each other through Slurm. Those of a node divide its GPUs: one task per
+# node uses all of them, and as many tasks as GPUs use one each. They divide several folds
+# or seeds among each other, or train a single fold together. Two minutes before the time
+# limit, and when the job is preempted, the tasks save their state and the job is queued
+# again, which resumes the run. Records and runs (--data_dir, --runs_dir) must be on a file
+# system that all nodes share. Flags of sbatch before the script's name override those
+# below, for example --nodes=2 --ntasks-per-node=4 --gpus-per-node=4.
 #SBATCH --job-name=meranet
 #SBATCH --nodes=1
 #SBATCH --ntasks-per-node=1

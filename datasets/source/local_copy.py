@@ -218,10 +218,10 @@ def _clip_key(row: Annotation) -> tuple[str, str]:
 
 
 def _frames_without_row(release: LocalRelease, rows: Sequence) -> list[LeftOut]:
-    named = {(row.subject, release.release.parse_clip_name(row.clip)) for row in rows}
+    used = {release.source(row.subject, row.clip) for row in rows}
     unused = []
-    for (subject, clip), source in release.clips.items():
-        if (subject, clip) in named:
+    for (subject, _), source in release.clips.items():
+        if source in used:
             continue
         reason = "frames, but no row in the table"
         try:

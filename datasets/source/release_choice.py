@@ -59,13 +59,20 @@ def choose_release(
     """
     _check_options(specification, config)
     wanted = [(row.subject, row.clip) for row in rows]
-    parts = find_releases(manual_dir, specification.releases)
-    found: dict[tuple[str, bool], list[LocalRelease]] = {}
-    for folders in parts:
-        best = max(folders, key=lambda local: local.count_clips(wanted))
-        key = (best.release.name, best.release.cropped)
-        found.setdefault(key, []).append(best)
-    merged = [_merge_parts(locals_) for locals_ in found.values()]
+    found: list[LocalRelease] = []
+    best_of: dict[tuple[str, int, bool], LocalRelease] = {}
+    for part, folders in enumerate(find_releases(manual_dir, specification.releases)):
+        for local in folders:
+            local = local.with_crops(wanted)
+            found.append(local)
+            key = (local.release.name, part, local.release.cropped)
+            best = best_of.setdefault(key, local)
+            if local.count_clips(wanted) > best.count_clips(wanted):
+                best_of[key] = local
+    parts: dict[tuple[str, bool], list[LocalRelease]] = {}
+    for (name, _, cropped), local in best_of.items():
+        parts.setdefault((name, cropped), []).append(local)
+    merged = [_merge_parts(some) for some in parts.values()]
     names = [release.name for release in specification.releases]
     merged.sort(key=lambda local: names.index(local.release.name))
     # Faces first, as in the data set's own order; full frames first where they are kept
@@ -75,16 +82,23 @@ def choose_release(
         for local in merged
         if _permits(config, local.release) and local.count_clips(wanted)
     ]
-    if not candidates:
-        others = [local for folders in parts for local in folders]
-        return _unnamed_release(manual_dir, specification, config, rows, others)
-    most = max(local.count_clips(wanted) for local in candidates)
-    chosen = next(c for c in candidates if 2 * c.count_clips(wanted) >= most)
-    notes = [
+    most = max((local.count_clips(wanted) for local in candidates), default=0)
+    notes = []
+    if 2 * most < len(wanted):
+        # Perhaps a sample, next to the complete data in a folder with another name.
+        unnamed = _unnamed_release(manual_dir, specification, config, rows, found)
+        if unnamed is not None and unnamed[0].count_clips(wanted) > 2 * most:
+            chosen, notes = unnamed
+        elif not candidates:
+            raise DataError(
+                _no_clip_message(manual_dir, specification, config, rows, found)
+            )
+    if not notes:
+        chosen = next(c for c in candidates if 2 * c.count_clips(wanted) >= most)
+    notes += [
         f"{local.relative_roots(manual_dir)} ({local.count_clips(wanted)} of the "
         f"table's {len(wanted)} expressions) was not read"
-        for folders in parts
-        for local in folders
+        for local in found
         if local.roots[0] not in chosen.roots
     ]
     return chosen, notes
@@ -120,16 +134,22 @@ def _permits(config: LocalCopyConfig, release: Release) -> bool:
 
 
 def _merge_parts(parts: Sequence[LocalRelease]) -> LocalRelease:
-    clips, duplicates, unreadable = {}, [], []
+    clips, aliases, duplicates = {}, {}, []
     for part in parts:
         duplicates += part.duplicates
-        unreadable += part.unreadable
+        aliases |= dict(part.aliases) | aliases
         for key, source in part.clips.items():
             if clips.setdefault(key, source) != source:
                 duplicates.append(source)
-    roots = tuple(root for part in parts for root in part.roots)
     return LocalRelease(
-        parts[0].release, roots, clips, tuple(duplicates), tuple(unreadable)
+        parts[0].release,
+        tuple(root for part in parts for root in part.roots),
+        clips,
+        tuple(duplicates),
+        tuple(path for part in parts for path in part.unreadable),
+        aliases=aliases,
+        faces=frozenset().union(*(part.faces for part in parts)),
+        faces_of_subjects=frozenset().union(*(p.faces_of_subjects for p in parts)),
     )
 
 
@@ -139,8 +159,10 @@ def _unnamed_release(
     config: LocalCopyConfig,
     rows: Sequence[Annotation],
     named: Sequence[LocalRelease],
-) -> tuple[LocalRelease, list[str]]:
-    """Returns the release in a folder with an unknown name; see ``choose_release``.
+) -> tuple[LocalRelease, list[str]] | None:
+    """Returns the release in folders with unknown names, and a note.
+
+    Folders with different subjects are parts of one release.
 
     Args:
       manual_dir: the user's folder.
@@ -148,59 +170,78 @@ def _unnamed_release(
       config: which releases are permitted.
       rows: the selected rows of the table.
       named: the releases with known names.
+
+    Returns:
+      None if there is no clip of the table in such folders.
+
+    Raises:
+      DataError: if the frames do not show what they are, or contradict ``--crop``.
     """
     wanted = [(row.subject, row.clip) for row in rows]
     roots = {root for local in named for root in local.roots}
-    readings: list[LocalRelease] = []
-    for folder in _folders_of_subjects(manual_dir):
-        if folder not in roots:
-            readings += [
-                read_release(folder, release)
-                for release in specification.releases
-                if _permits(config, release)
-            ]
-    most = max((local.count_clips(wanted) for local in readings), default=0)
-    if not most:
-        raise DataError(
-            _no_clip_message(manual_dir, specification, config, rows, named)
-        )
+    folders = [f for f in _folders_of_subjects(manual_dir) if f not in roots]
+    readings = []
+    for release in specification.releases:
+        if config.release in (None, release.name):
+            parts = [read_release(folder, release) for folder in folders]
+            local = _with_most_clips(parts, wanted)
+            if local is not None:
+                local = local.with_crops(wanted)
+                if _permits(config, local.release):
+                    readings.append(local)
+    if not readings:
+        return None
+    most = max(local.count_clips(wanted) for local in readings)
     best = [local for local in readings if local.count_clips(wanted) == most]
-    best = [local for local in best if local.roots == best[0].roots]
-    folder = shown(best[0].roots[0], manual_dir)
+    folder = best[0].relative_roots(manual_dir)
     recordings = list(_some_recordings(best[0], rows))
-    full = _full_recordings(recordings) if config.release is None else None
-    cropped, why = _shows_faces(recordings, specification)
+    by_size, why = _shows_faces(recordings, specification)
     kinds = {local.release.cropped for local in best}
-    if len(kinds) == 1:
-        (cropped,) = kinds
-        given = [
-            f"--{name}={value}"
-            for name, value in (("release", config.release), ("crop", config.crop))
-            if value not in (None, "auto", "none")
-        ]
-        why = " ".join(given) or "no other form has these clips"
-        original = {release.name: release.cropped for release in specification.releases}
-        if any(cropped != original[local.release.name] for local in best):
-            why = "the names of its folders say so"
-    if cropped is None:
+    cropped = by_size if len(kinds) > 1 else next(iter(kinds))
+    original = {release.name: release.cropped for release in specification.releases}
+    contradicts = by_size is not None and by_size != cropped
+    if any(local.release.cropped != original[local.release.name] for local in best):
+        why = "the names of its folders say so"
+    elif config.release is not None:
+        why = f"--release={config.release}"
+    elif cropped is None or contradicts:
         names = " or ".join(f"--release={local.release.name}" for local in best)
+        but = f", but --crop={config.crop}" if contradicts else ""
         raise DataError(
             f"{folder} has frames of {most} of the table's {len(wanted)} expressions, "
-            f"but its name is none of a release of {specification.title}, and {why}. "
+            f"and its name is none of a release of {specification.title}: {why}{but}. "
             f"Say what it contains with {names}, or rename it."
         )
+    elif by_size is None:
+        why = "no other form has these clips"
+        if config.crop in ("provided", "detect"):
+            why = f"--crop={config.crop}"
     chosen = next(local for local in best if local.release.cropped == cropped)
     release = chosen.release
-    if full is not None:
-        alike = [r for r in best if r.release.cropped == cropped]
+    if config.release is None and (full := _full_recordings(recordings)) is not None:
+        alike = [local for local in best if local.release.cropped == cropped]
         chosen = next((r for r in alike if r.release.full_recording == full), chosen)
         release = dataclasses.replace(chosen.release, full_recording=full)
     kind = "faces" if cropped else "full frames"
     note = (
         f"{folder} was read although its name is unknown, as {release.name}: {kind} "
-        f"({why})"
+        f"({why}); it has {most} of the table's {len(wanted)} expressions"
     )
     return dataclasses.replace(chosen, release=release), [note]
+
+
+def _with_most_clips(
+    parts: Sequence[LocalRelease], wanted: Sequence[tuple[str, str]]
+) -> LocalRelease | None:
+    """Merges folders that have wanted clips of different subjects, fullest first."""
+    chosen: list[LocalRelease] = []
+    subjects: set[str] = set()
+    for part in sorted(parts, key=lambda part: -part.count_clips(wanted)):
+        own = {subject for subject, clip in wanted if part.source(subject, clip)}
+        if own and not own & subjects:
+            chosen.append(part)
+            subjects |= own
+    return _merge_parts(chosen) if chosen else None
 
 
 def _some_recordings(

@@ -69,6 +69,11 @@ class LocalRelease:
       duplicates: further folders and videos of clips that are in ``clips``.
       unreadable: subjects' folders for which the permission to read is missing.
       shared: folders and videos that contain several expressions of the table.
+      aliases: folders and videos by their names without a suffix such as ``_aligned``,
+        or by the name of the folder that contains nothing but them.
+      faces: folders and videos whose suffix, or that of their subject, says that they
+        show faces only.
+      faces_of_subjects: those of them whose subject's folder says so.
     """
 
     release: Release
@@ -77,6 +82,9 @@ class LocalRelease:
     duplicates: tuple[Path, ...]
     unreadable: tuple[Path, ...] = ()
     shared: frozenset[Path] = frozenset()
+    aliases: Mapping[tuple[str, str], Path] = dataclasses.field(default_factory=dict)
+    faces: frozenset[Path] = frozenset()
+    faces_of_subjects: frozenset[Path] = frozenset()
 
     def source(self, subject: str, clip: str) -> Path | None:
         """Returns the folder or video of a clip, None if there is none.
@@ -84,11 +92,30 @@ class LocalRelease:
         The name is only looked up and never becomes part of a path, so a table cannot
         refer to files outside of the release.
         """
-        return self.clips.get((subject, self.release.parse_clip_name(clip)))
+        key = (subject, self.release.parse_clip_name(clip))
+        return self.clips.get(key, self.aliases.get(key))
 
     def count_clips(self, wanted: Sequence[tuple[str, str]]) -> int:
         """Returns how many of the wanted clips (subject and name) the release has."""
         return sum(self.source(*clip) is not None for clip in wanted)
+
+    def with_crops(self, wanted: Sequence[tuple[str, str]]) -> "LocalRelease":
+        """Returns the release as a cropped one if most wanted clips are crops.
+
+        The names of their folders say so. In a name that is the table's, such as
+        ``happy_face``, nothing is a suffix.
+        """
+        crops = 0
+        for subject, clip in wanted:
+            key = (subject, self.release.parse_clip_name(clip))
+            if key in self.clips:
+                crops += self.clips[key] in self.faces_of_subjects
+            elif key in self.aliases:
+                crops += self.aliases[key] in self.faces
+        if 2 * crops <= self.count_clips(wanted):
+            return self
+        release = dataclasses.replace(self.release, cropped=True)
+        return dataclasses.replace(self, release=release)
 
     def relative_roots(self, manual_dir: Path) -> str:
         """Returns the roots relative to ``manual_dir``, for messages."""
@@ -128,7 +155,7 @@ def find_releases(
             release = dataclasses.replace(release, cropped=True)
         local = read_release(folder, release)
         if local.clips or local.unreadable:
-            key = (release.name, part, local.release.cropped)
+            key = (release.name, part, release.cropped)
             found.setdefault(key, []).append(local)
     return list(found.values())
 
@@ -140,16 +167,12 @@ def read_release(root: Path, release: Release) -> LocalRelease:
       root: contains a folder for each subject. These contain folders or videos of
         clips, directly or one level further down.
       release: the form of the clips.
-
-    Returns:
-      The clips. Its release has ``cropped`` set if the names of most folders say that
-      their frames show faces, such as ``EP02_01f_aligned``.
     """
-    sources: dict[tuple[str, str], list[Path]] = {}
-    faces: list[bool] = []
-    unreadable = []
+    exact: dict[tuple[str, str], list[Path]] = {}
+    aliases: dict[tuple[str, str], list[Path]] = {}
+    faces, faces_of_subjects, unreadable = set(), set(), []
     for subject_folder in subfolders(root):
-        subject_name, faces_of_subject = without_suffix(subject_folder.name)
+        subject_name, shows_faces = without_suffix(subject_folder.name)
         if canonical_subject(subject_name) is None:
             continue
         try:
@@ -157,17 +180,23 @@ def read_release(root: Path, release: Release) -> LocalRelease:
         except PermissionError:
             unreadable.append(subject_folder)
             continue
-        for source in found:
+        for source, outer in found:
             name = source.name if source.is_dir() else source.stem
-            name, faces_of_clip = without_suffix(name)
-            subject, clip = release.parse_folder_names(subject_name, name)
-            if subject:
-                sources.setdefault((subject, clip), []).append(source)
-                faces.append(faces_of_subject or faces_of_clip)
-    if 2 * sum(faces) > len(faces):
-        release = dataclasses.replace(release, cropped=True)
+            other, clip_shows_faces = without_suffix(name)
+            if shows_faces:
+                faces_of_subjects.add(source)
+            if shows_faces or clip_shows_faces:
+                faces.add(source)
+            for names, found_by in (
+                ({name}, exact),
+                ({other, outer} - {name}, aliases),
+            ):
+                for one in filter(None, names):
+                    subject, clip = release.parse_folder_names(subject_name, one)
+                    if subject:
+                        found_by.setdefault((subject, clip), []).append(source)
     clips, duplicates = {}, []
-    for key, alternatives in sources.items():
+    for key, alternatives in exact.items():
         chosen = alternatives[0]
         if len(alternatives) > 1:
             chosen = _preferred_source(alternatives)
@@ -178,12 +207,32 @@ def read_release(root: Path, release: Release) -> LocalRelease:
             for source in alternatives
             if source != chosen and source.is_dir() == chosen.is_dir()
         ]
-    return LocalRelease(release, (root,), clips, tuple(duplicates), tuple(unreadable))
+    chosen_aliases = {}
+    for key, alternatives in aliases.items():
+        alike = [a for a in alternatives if (a in faces) == release.cropped]
+        chosen_aliases[key] = _preferred_source(alike or alternatives)
+    return LocalRelease(
+        release,
+        (root,),
+        clips,
+        tuple(duplicates),
+        tuple(unreadable),
+        aliases=chosen_aliases,
+        faces=frozenset(faces),
+        faces_of_subjects=frozenset(faces_of_subjects),
+    )
 
 
-def _clips_of_subject(folder: Path) -> list[Path]:
-    """Returns the folders and videos that may be clips; raises PermissionError."""
-    found = _videos(folder)
+def _clips_of_subject(folder: Path) -> list[tuple[Path, str | None]]:
+    """Returns the folders and videos that may be clips.
+
+    Returns:
+      Each with the name of the folder that contains nothing but it, or None.
+
+    Raises:
+      PermissionError: if the folder is not readable.
+    """
+    found: list[tuple[Path, str | None]] = [(video, None) for video in _videos(folder)]
     for child in subfolders(folder):
         below = []
         with contextlib.suppress(PermissionError):  # reported with its row
@@ -191,7 +240,8 @@ def _clips_of_subject(folder: Path) -> list[Path]:
             if not any(is_image_name(name) for name in _names_in(child)):
                 below = [*subfolders(child), *_videos(child)]
         # A folder that contains clips is none itself.
-        found += below or [child]
+        outer = child.name if len(below) == 1 else None
+        found += [(one, outer) for one in below] or [(child, None)]
     return sorted(found)
 
 

@@ -44,14 +44,15 @@ class LocalCopyConfig(clip_record.ClipConfig):
 
     def __post_init__(self):
         super().__post_init__()
+        # Earlier versions had one name or None.
+        if self.table is None or isinstance(self.table, str):
+            self.table = () if self.table is None else (self.table,)
         if self.crop not in ("auto", "provided", "detect", "none"):
             raise DataError(
                 f"--crop={self.crop} must be one of auto, provided, detect, none."
             )
         if self.sizes not in ("same", "any"):
             raise DataError(f"--sizes={self.sizes} must be same or any.")
-        if len(set(self.table)) < len(self.table):
-            raise DataError(f"--table={self.table[0]} is given twice.")
         if not 0 <= self.margin <= 2:
             raise DataError(f"--margin={self.margin} must be from 0 to 2.")
 

@@ -138,6 +138,8 @@ def _given_tables(
                 f"read, not {', '.join(map(relative, matching[1:]))}; --table may be a "
                 "path in the folder of the copy"
             )
+        if matching[0] in chosen:
+            raise DataError(f"--table={name} names a table that is named before.")
         chosen.append(matching[0])
     if unused := [path for path in named if path not in chosen]:
         notes.append(

@@ -197,10 +197,12 @@ class RunFolder:
         saved = json.loads(self.layout.config.read_text())
         before, now = saved.get("data", {}), json_round_trip(self._saved["data"])
         # Older versions did not save them.
-        added = {"first_as_onset": False, "frame_rates": now["frame_rates"]}
+        added = {"first_as_onset": False}
         if "flow" in now:
             added["flow"] = now["flow"]
-        before = added | before
+        # Records of earlier versions do not give frame rates, so that these may become
+        # known. The clips are compared by their fingerprint.
+        before = added | before | {"frame_rates": now["frame_rates"]}
         if clips.has_fingerprint(before.get("fingerprint")):
             # An older version may have saved a fingerprint of another form.
             before = before | {"fingerprint": now["fingerprint"]}

@@ -35,7 +35,7 @@ def local_device_ids(environment: Mapping[str, str]) -> list[int] | None:
       the launcher does not say enough, which leaves the choice to JAX.
     """
     place = _place_on_node(environment)
-    if place is None:
+    if place is None or environment.get("JAX_LOCAL_DEVICE_IDS"):
         return None
     rank, tasks = place
     if tasks == 1:
@@ -46,7 +46,10 @@ def local_device_ids(environment: Mapping[str, str]) -> list[int] | None:
         visible = on_node
     if visible is None:
         return None
-    if (on_node is not None and visible < on_node) or visible < tasks:
+    bound = "SLURM_GPUS_PER_TASK" in environment or (
+        environment.get("SLURM_GPU_BIND", "none") != "none"
+    )
+    if visible < tasks or (bound and on_node is not None and visible < on_node):
         return []  # the launcher has given each process GPUs of its own
     return list(range(rank * visible // tasks, (rank + 1) * visible // tasks))
 

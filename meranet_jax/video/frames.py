@@ -5,6 +5,7 @@ names, in which img10 precedes img2.
 """
 
 import dataclasses
+import filecmp
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -111,8 +112,7 @@ def numbered_frames(folder: Path) -> dict[int, Path]:
 
     The frame number is the integer in the file's stem in which the files differ most,
     and of equal ones the last: 46 in ``img46_0``, ``img46_112x112`` and ``EP03_2-46``.
-    If several files have the same number, the one with the shortest name is used; the
-    others are copies.
+    If several files have the same number, the one with the shortest name is used.
     """
     return {number: paths[0] for number, paths in _images_by_number(folder).items()}
 
@@ -123,14 +123,16 @@ def is_image_name(name: str) -> bool:
 
 
 def _images_by_number(folder: Path) -> dict[int, list[Path]]:
-    """Returns the image files of each number, ascending; copies are last."""
+    """Returns the image files of each number, ascending, those of short names first."""
     with os.scandir(folder) as entries:
         names = [entry.name for entry in entries if false_on_os_error(entry.is_file)]
     # Files whose names are alike except for their integers
     groups: dict[str, list[tuple[list[int], str]]] = {}
-    for name in sorted(names, key=lambda name: (len(name), name)):
+    for name in names:
         if match := _IMAGE.fullmatch(name):
-            stem = _SIZE.sub("", _COPY.sub("", match["stem"]))
+            stem = _SIZE.sub("", match["stem"])
+            if _INTEGER.search(without_copy := _COPY.sub("", stem)):
+                stem = without_copy  # but of ``img (1)``, 1 is the number
             if integers := [int(digits) for digits in _INTEGER.findall(stem)]:
                 alike = groups.setdefault(_INTEGER.sub("0", stem), [])
                 alike.append((integers, name))
@@ -146,6 +148,27 @@ def _images_by_number(folder: Path) -> dict[int, list[Path]]:
     return dict(sorted(frames.items()))
 
 
+def _check_unique(frames: Mapping[int, Sequence[Path]]) -> None:
+    """Checks that a number does not have several different images.
+
+    Files with the same content are copies.
+
+    Raises:
+      DataError: if it does, such as frames of several faces, or two series.
+    """
+    for number, (first, *others) in frames.items():
+        for other in others:
+            try:
+                copies = filecmp.cmp(first, other, shallow=False)
+            except OSError:  # reported when it is read
+                continue
+            if not copies:
+                raise DataError(
+                    f"its images {first.name} and {other.name} both have the number "
+                    f"{number}, and differ: keep one of them"
+                )
+
+
 def _named_key_frames(
     folder: Path, onset: int, apex: int, offset: int | None
 ) -> dict[int, Path]:
@@ -156,29 +179,21 @@ def _named_key_frames(
       onset: frame number of the onset.
       apex: frame number of the apex.
       offset: frame number of the offset, None if the table does not give it.
+
+    Returns:
+      Empty if there is none of onset or apex, or there are other images, too.
     """
     numbers = {"onset": onset, "apex": apex, "offset": offset}
     found: dict[int, Path] = {}
     for path in sorted(folder.iterdir()):
-        image = _IMAGE.fullmatch(path.name)
-        named = image and _KEY_FRAME.fullmatch(_COPY.sub("", image["stem"]))
-        if named and (number := numbers[named[1].lower()]) is not None:
+        if (image := _IMAGE.fullmatch(path.name)) is None:
+            continue
+        named = _KEY_FRAME.fullmatch(_COPY.sub("", image["stem"]))
+        if named is None:
+            return {}
+        if (number := numbers[named[1].lower()]) is not None:
             found.setdefault(number, path)
     return dict(sorted(found.items())) if {onset, apex} <= found.keys() else {}
-
-
-def _check_unique(frames: Mapping[int, Sequence[Path]]) -> None:
-    """Raises DataError if most numbers have several images, as of several faces.
-
-    Copies of single images are ignored.
-    """
-    several = [p for p in frames.values() if len({path.stem for path in p}) > 1]
-    names = {re.sub(_INTEGER, "0", path.stem) for paths in several for path in paths}
-    if 2 * len(several) > len(frames) and len(names) == 1:
-        found = " and ".join(path.name for path in several[0][:2])
-        raise DataError(
-            f"its images have the same number, such as {found}: keep one for each frame"
-        )
 
 
 def open_recording(

@@ -104,6 +104,9 @@ def _decode_jpeg(path: Path, opened: Image.Image) -> Image.Image:
     or shifted from there on, which Pillow returns without a word.
     """
     content = path.read_bytes()
+    if content[6:11] == b"JFIF\0":
+        # The decoder warns of other versions, which have the same pictures.
+        content = content[:11] + b"\1\1" + content[13:]
     try:
         rgb = simplejpeg.decode_jpeg(content, "RGB", strict=True)
     except ValueError as error:

@@ -6,6 +6,7 @@ are not needed, and does not give presentation times.
 
 import contextlib
 import dataclasses
+import functools
 import itertools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -29,6 +30,9 @@ _MATRICES = {
     -180: (-1, 0, 0, -1),
 }
 
+# Bytes between two packets of an AVI: the headers of a list and of a chunk, padding.
+_LARGEST_CHUNK_HEADER = 32
+
 # Ten minutes at CASME II's 200 frames a second.
 _MAX_FRAMES = 120_000
 
@@ -39,12 +43,11 @@ class FrameList:
 
     Attributes:
       keys: what identifies each frame in the file, by the frame's number from 1: its
-        presentation time in units of the file, or its index.
-      has_times: whether the keys are times; some files do not give them.
+        presentation time in units of the file, or its index among the frames.
+      has_times: whether the keys are times; those of an AVI are indices.
       frame_rate: in Hz; None if the file does not give it.
-      evenly_spaced: whether the frames follow each other at one rate. Otherwise they
-        are numbered by presentation time, some numbers have no frame, and of two frames
-        with the same number the first is used.
+      evenly_spaced: whether frames have consecutive numbers. Otherwise some numbers
+        have no frame, and of two frames with the same number the first is used.
       interlaced: whether a frame consists of two fields of different times.
     """
 
@@ -64,8 +67,15 @@ def list_frames(path: Path) -> FrameList:
     constant rate, without the frames which that repeats.
 
     Raises:
-      DataError: if the file is not a video or is far too large.
+      DataError: if the file is not a video, is far too large, or has lost frames.
     """
+    state = path.stat()
+    return _list_frames(path, state.st_mtime_ns, state.st_size)
+
+
+# A recording may contain many expressions, and to list its frames is to read its file.
+@functools.lru_cache(maxsize=8)
+def _list_frames(path: Path, modified: int, size: int) -> FrameList:
     times: list[int | None] = []
     with _open(path) as (container, stream):
         if stream.width * stream.height > Image.MAX_IMAGE_PIXELS:
@@ -73,63 +83,90 @@ def list_frames(path: Path) -> FrameList:
                 f"{path.name} cannot be read: its frames have more than "
                 f"{Image.MAX_IMAGE_PIXELS} pixels"
             )
-        frame = next(container.decode(stream))
-        interlaced = bool(frame.interlaced_frame)
+        interlaced = bool(next(container.decode(stream)).interlaced_frame)
     with _open(path) as (container, stream):
-        found = -1  # the last packet is not from the file
+        # An AVI has no presentation times, only a place for each frame, in the order of
+        # decoding. Places without a frame repeat the one before.
+        has_times = container.format.name != "avi"
         for packet in container.demux(stream):  # without decoding them
-            found += 1
-            # An empty one repeats the frame before it.
             if packet.size and not packet.is_discard:
-                times.append(packet.pts)
+                times.append(packet.pts if has_times else packet.dts)
             if len(times) > _MAX_FRAMES:
                 raise DataError(f"{path.name} has more than {_MAX_FRAMES} frames")
-        if 0 < stream.frames != found:
-            raise DataError(
-                f"{path.name} cannot be read: it is damaged. Its header gives "
-                f"{stream.frames} frames, but {found} were found, and those after a "
-                "missing one would have wrong numbers"
-            )
-        header_rate = stream.average_rate or stream.guessed_rate
-        header_rate = float(header_rate) if header_rate else None
+        rate = stream.guessed_rate or stream.average_rate
+        header_rate = float(rate) if rate else None
+        header_count = stream.frames
         unit = float(stream.time_base)
     ordered = sorted(time for time in times if time is not None)
     if len(set(ordered)) < len(times):  # times are missing or the same
-        keys = {index + 1: index for index in range(_count(path))}
-        return FrameList(keys, False, header_rate, True, interlaced)
-    if len(ordered) < 2:
-        return FrameList(
-            dict(enumerate(ordered, 1)), True, header_rate, True, interlaced
+        ordered, has_times, unit = list(range(_count(path))), False, 0.0
+    if not has_times and unit and header_count > ordered[-1] + 1 and _has_gap(path):
+        raise DataError(
+            f"{path.name} cannot be read: its header gives {header_count} frames, but "
+            f"{ordered[-1] + 1} were found, with damage between them: those after it "
+            "would have wrong numbers"
         )
-    rate, numbers = _number_by_time((np.array(ordered) - ordered[0]) * unit)
-    keys = {}
-    for number, key in zip(numbers.tolist(), ordered, strict=True):
-        keys.setdefault(number, key)
+    numbers = np.arange(1, len(ordered) + 1)
+    frame_rate = header_rate
+    if unit and len(ordered) > 1:
+        seconds = (np.array(ordered) - ordered[0]) * unit
+        frame_rate, numbers = _number_by_time(seconds, header_rate)
+    keys: dict[int, int] = {}
+    for index, (number, time) in enumerate(zip(numbers.tolist(), ordered, strict=True)):
+        keys.setdefault(number, time if has_times else index)
     evenly_spaced = len(keys) == len(ordered) == numbers[-1]
-    return FrameList(keys, True, rate, evenly_spaced, interlaced)
+    return FrameList(keys, has_times, frame_rate, evenly_spaced, interlaced)
 
 
-def _number_by_time(seconds: np.ndarray) -> tuple[float, np.ndarray]:
-    """Returns the frame rate, and the number of each frame from 1.
+def _has_gap(path: Path) -> bool:
+    """Returns whether there are unknown bytes between the packets of a file."""
+    end = None
+    with _open(path) as (container, _):
+        for packet in container.demux():
+            if packet.pos is not None and packet.size:
+                if end is not None and packet.pos - end > _LARGEST_CHUNK_HEADER:
+                    return True
+                end = packet.pos + packet.size
+    return False
+
+
+def _number_by_time(
+    seconds: np.ndarray, header_rate: float | None
+) -> tuple[float, np.ndarray]:
+    """Returns the frame rate in Hz, and the number of each frame from 1.
 
     Args:
       seconds: [N] presentation times from 0, ascending; N >= 2.
+      header_rate: frame rate that the file gives, which is exact where times are
+        rounded.
     """
     intervals = np.diff(seconds)
-    median = np.median(intervals)
-    regular = (intervals > median / 2) & (intervals < median * 1.5)
-    # The mean, since times are often rounded to milliseconds.
-    rate = round(1 / float(intervals[regular].mean()), 3)
-    if regular.all():  # no frame is missing, even if the rate drifts
-        return rate, np.arange(1, len(seconds) + 1)
-    return rate, 1 + np.rint(seconds * rate).astype(np.int64)
+    # Of a rate that changes, the higher one, so that no two frames have one number: the
+    # mean of intervals like a short one and like the median.
+    rates = [(len(seconds) - 1) / seconds[-1]]
+    for percent, tolerance in ((10, 0.25), (50, 0.5)):
+        usual = np.percentile(intervals, percent, method="lower")
+        rates.append(1 / intervals[np.abs(intervals / usual - 1) <= tolerance].mean())
+    if header_rate is not None and min(abs(header_rate / np.array(rates) - 1)) < 0.01:
+        rates.insert(0, header_rate)
+
+    def misfit(rate: float) -> tuple[bool, int, float]:
+        """Returns whether numbers are missing, how many are shared, and the error."""
+        places = seconds * rate
+        numbers = np.rint(places)
+        consecutive = (numbers == np.arange(len(seconds))).all()
+        shared = len(numbers) - len(np.unique(numbers))
+        # Times in milliseconds do not tell a header's 30 Hz from 29.995.
+        error = round(float(np.abs(places - numbers).mean()), 2)
+        return not consecutive, shared, error
+
+    rate = min(rates, key=misfit)
+    return round(float(rate), 3), 1 + np.rint(seconds * rate).astype(np.int64)
 
 
 def _count(path: Path) -> int:
-    """Returns the number of frames, counted if the header does not give it."""
+    """Returns the number of frames, by decoding them."""
     with _open(path) as (container, stream):
-        if stream.frames > 0:
-            return min(stream.frames, _MAX_FRAMES)
         counted = itertools.islice(container.decode(stream), _MAX_FRAMES)
         return sum(1 for _ in counted)
 
@@ -153,8 +190,7 @@ def read_frames(
     missing = dict(numbers_at)
     # Created once, since creating it takes longer than using it.
     reformatter = VideoReformatter()
-    for index, (frame, damaged) in enumerate(_decode(path)):
-        key = frame.pts if has_times else index
+    for key, frame, damaged in _decode(path, has_times=has_times):
         if key not in missing:
             continue
         if damaged:
@@ -168,41 +204,80 @@ def read_frames(
     )
 
 
-def _decode(path: Path) -> Iterator[tuple[av.VideoFrame, bool]]:
-    """Yields the frames of a video, and whether each is damaged.
-
-    A frame is computed from those that were decoded before it, back to a key frame. If
-    one of these is damaged, so is the frame.
-    """
-    packets: dict[int | None, int] = {}  # order of decoding, by presentation time
-    keys: list[tuple[int, int | None]] = []  # order and time of key frames
-    bad: set[int] = set()  # order of damaged packets
+def _decode(
+    path: Path, *, has_times: bool
+) -> Iterator[tuple[int, av.VideoFrame, bool]]:
+    """Yields the key of each frame of a video, the frame, and whether it is damaged."""
+    damage = _Damage()
+    slots: dict[int | None, int] = {}  # index of each packet by its place in the file
+    count = 0
     with _open(path) as (container, stream):
         # By default the decoder hides errors behind pixels of other frames.
         stream.codec_context.options = {"err_detect": "explode"}
         for order, packet in enumerate(container.demux(stream)):
-            packets[packet.pts] = order
-            if packet.is_keyframe:
-                keys.append((order, packet.pts))
+            damage.add_packet(order, packet)
+            if packet.size:
+                slots[packet.dts] = len(slots)
             try:
                 frames = packet.decode()
             except av.error.InvalidDataError:
-                bad.add(order)
+                damage.bad.append(order)
                 continue
+            reorders = stream.codec_context.has_b_frames
             for frame in frames:
-                # Without times, frames are shown in the order of decoding.
-                at = packets.get(frame.pts, order)
-                if frame.is_corrupt:
-                    bad.add(at)
-                # A frame shown before a key frame may depend on those before that.
-                starts = [
-                    start
-                    for start, time in keys
-                    if start <= at
-                    and (time is None or frame.pts is None or time <= frame.pts)
-                ]
-                start = max(starts, default=0)
-                yield frame, any(start <= one <= at for one in bad)
+                damaged = damage.affects(frame, order)
+                if has_times:
+                    yield frame.pts, frame, damaged
+                elif not reorders and frame.dts in slots:
+                    yield slots[frame.dts], frame, damaged
+                else:
+                    # Counted, which goes wrong where a frame was lost.
+                    yield count, frame, bool(damage.bad)
+                count += 1
+
+
+class _Damage:
+    """Which frames of a video are damaged.
+
+    A frame is computed from those that were decoded before it, back to a key frame. If
+    one of these is damaged, so is the frame.
+
+    Attributes:
+      bad: places of damaged packets in the order of decoding.
+    """
+
+    def __init__(self):
+        self.bad: list[int] = []
+        self._places: dict[int | None, int] = {}  # by presentation time
+        self._keys: list[tuple[int, int | None]] = []  # place and time of key frames
+
+    def add_packet(self, order: int, packet: av.Packet) -> None:
+        """Adds the packet at a place in the order of decoding."""
+        self._places[packet.pts] = order
+        if packet.is_keyframe:
+            self._keys.append((order, packet.pts))
+
+    def affects(self, frame: av.VideoFrame, order: int) -> bool:
+        """Returns whether a frame is damaged.
+
+        Args:
+          frame: the frame.
+          order: place of the packet that was decoded last.
+        """
+        place = self._places.get(frame.pts, order)
+        if frame.is_corrupt:
+            self.bad.append(place)
+        if not self.bad:
+            return False
+        # A frame shown before a key frame may depend on those before that.
+        starts = (
+            start
+            for start, time in reversed(self._keys)
+            if start <= place
+            and (time is None or frame.pts is None or time <= frame.pts)
+        )
+        start = next(starts, 0)
+        return any(start <= bad <= place for bad in self.bad)
 
 
 def _picture(

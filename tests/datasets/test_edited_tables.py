@@ -261,6 +261,14 @@ def test_of_tables_that_fit_equally_the_choice_is_said(tmp_path):
     assert "the same share; --table says which one to read" in metadata["notes"][1]
 
 
-def test_a_table_that_is_given_twice_is_refused(tmp_path):
-    with pytest.raises(DataError, match="--table=a.csv is given twice"):
-        read_copy(tmp_path, table=("a.csv", "a.csv"))
+@pytest.mark.parametrize("again", ["mine.csv", "x/mine.csv"])
+def test_a_table_that_is_given_twice_is_refused(tmp_path, again):
+    write_tree(tmp_path / "copy", rows=FEW)
+    write_csv(tmp_path / "copy/x/mine.csv", [HEADER, list(cells(FEW[0]).values())])
+    with pytest.raises(DataError, match=f"--table={again} names a table that is named"):
+        read_copy(tmp_path, table=(TABLES["20190701"], "x/mine.csv", again))
+
+
+@pytest.mark.parametrize(("table", "expected"), [(None, ()), ("a.csv", ("a.csv",))])
+def test_configurations_of_earlier_versions_have_one_table_or_none(table, expected):
+    assert LocalCopyConfig(name="x", table=table).table == expected

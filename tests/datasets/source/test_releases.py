@@ -273,7 +273,7 @@ def test_an_unknown_name_is_refused_where_frames_do_not_show_the_kind(tmp_path):
     with pytest.raises(DataError) as error:
         choose(tmp_path, RELEASES, WANTED, sizes=((640, 480),), span=(5, 24))
     message = str(error.value)
-    assert "data has frames of 2 of the table's 2 expressions" in message
+    assert "data has frames of 2 of the table's 2 expressions, and its name" in message
     assert "320 x 240 may be crops of the recordings (640 x 480) or" in message
     assert "--release=Cropped or --release=RAW" in message
     for options, expected in (
@@ -284,3 +284,60 @@ def test_an_unknown_name_is_refused_where_frames_do_not_show_the_kind(tmp_path):
         local, notes = choose(tmp_path, RELEASES, WANTED, span=(5, 24), **options)
         assert (local.release.cropped, local.release.full_recording) == expected
         assert len(notes) == 1
+
+
+def test_a_suffix_that_is_part_of_the_name_of_a_clip_is_none(tmp_path):
+    names = ("happy_face", "sad_face", "smile_original", "smile_copy")
+    touch(tmp_path, *(f"CASME2-RAW/sub01/{name}/img1.jpg" for name in names))
+    wanted = [("sub01", name) for name in names]
+    local, notes = choose(tmp_path, RELEASES, wanted)
+    assert local.count_clips(wanted) == 4 and not notes
+    assert local.release.cropped is False
+
+
+@pytest.mark.parametrize(
+    ("options", "suffix", "cropped"),
+    [({}, "original", False), ({"crop": "none"}, "original", False)],
+)
+def test_of_crops_and_full_frames_of_a_clip_those_of_the_release_are_read(
+    tmp_path, options, suffix, cropped
+):
+    for kind in ("aligned", "original"):
+        touch(tmp_path, f"CASME2-RAW/sub01/EP01_1_{kind}/img1.jpg")
+    local, _ = choose(tmp_path, RELEASES, [("sub01", "EP01_1")], **options)
+    assert local.source("sub01", "EP01_1").name == f"EP01_1_{suffix}"
+    assert local.release.cropped is cropped
+
+
+def test_frames_may_be_in_a_folder_inside_that_of_the_clip(tmp_path):
+    touch(tmp_path, "Cropped/sub01/EP01_1/frames/img1.jpg")
+    local, _ = choose(tmp_path, RELEASES, [("sub01", "EP01_1")])
+    assert local.source("sub01", "EP01_1") == tmp_path / "Cropped/sub01/EP01_1/frames"
+
+
+def test_the_size_of_frames_must_not_contradict_crop(tmp_path):
+    write_images(tmp_path / "data", range(5, 25), (640, 480))
+    options = {"sizes": ((640, 480),), "span": (5, 24), "crop": "provided"}
+    with pytest.raises(DataError, match="frames of 640 x 480, as recorded, but --crop"):
+        choose(tmp_path, RELEASES, WANTED, **options)
+
+
+def test_folders_with_unknown_names_and_other_subjects_are_parts(tmp_path):
+    write_images(tmp_path / "all", range(5, 25), (60, 80))
+    for part, subject in (("part1", "sub01"), ("part2", "sub02")):
+        (tmp_path / part).mkdir()
+        (tmp_path / "all" / subject).rename(tmp_path / part / subject)
+    local, notes = choose(tmp_path, RELEASES, WANTED, sizes=((640, 480),), span=(5, 24))
+    assert local.count_clips(WANTED) == 2
+    assert notes[0].startswith("part1, part2 was read although its name is unknown")
+
+
+def test_a_sample_with_a_known_name_does_not_hide_the_data(tmp_path):
+    wanted = [("sub01", f"EP01_{n}") for n in range(9)]
+    touch(tmp_path, "Cropped/sub01/EP01_0/img1.jpg")
+    for n in range(9):
+        touch(tmp_path, f"mine/sub01/EP01_{n}/img1.jpg")
+    local, notes = choose(tmp_path, RELEASES, wanted, release="Cropped")
+    assert local.count_clips(wanted) == 9
+    assert "it has 9 of the table's 9 expressions" in notes[0]
+    assert notes[1] == "Cropped (1 of the table's 9 expressions) was not read"

@@ -40,7 +40,17 @@ ALL_VISIBLE = FOUR | {"CUDA_VISIBLE_DEVICES": "0,1,2,3"}
         (slurm("2,1", 0, node="0", **ALL_VISIBLE), [0, 1]),
         # Slurm has bound tasks to GPUs of their own.
         (slurm("4", 3, **FOUR, CUDA_VISIBLE_DEVICES="0"), []),
-        (slurm("2", 1, **FOUR, CUDA_VISIBLE_DEVICES="0,1"), []),
+        (
+            slurm("2", 1, **FOUR, CUDA_VISIBLE_DEVICES="0,1", SLURM_GPUS_PER_TASK="2"),
+            [],
+        ),
+        (
+            slurm("2", 1, **FOUR, CUDA_VISIBLE_DEVICES="0,1", SLURM_GPU_BIND="closest"),
+            [],
+        ),
+        # The user has hidden two of the four.
+        (slurm("2", 1, **FOUR, CUDA_VISIBLE_DEVICES="0,1"), [1]),
+        (slurm("2", 1, **ALL_VISIBLE, JAX_LOCAL_DEVICE_IDS="3"), None),
         # No GPUs, or too little is known: JAX decides.
         (slurm("2", 1), None),
         (slurm("2(y3)", 1, **FOUR), None),
