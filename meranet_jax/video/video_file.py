@@ -119,14 +119,20 @@ def _list_frames(path: Path, modified: int, size: int) -> FrameList:
 
 
 def _has_gap(path: Path) -> bool:
-    """Returns whether there are unknown bytes between the packets of a file."""
-    end = None
-    with _open(path) as (container, _):
+    """Returns whether there are unknown bytes between the packets of an AVI."""
+    end = place = None
+    with _open(path) as (container, stream):
         for packet in container.demux():
-            if packet.pos is not None and packet.size:
-                if end is not None and packet.pos - end > _LARGEST_CHUNK_HEADER:
-                    return True
-                end = packet.pos + packet.size
+            if packet.pos is None or not packet.size:
+                continue
+            known = _LARGEST_CHUNK_HEADER
+            if packet.stream == stream:
+                # Each place without a frame is an empty chunk.
+                known += 8 * (packet.dts - place) if place is not None else 0
+                place = packet.dts
+            if end is not None and packet.pos - end > known:
+                return True
+            end = packet.pos + packet.size
     return False
 
 

@@ -1,5 +1,7 @@
 """Frames are identified by number, whatever the file names and other files."""
 
+import re
+
 import imageio.v3 as iio
 import numpy as np
 import pytest
@@ -38,10 +40,45 @@ def test_a_size_is_no_frame_number(tmp_path):
     assert list(numbered_frames(tmp_path)) == [46]
 
 
-def test_several_faces_in_each_frame_are_refused(tmp_path):
-    touch(tmp_path, *(f"img{n}_{face}.jpg" for n in range(46, 60) for face in (0, 1)))
-    with pytest.raises(DataError, match="such as img46_0.jpg and img46_1.jpg: keep"):
+def write_different(folder, *names):
+    """Writes files of different content."""
+    for name in names:
+        (folder / name).write_text(name)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("img{}_0.jpg", "img{}_1.jpg"),  # two faces
+        ("img{}.jpg", "reg_img{}.jpg"),  # full frames and crops
+        ("img{}.jpg", "img{}.bmp"),
+        ("img{}.jpg", "img{} (1).jpg"),
+    ],
+)
+def test_different_images_of_the_same_frame_are_refused(tmp_path, first, second):
+    numbers = range(46, 60)
+    write_different(tmp_path, *(f.format(n) for n in numbers for f in (first, second)))
+    names = f"{first.format(46)} and {second.format(46)} both have the number 46"
+    with pytest.raises(DataError, match=re.escape(names)):
         open_recording(tmp_path, 46, 59, full_recording=False)
+    # Copies are not refused.
+    for n in numbers:
+        content = (tmp_path / first.format(n)).read_text()
+        (tmp_path / second.format(n)).write_text(content)
+    found = open_recording(tmp_path, 46, 59, full_recording=False)
+    assert found.locations[46].name == first.format(46)
+
+
+def test_a_number_in_parentheses_may_be_that_of_the_frame(tmp_path):
+    touch(tmp_path, "img (1).jpg", "img (2).jpg", "img (10).jpg")
+    assert list(numbered_frames(tmp_path)) == [1, 2, 10]
+
+
+def test_named_key_frames_next_to_all_frames_are_ignored(tmp_path):
+    touch(tmp_path, *(f"img{n}.jpg" for n in range(46, 60)))
+    touch(tmp_path, "onset.jpg", "apex.jpg", "offset.jpg")
+    found = open_recording(tmp_path, 46, 59, apex=50, full_recording=False)
+    assert list(found.locations) == list(range(46, 60))
 
 
 def test_other_files_and_second_copies_are_ignored(tmp_path):
