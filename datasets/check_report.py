@@ -140,6 +140,8 @@ def describe(report: Report) -> str:
         if len(entries) > _MAX_NOTES:
             lines.append(f"  and {len(entries) - _MAX_NOTES} more; --json lists all")
     verdict = "Every row can become a record and every image can be read."
+    if report.frames_without_row:
+        verdict += f" {len(report.frames_without_row)} folders have no row."
     if not report.complete:
         missing = ", ".join(report.missing_tables)
         verdict = (

@@ -16,6 +16,7 @@ from pathlib import Path
 from datasets.source.cells import (
     MAX_HEADER_ROWS,
     cell_text,
+    normalised_header,
     parse_frame_number,
     sheets,
 )
@@ -82,12 +83,21 @@ class LeftOut:
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """The contents of a table: each row is either in ``rows`` or in ``left_out``."""
+    """The contents of a table: each row is either in ``rows`` or in ``left_out``.
+
+    Attributes:
+      path: the file.
+      sheet: name of the sheet that was read.
+      rows: the rows that can be read.
+      left_out: the others.
+      other_sheets: names of further sheets that have the columns, and were not read.
+    """
 
     path: Path
     sheet: str
     rows: tuple[Annotation, ...]
     left_out: tuple[LeftOut, ...]
+    other_sheets: tuple[str, ...] = ()
 
 
 class OtherColumnsError(DataError):
@@ -97,29 +107,30 @@ class OtherColumnsError(DataError):
 def read_table(path: Path, columns: Columns) -> Table:
     """Reads the first sheet of a table that has the required columns.
 
+    Visible sheets are preferred to hidden ones.
+
     Args:
       path: an .xlsx, .xls or .csv file.
       columns: the columns of the data set's tables.
 
     Raises:
       OtherColumnsError: if no sheet has the columns.
-      DataError: if the file cannot be read.
+      DataError: if the file cannot be read, or two of its columns contradict each
+        other.
     """
-    found = []
+    found, table, others = [], None, []
     for sheet, cells in sheets(path):
-        for index, header in enumerate(cells[:MAX_HEADER_ROWS]):
-            positions = column_positions(header, columns)
-            if positions is not None:
-                return _parse_rows(path, sheet, cells, index + 1, positions, columns)
-        start = headerless_start(cells, columns)
-        if start is not None:
-            positions = {
-                field: position
-                for position, field in enumerate(columns.order)
-                if field is not None
-            }
-            return _parse_rows(path, sheet, cells, start, positions, columns)
-        found.append(f"{sheet!r}: {_columns_found(cells)}")
+        place = _find_rows(cells, columns)
+        if place is None:
+            found.append(f"{sheet!r}: {_columns_found(cells)}")
+        elif table is None:
+            start, positions = place
+            _check_repeated(path, cells, start, positions)
+            table = _parse_rows(path, sheet, cells, start, positions, columns)
+        else:
+            others.append(sheet)
+    if table is not None:
+        return dataclasses.replace(table, other_sheets=tuple(others))
     needed = [
         " or ".join(names)
         for field, names in columns.headers.items()
@@ -139,6 +150,52 @@ def read_table(path: Path, columns: Columns) -> Table:
         + (f", or {len(columns.order)} columns without a header" * bool(columns.order))
         + ".\nRename the columns, or use the table that came with the data set."
     )
+
+
+def _find_rows(
+    cells: Sequence[Sequence[object]], columns: Columns
+) -> tuple[int, dict[str, int]] | None:
+    """Returns the index of the first row and the position of each field's column.
+
+    None if the sheet does not have the columns.
+    """
+    for index, header in enumerate(cells[:MAX_HEADER_ROWS]):
+        positions = column_positions(header, columns)
+        if positions is not None:
+            return index + 1, positions
+    start = headerless_start(cells, columns)
+    if start is None:
+        return None
+    return start, {f: n for n, f in enumerate(columns.order) if f is not None}
+
+
+def _check_repeated(
+    path: Path,
+    cells: Sequence[Sequence[object]],
+    start: int,
+    positions: Mapping[str, int],
+) -> None:
+    """Raises DataError if another column has a field's header and other contents."""
+    header = cells[start - 1] if start else ()
+    for field, position in positions.items():
+        if position >= len(header) or not cell_text(header[position]):
+            continue
+        name = normalised_header(header[position])
+        for other, cell in enumerate(header):
+            if other == position or normalised_header(cell) != name:
+                continue
+            for number, row in enumerate(cells[start:], start + 1):
+                pair = [
+                    cell_text(row[at]) if at < len(row) else ""
+                    for at in (position, other)
+                ]
+                if pair[0] != pair[1]:
+                    raise DataError(
+                        f"The table {path} has two columns "
+                        f"{cell_text(header[position])!r} with other contents: row "
+                        f"{number} has {pair[0]!r} and {pair[1]!r}. Rename or delete "
+                        f"the one that is not the {field}."
+                    )
 
 
 def _parse_rows(

@@ -4,6 +4,7 @@ Copies differ in file type, locale, and the spelling of subjects, numbers and mi
 values.
 """
 
+import codecs
 import csv
 import re
 from collections.abc import Iterator
@@ -35,7 +36,13 @@ def sheets(path: Path) -> Iterator[tuple[str, list[list[object]]]]:
         # By content, not by suffix: an .xls may be a renamed .xlsx.
         with path.open("rb") as file:
             workbook = python_calamine.CalamineWorkbook.from_filelike(file)
-            for name in workbook.sheet_names:
+            # Hidden sheets often contain earlier labels.
+            hidden = {
+                sheet.name
+                for sheet in workbook.sheets_metadata
+                if sheet.visible != python_calamine.SheetVisibleEnum.Visible
+            }
+            for name in sorted(workbook.sheet_names, key=lambda name: name in hidden):
                 sheet = workbook.get_sheet_by_name(name)
                 yield name, sheet.to_python(skip_empty_area=False)
     except BaseException as error:
@@ -51,13 +58,17 @@ def sheets(path: Path) -> Iterator[tuple[str, list[list[object]]]]:
 
 def _csv_cells(path: Path) -> list[list[object]]:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with path.open("rb") as file:
+            marks = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+            encoding = "utf-16" if file.read(2) in marks else "utf-8-sig"
+        with path.open(encoding=encoding, newline="") as file:
             # The delimiter depends on the locale of the spreadsheet program. A title
             # may contain one of these characters too, but fewer than the rows do.
             start = "".join(file.readline() for _ in range(MAX_HEADER_ROWS))
             delimiter = max(",;\t", key=start.count)
             file.seek(0)
-            return list(csv.reader(file, delimiter=delimiter))
+            # Strict, since an open quote would hide all rows after it.
+            return list(csv.reader(file, delimiter=delimiter, strict=True))
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(
             f"The table {path} cannot be read: {error}.\n"

@@ -93,6 +93,14 @@ def find_expression(local: LocalRelease, row: Annotation) -> Expression:
             )
         )
     notes += _video_notes(found)
+    if release.full_recording and found.first == 0:
+        notes.append(
+            Note(
+                "files that count from 0",
+                "its files count from 0, those of the data set from 1; each was read "
+                "as the frame of its number, which may be one too few",
+            )
+        )
     offset = row.offset
     if offset is None:
         offset = _estimated_offset(found, row, release.full_recording)
@@ -171,6 +179,12 @@ def _video_notes(found: Recording) -> Iterator[Note]:
             "variable frame rate",
             "its frames are not evenly spaced in time; they were numbered by "
             f"presentation time at {found.video.frame_rate:.4g} Hz",
+        )
+    if found.video.hidden:
+        yield Note(
+            "hidden frames",
+            f"its video hides {found.video.hidden} frames, as after a trim without "
+            "encoding; the first that is shown has the number 1",
         )
     if found.video.interlaced:
         yield Note(

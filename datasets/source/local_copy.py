@@ -7,8 +7,9 @@ check reports exactly what the builders would write.
 import collections
 import dataclasses
 import hashlib
+import itertools
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from datasets.source.annotations import Annotation, LeftOut, Table, row_label
@@ -121,6 +122,11 @@ def open_local_copy(
     rows, left_out, not_selected = [], [], 0
     for table in tables:
         left_out += table.left_out
+        if table.other_sheets:
+            notes.append(
+                f"{table.path.name}: sheet {table.sheet} was read, and not "
+                f"{', '.join(table.other_sheets)}, which has the same columns"
+            )
         for row in table.rows:
             try:
                 row = specification.interpret(row)
@@ -134,6 +140,7 @@ def open_local_copy(
             rows.append(row)
     # Counted over all rows, so that clip ids do not depend on the selection.
     counts = collections.Counter(_clip_key(row) for row in rows)
+    notes += _overlap_notes(rows, tables)
     selected: dict[str, Annotation] = {}
     first_rows: dict[tuple, Annotation] = {}
     for row in rows:
@@ -146,11 +153,22 @@ def open_local_copy(
         first = first_rows.setdefault((*_clip_key(row), row.onset), row)
         if first is row:
             selected[clip_id] = row
-        else:
-            reason = f"{row_label(first, tables)} has the same subject, clip and onset"
-            left_out.append(
-                LeftOut(row.table, row.number, row.subject, row.clip, reason)
+            continue
+        reason = f"{row_label(first, tables)} has the same subject, clip and onset"
+        contradicting = [(row, reason)]
+        if row.emotion != first.emotion:
+            reason += f", but is {first.emotion} and not {row.emotion}"
+            of_first = (
+                f"{row_label(row, tables)} has the same subject, clip and onset, but "
+                f"is {row.emotion} and not {first.emotion}"
             )
+            contradicting = [(row, reason)]
+            if selected.pop(clip_id, None) is not None:
+                contradicting.append((first, of_first))
+        left_out += [
+            LeftOut(one.table, one.number, one.subject, one.clip, why)
+            for one, why in contradicting
+        ]
     if not selected:
         raise DataError(no_records_message(specification, tables, left_out))
     generation = _generation_note(specification, config, tables, selected.values())
@@ -177,6 +195,26 @@ def open_local_copy(
         missing_tables=tuple(missing_tables),
         notes=(*notes, *generation, *release_notes),
     )
+
+
+def _overlap_notes(
+    rows: Sequence[Annotation], tables: Sequence[Table]
+) -> Iterator[str]:
+    """Yields a note on each pair of rows of one clip that overlap in time."""
+    of_clip = collections.defaultdict(list)
+    for row in rows:
+        of_clip[_clip_key(row)].append(row)
+    for some in of_clip.values():
+        ordered = sorted(some, key=lambda row: row.onset)
+        for one, other in itertools.pairwise(ordered):
+            end = one.apex if one.offset is None else one.offset
+            if one.onset < other.onset <= (one.onset if end is None else end):
+                labels = " and ".join(row_label(row, tables) for row in (one, other))
+                yield (
+                    f"{labels} are of the same clip, {one.subject}/{one.clip}, and "
+                    f"overlap: {one.emotion} from {one.onset} to {end}, "
+                    f"{other.emotion} from {other.onset}"
+                )
 
 
 def _generation_note(

@@ -95,6 +95,13 @@ def choose_release(
             )
     if not notes:
         chosen = next(c for c in candidates if 2 * c.count_clips(wanted) >= most)
+    if chosen.mixed:
+        kind = "faces" if chosen.release.cropped else "full frames"
+        notes.append(
+            f"{chosen.relative_roots(manual_dir)}: the names of some folders say that "
+            f"they show faces, such as EP02_01f_aligned, and those of others do not. "
+            f"All were read as {kind}"
+        )
     notes += [
         f"{local.relative_roots(manual_dir)} ({local.count_clips(wanted)} of the "
         f"table's {len(wanted)} expressions) was not read"
@@ -150,6 +157,7 @@ def _merge_parts(parts: Sequence[LocalRelease]) -> LocalRelease:
         aliases=aliases,
         faces=frozenset().union(*(part.faces for part in parts)),
         faces_of_subjects=frozenset().union(*(p.faces_of_subjects for p in parts)),
+        mixed=any(part.mixed for part in parts),
     )
 
 

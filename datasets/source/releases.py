@@ -74,6 +74,7 @@ class LocalRelease:
       faces: folders and videos whose suffix, or that of their subject, says that they
         show faces only.
       faces_of_subjects: those of them whose subject's folder says so.
+      mixed: whether the names of some folders say so, and of others do not.
     """
 
     release: Release
@@ -85,6 +86,7 @@ class LocalRelease:
     aliases: Mapping[tuple[str, str], Path] = dataclasses.field(default_factory=dict)
     faces: frozenset[Path] = frozenset()
     faces_of_subjects: frozenset[Path] = frozenset()
+    mixed: bool = False
 
     def source(self, subject: str, clip: str) -> Path | None:
         """Returns the folder or video of a clip, None if there is none.
@@ -112,10 +114,12 @@ class LocalRelease:
                 crops += self.clips[key] in self.faces_of_subjects
             elif key in self.aliases:
                 crops += self.aliases[key] in self.faces
-        if 2 * crops <= self.count_clips(wanted):
-            return self
+        count = self.count_clips(wanted)
+        local = dataclasses.replace(self, mixed=0 < crops < count)
+        if 2 * crops <= count:
+            return local
         release = dataclasses.replace(self.release, cropped=True)
-        return dataclasses.replace(self, release=release)
+        return dataclasses.replace(local, release=release)
 
     def relative_roots(self, manual_dir: Path) -> str:
         """Returns the roots relative to ``manual_dir``, for messages."""

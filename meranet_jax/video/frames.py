@@ -234,7 +234,7 @@ def open_recording(
     video = None
     try:
         if source.is_dir():
-            if apex is not None:
+            if apex is not None and single_expression:
                 named = _named_key_frames(source, onset, apex, offset)
                 if named:
                     return Recording(source, named, renumbered=False)

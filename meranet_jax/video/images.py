@@ -5,6 +5,7 @@ of a frame would look like motion, or like another face.
 """
 
 import warnings
+import zlib
 from pathlib import Path
 
 import cv2
@@ -17,6 +18,8 @@ from meranet_jax.errors import DataError
 _ORIENTATION = 0x0112  # EXIF
 # TIFF
 _NEW_SUBFILE_TYPE, _BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANAR = 254, 258, 262, 284
+_COMPRESSION, _DEFLATE, _JPEG_IN_TIFF = 259, (8, 32946), (6, 7)
+_STRIPS_AND_TILES = ((273, 279), (324, 325))
 # Modes that Pillow converts to RGB without loss
 _EXACT = ("RGB", "L", "1", "P", "YCbCr")
 _WITH_ALPHA = ("RGBA", "LA", "PA")
@@ -77,6 +80,7 @@ def read_image(path: Path) -> np.ndarray:
                 )
             if image.format in ("JPEG", "MPO") and image.mode in ("L", "RGB"):
                 image = _decode_jpeg(path, image)
+            _check_sums(path, image)
             # Decode first, since convert also copies an image that is already RGB.
             image.load()
             if image.getexif().get(_ORIENTATION, 1) != 1:
@@ -116,6 +120,45 @@ def _decode_jpeg(path: Path, opened: Image.Image) -> Image.Image:
     image = Image.fromarray(rgb)
     image.info.update(opened.info)  # EXIF is there
     return image
+
+
+def is_damaged_jpeg(content: bytes) -> bool:
+    """Returns whether the decoder sees damage in a JPEG, such as a frame of a video.
+
+    A frame of Motion JPEG may depend on tables that are not in it, which is no damage.
+    """
+    try:
+        simplejpeg.decode_jpeg(content, "GRAY", strict=True)
+    except ValueError as error:
+        return "Corrupt JPEG data" in str(error) or "Premature end" in str(error)
+    return False
+
+
+def _check_sums(path: Path, image: Image.Image) -> None:
+    """Checks the sums of a PNG or a TIFF, which its decoder does not look at.
+
+    Raises:
+      _NotAFrameError: if the file is damaged, or its kind cannot be checked.
+      Exception: of any type, if it is damaged.
+    """
+    if image.format == "PNG":
+        with Image.open(path) as opened:
+            opened.verify()
+    if image.format != "TIFF":
+        return
+    tags = image.tag_v2
+    if (compression := tags.get(_COMPRESSION, 1)) in _JPEG_IN_TIFF:
+        raise _NotAFrameError(
+            "it is a JPEG inside of a TIFF, in which damage cannot be seen; save it as "
+            "a JPEG or without compression"
+        )
+    if compression in _DEFLATE:
+        content = path.read_bytes()
+        for offsets, counts in _STRIPS_AND_TILES:
+            for offset, count in zip(
+                tags.get(offsets, ()), tags.get(counts, ()), strict=True
+            ):
+                zlib.decompress(content[offset : offset + count])
 
 
 def check_brightness(image: np.ndarray) -> None:

@@ -17,7 +17,7 @@ from av.video.reformatter import VideoReformatter
 from PIL import Image
 
 from meranet_jax.errors import DataError
-from meranet_jax.video.images import check_brightness, orient
+from meranet_jax.video.images import check_brightness, is_damaged_jpeg, orient
 
 VIDEO_SUFFIXES = (".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm")
 
@@ -32,6 +32,8 @@ _MATRICES = {
 
 # Bytes between two packets of an AVI: the headers of a list and of a chunk, padding.
 _LARGEST_CHUNK_HEADER = 32
+# Bytes of an AVI's header, which may contain an index
+_LONGEST_HEADER = 1 << 20
 
 # Ten minutes at CASME II's 200 frames a second.
 _MAX_FRAMES = 120_000
@@ -49,6 +51,7 @@ class FrameList:
       evenly_spaced: whether frames have consecutive numbers. Otherwise some numbers
         have no frame, and of two frames with the same number the first is used.
       interlaced: whether a frame consists of two fields of different times.
+      hidden: number of frames that the file contains, but says not to show.
     """
 
     keys: Mapping[int, int]
@@ -56,6 +59,7 @@ class FrameList:
     frame_rate: float | None
     evenly_spaced: bool
     interlaced: bool
+    hidden: int = 0
 
 
 def list_frames(path: Path) -> FrameList:
@@ -77,6 +81,7 @@ def list_frames(path: Path) -> FrameList:
 @functools.lru_cache(maxsize=8)
 def _list_frames(path: Path, modified: int, size: int) -> FrameList:
     times: list[int | None] = []
+    hidden = 0
     with _open(path) as (container, stream):
         if stream.width * stream.height > Image.MAX_IMAGE_PIXELS:
             raise DataError(
@@ -91,6 +96,7 @@ def _list_frames(path: Path, modified: int, size: int) -> FrameList:
         for packet in container.demux(stream):  # without decoding them
             if packet.size and not packet.is_discard:
                 times.append(packet.pts if has_times else packet.dts)
+            hidden += packet.is_discard
             if len(times) > _MAX_FRAMES:
                 raise DataError(f"{path.name} has more than {_MAX_FRAMES} frames")
         rate = stream.guessed_rate or stream.average_rate
@@ -115,12 +121,17 @@ def _list_frames(path: Path, modified: int, size: int) -> FrameList:
     for index, (number, time) in enumerate(zip(numbers.tolist(), ordered, strict=True)):
         keys.setdefault(number, time if has_times else index)
     evenly_spaced = len(keys) == len(ordered) == numbers[-1]
-    return FrameList(keys, has_times, frame_rate, evenly_spaced, interlaced)
+    return FrameList(keys, has_times, frame_rate, evenly_spaced, interlaced, hidden)
 
 
 def _has_gap(path: Path) -> bool:
     """Returns whether there are unknown bytes between the packets of an AVI."""
-    end = place = None
+    place = None
+    with path.open("rb") as file:
+        start = file.read(_LONGEST_HEADER)
+    if (movi := start.find(b"movi")) < 0:
+        return True
+    end = movi + 4  # the packets follow
     with _open(path) as (container, stream):
         for packet in container.demux():
             if packet.pos is None or not packet.size:
@@ -130,7 +141,7 @@ def _has_gap(path: Path) -> bool:
                 # Each place without a frame is an empty chunk.
                 known += 8 * (packet.dts - place) if place is not None else 0
                 place = packet.dts
-            if end is not None and packet.pos - end > known:
+            if packet.pos - end > known:
                 return True
             end = packet.pos + packet.size
     return False
@@ -220,10 +231,13 @@ def _decode(
     with _open(path) as (container, stream):
         # By default the decoder hides errors behind pixels of other frames.
         stream.codec_context.options = {"err_detect": "explode"}
+        mjpeg = stream.codec_context.name == "mjpeg"
         for order, packet in enumerate(container.demux(stream)):
             damage.add_packet(order, packet)
             if packet.size:
                 slots[packet.dts] = len(slots)
+            if mjpeg and packet.size and is_damaged_jpeg(bytes(packet)):
+                damage.bad.append(order)
             try:
                 frames = packet.decode()
             except av.error.InvalidDataError:
@@ -282,8 +296,8 @@ class _Damage:
             if start <= place
             and (time is None or frame.pts is None or time <= frame.pts)
         )
-        start = next(starts, 0)
-        return any(start <= bad <= place for bad in self.bad)
+        start = next(starts, None)
+        return start is None or any(start <= bad <= place for bad in self.bad)
 
 
 def _picture(

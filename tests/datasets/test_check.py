@@ -67,11 +67,20 @@ def test_macro_expressions_can_be_selected(tmp_path):
     options = prepare.Options(crop="none", expressions="both")
     report = check.check("cas_me_2", tmp_path, options=options)
     assert report.complete and report.rows == 357 and report.not_selected == 0
-    assert {kind: len(entries) for kind, entries in report.notes_by_kind.items()} == {
-        "apex estimated": 1,
-        "apex outside its interval": 3,
-        "offset estimated": 44,
-    }
+    counts = {kind: len(entries) for kind, entries in report.notes_by_kind.items()}
+    # The colours of generated frames change more than a face does.
+    assert (
+        counts.keys()
+        <= {"sudden changes", "isolated changes"}
+        | (
+            expected := {
+                "apex estimated": 1,
+                "apex outside its interval": 3,
+                "offset estimated": 44,
+            }
+        ).keys()
+    )
+    assert counts | expected == counts
     assert report.published_counts == {}
 
 

@@ -272,3 +272,79 @@ def test_a_table_that_is_given_twice_is_refused(tmp_path, again):
 @pytest.mark.parametrize(("table", "expected"), [(None, ()), ("a.csv", ("a.csv",))])
 def test_configurations_of_earlier_versions_have_one_table_or_none(table, expected):
     assert LocalCopyConfig(name="x", table=table).table == expected
+
+
+def write_book(path, sheets, hidden=()):
+    """Writes sheets of rows as dictionaries; some are hidden."""
+    book = openpyxl.Workbook()
+    book.remove(book.active)
+    for name, rows in sheets.items():
+        sheet = book.create_sheet(name)
+        for row in [list(rows[0]), *(list(row.values()) for row in rows)]:
+            sheet.append(row)
+        sheet.sheet_state = "hidden" if name in hidden else "visible"
+    book.save(path)
+
+
+def test_a_visible_sheet_is_read_and_others_are_named(tmp_path):
+    write_frames(tmp_path / "copy", rows=FEW)
+    rows = [cells(row) for row in FEW]
+    old = [row | {"label": "fear"} for row in rows]
+    sheets = {"old": old, "new": rows[:3], "rest": rows[3:]}
+    write_book(tmp_path / "copy/mine.xlsx", sheets, hidden=("old",))
+    metadata, records = read_copy(tmp_path)
+    assert set(records) == {id_of(row) for row in FEW[:3]}
+    assert metadata["table"] == "mine.xlsx, sheet new"
+    assert "mine.xlsx: sheet new was read, and not rest, old, which has" in str(
+        metadata["notes"]
+    )
+
+
+def test_two_columns_of_the_same_name_must_be_equal(tmp_path):
+    rows = [[*cells(row).values(), row.apex] for row in FEW]
+    write_frames(tmp_path / "copy", rows=FEW)
+    write_csv(tmp_path / "copy/mine.csv", [[*HEADER, "Apex"], *rows])
+    read_copy(tmp_path)
+    rows[2][-1] += 1
+    write_csv(tmp_path / "copy/mine.csv", [[*HEADER, "Apex"], *rows])
+    with pytest.raises(DataError, match="two columns 'apex' .* row 4 has"):
+        read_back("casme2", tmp_path / "copy", tmp_path / "other")
+
+
+def test_an_open_quote_does_not_hide_the_rows_after_it(tmp_path):
+    write_copy(tmp_path / "copy", [cells(row) for row in FEW])
+    path = tmp_path / "copy/mine.csv"
+    lines = path.read_text().splitlines()
+    lines[2] = lines[2].replace(",4,", ',"4,')
+    path.write_text("\n".join(lines))
+    with pytest.raises(DataError, match="mine.csv cannot be read"):
+        read_copy(tmp_path, table=("mine.csv",))
+
+
+def test_utf_16_is_read(tmp_path):
+    write_copy(tmp_path / "copy", [cells(row) for row in FEW])
+    path = tmp_path / "copy/mine.csv"
+    path.write_text(path.read_text().replace(",", "\t"), encoding="utf-16")
+    _, records = read_copy(tmp_path)
+    assert len(records) == len(FEW)
+
+
+def test_rows_that_contradict_each_other_are_both_left_out(tmp_path):
+    rows = [cells(row) for row in FEW]
+    emotions = {row["label"] for row in rows}
+    other = next(iter(emotions - {rows[0]["label"]}))
+    write_copy(tmp_path / "copy", [*rows, rows[0] | {"label": other}])
+    metadata, records = read_copy(tmp_path)
+    assert set(records) == {id_of(row) for row in FEW[1:]}
+    first, second = metadata["left_out"]
+    assert (first["row"], second["row"]) == (2, len(rows) + 2)
+    assert f"but is {rows[0]['label']} and not {other}" in second["reason"]
+    assert f"but is {other} and not {rows[0]['label']}" in first["reason"]
+
+
+def test_rows_of_a_clip_that_overlap_are_named(tmp_path):
+    rows = [cells(row) for row in FEW]
+    write_copy(tmp_path / "copy", [*rows, rows[0] | {"onset": rows[0]["onset"] + 1}])
+    metadata, _ = read_copy(tmp_path)
+    number = len(rows) + 2
+    assert f"row 2 and row {number} are of the same clip" in str(metadata["notes"])

@@ -126,7 +126,7 @@ def test_a_variable_frame_rate_is_named_and_frames_have_their_times(tmp_path):
     # Numbers 13, 18 and 19 have no frame; the nearest ones replace them.
     assert read == [11, 12, 12, 14, 15, 16, 17, 17]
     kinds = [note.kind for note in example.notes]
-    assert kinds == ["variable frame rate", "missing frames bridged"]
+    assert kinds[:2] == ["variable frame rate", "missing frames bridged"]
     assert "by presentation time at 25 Hz" in example.notes[0].text
 
 

@@ -87,6 +87,53 @@ def test_the_check_names_a_motionless_clip_and_a_jump_of_brightness(tmp_path):
     assert before + "the grey level of most pixels changes by +20" in text
 
 
+def notes_of(folder, make):
+    write_face(folder, make)
+    return check("casme2", folder).notes_by_kind
+
+
+def moving_face(number):
+    """Moves by a pixel in four frames, as an expression does."""
+    return np.roll(motionless_face(), number // 4, 1)
+
+
+def half_grey(number):
+    image = moving_face(number)
+    if number == ROW.apex:
+        image[40:] = 128
+    return image
+
+
+@pytest.mark.parametrize(
+    ("make", "kind", "text"),
+    [
+        (half_grey, "isolated changes", f"a part of frame {ROW.apex} differs from"),
+        (
+            lambda n: moving_face(n)[:, :: -1 if n >= ROW.apex else 1],
+            "sudden changes",
+            f"from frame {ROW.apex - 2} to frame {ROW.apex} ",
+        ),
+        (
+            lambda n: moving_face(n if n < ROW.apex else ROW.apex),
+            "repeated frames",
+            "of the 17 frames used are the same picture as the one before",
+        ),
+    ],
+)
+def test_changes_that_no_face_makes_are_named(tmp_path, make, kind, text):
+    assert text in notes_of(tmp_path / "copy", make)[kind][0]
+
+
+def test_a_face_that_moves_has_no_such_note(tmp_path):
+    noise = np.random.default_rng(0)
+
+    def make(number):
+        image = moving_face(number).astype(float) + noise.normal(0, 2, (64, 56))
+        return image.clip(0, 255).astype(np.uint8)
+
+    assert notes_of(tmp_path / "copy", make) == {}
+
+
 def test_frames_of_12_bits_in_files_of_16_are_refused_by_name(tmp_path):
     face = motionless_face().astype(np.uint16) * 16
     write_face(tmp_path / "copy", lambda number: face)

@@ -1,5 +1,7 @@
 """Clips of which only the images at onset, apex and offset exist."""
 
+import dataclasses
+
 import pytest
 
 from datasets import DataError
@@ -85,4 +87,26 @@ def test_without_the_apex_image_a_clip_is_left_out(tmp_path):
     keep_key_frames(tmp_path / "copy", row)
     numbered_frames(tmp_path / "copy/Cropped" / id_of(row))[row.apex].unlink()
     with pytest.raises(DataError, match="do not include the apex"):
+        read_back("casme2", tmp_path / "copy", tmp_path / "data")
+
+
+def test_named_images_of_two_expressions_in_one_folder_are_not_assigned(tmp_path):
+    first = WITHOUT_CLIP[0]
+    shift = first.offset - first.onset + 10
+    second = dataclasses.replace(
+        first,
+        onset=first.onset + shift,
+        apex=first.apex + shift,
+        offset=first.offset + shift,
+    )
+    write_tree(tmp_path / "copy", rows=[first, second])
+    clip = tmp_path / "copy/Cropped" / id_of(first)
+    images = list(numbered_frames(clip).values())
+    for path, name in zip(
+        images, ("onset.jpg", "apex.jpg", "offset.jpg"), strict=False
+    ):
+        path.rename(clip / name)
+    for path in images[3:]:
+        path.unlink()
+    with pytest.raises(DataError, match="its folder contains no frames"):
         read_back("casme2", tmp_path / "copy", tmp_path / "data")

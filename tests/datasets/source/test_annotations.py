@@ -312,7 +312,7 @@ def test_error_names_found_and_expected_columns(tmp_path):
 
 @pytest.mark.parametrize("name", ["table.xlsx", "table.xls", "table.csv"])
 def test_file_that_is_not_a_table_raises(tmp_path, name):
-    (tmp_path / name).write_bytes(b"\xff\xfe\x00 no table")
+    (tmp_path / name).write_bytes(b"\xff\x00\xfe no table")
     with pytest.raises(DataError, match="cannot be read"):
         read_table(tmp_path / name, CODING)
 

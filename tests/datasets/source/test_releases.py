@@ -341,3 +341,11 @@ def test_a_sample_with_a_known_name_does_not_hide_the_data(tmp_path):
     assert local.count_clips(wanted) == 9
     assert "it has 9 of the table's 9 expressions" in notes[0]
     assert notes[1] == "Cropped (1 of the table's 9 expressions) was not read"
+
+
+def test_a_copy_in_which_only_some_folders_name_faces_is_named(tmp_path):
+    touch(tmp_path, *(f"CASME2-RAW/sub01/EP0{n}_aligned/img1.jpg" for n in range(4)))
+    touch(tmp_path, "CASME2-RAW/sub01/EP08/img1.jpg")
+    wanted = [("sub01", f"EP0{n}") for n in (0, 1, 2, 3, 8)]
+    local, notes = choose(tmp_path, RELEASES, wanted)
+    assert local.release.cropped and "All were read as faces" in notes[0]

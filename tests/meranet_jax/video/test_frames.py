@@ -51,7 +51,7 @@ def write_different(folder, *names):
     [
         ("img{}_0.jpg", "img{}_1.jpg"),  # two faces
         ("img{}.jpg", "reg_img{}.jpg"),  # full frames and crops
-        ("img{}.jpg", "img{}.bmp"),
+        ("img{}.bmp", "img{}.jpg"),
         ("img{}.jpg", "img{} (1).jpg"),
     ],
 )

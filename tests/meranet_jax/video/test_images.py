@@ -189,6 +189,44 @@ def test_a_jpeg_has_the_pixels_of_pillow_or_is_refused(tmp_path, options):
         read_image(path)
 
 
+@pytest.mark.parametrize(
+    ("suffix", "options"),
+    [(".png", {}), (".tif", {"compression": "tiff_deflate"})],
+)
+def test_damage_that_only_sums_show_is_refused(tmp_path, suffix, options):
+    image = Image.fromarray(smooth_picture(2).astype(np.uint8))
+    path = tmp_path / f"img5{suffix}"
+    image.save(path, **options)
+    assert (read_image(path) == np.asarray(image)).all()
+    content, hidden = path.read_bytes(), 0
+    for at in range(600, len(content) - 600, 200):
+        damaged = bytearray(content)
+        damaged[at] ^= 0x40
+        path.write_bytes(damaged)
+        with pytest.raises(DataError, match=f"img5{suffix} cannot be read"):
+            read_image(path)
+        hidden += 1
+    assert hidden > 20
+
+
+def test_a_jpeg_inside_of_a_tiff_is_refused(tmp_path):
+    image = Image.fromarray(smooth_picture(2).astype(np.uint8))
+    image.save(tmp_path / "1.tif", compression="jpeg")
+    with pytest.raises(DataError, match="it is a JPEG inside of a TIFF"):
+        read_image(tmp_path / "1.tif")
+
+
+@pytest.mark.parametrize("version", [b"\1\2", b"\2\1"])
+def test_other_versions_of_jfif_are_read(tmp_path, version):
+    path = tmp_path / "1.jpg"
+    Image.fromarray(smooth_picture(0).astype(np.uint8)).save(path)
+    expected, content = read_image(path), bytearray(path.read_bytes())
+    assert content[6:13] == b"JFIF\0\1\1"
+    content[11:13] = version
+    path.write_bytes(content)
+    assert (read_image(path) == expected).all()
+
+
 def test_grey_and_turned_jpegs_are_read(tmp_path):
     grey = smooth_picture(1)[..., 0].astype(np.uint8)
     exif = Image.Exif()

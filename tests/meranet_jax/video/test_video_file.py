@@ -225,6 +225,32 @@ def test_a_video_that_has_lost_frames_is_refused(tmp_path):
         list_frames(path)
 
 
+def test_an_avi_whose_first_frames_are_destroyed_is_refused(tmp_path):
+    path = tmp_path / "1.avi"
+    write(path, [picture(n) for n in range(1, 21)], codec="mjpeg", pix_fmt="yuvj420p")
+    content = bytearray(path.read_bytes())
+    start = content.index(b"movi") + 4
+    content[start : start + 4096] = bytes(4096)
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="1.avi cannot be read"):
+        list_frames(path)
+
+
+def test_damage_in_motion_jpeg_is_refused(tmp_path):
+    path = tmp_path / "1.mov"
+    write(path, [picture(n) for n in range(1, 21)], codec="mjpeg", pix_fmt="yuvj420p")
+    content = path.read_bytes()
+    with av.open(str(path)) as file:
+        packets = [packet for packet in file.demux() if packet.size]
+        middle = packets[9].pos + packets[9].size // 2
+    damaged = content[:middle] + bytes(8) + content[middle + 8 :]
+    path.write_bytes(damaged)
+    found = open_recording(path, 1, 20, full_recording=True)
+    with pytest.raises(DataError, match="frame 10 is damaged"):
+        list(found.read([10]))
+    assert [number_of(image) for _, image in found.read([9, 11])] == [9, 11]
+
+
 @pytest.mark.parametrize("count", [0, 19, 21])
 def test_a_header_with_another_number_of_frames_is_harmless(tmp_path, count):
     path = tmp_path / "1.avi"
