@@ -8,7 +8,14 @@ import dataclasses
 import filecmp
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from pathlib import Path
 
 import numpy as np
@@ -122,8 +129,19 @@ def is_image_name(name: str) -> bool:
     return _IMAGE.fullmatch(name) is not None
 
 
-def _images_by_number(folder: Path) -> dict[int, list[Path]]:
-    """Returns the image files of each number, ascending, those of short names first."""
+def _images_by_number(
+    folder: Path, needed: Collection[int] = ()
+) -> dict[int, list[Path]]:
+    """Returns the image files of each number, ascending, those of short names first.
+
+    Args:
+      folder: folder of a clip.
+      needed: numbers that must be there. They decide if two integers in the names
+        differ equally, as in ``img46_45`` and ``img47_46``.
+
+    Raises:
+      DataError: if they do not decide.
+    """
     with os.scandir(folder) as entries:
         names = [entry.name for entry in entries if false_on_os_error(entry.is_file)]
     # Files whose names are alike except for their integers
@@ -140,7 +158,15 @@ def _images_by_number(folder: Path) -> dict[int, list[Path]]:
     for alike in groups.values():
         columns = [set(column) for column in zip(*(n for n, _ in alike), strict=True)]
         most = max(map(len, columns))
-        last = max(i for i, column in enumerate(columns) if len(column) == most)
+        equal = [i for i, column in enumerate(columns) if len(column) == most]
+        fitting = [i for i in equal if columns[i].issuperset(needed)]
+        last = max(fitting or equal)
+        contents = {frozenset(columns[i]) for i in fitting}
+        if needed and most > 1 and len(contents) > 1:
+            raise DataError(
+                f"its images have {len(fitting)} numbers that count, such as "
+                f"{alike[0][1]}: leave only that of the frame in their names"
+            )
         for integers, name in alike:
             frames.setdefault(integers[last], []).append(folder / name)
     for paths in frames.values():
@@ -238,7 +264,8 @@ def open_recording(
                 named = _named_key_frames(source, onset, apex, offset)
                 if named:
                     return Recording(source, named, renumbered=False)
-            images = _images_by_number(source)
+            needed = {n for n in (onset, apex, offset) if n is not None}
+            images = _images_by_number(source, needed)
             _check_unique(images)
             locations = {number: paths[0] for number, paths in images.items()}
         else:

@@ -11,6 +11,7 @@ import pytest
 from datasets import DataError, prepare
 from datasets.casme2.casme2_dataset_builder import SPECIFICATION
 from meranet_jax.video import frames, images
+from meranet_jax.video.frames import numbered_frames
 from tests.datasets import reading
 from tests.datasets.casme2_tree import (
     RELEASES,
@@ -252,6 +253,16 @@ def test_files_numbered_from_1_are_shifted_to_the_onset(tmp_path):
     assert frames_of(records[id_of(row)])[1] == window(row.apex, row.onset, row.offset)
     note = metadata["notes"][0]
     assert "row 2" in note and "count from 1" in note
+
+
+def test_files_of_a_recording_that_count_from_0_are_named(tmp_path):
+    row = ROWS[3]
+    write_tree(tmp_path / "casme2", release="CASME2-RAW", rows=[row])
+    folder = tmp_path / "casme2/CASME2-RAW" / id_of(row)
+    for number, path in numbered_frames(folder).items():
+        path.rename(folder / f"{number - 1}.jpg")
+    metadata, _ = read_back(tmp_path / "casme2", tmp_path / "data", crop="none")
+    assert "its files count from 0" in metadata["notes"][0]
 
 
 def test_two_expressions_of_a_clip_are_distinguished_by_onset(tmp_path):

@@ -35,6 +35,15 @@ def test_frame_number_is_the_integer_in_which_the_names_differ(tmp_path, name):
     assert list(numbered_frames(tmp_path)) == [9, 10, 46]
 
 
+def test_of_two_numbers_that_count_the_one_with_the_expression_is_used(tmp_path):
+    touch(tmp_path, *(f"img{n}_{n - 46}.jpg" for n in range(46, 87)))
+    found = open_recording(tmp_path, 46, 86, full_recording=False)
+    assert (found.first, found.last, found.renumbered) == (46, 86, False)
+    touch(tmp_path / "full", *(f"img{n}_{n - 1}.jpg" for n in range(1, 141)))
+    with pytest.raises(DataError, match="2 numbers that count, such as img"):
+        open_recording(tmp_path / "full", 46, 86, full_recording=True)
+
+
 def test_a_size_is_no_frame_number(tmp_path):
     touch(tmp_path, "img46_112x112.jpg")
     assert list(numbered_frames(tmp_path)) == [46]
