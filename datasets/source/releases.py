@@ -227,6 +227,28 @@ def read_release(root: Path, release: Release) -> LocalRelease:
     )
 
 
+def merge_parts(parts: Sequence[LocalRelease]) -> LocalRelease:
+    """Returns one release of parts of it in several folders."""
+    clips, aliases, duplicates = {}, {}, []
+    for part in parts:
+        duplicates += part.duplicates
+        aliases = dict(part.aliases) | aliases
+        for key, source in part.clips.items():
+            if clips.setdefault(key, source) != source:
+                duplicates.append(source)
+    return LocalRelease(
+        parts[0].release,
+        tuple(root for part in parts for root in part.roots),
+        clips,
+        tuple(duplicates),
+        tuple(path for part in parts for path in part.unreadable),
+        aliases=aliases,
+        faces=frozenset().union(*(part.faces for part in parts)),
+        faces_of_subjects=frozenset().union(*(p.faces_of_subjects for p in parts)),
+        mixed=any(part.mixed for part in parts),
+    )
+
+
 def _clips_of_subject(folder: Path) -> list[tuple[Path, str | None]]:
     """Returns the folders and videos that may be clips.
 

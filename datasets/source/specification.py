@@ -56,6 +56,14 @@ class LocalCopyConfig(clip_record.ClipConfig):
         if not 0 <= self.margin <= 2:
             raise DataError(f"--margin={self.margin} must be from 0 to 2.")
 
+    def permits(self, release: Release) -> bool:
+        """Returns whether ``release`` and ``crop`` permit a release."""
+        if self.release not in (None, release.name):
+            return False
+        return self.crop in ("auto", "none") or (
+            release.cropped == (self.crop == "provided")
+        )
+
     def full_name(self) -> str:
         """Returns the name of this configuration's folder of records."""
         parts = [self.shape_name()]
