@@ -140,8 +140,9 @@ def describe(report: Report) -> str:
         if len(entries) > _MAX_NOTES:
             lines.append(f"  and {len(entries) - _MAX_NOTES} more; --json lists all")
     verdict = "Every row can become a record and every image can be read."
-    if report.frames_without_row:
-        verdict += f" {len(report.frames_without_row)} folders have no row."
+    without_row = sum("no row" in one["reason"] for one in report.frames_without_row)
+    if without_row:
+        verdict += f" Folders or videos without a row: {without_row}."
     if not report.complete:
         missing = ", ".join(report.missing_tables)
         verdict = (

@@ -46,7 +46,7 @@ class ClipConfig(tfds.core.BuilderConfig):
         if self.sampling == "apex" and not self.frames <= self.window <= 4096:
             raise DataError(
                 f"--window={self.window}: {self.frames} frames cannot be drawn from "
-                f"it; choose --window from {self.frames} to 4096."
+                f"it; choose --window from {self.frames} to 4096, or fewer --frames."
             )
 
         if self.rate is not None:

@@ -37,6 +37,10 @@ NAMES = tuple(
 )
 
 
+# Number of notes, and of rows that are left out, in the summary of records
+_MAX_LINES = 20
+
+
 @dataclasses.dataclass(frozen=True)
 class Options:
     """How clips are made; None, or no table, selects the default of the data set."""
@@ -421,15 +425,25 @@ def describe(info: tfds.core.DatasetInfo) -> str:
     metadata = info.metadata
     found = [key for key in ("table", "release", "crop") if key in metadata]
     lines = [f"{key}: {metadata[key]}" for key in found]
-    lines += [f"note: {note}" for note in metadata.get("notes", [])]
+    left_out = []
     for entry in metadata.get("left_out", []):
         source = f"row {entry['row']} of {entry['table']}"
         if entry["row"] is None:
             source = "a folder"
         clip = f"{entry['subject']}/{entry['clip']}"
-        lines.append(f"left out: {source}, {clip}: {entry['reason']}")
+        left_out.append(f"left out: {source}, {clip}: {entry['reason']}")
+    for some in ([f"note: {note}" for note in metadata.get("notes", [])], left_out):
+        lines += some[:_MAX_LINES]
+        if len(some) > _MAX_LINES:
+            kind = some[0].partition(":")[0]
+            lines.append(
+                f"{kind}: {len(some) - _MAX_LINES} more; dataset_info.json has all, "
+                "and python -m datasets.check lists them by kind"
+            )
     clips = info.splits["train"].num_examples
-    lines.append(f"{info.full_name}: {clips} clips in {info.data_dir}")
+    rows = sum(entry["row"] is not None for entry in metadata.get("left_out", []))
+    of = f" of {clips + rows} expressions" if "left_out" in metadata else ""
+    lines.append(f"{info.full_name}: {clips} clips{of} in {info.data_dir}")
     return "\n".join(lines)
 
 
@@ -460,6 +474,7 @@ def main(
         workers=workers,
     )
     if existing:  # otherwise prepare() has printed the summary
+        print("The records exist already, with these notes:", file=sys.stderr)
         print(describe(tfds.builder_from_directory(folder).info), file=sys.stderr)
 
 

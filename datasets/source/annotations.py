@@ -15,6 +15,7 @@ from pathlib import Path
 
 from datasets.source.cells import (
     MAX_HEADER_ROWS,
+    canonical_subject,
     cell_text,
     normalised_header,
     parse_frame_number,
@@ -123,7 +124,7 @@ def read_table(path: Path, columns: Columns) -> Table:
         place = _find_rows(cells, columns)
         if place is None:
             found.append(f"{sheet!r}: {_columns_found(cells)}")
-        elif table is None:
+        elif table is None or not (table.rows or table.left_out):
             start, positions = place
             _check_repeated(path, cells, start, positions)
             table = _parse_rows(path, sheet, cells, start, positions, columns)
@@ -189,13 +190,18 @@ def _check_repeated(
                     cell_text(row[at]) if at < len(row) else ""
                     for at in (position, other)
                 ]
-                if pair[0] != pair[1]:
+                if pair[1] and _comparable(pair[0]) != _comparable(pair[1]):
                     raise DataError(
                         f"The table {path} has two columns "
                         f"{cell_text(header[position])!r} with other contents: row "
                         f"{number} has {pair[0]!r} and {pair[1]!r}. Rename or delete "
                         f"the one that is not the {field}."
                     )
+
+
+def _comparable(text: str) -> str:
+    """Returns a text in which ``01`` and ``1.0`` are 1, and case does not matter."""
+    return canonical_subject(text) or text.casefold()
 
 
 def _parse_rows(

@@ -67,8 +67,14 @@ def _csv_cells(path: Path) -> list[list[object]]:
             start = "".join(file.readline() for _ in range(MAX_HEADER_ROWS))
             delimiter = max(",;\t", key=start.count)
             file.seek(0)
-            # Strict, since an open quote would hide all rows after it.
-            return list(csv.reader(file, delimiter=delimiter, strict=True))
+            try:
+                return list(csv.reader(file, delimiter=delimiter, strict=True))
+            except csv.Error as error:
+                # An open quote would hide all rows after it. Others are only unusual.
+                if "unexpected end of data" in str(error):
+                    raise
+            file.seek(0)
+            return list(csv.reader(file, delimiter=delimiter))
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(
             f"The table {path} cannot be read: {error}.\n"

@@ -246,7 +246,7 @@ def _sudden_changes(
         share = 100 * float((differences[before, after] > _LARGE).mean())
         yield Note(
             "sudden changes",
-            f"from frame {before} to frame {after} {share:.0f} % of the pixels change "
+            f"from frame {before} to frame {after}, {share:.0f} % of the pixels change "
             f"by more than {_LARGE} grey levels",
         )
     isolated = {}
@@ -260,8 +260,9 @@ def _sudden_changes(
     if number is not None and isolated[number] > _ISOLATED:
         yield Note(
             "isolated changes",
-            f"a part of frame {number} differs from the frames before and after it by "
-            f"{isolated[number]:.0f} grey levels, as damage or a fast blink does",
+            f"a part of frame {number} differs by {isolated[number]:.0f} grey levels "
+            "from the frames before and after it that are used, as damage or a fast "
+            "blink does",
         )
 
 

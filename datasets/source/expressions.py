@@ -74,7 +74,8 @@ def find_expression(local: LocalRelease, row: Annotation) -> Expression:
         unreadable = [path.name for path in local.unreadable]
         if row.subject in map(canonical_subject, unreadable):
             raise DataError("permission denied for the folder of its subject")
-        raise DataError(f"there is no folder for it in {release.name}")
+        roots = ", ".join(root.resolve().name for root in local.roots)
+        raise DataError(f"there is no folder for it in {roots}")
     found = open_recording(
         source,
         row.onset,

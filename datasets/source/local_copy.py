@@ -7,20 +7,21 @@ check reports exactly what the builders would write.
 import collections
 import dataclasses
 import hashlib
-import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from datasets.source.annotations import Annotation, LeftOut, Table, row_label
 from datasets.source.cells import is_number
-from datasets.source.folders import shown
+from datasets.source.folders import shown, without_suffix
 from datasets.source.release_choice import choose_release
 from datasets.source.releases import LocalRelease
 from datasets.source.specification import LocalCopyConfig, Specification
 from datasets.source.tables import choose_tables
 from meranet_jax.errors import DataError
 from meranet_jax.video.frames import false_on_os_error, numbered_frames
+
+_SECOND = "a second folder or video of this clip"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +80,10 @@ class LocalCopy:
         digest.update(repr((self.release.release.name, self.crop)).encode())
         for clip, source in sorted(self.release.clips.items()):
             digest.update(repr((clip, _file_sizes(source))).encode())
+        known = set(self.release.clips.values())
+        for clip, source in sorted(self.release.aliases.items()):
+            if source not in known:
+                digest.update(repr((clip, _file_sizes(source))).encode())
         return digest.hexdigest()
 
 
@@ -169,6 +174,12 @@ def open_local_copy(
             LeftOut(one.table, one.number, one.subject, one.clip, why)
             for one, why in contradicting
         ]
+    doubled = sum("has the same subject, clip and" in one.reason for one in left_out)
+    if len(tables) > 1 and 2 * doubled > len(selected):
+        notes.append(
+            f"{doubled} rows are in several tables, as in generations of one table: "
+            "name only one of them with --table"
+        )
     if not selected:
         raise DataError(no_records_message(specification, tables, left_out))
     generation = _generation_note(specification, config, tables, selected.values())
@@ -200,21 +211,27 @@ def open_local_copy(
 def _overlap_notes(
     rows: Sequence[Annotation], tables: Sequence[Table]
 ) -> Iterator[str]:
-    """Yields a note on each pair of rows of one clip that overlap in time."""
+    """Yields a note on each row that overlaps with an earlier one of its clip."""
     of_clip = collections.defaultdict(list)
     for row in rows:
         of_clip[_clip_key(row)].append(row)
     for some in of_clip.values():
-        ordered = sorted(some, key=lambda row: row.onset)
-        for one, other in itertools.pairwise(ordered):
-            end = one.apex if one.offset is None else one.offset
-            if one.onset < other.onset <= (one.onset if end is None else end):
+        one, *others = sorted(some, key=lambda row: row.onset)
+        for other in others:
+            if one.onset < other.onset <= _end(one):
                 labels = " and ".join(row_label(row, tables) for row in (one, other))
                 yield (
                     f"{labels} are of the same clip, {one.subject}/{one.clip}, and "
-                    f"overlap: {one.emotion} from {one.onset} to {end}, "
+                    f"overlap: {one.emotion} from {one.onset} to {_end(one)}, "
                     f"{other.emotion} from {other.onset}"
                 )
+            if _end(other) > _end(one):
+                one = other
+
+
+def _end(row: Annotation) -> int:
+    """Returns the last frame that is known to be of an expression."""
+    return next(n for n in (row.offset, row.apex, row.onset) if n is not None)
 
 
 def _generation_note(
@@ -257,11 +274,18 @@ def _clip_key(row: Annotation) -> tuple[str, str]:
 
 def _frames_without_row(release: LocalRelease, rows: Sequence) -> list[LeftOut]:
     used = {release.source(row.subject, row.clip) for row in rows}
+    named = {(row.subject, release.release.parse_clip_name(row.clip)) for row in rows}
     unused = []
     for (subject, _), source in release.clips.items():
         if source in used:
             continue
+        name = source.name if source.is_dir() else source.stem
+        _, without = release.release.parse_folder_names(
+            subject, without_suffix(name)[0]
+        )
         reason = "frames, but no row in the table"
+        if (subject, without) in named:
+            reason = _SECOND
         try:
             if source.is_dir() and not numbered_frames(source):
                 continue
@@ -274,9 +298,10 @@ def _frames_without_row(release: LocalRelease, rows: Sequence) -> list[LeftOut]:
             None,
             source.parent.name,
             source.name,
-            "a second folder or video of this clip",
+            _SECOND,
         )
         for source in release.duplicates
+        if source not in used
     ]
     others += [
         LeftOut(None, None, source.name, "", "permission denied for its folder")

@@ -143,8 +143,8 @@ def _given_tables(
         chosen.append(matching[0])
     if unused := [path for path in named if path not in chosen]:
         notes.append(
-            f"--table leaves out {', '.join(map(relative, unused))}, which have names "
-            f"of tables of {specification.title}"
+            f"--table leaves out {', '.join(map(relative, unused))}, named like tables "
+            f"of {specification.title}"
         )
     missing = []
     kinds = {named[path] for path in chosen if path in named}

@@ -174,6 +174,7 @@ def describe_protocol(report: dict) -> str:
     several = _several(report)
     pooled = "The predictions of all folds" + (" of a seed" if several else "")
     means = "; numbers are means over the seeds" if several else ""
+    except_means = ", except the means over folds" if "fold_means" in report else ""
     return (
         f"Protocol: {protocol}. Classes: {class_list(report['data'])}. "
         f"{clips} of {count(report['subjects'], 'subject')} in "
@@ -181,7 +182,7 @@ def describe_protocol(report: dict) -> str:
         f"({', '.join(map(str, seeds))}). "
         f"Tested: {report['selection']}; the test part was read once, after this "
         f"selection. {pooled} are pooled into one confusion matrix, from which every "
-        f"number is computed{means}."
+        f"number is computed{means}{except_means}."
         + (f" {describe_origin(report['origin'])}" if "origin" in report else "")
     )
 

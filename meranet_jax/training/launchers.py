@@ -6,6 +6,9 @@ from collections.abc import Mapping
 # Set in a job step of Slurm, which runs in parallel, and not in the job's script.
 _SLURM_STEP = "SLURM_STEP_NODELIST"
 
+# Environment variables of Slurm that say how tasks are bound to GPUs
+_GPU_BINDINGS = ("SLURM_GPU_BIND", "SLURM_TRES_BIND")
+
 # Environment variables in which launchers give the number of processes.
 _PROCESS_COUNTS = {"Slurm": "SLURM_NTASKS", "Open MPI": "OMPI_COMM_WORLD_SIZE"}
 
@@ -46,8 +49,12 @@ def local_device_ids(environment: Mapping[str, str]) -> list[int] | None:
         visible = on_node
     if visible is None:
         return None
-    bound = "SLURM_GPUS_PER_TASK" in environment or (
-        environment.get("SLURM_GPU_BIND", "none") != "none"
+    bindings = [environment.get(name, "") for name in _GPU_BINDINGS]
+    bound = (
+        "SLURM_GPUS_PER_TASK" in environment
+        or "gpu" in environment.get("SLURM_TRES_PER_TASK", "")
+        # An option may precede the kind: verbose,none
+        or any(text and not text.endswith("none") for text in bindings)
     )
     if visible < tasks or (bound and on_node is not None and visible < on_node):
         return []  # the launcher has given each process GPUs of its own

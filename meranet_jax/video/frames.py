@@ -10,11 +10,11 @@ import os
 import re
 from collections.abc import (
     Callable,
-    Collection,
     Iterable,
     Iterator,
     Mapping,
     Sequence,
+    Set,
 )
 from pathlib import Path
 
@@ -36,6 +36,9 @@ _KEY_FRAME = re.compile(r"(?:.*[\s_-])?(onset|apex|offset)", re.IGNORECASE)
 # Largest number of consecutive missing frames that is bridged. A longer gap ends the
 # recording.
 _MAX_GAP = 2
+
+# Mean difference in grey levels between a picture and its compressed copy
+_COMPRESSION_ERROR = 4
 
 # Files whose first number is at most this may be numbered from 1, with some files lost
 # at the start.
@@ -107,7 +110,7 @@ class Recording:
         if self.video is not None:
             numbers_at = {self.locations[number]: number for number in wanted}
             yield from read_frames(
-                self.source, numbers_at, has_times=self.video.has_times
+                self.source, numbers_at, keyed_by=self.video.keyed_by
             )
             return
         for number in wanted:
@@ -130,7 +133,7 @@ def is_image_name(name: str) -> bool:
 
 
 def _images_by_number(
-    folder: Path, needed: Collection[int] = ()
+    folder: Path, needed: Set[int] = frozenset()
 ) -> dict[int, list[Path]]:
     """Returns the image files of each number, ascending, those of short names first.
 
@@ -146,11 +149,12 @@ def _images_by_number(
         names = [entry.name for entry in entries if false_on_os_error(entry.is_file)]
     # Files whose names are alike except for their integers
     groups: dict[str, list[tuple[list[int], str]]] = {}
-    for name in names:
-        if match := _IMAGE.fullmatch(name):
-            stem = _SIZE.sub("", match["stem"])
-            if _INTEGER.search(without_copy := _COPY.sub("", stem)):
-                stem = without_copy  # but of ``img (1)``, 1 is the number
+    stems = {m.string: m["stem"] for m in map(_IMAGE.fullmatch, names) if m}
+    # If all have a number in parentheses, it is not that of a copy.
+    numbered = all(_COPY.search(stem) for stem in stems.values())
+    for name, stem in stems.items():
+        stem = _SIZE.sub("", stem if numbered else _COPY.sub("", stem))
+        if stem:
             if integers := [int(digits) for digits in _INTEGER.findall(stem)]:
                 alike = groups.setdefault(_INTEGER.sub("0", stem), [])
                 alike.append((integers, name))
@@ -159,14 +163,18 @@ def _images_by_number(
         columns = [set(column) for column in zip(*(n for n, _ in alike), strict=True)]
         most = max(map(len, columns))
         equal = [i for i, column in enumerate(columns) if len(column) == most]
-        fitting = [i for i in equal if columns[i].issuperset(needed)]
-        last = max(fitting or equal)
-        contents = {frozenset(columns[i]) for i in fitting}
-        if needed and most > 1 and len(contents) > 1:
-            raise DataError(
-                f"its images have {len(fitting)} numbers that count, such as "
-                f"{alike[0][1]}: leave only that of the frame in their names"
-            )
+        last = max(equal)
+        if needed and most > 1:
+            span = (min(needed), max(needed))
+            spanning = [i for i in equal if (min(columns[i]), max(columns[i])) == span]
+            # A number may be missing.
+            fitting = [i for i in equal if 2 * len(needed & columns[i]) >= len(needed)]
+            last = max(spanning or fitting or equal)
+            if len({frozenset(columns[i]) for i in spanning or fitting}) > 1:
+                raise DataError(
+                    "its images have several numbers that count, such as "
+                    f"{alike[0][1]}: leave only that of the frame in their names"
+                )
         for integers, name in alike:
             frames.setdefault(integers[last], []).append(folder / name)
     for paths in frames.values():
@@ -177,22 +185,42 @@ def _images_by_number(
 def _check_unique(frames: Mapping[int, Sequence[Path]]) -> None:
     """Checks that a number does not have several different images.
 
-    Files with the same content are copies.
+    Files with the same content are copies, and so are files of several formats with the
+    same name and picture.
 
     Raises:
       DataError: if it does, such as frames of several faces, or two series.
     """
-    for number, (first, *others) in frames.items():
-        for other in others:
-            try:
-                copies = filecmp.cmp(first, other, shallow=False)
-            except OSError:  # reported when it is read
+    several = (
+        (number, first, other)
+        for number, (first, *others) in frames.items()
+        for other in others
+    )
+    formats: dict[tuple[str, str], bool] = {}  # whether their pictures are the same
+    for number, first, other in several:
+        try:
+            if filecmp.cmp(first, other, shallow=False):
                 continue
-            if not copies:
-                raise DataError(
-                    f"its images {first.name} and {other.name} both have the number "
-                    f"{number}, and differ: keep one of them"
-                )
+            if first.stem == other.stem:
+                key = first.suffix, other.suffix
+                if key not in formats:
+                    formats[key] = _same_picture(first, other)
+                if formats[key]:
+                    continue
+        except (OSError, DataError):  # reported when it is read
+            continue
+        raise DataError(
+            f"its images {first.name} and {other.name} both have the number {number}, "
+            "and differ: keep one of them"
+        )
+
+
+def _same_picture(first: Path, other: Path) -> bool:
+    """Returns whether two images differ only as by their compression."""
+    one, two = read_image(first), read_image(other)
+    if one.shape != two.shape:
+        return False
+    return float(np.abs(one.astype(np.int16) - two).mean()) < _COMPRESSION_ERROR
 
 
 def _named_key_frames(
@@ -211,15 +239,22 @@ def _named_key_frames(
     """
     numbers = {"onset": onset, "apex": apex, "offset": offset}
     found: dict[int, Path] = {}
+    of_named: set[tuple[str, ...]] = set()
+    others: set[tuple[str, ...]] = set()
     for path in sorted(folder.iterdir()):
         if (image := _IMAGE.fullmatch(path.name)) is None:
             continue
+        integers = tuple(_INTEGER.findall(image["stem"]))
         named = _KEY_FRAME.fullmatch(_COPY.sub("", image["stem"]))
         if named is None:
-            return {}
-        if (number := numbers[named[1].lower()]) is not None:
+            others.add(integers)
+        elif (number := numbers[named[1].lower()]) is not None:
+            of_named.add(integers)
             found.setdefault(number, path)
-    return dict(sorted(found.items())) if {onset, apex} <= found.keys() else {}
+    # Other images may be frames if they have numbers of their own.
+    if not {onset, apex} <= found.keys() or others - of_named - {()}:
+        return {}
+    return dict(sorted(found.items()))
 
 
 def open_recording(

@@ -10,6 +10,7 @@ import functools
 import itertools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Literal
 
 import av
 import numpy as np
@@ -21,6 +22,8 @@ from meranet_jax.video.images import check_brightness, is_damaged_jpeg, orient
 
 VIDEO_SUFFIXES = (".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm")
 
+KeyedBy = Literal["time", "place", "count"]
+
 # Display matrix by the rotation in degrees, counterclockwise
 _MATRICES = {
     0: (1, 0, 0, 1),
@@ -30,8 +33,6 @@ _MATRICES = {
     -180: (-1, 0, 0, -1),
 }
 
-# Bytes between two packets of an AVI: the headers of a list and of a chunk, padding.
-_LARGEST_CHUNK_HEADER = 32
 # Bytes of an AVI's header, which may contain an index
 _LONGEST_HEADER = 1 << 20
 
@@ -44,9 +45,10 @@ class FrameList:
     """The frames of a video, without their pictures.
 
     Attributes:
-      keys: what identifies each frame in the file, by the frame's number from 1: its
-        presentation time in units of the file, or its index among the frames.
-      has_times: whether the keys are times; those of an AVI are indices.
+      keys: what identifies each frame in the file, by the frame's number from 1.
+      keyed_by: what the keys are. ``time``: presentation times, in units of the file.
+        ``place``: indices among the frames in the file, of an AVI, which has no such
+        times. ``count``: indices among the decoded frames, if times are missing.
       frame_rate: in Hz; None if the file does not give it.
       evenly_spaced: whether frames have consecutive numbers. Otherwise some numbers
         have no frame, and of two frames with the same number the first is used.
@@ -55,7 +57,7 @@ class FrameList:
     """
 
     keys: Mapping[int, int]
-    has_times: bool
+    keyed_by: KeyedBy
     frame_rate: float | None
     evenly_spaced: bool
     interlaced: bool
@@ -92,10 +94,10 @@ def _list_frames(path: Path, modified: int, size: int) -> FrameList:
     with _open(path) as (container, stream):
         # An AVI has no presentation times, only a place for each frame, in the order of
         # decoding. Places without a frame repeat the one before.
-        has_times = container.format.name != "avi"
+        keyed_by: KeyedBy = "place" if container.format.name == "avi" else "time"
         for packet in container.demux(stream):  # without decoding them
             if packet.size and not packet.is_discard:
-                times.append(packet.pts if has_times else packet.dts)
+                times.append(packet.pts if keyed_by == "time" else packet.dts)
             hidden += packet.is_discard
             if len(times) > _MAX_FRAMES:
                 raise DataError(f"{path.name} has more than {_MAX_FRAMES} frames")
@@ -105,8 +107,9 @@ def _list_frames(path: Path, modified: int, size: int) -> FrameList:
         unit = float(stream.time_base)
     ordered = sorted(time for time in times if time is not None)
     if len(set(ordered)) < len(times):  # times are missing or the same
-        ordered, has_times, unit = list(range(_count(path))), False, 0.0
-    if not has_times and unit and header_count > ordered[-1] + 1 and _has_gap(path):
+        ordered, keyed_by, unit = list(range(_count(path))), "count", 0.0
+    fewer = keyed_by == "place" and header_count > ordered[-1] + 1
+    if fewer and _has_gap(path):
         raise DataError(
             f"{path.name} cannot be read: its header gives {header_count} frames, but "
             f"{ordered[-1] + 1} were found, with damage between them: those after it "
@@ -119,31 +122,34 @@ def _list_frames(path: Path, modified: int, size: int) -> FrameList:
         frame_rate, numbers = _number_by_time(seconds, header_rate)
     keys: dict[int, int] = {}
     for index, (number, time) in enumerate(zip(numbers.tolist(), ordered, strict=True)):
-        keys.setdefault(number, time if has_times else index)
+        keys.setdefault(number, time if keyed_by == "time" else index)
     evenly_spaced = len(keys) == len(ordered) == numbers[-1]
-    return FrameList(keys, has_times, frame_rate, evenly_spaced, interlaced, hidden)
+    return FrameList(keys, keyed_by, frame_rate, evenly_spaced, interlaced, hidden)
 
 
 def _has_gap(path: Path) -> bool:
-    """Returns whether there are unknown bytes between the packets of an AVI."""
-    place = None
-    with path.open("rb") as file:
-        start = file.read(_LONGEST_HEADER)
-    if (movi := start.find(b"movi")) < 0:
-        return True
-    end = movi + 4  # the packets follow
-    with _open(path) as (container, stream):
+    """Returns whether there is more than chunks between the frames of an AVI."""
+    with path.open("rb") as file, _open(path) as (container, _):
+        place = file.read(_LONGEST_HEADER).find(b"movi")
+        if place < 0:
+            return True
+        place += 4
         for packet in container.demux():
             if packet.pos is None or not packet.size:
                 continue
-            known = _LARGEST_CHUNK_HEADER
-            if packet.stream == stream:
-                # Each place without a frame is an empty chunk.
-                known += 8 * (packet.dts - place) if place is not None else 0
-                place = packet.dts
-            if packet.pos - end > known:
+            # The packet follows the header of its chunk.
+            while place < packet.pos - 8:
+                file.seek(place)
+                kind, size = file.read(4), int.from_bytes(file.read(4), "little")
+                if kind == b"LIST":
+                    place += 12
+                elif kind == b"JUNK" or kind[:2] == b"ix" or size == 0:
+                    place += 8 + size + size % 2
+                else:
+                    break
+            if place != packet.pos - 8:
                 return True
-            end = packet.pos + packet.size
+            place = packet.pos + packet.size + packet.size % 2
     return False
 
 
@@ -189,14 +195,14 @@ def _count(path: Path) -> int:
 
 
 def read_frames(
-    path: Path, numbers_at: Mapping[int, int], *, has_times: bool
+    path: Path, numbers_at: Mapping[int, int], *, keyed_by: KeyedBy
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Reads some frames of a video, in order of time.
 
     Args:
       path: the video.
       numbers_at: the number of each wanted frame, by its key in ``FrameList.keys``.
-      has_times: see ``FrameList``.
+      keyed_by: see ``FrameList``.
 
     Yields:
       The frame number and the image, uint8 [H, W, 3].
@@ -207,7 +213,7 @@ def read_frames(
     missing = dict(numbers_at)
     # Created once, since creating it takes longer than using it.
     reformatter = VideoReformatter()
-    for key, frame, damaged in _decode(path, has_times=has_times):
+    for key, frame, damaged in _decode(path, keyed_by):
         if key not in missing:
             continue
         if damaged:
@@ -221,12 +227,10 @@ def read_frames(
     )
 
 
-def _decode(
-    path: Path, *, has_times: bool
-) -> Iterator[tuple[int, av.VideoFrame, bool]]:
+def _decode(path: Path, keyed_by: KeyedBy) -> Iterator[tuple[int, av.VideoFrame, bool]]:
     """Yields the key of each frame of a video, the frame, and whether it is damaged."""
     damage = _Damage()
-    slots: dict[int | None, int] = {}  # index of each packet by its place in the file
+    indices: dict[int | None, int] = {}  # of packets in an AVI, by their place
     count = 0
     with _open(path) as (container, stream):
         # By default the decoder hides errors behind pixels of other frames.
@@ -235,7 +239,7 @@ def _decode(
         for order, packet in enumerate(container.demux(stream)):
             damage.add_packet(order, packet)
             if packet.size:
-                slots[packet.dts] = len(slots)
+                indices[packet.dts] = len(indices)
             if mjpeg and packet.size and is_damaged_jpeg(bytes(packet)):
                 damage.bad.append(order)
             try:
@@ -246,10 +250,10 @@ def _decode(
             reorders = stream.codec_context.has_b_frames
             for frame in frames:
                 damaged = damage.affects(frame, order)
-                if has_times:
+                if keyed_by == "time":
                     yield frame.pts, frame, damaged
-                elif not reorders and frame.dts in slots:
-                    yield slots[frame.dts], frame, damaged
+                elif keyed_by == "place" and not reorders and frame.dts in indices:
+                    yield indices[frame.dts], frame, damaged
                 else:
                     # Counted, which goes wrong where a frame was lost.
                     yield count, frame, bool(damage.bad)

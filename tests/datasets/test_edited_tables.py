@@ -229,7 +229,7 @@ def test_table_may_be_given_for_each_section(tmp_path):
     casme_tree.write_table(tmp_path / "copy", table="merged-xlsx", rows=rows[:2])
     info, records = read_casme(tmp_path, table=("Section A.xls", "Section B.xls"))
     assert len(records) == len(rows)
-    assert info.metadata["notes"][0].startswith("--table leaves out casme.xlsx, which")
+    assert info.metadata["notes"][0].startswith("--table leaves out casme.xlsx, named")
     # Each has its own records.
     info, records = read_casme(tmp_path, table=("CASME_A/Section A/Section A.xls",))
     assert len(records) == sum(row.subject <= 7 for row in rows)
@@ -305,6 +305,9 @@ def test_two_columns_of_the_same_name_must_be_equal(tmp_path):
     write_frames(tmp_path / "copy", rows=FEW)
     write_csv(tmp_path / "copy/mine.csv", [[*HEADER, "Apex"], *rows])
     read_copy(tmp_path)
+    rows[1][-1] = ""  # an empty cell contradicts nothing
+    write_csv(tmp_path / "copy/mine.csv", [[*HEADER, "Apex"], *rows])
+    read_back("casme2", tmp_path / "copy", tmp_path / "empty")
     rows[2][-1] += 1
     write_csv(tmp_path / "copy/mine.csv", [[*HEADER, "Apex"], *rows])
     with pytest.raises(DataError, match="two columns 'apex' .* row 4 has"):
@@ -319,6 +322,15 @@ def test_an_open_quote_does_not_hide_the_rows_after_it(tmp_path):
     path.write_text("\n".join(lines))
     with pytest.raises(DataError, match="mine.csv cannot be read"):
         read_copy(tmp_path, table=("mine.csv",))
+
+
+def test_quotes_in_a_remark_are_read(tmp_path):
+    rows = [cells(row, au='"4" and 7') for row in FEW]
+    write_frames(tmp_path / "copy", rows=FEW)
+    lines = [",".join(HEADER), *(",".join(map(str, row.values())) for row in rows)]
+    (tmp_path / "copy/mine.csv").write_text("\n".join(lines))
+    _, records = read_copy(tmp_path)
+    assert len(records) == len(FEW)
 
 
 def test_utf_16_is_read(tmp_path):

@@ -12,7 +12,9 @@ import pytest
 from PIL import Image
 
 from datasets import DataError, prepare
+from datasets.casme2.casme2_dataset_builder import SPECIFICATION as CASME2
 from datasets.source.local_copy import open_local_copy
+from datasets.source.specification import LocalCopyConfig
 from tests.datasets import cas_me_2_tree, casme2_tree, casme_tree
 from tests.datasets.astronaut import with_faces
 from tests.datasets.casme2_tree import ROWS, SOME, id_of
@@ -207,3 +209,28 @@ def test_record_contains_the_averaged_frames(tmp_path):
     _, records = read_back("casme2", tmp_path / "copy", tmp_path / "data", size=16)
     apex = records[id_of(row)]["clip"][8]
     assert np.abs(apex.astype(int) - blocks.repeat(2, 0).repeat(2, 1)).max() <= 12
+
+
+def test_frames_in_a_folder_inside_that_of_the_clip_are_those_of_the_copy(tmp_path):
+    casme2_tree.write_tree(tmp_path, rows=FEW)
+    for row in FEW:
+        clip = tmp_path / "Cropped" / id_of(row)
+        clip.rename(clip.with_name("moved"))
+        clip.mkdir()
+        clip.with_name("moved").rename(clip / "frames")
+    config = LocalCopyConfig(name="x")
+    copy = open_local_copy(CASME2, config, tmp_path)
+    assert copy.left_out == ()
+    before = copy.fingerprint()
+    image = next((tmp_path / "Cropped" / id_of(FEW[-1]) / "frames").glob("*.jpg"))
+    image.write_bytes(image.read_bytes() + b"0")
+    assert open_local_copy(CASME2, config, tmp_path).fingerprint() != before
+
+
+def test_crops_of_a_clip_next_to_its_frames_are_no_clip_of_their_own(tmp_path):
+    casme2_tree.write_tree(tmp_path, rows=FEW)
+    clip = tmp_path / "Cropped" / id_of(FEW[0])
+    shutil.copytree(clip, clip.with_name(f"{clip.name}_aligned"))
+    copy = open_local_copy(CASME2, LocalCopyConfig(name="x"), tmp_path)
+    (other,) = copy.left_out
+    assert other.reason == "a second folder or video of this clip"

@@ -115,7 +115,11 @@ def test_pooled_metrics_are_not_means_over_folds():
         assert row["fold"] == fold
         assert row["accuracy"] == part.correct.mean()
         assert (row["uf1"], row["uar"]) == (metrics.uf1(matrix), metrics.uar(matrix))
-    (line,) = [x for x in report_text.describe(made).splitlines() if "over folds" in x]
+    (line,) = [
+        x
+        for x in report_text.describe(made).splitlines()
+        if x[:16] == "means over folds"
+    ]
     assert f"UF1 {mean:.3f}" in line and "not comparable" in line
     text = report_text.to_markdown(run, made)
     assert f"| UF1 | {mean:.3f} |" in text.partition("## Means over folds")[2]

@@ -48,6 +48,22 @@ ALL_VISIBLE = FOUR | {"CUDA_VISIBLE_DEVICES": "0,1,2,3"}
             slurm("2", 1, **FOUR, CUDA_VISIBLE_DEVICES="0,1", SLURM_GPU_BIND="closest"),
             [],
         ),
+        (
+            slurm(
+                "2",
+                1,
+                **FOUR,
+                CUDA_VISIBLE_DEVICES="0,1",
+                SLURM_TRES_PER_TASK="gres/gpu:2",
+            ),
+            [],
+        ),
+        (
+            slurm(
+                "2", 1, **FOUR, CUDA_VISIBLE_DEVICES="0,1", SLURM_GPU_BIND="quiet,none"
+            ),
+            [1],
+        ),
         # The user has hidden two of the four.
         (slurm("2", 1, **FOUR, CUDA_VISIBLE_DEVICES="0,1"), [1]),
         (slurm("2", 1, **ALL_VISIBLE, JAX_LOCAL_DEVICE_IDS="3"), None),

@@ -39,8 +39,12 @@ def test_of_two_numbers_that_count_the_one_with_the_expression_is_used(tmp_path)
     touch(tmp_path, *(f"img{n}_{n - 46}.jpg" for n in range(46, 87)))
     found = open_recording(tmp_path, 46, 86, full_recording=False)
     assert (found.first, found.last, found.renumbered) == (46, 86, False)
-    touch(tmp_path / "full", *(f"img{n}_{n - 1}.jpg" for n in range(1, 141)))
-    with pytest.raises(DataError, match="2 numbers that count, such as img"):
+    names = {n: f"img{n}_{n - 1}.jpg" for n in range(1, 141)}
+    touch(tmp_path / "full", *names.values())
+    with pytest.raises(DataError, match="numbers that count, such as img"):
+        open_recording(tmp_path / "full", 46, 86, full_recording=True)
+    (tmp_path / "full" / names[86]).unlink()  # does not decide it either
+    with pytest.raises(DataError, match="several numbers that count, such as img"):
         open_recording(tmp_path / "full", 46, 86, full_recording=True)
 
 
@@ -60,7 +64,6 @@ def write_different(folder, *names):
     [
         ("img{}_0.jpg", "img{}_1.jpg"),  # two faces
         ("img{}.jpg", "reg_img{}.jpg"),  # full frames and crops
-        ("img{}.bmp", "img{}.jpg"),
         ("img{}.jpg", "img{} (1).jpg"),
     ],
 )
@@ -81,6 +84,34 @@ def test_different_images_of_the_same_frame_are_refused(tmp_path, first, second)
 def test_a_number_in_parentheses_may_be_that_of_the_frame(tmp_path):
     touch(tmp_path, "img (1).jpg", "img (2).jpg", "img (10).jpg")
     assert list(numbered_frames(tmp_path)) == [1, 2, 10]
+
+
+def test_a_number_in_parentheses_after_that_of_the_clip(tmp_path):
+    touch(tmp_path, "EP02 (1).png", "EP02 (2).png", "EP02 (10).png")
+    assert list(numbered_frames(tmp_path)) == [1, 2, 10]
+
+
+def test_a_picture_in_two_formats_is_one(tmp_path):
+    y, x = np.mgrid[:60, :80] / 9
+    for number in range(46, 50):
+        values = 120 + 60 * np.sin(x + number) * np.cos(y)
+        picture = Image.fromarray(values.astype(np.uint8))
+        picture.save(tmp_path / f"img{number}.png")
+        picture.save(tmp_path / f"img{number}.jpg", quality=85)
+    found = open_recording(tmp_path, 46, 49, full_recording=False)
+    assert list(found.locations) == [46, 47, 48, 49]
+    for number in range(46, 50):
+        path = tmp_path / f"img{number}.png"
+        Image.open(path).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(path)
+    with pytest.raises(DataError, match="img46.jpg and img46.png both have the number"):
+        open_recording(tmp_path, 46, 49, full_recording=False)
+
+
+def test_other_images_without_numbers_do_not_hide_key_frames(tmp_path):
+    names = ("onset", "apex", "offset", "flow")
+    touch(tmp_path, *(f"EP02_01f_{name}.png" for name in names))
+    found = open_recording(tmp_path, 46, 59, apex=50, full_recording=False)
+    assert list(found.locations) == [46, 50, 59]
 
 
 def test_named_key_frames_next_to_all_frames_are_ignored(tmp_path):

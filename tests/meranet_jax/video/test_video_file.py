@@ -162,6 +162,33 @@ def test_times_in_milliseconds_do_not_drift(tmp_path):
     assert list(listed.keys) == [n for n in range(1, 401) if n != 351]
 
 
+def test_frames_with_the_same_time_are_counted(tmp_path):
+    # Of a rate above 1000 Hz, or a fault of the program that wrote it
+    path = tmp_path / "1.mkv"
+    times = [30 * n for n in range(30)]
+    images = [picture(n) for n in range(1, 31)]
+    write(path, images, times=times, codec="libx264", bf="0")
+    content = bytearray(path.read_bytes())
+    blocks = [
+        at
+        for at in range(len(content) - 4)
+        if content[at] == 0x81 and content[at + 1 : at + 3] in places(times)
+    ]
+    assert len(blocks) >= 30
+    at = next(at for at in blocks if content[at + 1 : at + 3] == places(times)[10])
+    content[at + 1 : at + 3] = places(times)[9]
+    path.write_bytes(content)
+    for number in (5, 11, 12, 30):
+        found = open_recording(path, 1, 30, full_recording=True)
+        ((_, image),) = found.read([number])
+        assert number_of(image) == number
+
+
+def places(times):
+    """Returns the bytes of times in a block of Matroska."""
+    return [time.to_bytes(2, "big") for time in times]
+
+
 def test_a_single_frame_has_the_rate_of_the_header(tmp_path):
     write(tmp_path / "1.mp4", [grey(50)])
     listed = list_frames(tmp_path / "1.mp4")
@@ -219,7 +246,7 @@ def test_a_video_that_has_lost_frames_is_refused(tmp_path):
     content = path.read_bytes()
     chunks = [at for at in range(len(content)) if content[at : at + 4] == b"00dc"]
     damaged = bytearray(content)
-    damaged[chunks[5] : chunks[5] + 4] = b"JUNK"
+    damaged[chunks[5] : chunks[5] + 4] = bytes(4)
     path.write_bytes(damaged)
     with pytest.raises(DataError, match="gives 20 frames, but 19 were found, with"):
         list_frames(path)
