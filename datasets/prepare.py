@@ -8,12 +8,9 @@ import contextlib
 import dataclasses
 import difflib
 import importlib
-import json
 import os
-import re
 import shutil
 import sys
-from collections.abc import Collection
 from pathlib import Path
 
 import filelock
@@ -21,6 +18,7 @@ import tensorflow_datasets as tfds
 import tyro
 from absl import logging
 
+from datasets import existing
 from datasets.builder import LocalCopyBuilder
 from datasets.clip_record import ClipConfig, Sampling
 from datasets.parallel import check_workers
@@ -35,10 +33,6 @@ NAMES = tuple(
         if path.name == f"{path.parent.name}_dataset_builder.py"
     )
 )
-
-
-# Number of notes, and of rows that are left out, in the summary of records
-_MAX_LINES = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -202,12 +196,12 @@ def prepare(
     check_workers(workers)
     dataset = builder(name, data_dir, options)
     folder = Path(dataset.data_dir)
-    if is_prepared(folder):
+    if existing.is_prepared(folder):
         if manual_dir is not None:
             _warn_of_other_copy(dataset, folder, Path(manual_dir).expanduser())
         return folder
     if dataset.MANUAL_DOWNLOAD_INSTRUCTIONS:
-        earlier = _earlier_records(folder)
+        earlier = existing.earlier_records(folder)
         if manual_dir is None and earlier:
             raise DataError(
                 f"The records in {earlier[0]} were written by an earlier version. To "
@@ -223,12 +217,12 @@ def prepare(
         )
     folder.parent.mkdir(parents=True, exist_ok=True)
     with _lock(folder):
-        if is_prepared(folder):  # by the process that held the lock
+        if existing.is_prepared(folder):  # by the process that held the lock
             return folder
         for leftover in folder.parent.glob(f"incomplete.*_{folder.name}"):
             shutil.rmtree(leftover)  # of a process that was killed
         _write(dataset, manual_dir)
-    print(describe(dataset.info), file=sys.stderr)
+    print(existing.describe(dataset.info), file=sys.stderr)
     return folder
 
 
@@ -263,10 +257,11 @@ def records_of(config) -> Path:
     dataset = builder(config.dataset, config.data_dir, options)
     folder = Path(dataset.data_dir)
     copy = config.manual_dir
-    if not is_prepared(folder) and not (copy and Path(copy).expanduser().is_dir()):
-        for earlier in _earlier_records(folder):
-            if not _missing_features(earlier, used):
-                print(_describe_earlier(dataset, earlier), file=sys.stderr)
+    has_copy = copy is not None and Path(copy).expanduser().is_dir()
+    if not existing.is_prepared(folder) and not has_copy:
+        for earlier in existing.earlier_records(folder):
+            if not existing.missing_features(earlier, used):
+                print(existing.describe_earlier(dataset, earlier), file=sys.stderr)
                 return earlier
     folder = prepare(
         config.dataset,
@@ -274,66 +269,13 @@ def records_of(config) -> Path:
         data_dir=config.data_dir,
         options=options,
     )
-    if missing := _missing_features(folder, required):
+    if missing := existing.missing_features(folder, required):
         raise DataError(
             f"The records in {folder} do not contain {', '.join(missing)}. Delete that "
             "folder and prepare them again; the builder must write all features of "
             "datasets.clip_record.record_features."
         )
     return folder
-
-
-def is_prepared(folder: Path) -> bool:
-    """Returns whether a folder contains complete records.
-
-    TFDS moves records to their final folder only when they are complete.
-    """
-    return (folder / "dataset_info.json").is_file()
-
-
-def _earlier_records(folder: Path) -> list[Path]:
-    """Returns the folders of complete records of earlier minor versions, newest first.
-
-    Args:
-      folder: where the current version is or would be, named after it.
-    """
-    versions = {
-        tfds.core.Version(path.name): path
-        for path in folder.parent.glob("*")
-        if re.fullmatch(r"[0-9]+\.[0-9]+\.[0-9]+", path.name) and is_prepared(path)
-    }
-    current = tfds.core.Version(folder.name)
-    earlier = [v for v in versions if v.major == current.major and v < current]
-    return [versions[version] for version in sorted(earlier, reverse=True)]
-
-
-def _describe_earlier(dataset: tfds.core.DatasetBuilder, earlier: Path) -> str:
-    """Describes what changed since the version of earlier records."""
-    version = tfds.core.Version(earlier.name)
-    changes = [
-        f"{number}: {text}"
-        for number, text in sorted(dataset.RELEASE_NOTES.items())
-        if version < tfds.core.Version(number) <= dataset.version
-    ]
-    text = f"Using the records in {earlier}, of an earlier version."
-    if changes:
-        text += f" Changes since then: {' '.join(changes)}"
-    if dataset.MANUAL_DOWNLOAD_INSTRUCTIONS:
-        text += " To prepare them again, give your copy with --manual_dir=DIR."
-    return text
-
-
-def _missing_features(folder: Path, needed: Collection[str]) -> list[str]:
-    """Returns the features among ``needed`` that records do not have, sorted."""
-    if not needed:
-        return []
-    # Not with TFDS, which would import the modules of the classes in this file.
-    try:
-        content = json.loads((folder / "features.json").read_text())
-        features = set(content["featuresDict"]["features"])
-    except (OSError, ValueError, KeyError, TypeError):
-        features = set()  # damaged
-    return sorted(set(needed) - features)
 
 
 @contextlib.contextmanager
@@ -420,33 +362,6 @@ def check_manual_dir(name: str, manual_dir: str | os.PathLike | None) -> None:
     raise DataError(f"{problem}\n{instructions.strip()}")
 
 
-def describe(info: tfds.core.DatasetInfo) -> str:
-    """Returns a summary of the records: source, notes, rows left out, clips written."""
-    metadata = info.metadata
-    found = [key for key in ("table", "release", "crop") if key in metadata]
-    lines = [f"{key}: {metadata[key]}" for key in found]
-    left_out = []
-    for entry in metadata.get("left_out", []):
-        source = f"row {entry['row']} of {entry['table']}"
-        if entry["row"] is None:
-            source = "a folder"
-        clip = f"{entry['subject']}/{entry['clip']}"
-        left_out.append(f"left out: {source}, {clip}: {entry['reason']}")
-    for some in ([f"note: {note}" for note in metadata.get("notes", [])], left_out):
-        lines += some[:_MAX_LINES]
-        if len(some) > _MAX_LINES:
-            kind = some[0].partition(":")[0]
-            lines.append(
-                f"{kind}: {len(some) - _MAX_LINES} more; dataset_info.json has all, "
-                "and python -m datasets.check lists them by kind"
-            )
-    clips = info.splits["train"].num_examples
-    rows = sum(entry["row"] is not None for entry in metadata.get("left_out", []))
-    of = f" of {clips + rows} expressions" if "left_out" in metadata else ""
-    lines.append(f"{info.full_name}: {clips} clips{of} in {info.data_dir}")
-    return "\n".join(lines)
-
-
 def main(
     name: tyro.conf.Positional[str],
     /,
@@ -465,7 +380,7 @@ def main(
       workers: number of threads that read or render clips (default: one per core).
       clip: how clips are made; the defaults are those of the data set.
     """
-    existing = is_prepared(Path(builder(name, data_dir, clip).data_dir))
+    prepared = existing.is_prepared(Path(builder(name, data_dir, clip).data_dir))
     folder = prepare(
         name,
         manual_dir=manual_dir,
@@ -473,9 +388,11 @@ def main(
         options=clip,
         workers=workers,
     )
-    if existing:  # otherwise prepare() has printed the summary
+    if prepared:  # otherwise prepare() has printed the summary
         print("The records exist already, with these notes:", file=sys.stderr)
-        print(describe(tfds.builder_from_directory(folder).info), file=sys.stderr)
+        print(
+            existing.describe(tfds.builder_from_directory(folder).info), file=sys.stderr
+        )
 
 
 if __name__ == "__main__":
