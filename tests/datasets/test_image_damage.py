@@ -107,11 +107,11 @@ def half_grey(number):
 @pytest.mark.parametrize(
     ("make", "kind", "text"),
     [
-        (half_grey, "isolated changes", f"a part of frame {ROW.apex} differs from"),
+        (half_grey, "isolated changes", f"a part of frame {ROW.apex} differs by "),
         (
             lambda n: moving_face(n)[:, :: -1 if n >= ROW.apex else 1],
             "sudden changes",
-            f"from frame {ROW.apex - 2} to frame {ROW.apex} ",
+            f"from frame {ROW.apex - 2} to frame {ROW.apex}, ",
         ),
         (
             lambda n: moving_face(n if n < ROW.apex else ROW.apex),
