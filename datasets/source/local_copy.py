@@ -148,6 +148,7 @@ def open_local_copy(
     notes += _overlap_notes(rows, tables)
     selected: dict[str, Annotation] = {}
     first_rows: dict[tuple, Annotation] = {}
+    doubled = 0  # rows that another table has, too
     for row in rows:
         if not specification.selects(row, config):
             not_selected += 1
@@ -159,23 +160,12 @@ def open_local_copy(
         if first is row:
             selected[clip_id] = row
             continue
-        reason = f"{row_label(first, tables)} has the same subject, clip and onset"
-        contradicting = [(row, reason)]
-        if row.emotion != first.emotion:
-            reason += f", but is {first.emotion} and not {row.emotion}"
-            of_first = (
-                f"{row_label(row, tables)} has the same subject, clip and onset, but "
-                f"is {row.emotion} and not {first.emotion}"
-            )
-            contradicting = [(row, reason)]
-            if selected.pop(clip_id, None) is not None:
-                contradicting.append((first, of_first))
-        left_out += [
-            LeftOut(one.table, one.number, one.subject, one.clip, why)
-            for one, why in contradicting
-        ]
-    doubled = sum("has the same subject, clip and" in one.reason for one in left_out)
-    if len(tables) > 1 and 2 * doubled > len(selected):
+        doubled += row.table != first.table
+        left_out.append(_same_expression(row, first, tables))
+        # Of two emotions, none is known to be right.
+        if row.emotion != first.emotion and selected.pop(clip_id, None) is not None:
+            left_out.append(_same_expression(first, row, tables))
+    if 2 * doubled > len(first_rows):
         notes.append(
             f"{doubled} rows are in several tables, as in generations of one table: "
             "name only one of them with --table"
@@ -206,6 +196,16 @@ def open_local_copy(
         missing_tables=tuple(missing_tables),
         notes=(*notes, *generation, *release_notes),
     )
+
+
+def _same_expression(
+    row: Annotation, other: Annotation, tables: Sequence[Table]
+) -> LeftOut:
+    """Returns the report's entry for a row whose expression another row describes."""
+    reason = f"{row_label(other, tables)} has the same subject, clip and onset"
+    if other.emotion != row.emotion:
+        reason += f", but is {other.emotion} and not {row.emotion}"
+    return LeftOut(row.table, row.number, row.subject, row.clip, reason)
 
 
 def _overlap_notes(

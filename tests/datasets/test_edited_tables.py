@@ -360,3 +360,14 @@ def test_rows_of_a_clip_that_overlap_are_named(tmp_path):
     metadata, _ = read_copy(tmp_path)
     number = len(rows) + 2
     assert f"row 2 and row {number} are of the same clip" in str(metadata["notes"])
+
+
+def test_two_generations_of_a_table_are_no_sections(tmp_path):
+    write_tree(tmp_path / "copy", rows=FEW)
+    write_table(tmp_path / "copy" / TABLES["updated"], rows=FEW)
+    tables = (TABLES["20190701"], TABLES["updated"])
+    metadata, records = read_copy(tmp_path, table=tables)
+    assert len(records) == len(FEW)
+    assert f"{len(FEW)} rows are in several tables, as in generations" in str(
+        metadata["notes"]
+    )
