@@ -1,0 +1,126 @@
+"""The record of a clip: its pictures and the truth about them."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from datasets.synthetic import rendering
+from datasets.synthetic.wild import camera, expressions, script
+from datasets.synthetic.wild.script import Camera, Script
+from meranet_jax.video import sampling
+
+# Minimum displacement in pixels at 112 x 112 for the motion mask.
+MOTION_THRESHOLD = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class Rendered:
+    """What a renderer makes of M frames of a script.
+
+    Attributes:
+      pictures: float32 [M, H, W, 3], 0 to 255, before the camera's noise, flicker,
+        exposure and compression.
+      lengths: length of the displacement by the expression alone of the point of the
+        face that each pixel shows, in pixels at 112 x 112; 0 outside the face, float32
+        [M, H, W].
+      displacement: displacement (x, y) from onset to apex by the expression alone, of
+        the point that each pixel of the frame at onset shows, in pixels at 112 x 112,
+        float32 [H, W, 2].
+    """
+
+    pictures: np.ndarray
+    lengths: np.ndarray
+    displacement: np.ndarray
+
+
+# Renders frames: a face, the style of its person, a script, the numbers of the frames in
+# ascending order (int [M], from 1), and the height and width of the frames.
+Render = Callable[[Any, expressions.Style, Script, np.ndarray, int], Rendered]
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """A person: a face that a renderer has drawn, a style, and a camera."""
+
+    face: Any
+    style: expressions.Style
+    camera: Camera
+
+
+def features(frames: int, size: int) -> dict:
+    """Returns the TFDS features of a record in addition to the common ones.
+
+    Args:
+      frames: number of frames of the clip, T.
+      size: height and width of the clip.
+    """
+
+    def tensor(*shape: int, dtype: Any = np.float32) -> tfds.features.Tensor:
+        return tfds.features.Tensor(shape=shape, dtype=dtype, encoding="zlib")
+
+    return {
+        "motion_mask": tensor(frames, size, size, dtype=np.bool_),
+        "displacement": tensor(size, size, 2),
+        "action_units": tensor(frames, len(expressions.UNITS), 2),
+        "distractors": tensor(frames, len(script.DISTRACTORS)),
+        "amplitude": tfds.features.Scalar(np.float32),
+    }
+
+
+def make(
+    render: Render,
+    subject: Subject,
+    emotion: str,
+    config: rendering.SyntheticConfig,
+    rng: np.random.Generator,
+) -> dict:
+    """Renders and records a clip.
+
+    Args:
+      render: the renderer.
+      subject: the person.
+      emotion: one of ``expressions.EMOTIONS``.
+      config: shape and amplitude of the clip.
+      rng: the random numbers of the clip.
+
+    Returns:
+      The features of the record except ``clip_id`` and ``subject``; see ``features``.
+      ``motion_mask``, bool [T, H, W], is true where the expression displaces the face
+      by at least ``MOTION_THRESHOLD``. ``displacement``, float32 [H, W, 2], is
+      ``Rendered.displacement``. ``action_units``, float32 [T, K, 2], and
+      ``distractors``, float32 [T, D], are those of the script at the frames of the
+      clip.
+    """
+    told = script.draw(rng, subject.style, subject.camera, emotion, config.amplitude)
+    course = told.course
+    numbers = rendering.frame_numbers(course, config)
+    chosen = np.unique(numbers)
+    rendered = render(subject.face, subject.style, told, chosen, config.size)
+    pictures = camera.record(rendered.pictures, chosen, told.camera, rng)
+    masks = rendered.lengths >= MOTION_THRESHOLD
+    place = np.searchsorted(chosen, numbers)
+    onset, apex = place[-2:]
+    clip, shown = pictures[place[:-2]], place[:-2]
+    if config.sampling == "tim":
+        clip = sampling.interpolate(clip, config.frames)
+        last = len(shown) - 1
+        shown = shown[sampling.uniform_frame_numbers(0, last, frames=config.frames)]
+    at = chosen[shown] - 1
+    return {
+        "clip": clip,
+        "onset_frame": pictures[onset],
+        "apex_frame": pictures[apex],
+        "motion_mask": masks[shown],
+        "displacement": rendered.displacement,
+        "action_units": told.units[at].astype(np.float32),
+        "distractors": told.distractors()[at],
+        "emotion": emotion,
+        "onset": course.onset,
+        "apex": course.apex,
+        "offset": course.offset,
+        "apex_estimated": False,
+        "amplitude": told.amplitude,
+    }
