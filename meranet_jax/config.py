@@ -342,7 +342,7 @@ class TrainConfig:
         """
         alone = []
         for dataset in self.datasets:
-            recipe = recipes.RECIPES.get(dataset.partition("/")[0], {})
+            recipe = recipes.recipe(dataset)
             changes = {
                 name: recipe.get(name, default)
                 for name, default in recipes.BY_DATASET.items()
@@ -402,10 +402,7 @@ class TrainConfig:
     @property
     def paper_classes(self) -> tuple[str, ...] | None:
         """The paper's classes for the data sets; None if they differ."""
-        classes = {
-            recipes.PAPER_CLASSES.get(dataset.partition("/")[0])
-            for dataset in self.datasets
-        }
+        classes = {recipes.paper_classes(dataset) for dataset in self.datasets}
         return classes.pop() if len(classes) == 1 else None
 
     @property
@@ -478,6 +475,6 @@ def default_config(
     if not config.paper_classes:
         values["classes"] = "megc3" if several else "all"
     if not several:
-        recipe = recipes.RECIPES.get(dataset.strip().partition("/")[0], {})
-        values = recipes.BY_DATASET | recipe | values
+        own = recipes.recipe(dataset.strip())
+        values = recipes.BY_DATASET | values | own
     return config.change(**(values | dict(of_weights or {})))

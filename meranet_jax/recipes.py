@@ -16,6 +16,8 @@ LISTED = {
     "label": "emotion",
 }
 
+_WILD = ("synthetic/wild", "synthetic/wild_small", "synthetic/wild_b")
+
 # The paper's classes and settings for each data set (sections 4.1 to 4.3). Other data
 # sets need no entry.
 PAPER_CLASSES = {
@@ -30,4 +32,16 @@ RECIPES = {
     "casme2": {"min_frames": 16},
     # 10 of its 57 micro-expressions have 16 frames, so the default min_frames is kept.
     "cas_me_2": {"window": 16, "test_fraction": 0.2},
+    # The benchmark, which has other emotions than the rest of synthetic
+    **dict.fromkeys(_WILD, {"classes": "megc3"}),
 }
+
+
+def recipe(dataset: str) -> dict:
+    """Returns the settings of a data set, ``name`` or ``name/config``."""
+    return RECIPES.get(dataset, RECIPES.get(dataset.partition("/")[0], {}))
+
+
+def paper_classes(dataset: str) -> tuple[str, ...] | None:
+    """Returns the paper's classes for a data set; None if it does not use it."""
+    return None if dataset in _WILD else PAPER_CLASSES.get(dataset.partition("/")[0])

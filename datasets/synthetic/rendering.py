@@ -47,6 +47,25 @@ class SyntheticConfig(clip_record.ClipConfig):
         """Returns the name of this configuration's folder of records."""
         return f"{self.name}-{self.shape_name()}"
 
+    def clips(self, number: int) -> list[tuple[str, int]]:
+        """Returns emotion and repetition, from 0, of each clip of a subject."""
+        del number  # they are the same for all
+        return [
+            (emotion, repetition)
+            for emotion in motion.EMOTIONS
+            for repetition in range(self.repetitions)
+        ]
+
+    def key(self, number: int, emotion: str, repetition: int) -> tuple[int, ...]:
+        """Returns the key of the random numbers of a clip.
+
+        Args:
+          number: of the subject, from 0.
+          emotion: one of ``motion.EMOTIONS``.
+          repetition: of the emotion, from 0.
+        """
+        return self.seed, number, list(motion.EMOTIONS).index(emotion), repetition
+
 
 def render_clip(
     subject: face.Face, emotion: str, config: SyntheticConfig, rng: np.random.Generator
@@ -80,7 +99,9 @@ def render_clip(
     return make_record(emotion, course, amplitude, frames, config)
 
 
-def frame_numbers(course: motion.TimeCourse, config: SyntheticConfig) -> np.ndarray:
+def frame_numbers(
+    course: motion.TimeCourse, config: clip_record.ClipConfig
+) -> np.ndarray:
     """Returns the numbers of the frames of a record, in the order of rendering.
 
     Onset and apex come last, so that the clip's own frames, whose noise is drawn one

@@ -14,10 +14,14 @@ from datasets import clip_record, shards
 from datasets.parallel import parallel_map
 from datasets.synthetic import face, motion, photograph, sketch, varied
 from datasets.synthetic.rendering import SyntheticConfig, render_clip
+from datasets.synthetic.wild import expressions, records, script
+from datasets.synthetic.wild.records import WildConfig
+from datasets.synthetic.wild_a import face as face_a
+from datasets.synthetic.wild_a import render as render_a
 
 __all__ = ["Builder", "SyntheticConfig", "draw_subject", "render", "render_clip"]
 
-_EMOTIONS = tuple(motion.EMOTIONS)
+Config = SyntheticConfig | WildConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,11 +33,22 @@ class _Kind:
       draw: returns a subject, given a random number generator.
       render: returns a record, given a subject, an emotion, the configuration and a
         random number generator; see ``rendering.render_clip``.
+      emotions: all emotions of its clips.
     """
 
     prefix: str
     draw: Callable[[np.random.Generator], Any]
-    render: Callable[[Any, str, SyntheticConfig, np.random.Generator], dict]
+    render: Callable[[Any, str, Any, np.random.Generator], dict]
+    emotions: tuple[str, ...] = tuple(motion.EMOTIONS)
+
+
+def _wild(prefix: str, draw_face: Callable, render: records.Render) -> _Kind:
+    return _Kind(
+        prefix,
+        functools.partial(records.draw_subject, draw_face),
+        functools.partial(records.make, render),
+        expressions.EMOTIONS,
+    )
 
 
 _KINDS = {
@@ -41,6 +56,7 @@ _KINDS = {
     "varied": _Kind("v", varied.draw_face, varied.render_clip),
     "photograph": _Kind("p", lambda rng: photograph.load_face(), render_clip),
     "sketch": _Kind("k", sketch.draw_face, sketch.render_clip),
+    "wild_a": _wild("w", face_a.draw_face, render_a.render),
 }
 
 # Amplitudes of the configurations that evaluate weights on other faces.
@@ -106,8 +122,17 @@ class Builder(shards.StreamingBuilder):
             )
             for suffix, (least, most) in _AMPLITUDES.items()
         ),
+        WildConfig(
+            name="wild",
+            description="The benchmark: subtle expressions among other movements.",
+        ),
+        WildConfig(
+            name="wild_small",
+            description="The first ten subjects of wild.",
+            subjects=10,
+        ),
     ]
-    builder_config: SyntheticConfig
+    builder_config: Config
 
     # Number of threads that render; None uses one per core. It does not affect the
     # records.
@@ -115,19 +140,22 @@ class Builder(shards.StreamingBuilder):
 
     def _info(self) -> tfds.core.DatasetInfo:
         config = self.builder_config
-        shape = (config.frames, config.size, config.size)
+        about = {k: v for k, v in dataclasses.asdict(config).items() if k != "version"}
+        if isinstance(config, WildConfig):
+            extra = records.features(config.frames, config.size)
+            about["action_units"] = list(expressions.UNITS)
+            about["distractors"] = list(script.DISTRACTORS)
+        else:
+            shape = (config.frames, config.size, config.size)
+            mask = tfds.features.Tensor(shape=shape, dtype=np.bool_, encoding="zlib")
+            amplitude = tfds.features.Scalar(np.float32)
+            extra = {"motion_mask": mask, "amplitude": amplitude}
         return self.dataset_info_from_configs(
             features=clip_record.record_features(
-                config,
-                _EMOTIONS,
-                motion_mask=tfds.features.Tensor(
-                    shape=shape, dtype=np.bool_, encoding="zlib"
-                ),
-                amplitude=tfds.features.Scalar(np.float32),
+                config, _KINDS[config.faces].emotions, **extra
             ),
             metadata=tfds.core.MetadataDict(
-                {k: v for k, v in dataclasses.asdict(config).items() if k != "version"}
-                | {"frame_rates": [motion.FRAME_RATE]}
+                about | {"frame_rates": [motion.FRAME_RATE]}
             ),
         )
 
@@ -137,6 +165,7 @@ class Builder(shards.StreamingBuilder):
 
     def _generate_examples(self) -> Iterator[tuple[str, dict]]:
         config = self.builder_config
+        plans = [config.clips(number) for number in range(config.subjects)]
         subjects = parallel_map(
             functools.partial(draw_subject, config),
             range(config.subjects),
@@ -144,9 +173,8 @@ class Builder(shards.StreamingBuilder):
         )
         clips = (
             (subject, number, emotion, repetition)
-            for number, subject in enumerate(subjects)
-            for emotion in _EMOTIONS
-            for repetition in range(config.repetitions)
+            for number, (subject, plan) in enumerate(zip(subjects, plans, strict=True))
+            for emotion, repetition in plan
         )
         digits = max(2, len(str(config.subjects)))
         for (number, emotion, repetition), record in track(
@@ -154,7 +182,7 @@ class Builder(shards.StreamingBuilder):
                 lambda clip: (clip[1:], render(config, *clip)), clips, self.workers
             ),
             "synthetic: clips",
-            total=config.subjects * len(_EMOTIONS) * config.repetitions,
+            total=sum(map(len, plans)),
             console=Console(stderr=True),
         ):
             subject = f"{_KINDS[config.faces].prefix}{number + 1:0{digits}d}"
@@ -162,13 +190,13 @@ class Builder(shards.StreamingBuilder):
             yield clip_id, {"clip_id": clip_id, "subject": subject} | record
 
 
-def draw_subject(config: SyntheticConfig, number: int) -> Any:
+def draw_subject(config: Config, number: int) -> Any:
     """Returns a subject of a configuration, by its number from 0."""
     return _KINDS[config.faces].draw(np.random.default_rng((config.seed, number)))
 
 
 def render(
-    config: SyntheticConfig, subject: Any, number: int, emotion: str, repetition: int
+    config: Config, subject: Any, number: int, emotion: str, repetition: int
 ) -> dict:
     """Renders a clip of the data set.
 
@@ -176,12 +204,11 @@ def render(
       config: the configuration.
       subject: what ``draw_subject`` returned for ``number``.
       number: number of the subject, from 0.
-      emotion: one of ``motion.EMOTIONS``.
+      emotion: emotion of a clip of the subject.
       repetition: number of the clip among those of the subject and the emotion, from 0.
 
     Returns:
       The features of the record except ``clip_id`` and ``subject``.
     """
-    key = (config.seed, number, _EMOTIONS.index(emotion), repetition)
-    rng = np.random.default_rng(key)
+    rng = np.random.default_rng(config.key(number, emotion, repetition))
     return _KINDS[config.faces].render(subject, emotion, config, rng)

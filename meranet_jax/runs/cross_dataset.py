@@ -159,7 +159,7 @@ def configuration(run: Run, target: Target, data_dir: str | None) -> TrainConfig
 def _if_set(config: TrainConfig, name: str) -> object:
     """Returns the value of a flag; None if it is the default of the data set."""
     value = getattr(config, name)
-    recipe = recipes.RECIPES.get(config.dataset.partition("/")[0], {})
+    recipe = recipes.recipe(config.dataset)
     default = (recipes.BY_DATASET | recipe)[name]
     return None if len(config.datasets) == 1 and value == default else value
 

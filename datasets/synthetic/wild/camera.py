@@ -14,7 +14,7 @@ _LAMPS = 100.0
 
 
 def row_delays(camera: Camera, size: int) -> np.ndarray:
-    """Returns when each row is exposed after the middle row, in frames, float [size]."""
+    """Returns the delay of each row after the middle one, in frames, float [size]."""
     rows = (np.arange(size) + 0.5) / size - 0.5
     return rows * camera.readout * motion.FRAME_RATE
 
@@ -80,7 +80,8 @@ def _video(frames: np.ndarray, quality: float) -> np.ndarray:
     padding = (0, -height % n), (0, -width % n), (0, 0)
     decoded, before = [], None
     i, j = np.mgrid[:n, :n]
-    steps = (step * (0.6 + (i + j) / n)).astype(np.float32)[:, None, :, None]
+    steps = (step * (0.6 + (i + j) / n)).astype(np.float32)
+    steps = steps[:, None, :, None]  # broadcasts over columns and channels
     for frame in frames:
         padded = np.pad(frame, padding, mode="edge")
         change = padded - (128 if before is None else before)
@@ -88,10 +89,10 @@ def _video(frames: np.ndarray, quality: float) -> np.ndarray:
         # [rows, 8, columns, 8, 3]
         blocks = change.reshape(rows, n, columns, n, 3)
         spectrum = fft.dctn(blocks, axes=(1, 3), norm="ortho")
-        scaled = spectrum / steps[..., None]
+        scaled = spectrum / steps
         # A dead zone, as encoders have: values below 0.6 of a step become 0.
         whole = np.sign(scaled) * np.floor(np.abs(scaled) + 0.4)
-        change = fft.idctn(whole * steps[..., None], axes=(1, 3), norm="ortho")
+        change = fft.idctn(whole * steps, axes=(1, 3), norm="ortho")
         before = change.reshape(padded.shape) + (128 if before is None else before)
         before = np.clip(before, 0, 255)
         decoded.append(before[:height, :width])

@@ -1,12 +1,14 @@
 """The record of a clip: its pictures and the truth about them."""
 
+import collections
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import tensorflow_datasets as tfds
 
+from datasets import clip_record
 from datasets.synthetic import rendering
 from datasets.synthetic.wild import camera, expressions, script
 from datasets.synthetic.wild.script import Camera, Script
@@ -14,6 +16,55 @@ from meranet_jax.video import sampling
 
 # Minimum displacement in pixels at 112 x 112 for the motion mask.
 MOTION_THRESHOLD = 0.1
+
+
+Faces = Literal["wild_a", "wild_b"]
+
+
+@dataclasses.dataclass(kw_only=True)
+class WildConfig(clip_record.ClipConfig):
+    """Size and difficulty of the benchmark.
+
+    Attributes:
+      faces: the renderer.
+      subjects: number of subjects. Those of a smaller number are the first of a larger.
+      clips_per_subject: minimum and maximum.
+      amplitude: minimum and maximum of the displacement at the apex, in pixels at
+        112 x 112.
+      seed: seed of all random numbers.
+    """
+
+    faces: Faces = "wild_a"
+    subjects: int = 60
+    clips_per_subject: tuple[int, int] = (6, 26)
+    amplitude: tuple[float, float] = (0.2, 1.0)
+    seed: int = 0
+
+    def full_name(self) -> str:
+        """Returns the name of this configuration's folder of records."""
+        return f"{self.name}-{self.shape_name()}"
+
+    def clips(self, number: int) -> list[tuple[str, int]]:
+        """Returns emotion and repetition, from 0, of each clip of a subject."""
+        # Keys are padded with zeros, so none may be a key of the subject or a clip.
+        rng = np.random.default_rng((self.seed, number, len(expressions.EMOTIONS) + 1))
+        count: collections.Counter = collections.Counter()
+        clips = []
+        for emotion in expressions.draw_emotions(rng, self.clips_per_subject):
+            clips.append((emotion, count[emotion]))
+            count[emotion] += 1
+        return clips
+
+    def key(self, number: int, emotion: str, repetition: int) -> tuple[int, ...]:
+        """Returns the key of the random numbers of a clip.
+
+        Args:
+          number: of the subject, from 0.
+          emotion: one of ``expressions.EMOTIONS``.
+          repetition: of the emotion, from 0.
+        """
+        place = expressions.EMOTIONS.index(emotion)
+        return self.seed, number, 1 + place, repetition
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,8 +87,8 @@ class Rendered:
     displacement: np.ndarray
 
 
-# Renders frames: a face, the style of its person, a script, the numbers of the frames in
-# ascending order (int [M], from 1), and the height and width of the frames.
+# Renders frames, given a face, the style of its person, a script, the numbers of the
+# frames in ascending order (int [M], from 1), and the height and width of the frames.
 Render = Callable[[Any, expressions.Style, Script, np.ndarray, int], Rendered]
 
 
@@ -48,6 +99,19 @@ class Subject:
     face: Any
     style: expressions.Style
     camera: Camera
+
+
+def draw_subject(
+    draw_face: Callable[[np.random.Generator], Any], rng: np.random.Generator
+) -> Subject:
+    """Draws a person.
+
+    Args:
+      draw_face: draws the face.
+      rng: the random numbers of the person.
+    """
+    style, recordings = expressions.draw_style(rng), script.draw_camera(rng)
+    return Subject(draw_face(rng), style, recordings)
 
 
 def features(frames: int, size: int) -> dict:
@@ -74,7 +138,7 @@ def make(
     render: Render,
     subject: Subject,
     emotion: str,
-    config: rendering.SyntheticConfig,
+    config: WildConfig,
     rng: np.random.Generator,
 ) -> dict:
     """Renders and records a clip.
