@@ -16,7 +16,9 @@ LISTED = {
     "label": "emotion",
 }
 
-_WILD = ("synthetic/wild", "synthetic/wild_small", "synthetic/wild_b")
+_WILD = tuple(
+    f"synthetic/{name}" for name in ("wild", "wild_small", "wild_dev", "wild_b")
+)
 
 # The paper's classes and settings for each data set (sections 4.1 to 4.3). Other data
 # sets need no entry.

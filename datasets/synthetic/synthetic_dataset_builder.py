@@ -29,7 +29,8 @@ class _Kind:
     """A kind of faces.
 
     Attributes:
-      prefix: first letter of its subjects' names; kinds have no subject in common.
+      prefix: first letter of its subjects' names, which differs between kinds; that of
+        the benchmark is in its configurations.
       draw: returns a subject, given a random number generator.
       render: returns a record, given a subject, an emotion, the configuration and a
         random number generator; see ``rendering.render_clip``.
@@ -42,9 +43,9 @@ class _Kind:
     emotions: tuple[str, ...] = tuple(motion.EMOTIONS)
 
 
-def _wild(prefix: str, draw_face: Callable, render: records.Render) -> _Kind:
+def _wild(draw_face: Callable, render: records.Render) -> _Kind:
     return _Kind(
-        prefix,
+        "",
         functools.partial(records.draw_subject, draw_face),
         functools.partial(records.make, render),
         expressions.EMOTIONS,
@@ -56,7 +57,7 @@ _KINDS = {
     "varied": _Kind("v", varied.draw_face, varied.render_clip),
     "photograph": _Kind("p", lambda rng: photograph.load_face(), render_clip),
     "sketch": _Kind("k", sketch.draw_face, sketch.render_clip),
-    "wild_a": _wild("w", face_a.draw_face, render_a.render),
+    "wild_a": _wild(face_a.draw_face, render_a.render),
 }
 
 # Amplitudes of the configurations that evaluate weights on other faces.
@@ -131,6 +132,13 @@ class Builder(shards.StreamingBuilder):
             description="The first ten subjects of wild.",
             subjects=10,
         ),
+        WildConfig(
+            name="wild_dev",
+            description="Other subjects than those of wild, to choose settings on.",
+            prefix="d",
+            subjects=40,
+            seed=1,
+        ),
     ]
     builder_config: Config
 
@@ -176,6 +184,9 @@ class Builder(shards.StreamingBuilder):
             for number, (subject, plan) in enumerate(zip(subjects, plans, strict=True))
             for emotion, repetition in plan
         )
+        prefix = _KINDS[config.faces].prefix
+        if isinstance(config, WildConfig):
+            prefix = config.prefix
         digits = max(2, len(str(config.subjects)))
         for (number, emotion, repetition), record in track(
             parallel_map(
@@ -185,7 +196,7 @@ class Builder(shards.StreamingBuilder):
             total=sum(map(len, plans)),
             console=Console(stderr=True),
         ):
-            subject = f"{_KINDS[config.faces].prefix}{number + 1:0{digits}d}"
+            subject = f"{prefix}{number + 1:0{digits}d}"
             clip_id = f"{subject}/{emotion}_{repetition + 1}"
             yield clip_id, {"clip_id": clip_id, "subject": subject} | record
 

@@ -11,9 +11,9 @@ ClassSet = dict[str, tuple[str, ...]]
 
 # MEGC 2019 (See et al.): happiness is positive, surprise is a class of its own,
 # "others" is excluded and all remaining emotions are negative. CAS(ME)^2 already has
-# labels named positive and negative.
+# labels named positive and negative. "neutral" names clips without an expression.
 _POSITIVE = ("happiness", "positive")
-_EXCLUDED = ("others", "other")
+_EXCLUDED = ("others", "other", "neutral")
 
 
 def resolve(

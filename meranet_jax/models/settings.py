@@ -29,6 +29,9 @@ class NetworkSettings:
     augment: tuple[str, ...] = ()
     """Further random changes of training clips: shift, rotate, scale, brightness,
     contrast, time_shift, speed, drop (frames)."""
+    balance: bool = False
+    """Draw each class equally often: in each epoch, clips of rare classes are repeated
+    and some of common classes are left out."""
     epochs: int = 100
     """Passes over the training part."""
     batch_size: int = 8

@@ -86,6 +86,7 @@ class FoldProgress:
       task: the fold.
       epoch_steps: number of steps in an epoch.
       epochs: number of epochs to train.
+      labels: int [N], labels of all clips, if each class is to be drawn equally often.
       history: metrics of each completed epoch.
       step: number of steps done in the current epoch.
       sums: sums of metrics over these steps, by name.
@@ -96,6 +97,7 @@ class FoldProgress:
     task: FoldTask
     epoch_steps: int
     epochs: int
+    labels: np.ndarray | None = None
     history: list[EpochMetrics] = dataclasses.field(default_factory=list)
     step: int = 0
     sums: dict[str, float] = dataclasses.field(default_factory=lambda: dict(ZERO_SUMS))
@@ -127,7 +129,7 @@ class FoldProgress:
         if self.epoch > self.epochs:
             return None
         task = self.task
-        order = epoch_order(task.train, batch_size, task.seed, self.epoch)
+        order = epoch_order(task.train, batch_size, task.seed, self.epoch, self.labels)
         return order[self.step :]
 
     def add_epoch(self, metrics: EpochMetrics) -> None:
@@ -180,7 +182,11 @@ class FoldProgress:
 
 
 def epoch_order(
-    train: np.ndarray, batch_size: int, seed: int, epoch: int
+    train: np.ndarray,
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    labels: np.ndarray | None = None,
 ) -> np.ndarray:
     """Draws the batches of an epoch in a new order.
 
@@ -192,13 +198,42 @@ def epoch_order(
       batch_size: B.
       seed: of the fold.
       epoch: from 1.
+      labels: int, labels of all clips. If given, an epoch has as many clips of each
+        class: clips of rare classes are repeated, and some of common ones left out.
 
     Returns:
       int [steps, B], indices of clips.
     """
     rng = np.random.default_rng((seed, epoch))
     steps = len(train) // batch_size
+    if labels is not None:
+        train = _balance(train, labels, steps * batch_size, rng)
     return rng.permutation(train)[: steps * batch_size].reshape(steps, batch_size)
+
+
+def _balance(
+    train: np.ndarray, labels: np.ndarray, count: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Draws clips so that the numbers of the classes differ by at most one.
+
+    Within a class the numbers of the clips differ by at most one, too.
+
+    Args:
+      train: int [N], indices of the training clips.
+      labels: int, labels of all clips.
+      count: number of clips to draw.
+      rng: draws them.
+    """
+    classes = rng.permutation(np.unique(labels[train]))
+    drawn = []
+    for place, label in enumerate(classes):
+        clips = train[labels[train] == label]
+        needed = count // len(classes) + (place < count % len(classes))
+        rounds = -(-needed // len(clips))
+        drawn.append(
+            np.concatenate([rng.permutation(clips) for _ in range(rounds)])[:needed]
+        )
+    return np.concatenate(drawn)
 
 
 def epoch_steps(name: str, train: np.ndarray, batch_size: int) -> int:

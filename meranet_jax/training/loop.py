@@ -63,7 +63,9 @@ def train(
         batch, or a checkpoint cannot be written.
       Interrupted: if a stop was requested; checkpoints are saved before.
     """
-    folds, states = zip(*(_start(trainer, config, task) for task in tasks), strict=True)
+    folds, states = zip(
+        *(_start(trainer, config, task, labels) for task in tasks), strict=True
+    )
     epochs = config.settings.epochs
     on_skip(epochs * max(fold.epoch_steps for fold in folds) - _remaining_steps(folds))
     trainer.set_states(states)
@@ -95,11 +97,16 @@ def train(
 
 
 def _start(
-    trainer: Trainer, config: TrainConfig, task: FoldTask
+    trainer: Trainer, config: TrainConfig, task: FoldTask, labels: np.ndarray
 ) -> tuple[FoldProgress, TrainState]:
     """Restores a fold from its latest checkpoint, or initialises it from its seed."""
     steps = epoch_steps(task.name, task.train, config.settings.batch_size)
-    fold = FoldProgress(task, steps, config.settings.epochs)
+    fold = FoldProgress(
+        task,
+        steps,
+        config.settings.epochs,
+        labels=labels if config.settings.balance else None,
+    )
 
     def shapes(progress):
         fold.check(progress)

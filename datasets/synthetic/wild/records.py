@@ -27,6 +27,7 @@ class WildConfig(clip_record.ClipConfig):
 
     Attributes:
       faces: the renderer.
+      prefix: first letter of the names of the subjects.
       subjects: number of subjects. Those of a smaller number are the first of a larger.
       clips_per_subject: minimum and maximum.
       amplitude: minimum and maximum of the displacement at the apex, in pixels at
@@ -35,6 +36,7 @@ class WildConfig(clip_record.ClipConfig):
     """
 
     faces: Faces = "wild_a"
+    prefix: str = "w"
     subjects: int = 60
     clips_per_subject: tuple[int, int] = (6, 26)
     amplitude: tuple[float, float] = (0.2, 1.0)
