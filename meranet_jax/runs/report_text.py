@@ -139,8 +139,20 @@ def describe(report: dict) -> str:
     Args:
       report: the result of ``report.make``.
     """
-    lines = [describe_protocol(report)]
-    lines += [f"{NAMES[name]}: {_number(report, name)}" for name in NAMES]
+    return f"{describe_protocol(report)}\n{describe_results(report)}"
+
+
+def describe_results(report: dict) -> str:
+    """Formats the numbers of a report for a terminal.
+
+    Args:
+      report: the result of ``report.make``, or another one with its results.
+    """
+    lines = [
+        f"{name}: {_number(report, key)}"
+        for key, name in NAMES.items()
+        if key in report["metrics"]
+    ]
     width = max(map(len, report["by_class"]))
     for name, row in report["by_class"].items():
         lines.append(f"  {name:{width}}  {_of_class(row, report['seeds'])}")
