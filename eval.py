@@ -91,6 +91,11 @@ def main(
         _evaluate_on(_read(run), target, data_dir, console)
     elif run:
         _evaluate(_read(run), data_dir, console)
+    elif compare and compare[0].endswith(".csv"):
+        raise UserError(
+            f"--compare {compare[0]} {compare[1]}: only the second can be a file with "
+            "predictions; the first must be a run, which has the labels of the clips."
+        )
     elif compare and compare[1].endswith(".csv"):
         _compare_file(_read(compare[0]), compare[1], console)
     elif compare:

@@ -187,6 +187,7 @@ def test_two_runs_are_compared(folder, capsys):
         ({"merge": ("nowhere",)}, "nowhere is not a folder"),
         ({"run": "a", "name": "b"}, "--name can only be used with --merge"),
         ({"merge": ("a",), "data_dir": "b"}, "--data_dir can only be used with --run"),
+        ({"compare": ("a.csv", "b")}, "the first must be a run"),
         ({"predictions": "a"}, "--predictions needs the data set of the clips"),
         ({"run": "a", "split": "b"}, "--split can only be used with --predictions"),
         ({"run": "a", "report": "b"}, "--report can only be used with --predictions"),
@@ -291,7 +292,7 @@ def test_the_test_clips_of_a_split_are_scored(folder, score, tmp_path, capsys):
     own = tmp_path / "own.csv"
     own.write_text("\n".join([header, *lines]))
     printed = score(own, capsys, split=str(tmp_path / "split.json"))
-    assert f"split.json are scored (holdout): {len(lines)} clips" in printed
+    assert f"split.json are scored (holdout): {len(lines)} test clips" in printed
     with pytest.raises(UserError, match="Predict all of them. If they are the test cl"):
         score(own, capsys)
     own.write_text("\n".join([header, *lines[1:]]))

@@ -136,10 +136,12 @@ def read(path: Path) -> PredictionFile:
     seeds = []
     for line, row in zip(lines, rows, strict=True):
         seed = row.get("seed", "0")
-        if not (seed.isascii() and seed.isdigit() and int(seed) < _MAX_SEED):
+        # int accepts more, such as 1_0, and refuses thousands of digits.
+        digits = seed.isascii() and seed.isdigit() and len(seed) < 20
+        if not (digits and int(seed) < _MAX_SEED):
             raise UserError(
-                f"{path}, line {line}: the seed {seed!r} is not an integer from 0 to "
-                f"{_MAX_SEED - 1}. Give the seed of each prediction, or leave out the "
+                f"{path}, line {line}: the seed {seed[:20]!r} is not an integer "
+                f"from 0 to {_MAX_SEED - 1}. Give the seed of each prediction, or leave out the "
                 "column if there is one seed only."
             )
         seeds.append(int(seed))

@@ -179,10 +179,7 @@ def _fold_means(means: dict) -> str:
 def describe_protocol(report: dict) -> str:
     """Describes protocol, classes, test clips and selection behind the results."""
     protocol = _protocol(report["protocol"], report["folds"], report["split"])
-    seeds, clips = report["seeds"], count(report["clips"], "test clip")
-    if (least := min(row["clips"] for row in report["by_seed"])) < report["clips"]:
-        # Each seed has another test part.
-        clips = f"{count(least, 'test clip')} per seed, {report['clips']} in total,"
+    seeds, clips = report["seeds"], count_test_clips(report)
     several = _several(report)
     pooled = "The predictions of all folds" + (" of a seed" if several else "")
     means = "; numbers are means over the seeds" if several else ""
@@ -197,6 +194,14 @@ def describe_protocol(report: dict) -> str:
         f"number is computed{means}{except_means}."
         + (f" {describe_origin(report['origin'])}" if "origin" in report else "")
     )
+
+
+def count_test_clips(report: dict) -> str:
+    """Returns the number of test clips, and that of a seed if it is smaller."""
+    if (least := min(row["clips"] for row in report["by_seed"])) < report["clips"]:
+        # Each seed has another test part.
+        return f"{count(least, 'test clip')} per seed, {report['clips']} in total,"
+    return count(report["clips"], "test clip")
 
 
 def describe_origin(origin: dict) -> str:

@@ -25,8 +25,8 @@ from meranet_jax.runs.train_run import Prepare
 UNKNOWN = (
     "How the predictions were made is unknown to this program: it cannot check that no "
     "test clip and no subject of one was in the training, and that no test clip was "
-    "used to choose an epoch, a setting or the system itself. Only then can the "
-    "numbers be compared with those of a run."
+    "used to choose an epoch, a setting or the system itself. The numbers can be "
+    "compared with those of a run only if this holds."
 )
 
 
@@ -201,7 +201,7 @@ def describe(made: dict) -> str:
         f"Predictions of another program, {made['file']}, on "
         f"{', '.join(made['datasets'])}. Classes: "
         f"{report_text.class_list(made['data'])}. {tested}: "
-        f"{report_text.count(made['clips'], 'clip')} of "
+        f"{report_text.count_test_clips(made)} of "
         f"{report_text.count(made['subjects'], 'subject')}, "
         f"{report_text.count(len(seeds), 'seed')} ({', '.join(map(str, seeds))}). "
         "The predictions of a seed are pooled into one confusion matrix, from which "

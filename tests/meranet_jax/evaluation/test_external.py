@@ -166,11 +166,11 @@ REFUSED = {
     "class left out": (_changed("joy", "others"), "'others' is not one of"),
     "no class": (_changed("s1/a,joy", "s1/a,"), "line 3: the prediction '' is not"),
 }
-SEEDS = ("-1", "1.0", "", "1_0", "\u0663", str(2**32))
+SEEDS = ("-1", "1.0", "", "1_0", "\u0663", str(2**32), "9" * 5000)
 for _seed in SEEDS:
-    REFUSED[f"seed {_seed!r}"] = (
+    REFUSED[f"seed {_seed[:20]!r}"] = (
         f"clip,prediction,seed\ns1/a,joy,{_seed}\n",
-        f"the seed {_seed!r} is not an integer",
+        f"the seed {_seed[:20]!r} is not an integer",
     )
 for _column, _value, _message in (
     ("truth", "fear", "the truth of s1/a is 'fear' in the file and 'joy' in the"),
