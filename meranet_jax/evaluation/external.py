@@ -141,8 +141,8 @@ def read(path: Path) -> PredictionFile:
         if not (digits and int(seed) < _MAX_SEED):
             raise UserError(
                 f"{path}, line {line}: the seed {seed[:20]!r} is not an integer "
-                f"from 0 to {_MAX_SEED - 1}. Give the seed of each prediction, or leave out the "
-                "column if there is one seed only."
+                f"from 0 to {_MAX_SEED - 1}. Give the seed of each prediction, or "
+                "leave out the column if there is one seed only."
             )
         seeds.append(int(seed))
     return PredictionFile(path, header, rows, lines, seeds)
