@@ -1,8 +1,8 @@
 """Evaluate finished runs: recompute, test on another data set, compare or merge runs.
 
 ``python eval.py --run=RUN``, ``--run=RUN --dataset=OTHER``, ``--compare A B``,
-``--merge PART PART ...``. ``--predictions=FILE.csv --dataset=NAME`` scores predictions
-of another program.
+``--merge PART PART ...``; for predictions of another program
+``--predictions=FILE.csv --dataset=NAME``
 """
 
 import functools
