@@ -1,7 +1,8 @@
 """Evaluate finished runs: recompute, test on another data set, compare or merge runs.
 
 ``python eval.py --run=RUN``, ``--run=RUN --dataset=OTHER``, ``--compare A B``,
-``--merge PART PART ...``
+``--merge PART PART ...``; for predictions of another program
+``--predictions=FILE.csv --dataset=NAME``
 """
 
 import functools
@@ -21,6 +22,7 @@ from meranet_jax.runs import (
     merge,
     reader,
     report_text,
+    scoring,
     verification,
 )
 from meranet_jax.runs.cross_dataset import Target
@@ -32,42 +34,74 @@ def main(
     run: str | None = None,
     compare: tuple[str, str] | None = None,
     merge: tuple[str, ...] = (),
+    predictions: str | None = None,
     data_dir: str | None = None,
     name: str | None = None,
+    split: str | None = None,
+    report: str | None = None,
     target: tyro.conf.OmitArgPrefixes[Target] = Target(),  # noqa: B008
 ) -> None:
     """Recompute a run, test it on another data set, compare two runs, or merge runs.
 
+    Or score predictions of another program.
+
     Args:
       run: Run folder. Recomputes its results from its predictions, and its predictions
         from its weights and records.
-      compare: Two run folders. Compares the runs on the same clips.
+      compare: Two run folders. Compares the runs on the same clips. In place of the
+        second one: a file with predictions of another program (.csv) for the test clips
+        and seeds of the first.
       merge: Folders of the shards of a run (--fold_shard), or of runs with different
         seeds. Merges them into a new run next to them.
+      predictions: CSV file with predictions of another program for the clips of
+        --dataset: columns clip and prediction, optionally seed, fold and p_CLASS for
+        each class. Scores them as those of a run.
       data_dir: With --run: folder of the records, if they were moved. With --dataset:
-        folder of the records of that data set. Default: that of the run.
+        folder of the records of that data set. Default: that of the run, and
+        ~/tensorflow_datasets with --predictions.
       name: With --merge: name of the new run. Default: the name of the shards without
         -shard.
-      target: Another data set, on which to test the weights of a run.
+      split: With --predictions: file split.json of a run, if only its test clips are
+        predicted.
+      report: With --predictions: JSON file to write the results to.
+      target: Another data set, on which to test the weights of a run, or the data set
+        of --predictions.
     """
     console = Console(markup=False, highlight=False, soft_wrap=True)
-    given = [bool(run), bool(compare), bool(merge)]
+    given = [bool(run), bool(compare), bool(merge), bool(predictions)]
     if sum(given) != 1:
-        raise UserError("Give one of --run=RUN, --compare A B, --merge PART PART ...")
-    if data_dir is not None and not run:
-        raise UserError("--data_dir can only be used with --run.")
+        raise UserError(
+            "Give one of --run=RUN, --compare A B, --merge PART PART ..., "
+            "--predictions=FILE."
+        )
+    if data_dir is not None and not (run or predictions):
+        raise UserError("--data_dir can only be used with --run or --predictions.")
     if name is not None and not merge:
         raise UserError("--name can only be used with --merge.")
-    if target.dataset is not None and not run:
-        raise UserError("--dataset can only be used with --run.")
+    for flag, value in {"split": split, "report": report}.items():
+        if value is not None and not predictions:
+            raise UserError(f"--{flag} can only be used with --predictions.")
+    if target.dataset is not None and not (run or predictions):
+        raise UserError("--dataset can only be used with --run or --predictions.")
+    if target.dataset is None and predictions:
+        raise UserError("--predictions needs the data set of the clips: --dataset.")
     if target.dataset is None and (flags := target.given()):
         raise UserError(f"--{next(iter(flags))} can only be used with --dataset.")
     if run and target.dataset is not None:
         _evaluate_on(_read(run), target, data_dir, console)
     elif run:
         _evaluate(_read(run), data_dir, console)
+    elif compare and compare[0].endswith(".csv"):
+        raise UserError(
+            f"--compare {compare[0]} {compare[1]}: only the second can be a file with "
+            "predictions; the first must be a run, which has the labels of the clips."
+        )
+    elif compare and compare[1].endswith(".csv"):
+        _compare_file(_read(compare[0]), compare[1], console)
     elif compare:
         _compare(*map(_read, compare), console)
+    elif predictions:
+        _score(predictions, target, data_dir, split, report, console)
     else:
         _merge([_read(part) for part in merge], name, console)
 
@@ -90,8 +124,7 @@ def _evaluate(run: reader.Run, data_dir: str | None, console: Console) -> None:
 def _evaluate_on(
     run: reader.Run, target: Target, data_dir: str | None, console: Console
 ) -> None:
-    for dataset in target.dataset.split(","):
-        builder(dataset.strip())  # raises if it does not exist
+    _check_datasets(target)
     xla.configure()
     track = functools.partial(
         progress.track,
@@ -106,10 +139,51 @@ def _evaluate_on(
     console.print(f"\nReport: {run.layout.cross(target.dataset).report_text}")
 
 
+def _check_datasets(target: Target) -> None:
+    for dataset in target.dataset.split(","):
+        builder(dataset.strip())  # raises if it does not exist
+
+
+def _score(
+    predictions: str,
+    target: Target,
+    data_dir: str | None,
+    split: str | None,
+    report: str | None,
+    console: Console,
+) -> None:
+    _check_datasets(target)
+    path = None if report is None else Path(report).expanduser()
+    if path is not None:
+        scoring.check_report_path(path)
+    scored = scoring.score(
+        Path(predictions).expanduser(),
+        target,
+        records_of,
+        data_dir=data_dir,
+        split=split,
+    )
+    console.print(scoring.describe(scored))
+    if path is not None:
+        scoring.write(scored, path)
+        console.print(f"\nReport: {path}")
+
+
 def _compare(first: reader.Run, second: reader.Run, console: Console) -> None:
     both = [verification.read_predictions(run) for run in (first, second)]
     titles = [f"{run.path}, {report_text.title(run)}" for run in (first, second)]
     console.print(comparison.describe(comparison.compare(*both), *titles))
+
+
+def _compare_file(run: reader.Run, file: str, console: Console) -> None:
+    predicted = scoring.match_run(Path(file).expanduser(), run)
+    titles = [
+        f"{run.path}, {report_text.title(run)}",
+        f"{file}, predictions of another program",
+    ]
+    compared = comparison.compare(verification.read_predictions(run), predicted)
+    console.print(comparison.describe(compared, *titles))
+    console.print(scoring.UNKNOWN)
 
 
 def _merge(parts: list[reader.Run], name: str | None, console: Console) -> None:

@@ -187,6 +187,14 @@ def test_two_runs_are_compared(folder, capsys):
         ({"merge": ("nowhere",)}, "nowhere is not a folder"),
         ({"run": "a", "name": "b"}, "--name can only be used with --merge"),
         ({"merge": ("a",), "data_dir": "b"}, "--data_dir can only be used with --run"),
+        ({"compare": ("a.csv", "b")}, "the first must be a run"),
+        ({"predictions": "a"}, "--predictions needs the data set of the clips"),
+        ({"run": "a", "split": "b"}, "--split can only be used with --predictions"),
+        ({"run": "a", "report": "b"}, "--report can only be used with --predictions"),
+        (
+            {"predictions": "a", "target": Target(dataset="casme3")},
+            "no data set named 'casme3'. Did you mean casme",
+        ),
         ({"run": "a", "target": Target(label="b")}, "--label can only be used with"),
         (
             {"compare": ("a", "b"), "target": Target(dataset="c")},
@@ -202,6 +210,113 @@ def test_an_error_is_printed_without_a_traceback():
     failed = program("eval.py", "--run=nowhere")
     assert failed.returncode == 1
     assert failed.stderr == "error: nowhere is not a folder.\n"
+
+
+@pytest.fixture
+def score(folder, tmp_path):
+    """Scores predictions of the clips of the runs; returns what is printed."""
+
+    def function(predictions, capsys, **arguments):
+        capsys.readouterr()
+        evaluation.main(
+            predictions=str(predictions),
+            target=Target(dataset="casme2"),
+            data_dir=str(folder / "data"),
+            **arguments,
+        )
+        return capsys.readouterr().out
+
+    return function
+
+
+def test_predictions_of_a_run_are_scored_like_the_run(folder, score, tmp_path, capsys):
+    run = folder / "runs" / "first"
+    written = tmp_path / "scored.json"
+    printed = score(run / "predictions.csv", capsys, report=str(written))
+    report = json.loads((run / "report.json").read_text())
+    scored = json.loads(written.read_text())
+    equal = ("clips", "subjects", "metrics", "by_class", "pooled", "calibration")
+    equal += ("by_seed", "by_fold", "fold_means", "folds", "seeds", "datasets")
+    for name in equal:
+        assert scored[name] == report[name], name
+    for name in ("counts", "left_out"):
+        assert scored["data"][name] == report["data"][name]
+    # The same lines as of the run, from the accuracy on
+    numbers = (folder / "first").read_text().partition("\naccuracy: ")[2]
+    assert numbers.partition("\n\nReport:")[0] in printed
+    assert "How the predictions were made is unknown to this program" in printed
+    confusion = report["pooled"]["confusion"]
+    rows = printed.partition("Confusion matrix")[2].splitlines()[2:5]
+    assert [[int(n) for n in row.split()[1:]] for row in rows] == confusion
+
+
+def test_predicted_classes_are_scored_without_calibration(
+    folder, score, tmp_path, capsys
+):
+    run, written = folder / "runs" / "first", tmp_path / "scored.json"
+    rows = [
+        line.split(",") for line in (run / "predictions.csv").read_text().splitlines()
+    ]
+    lines = [f"{row[0]};{row[6]};{row[3]}" for row in rows]
+    other = next(row for row in casme2_tree.SOME if row.emotions[1] == "others")
+    lines.append(f"sub{other.subject:02}/{other.clip};others;0")
+    (tmp_path / "own.csv").write_text("\n".join(lines))
+    printed = score(tmp_path / "own.csv", capsys, report=str(written))
+    assert "calibration" not in printed and "fold" not in printed
+    assert "note: 1 prediction not scored, since the clip is left out: others, " in (
+        printed
+    )
+    report = json.loads((run / "report.json").read_text())
+    scored = json.loads(written.read_text())
+    assert "calibration" not in scored
+    assert scored["pooled"] == report["pooled"]
+    for name, found in scored["metrics"].items():
+        assert found == report["metrics"][name]
+    assert report["metrics"].keys() - scored["metrics"].keys() == {"ece"}
+    message = refusal(
+        predictions=str(tmp_path / "own.csv"),
+        target=Target(dataset="casme2"),
+        report=str(written),
+    )
+    assert "exists and is not replaced" in message
+
+
+def test_the_test_clips_of_a_split_are_scored(folder, score, tmp_path, capsys):
+    run = folder / "runs" / "first"
+    split = json.loads((run / "split.json").read_text())
+    first = split["seeds"]["0"][0]
+    split = {"protocol": "holdout", "seeds": {"0": [first]}}
+    (tmp_path / "split.json").write_text(json.dumps(split))
+    header, *lines = (run / "predictions.csv").read_text().splitlines()
+    lines = [line for line in lines if line.split(",")[0] in first["test"]]
+    own = tmp_path / "own.csv"
+    own.write_text("\n".join([header, *lines]))
+    printed = score(own, capsys, split=str(tmp_path / "split.json"))
+    assert f"split.json are scored (holdout): {len(lines)} test clips" in printed
+    with pytest.raises(UserError, match="Predict all of them. If they are the test cl"):
+        score(own, capsys)
+    own.write_text("\n".join([header, *lines[1:]]))
+    with pytest.raises(UserError, match="1 of .* clips of the test parts of the split"):
+        score(own, capsys, split=str(tmp_path / "split.json"))
+    split["seeds"]["0"][0]["train"].append(first["test"][0])
+    (tmp_path / "split.json").write_text(json.dumps(split))
+    with pytest.raises(UserError, match="Leak"):
+        score(own, capsys, split=str(tmp_path / "split.json"))
+
+
+def test_a_run_is_compared_with_another_program(folder, tmp_path, capsys):
+    first, second = (folder / "runs" / name for name in ("first", "second"))
+    evaluation.main(compare=(str(first), str(second)))
+    runs = capsys.readouterr().out.splitlines()
+    own = second / "predictions.csv"
+    evaluation.main(compare=(str(first), str(own)))
+    compared = capsys.readouterr().out.splitlines()
+    assert compared[1] == f"B: {own}, predictions of another program"
+    assert compared[2 : len(runs)] == runs[2:]
+    assert "unknown to this program" in compared[-1]
+    (tmp_path / "less.csv").write_text("".join(own.read_text().splitlines(True)[:-1]))
+    message = refusal(compare=(str(first), str(tmp_path / "less.csv")))
+    assert "1 of 44 clips of the test parts of the split" in message
 
 
 def test_killed_and_sharded_loso_runs_equal_a_complete_one(folder, capsys):

@@ -71,6 +71,7 @@ class Clips:
         onset frame, which records of the data sets do not have.
       frame_rates: frame rates of the recordings of each data set in Hz, ascending;
         empty if one is unknown.
+      left_out_ids: reason for each recorded clip that is left out, by its id.
     """
 
     clips: np.ndarray | LazyClips
@@ -84,6 +85,7 @@ class Clips:
     stored: np.ndarray | LazyClips | None = None
     first_as_onset: bool = False
     frame_rates: dict[str, list[float]] = dataclasses.field(default_factory=dict)
+    left_out_ids: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.clip_ids)

@@ -141,7 +141,7 @@ def load(
             f"{records[0].clip_id}."
         )
 
-    kept, left_out = [], {}
+    kept, left_out, left_out_ids = [], {}, {}
     for source, (info, _) in zip(sources, opened, strict=True):
         if unrecorded := len((info.metadata or {}).get("left_out", [])):
             reason = "no record of it; python -m datasets.prepare lists why"
@@ -164,6 +164,7 @@ def load(
             continue
         reason = _with_dataset(source, sources, reason)
         left_out[reason] = left_out.get(reason, 0) + 1
+        left_out_ids[record.clip_id] = reason
     kept.sort(key=lambda record: record.clip_id)
     labels = [class_of[record.emotion] for record in kept]
     for index, name in enumerate(classes):
@@ -204,6 +205,7 @@ def load(
             _dataset_name(source): _frame_rates(info)
             for source, (info, _) in zip(sources, opened, strict=True)
         },
+        left_out_ids,
     )
     # Fills the cached property.
     vars(loaded)["digests"] = tuple(record.digest for record in kept)

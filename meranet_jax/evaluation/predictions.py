@@ -15,7 +15,7 @@ from meranet_jax.errors import UserError
 
 _COLUMNS = ("clip", "dataset", "subject", "seed", "fold", "truth", "prediction")
 # Prefix of the probability column of each class.
-_PROBABILITY = "p_"
+PROBABILITY = "p_"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +96,7 @@ def write(predictions: Predictions, path: Path) -> None:
     classes = predictions.classes
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow([*_COLUMNS, *(_PROBABILITY + name for name in classes)])
+        writer.writerow([*_COLUMNS, *(PROBABILITY + name for name in classes)])
         for index, row in enumerate(predictions.probabilities):
             writer.writerow(
                 [
@@ -125,11 +125,11 @@ def read(path: Path) -> Predictions:
         columns = tuple(reader.fieldnames or ())
         rows = list(reader)
         classes = tuple(
-            name.removeprefix(_PROBABILITY)
+            name.removeprefix(PROBABILITY)
             for name in columns[len(_COLUMNS) :]
-            if name.startswith(_PROBABILITY)
+            if name.startswith(PROBABILITY)
         )
-        if columns != (*_COLUMNS, *(_PROBABILITY + name for name in classes)):
+        if columns != (*_COLUMNS, *(PROBABILITY + name for name in classes)):
             raise ValueError(f"its columns are {', '.join(columns) or 'none'}")
         if not rows or not classes:
             raise ValueError("it has no predictions")
@@ -141,7 +141,7 @@ def read(path: Path) -> Predictions:
         if unknown:
             raise ValueError(f"{min(unknown)!r} is not one of {', '.join(classes)}")
         probabilities = np.array(
-            [[float(row[_PROBABILITY + name]) for name in classes] for row in rows]
+            [[float(row[PROBABILITY + name]) for name in classes] for row in rows]
         )
         # Rounding may put a mean slightly above 1. NaN fails both comparisons.
         if not ((probabilities >= 0) & (probabilities < 1.001)).all():

@@ -44,18 +44,20 @@ class Target:
 
     dataset: str | None = None
     """With --run: another data set, on which to test the weights of the run. Clips are
-    made as the run's: --sampling, --frames, --size, --margin."""
+    made as the run's: --sampling, --frames, --size, --margin. With --predictions: the
+    data set of the clips."""
     classes: str | None = None
     """With --dataset: the classes of the run to test. A list of them:
     disgust,happiness. megc3, or a JSON file: emotions of --dataset for classes of the
     run. Default: all that have clips in --dataset, by the emotions that they have in
-    the run."""
+    the run. With --predictions: as in train.py."""
     manual_dir: str | None = None
     """With --dataset: folder of your copy of a licensed data set. It is needed once, to
     write its records."""
     crop: Literal["default", "auto", "provided", "detect", "none"] | None = None
     """With --dataset: source of the face crops, see train.py --help. default: that of
-    the data set, with its margin. Default: the run's."""
+    the data set, with its margin. Default: the run's; with --predictions, that of the
+    data set."""
     release: str | None = None
     """With --dataset: release of a licensed data set."""
     table: tyro.conf.UseAppendAction[tuple[str, ...]] = ()

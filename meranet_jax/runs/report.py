@@ -1,6 +1,6 @@
 """Computes the report of a run from its pooled predictions, and writes it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,10 +36,8 @@ def make(run: Run, predicted: Predictions) -> dict:
         "folds": len({name for _, _, name in run.folds}),
         "data": run.data,
         **summary.summarise(predicted),
-        "by_fold": _by_fold(run, predicted),
+        **fold_results([(seed, name) for seed, _, name in run.folds], predicted),
     }
-    if report["folds"] > 1:
-        report["fold_means"] = _fold_means(report["by_fold"])
     if run.origin is not None:
         report["origin"] = run.origin
     if len(run.config.datasets) > 1:
@@ -50,9 +48,25 @@ def make(run: Run, predicted: Predictions) -> dict:
     return report
 
 
-def _by_fold(run: Run, predicted: Predictions) -> list[dict]:
+def fold_results(folds: Sequence[tuple[int, str]], predicted: Predictions) -> dict:
+    """Computes the metrics of each fold and, of several folds, their means.
+
+    Args:
+      folds: seed and name of each fold.
+      predicted: the predictions of all folds.
+
+    Returns:
+      ``by_fold``, and ``fold_means`` if the folds have several names.
+    """
+    by_fold = _by_fold(folds, predicted)
+    if len({name for _, name in folds}) == 1:
+        return {"by_fold": by_fold}
+    return {"by_fold": by_fold, "fold_means": _fold_means(by_fold)}
+
+
+def _by_fold(folds: Sequence[tuple[int, str]], predicted: Predictions) -> list[dict]:
     rows = []
-    for seed, _, name in run.folds:
+    for seed, name in folds:
         part = predicted.select((predicted.seeds == seed) & (predicted.folds == name))
         if len(part):
             confusion = metrics.confusion_matrix(

@@ -139,8 +139,20 @@ def describe(report: dict) -> str:
     Args:
       report: the result of ``report.make``.
     """
-    lines = [describe_protocol(report)]
-    lines += [f"{NAMES[name]}: {_number(report, name)}" for name in NAMES]
+    return f"{describe_protocol(report)}\n{describe_results(report)}"
+
+
+def describe_results(report: dict) -> str:
+    """Formats the numbers of a report for a terminal.
+
+    Args:
+      report: the result of ``report.make``, or another one with its results.
+    """
+    lines = [
+        f"{name}: {_number(report, key)}"
+        for key, name in NAMES.items()
+        if key in report["metrics"]
+    ]
     width = max(map(len, report["by_class"]))
     for name, row in report["by_class"].items():
         lines.append(f"  {name:{width}}  {_of_class(row, report['seeds'])}")
@@ -167,10 +179,7 @@ def _fold_means(means: dict) -> str:
 def describe_protocol(report: dict) -> str:
     """Describes protocol, classes, test clips and selection behind the results."""
     protocol = _protocol(report["protocol"], report["folds"], report["split"])
-    seeds, clips = report["seeds"], count(report["clips"], "test clip")
-    if (least := min(row["clips"] for row in report["by_seed"])) < report["clips"]:
-        # Each seed has another test part.
-        clips = f"{count(least, 'test clip')} per seed, {report['clips']} in total,"
+    seeds, clips = report["seeds"], count_test_clips(report)
     several = _several(report)
     pooled = "The predictions of all folds" + (" of a seed" if several else "")
     means = "; numbers are means over the seeds" if several else ""
@@ -185,6 +194,14 @@ def describe_protocol(report: dict) -> str:
         f"number is computed{means}{except_means}."
         + (f" {describe_origin(report['origin'])}" if "origin" in report else "")
     )
+
+
+def count_test_clips(report: dict) -> str:
+    """Returns the number of test clips, and that of a seed if it is smaller."""
+    if (least := min(row["clips"] for row in report["by_seed"])) < report["clips"]:
+        # Each seed has another test part.
+        return f"{count(least, 'test clip')} per seed, {report['clips']} in total,"
+    return count(report["clips"], "test clip")
 
 
 def describe_origin(origin: dict) -> str:
