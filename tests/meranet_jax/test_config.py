@@ -98,3 +98,11 @@ def test_a_data_set_twice_is_refused():
     """synthetic and synthetic/hard have the same subjects."""
     with pytest.raises(UserError, match="names a data set twice"):
         default_config("synthetic,synthetic/hard", "small")
+
+
+def test_the_benchmark_has_the_classes_of_megc():
+    for name in ("wild", "wild_small", "wild_dev", "wild_b"):
+        assert default_config(f"synthetic/{name}", "small").classes == "megc3"
+    assert default_config("synthetic/hard", "small").classes == "paper"
+    both = default_config("synthetic/wild,casme2", "small")
+    assert both.classes == "megc3" and both.paper_classes is None

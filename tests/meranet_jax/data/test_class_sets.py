@@ -41,6 +41,13 @@ def test_megc3_excludes_others():
     }
 
 
+def test_megc3_excludes_clips_without_an_expression():
+    resolved = class_sets.resolve(
+        {"disgust", "happiness", "neutral", "surprise"}, text="megc3", paper=None
+    )
+    assert resolved["negative"] == ("disgust",)
+
+
 def test_megc3_accepts_labels_with_its_class_names():
     estimated = {"negative", "positive", "surprise", "others"}
     found = resolve("megc3", emotions=estimated)
