@@ -1,0 +1,361 @@
+"""Renders frames of a script by splatting the samples of a head."""
+
+import cv2
+import numpy as np
+
+from datasets.synthetic.wild.expressions import UNITS, Style
+from datasets.synthetic.wild.records import Rendered
+from datasets.synthetic.wild.script import Script
+from datasets.synthetic.wild_b import units
+from datasets.synthetic.wild_b.head import Head
+from datasets.synthetic.wild_b.parts import MARGIN
+from datasets.synthetic.wild_b.shape import FRAME
+from datasets.synthetic.wild_b.splatting import Cloud, splat
+
+# Share of the usual density of samples from which a surface is opaque. Stretched skin
+# must not become transparent.
+_OPAQUE = 0.45
+# Standard deviation of the splats in pixels of the picture that is drawn
+_SPLAT_BLUR = 0.5
+# Visible parts of the surface: at least this share of a pixel, or this z of a normal
+_VISIBLE = 0.5
+_FACING = 0.2
+
+_GAZE = np.radians([24.0, 16.0])  # rotation of the eyes for a gaze of 1
+_BODY = 0.5  # share of the head's shift that the body follows
+_GLARE = 0.22  # opacity of the reflection of lenses
+
+
+def render(
+    head: Head, style: Style, script: Script, numbers: np.ndarray, size: int
+) -> Rendered:
+    """Renders frames; see ``records.Render``.
+
+    Positive yaw turns the nose to the right of the image, positive pitch turns it
+    downwards, positive roll turns the head clockwise. The projection is orthographic.
+
+    Args:
+      head: the head.
+      style: of the person.
+      script: what happens in the clip.
+      numbers: numbers of the frames in ascending order, int [M], from 1.
+      size: height and width of the frames.
+    """
+    scene = _Scene(head, style, script, size)
+    frames = [scene.frame(int(number)) for number in numbers]
+    return Rendered(
+        pictures=np.stack([picture for picture, _ in frames]),
+        lengths=np.stack([lengths for _, lengths in frames]),
+        displacement=scene.displacement(),
+    )
+
+
+class _Scene:
+    """The clouds of a head and their motion in a clip."""
+
+    def __init__(self, head: Head, style: Style, script: Script, size: int):
+        self.head, self.script, self.size = head, script, size
+        # Frames are drawn at twice their size, large ones at their own size.
+        self.factor = 2 if size <= FRAME else 1
+        self.scale = self.factor * size / FRAME
+        self.margin = int(np.ceil(MARGIN * self.scale / self.factor)) * self.factor
+        self.side = size * self.factor + 2 * self.margin
+        self.backdrop = cv2.resize(
+            head.backdrop, (self.side, self.side), interpolation=cv2.INTER_AREA
+        )
+        shape = head.shape
+        self.pivot = np.array([0, shape.chin - 4, -1.3 * shape.depth], np.float32)
+
+        self.surfaces = {"skin": head.skin, "lids": head.lids}
+        lid = {"skin": np.zeros(len(head.skin)), "lids": head.lid}
+        active = [k for k in range(len(UNITS)) if script.units[:, k].any()]
+        self.active = active if script.amplitude > 0 else []
+        moving = [UNITS[k] for k in self.active]
+        self.bases, self.speech, self.swallow = {}, {}, {}
+        for name, cloud in self.surfaces.items():
+            if moving:
+                self.bases[name] = units.basis(shape, style, cloud, lid[name], moving)
+            if script.speech.any():
+                self.speech[name] = units.speech_basis(shape, cloud, lid[name])
+            if script.swallow.any():
+                self.swallow[name] = units.swallow_basis(shape, cloud, lid[name])
+        if moving:
+            largest = self._largest(script.course.apex)
+            factor = np.float32(script.amplitude / largest) if largest > 0 else 0
+            self.bases = {name: factor * basis for name, basis in self.bases.items()}
+
+    def _largest(self, number: int) -> float:
+        """Returns the largest displacement of a visible point by the expression."""
+        cover = self._draw_front(number, None)[1]
+        rotation = self._rotation(number)
+        largest = 0.0
+        for name, cloud in self.surfaces.items():
+            places = self._places(self._moved(name, number), number)
+            at = np.rint(places).astype(int)
+            seen = ((at >= self.margin) & (at < self.side - self.margin)).all(1)
+            seen &= cloud.opacity > _VISIBLE
+            seen &= cloud.normal @ rotation[2] > _FACING
+            at = at[seen]
+            clear = cover[at[:, 1], at[:, 0]] < 1 - _VISIBLE
+            shift = self._image_shift(self._expression(name, number), number)
+            lengths = np.linalg.norm(shift[seen][clear], axis=1)
+            largest = max(largest, float(lengths.max(initial=0)))
+        return largest
+
+    def _expression(self, name: str, number: int) -> np.ndarray:
+        """Returns the displacement of points by the expression, float32 [N, 3]."""
+        if name not in self.bases:
+            return np.zeros((len(self.surfaces[name]), 3), np.float32)
+        weights = self.script.units[number - 1, self.active].astype(np.float32)
+        return np.tensordot(weights, self.bases[name], 2)
+
+    def _moved(self, name: str, number: int) -> np.ndarray:
+        """Returns the positions of points of the face, float32 [N, 3]."""
+        at = number - 1
+        position = self.surfaces[name].position
+        if name == "lids":
+            position = position + np.float32(self.script.blink[at]) * self.head.closing
+        if name in self.bases:
+            position = position + self._expression(name, number)
+        if name in self.speech:
+            parts = self.script.speech[at].astype(np.float32)
+            position = position + np.tensordot(parts, self.speech[name], 1)
+        if name in self.swallow:
+            extent = np.float32(self.script.swallow[at])
+            position = position + extent * self.swallow[name]
+        return position
+
+    def _rotation(self, number: int) -> np.ndarray:
+        """Returns the rotation of the head, float32 [3, 3]."""
+        yaw, pitch, roll = self.script.head[number - 1, :3]
+        return (_about_z(roll) @ _about_x(pitch) @ _about_y(yaw)).astype(np.float32)
+
+    def _image_shift(self, shift: np.ndarray, number: int) -> np.ndarray:
+        """Returns how displacements look in the image, in pixels at 112, [N, 2]."""
+        grown = np.float32(1 + self.script.head[number - 1, 5])
+        return grown * shift @ self._rotation(number)[:2].T
+
+    def _places(self, position: np.ndarray, number: int) -> np.ndarray:
+        """Returns the places of points in the picture that is drawn, [N, 2]."""
+        turned = self._image_shift(position - self.pivot, number)
+        shift = self.script.head[number - 1, 3:5] + self.pivot[:2]
+        return self._to_picture(turned + shift.astype(np.float32))
+
+    def _to_picture(self, places: np.ndarray) -> np.ndarray:
+        """Returns places in the picture of places in head coordinates."""
+        x0 = np.array([self.head.shape.x0, 0], np.float32)
+        return np.float32(self.scale) * (places + x0) + np.float32(self.margin - 0.5)
+
+    def _shade(
+        self, cloud: Cloud, rotation: np.ndarray, number: int, gloss: float
+    ) -> np.ndarray:
+        """Returns the colours of samples in the light, float32 [N, 3]."""
+        script = self.script
+        light = script.light[number - 1]
+        half = light + [0, 0, 1]
+        half /= np.linalg.norm(half)
+        # In head coordinates, so that the normals need not be rotated
+        ways = np.stack([light, half, [0, -0.35, 0.94]]).astype(np.float32) @ rotation
+        lit, shine, sky = np.maximum(cloud.normal @ ways.T, 0).T
+        ambient = script.ambient
+        strength = 1.3 * (1 - ambient) * lit + ambient * (0.55 + 0.5 * sky)
+        strength = strength * np.float32(script.brightness[number - 1])
+        glint = gloss * (1 - ambient) * shine**14
+        return cloud.colour * strength[:, None] + glint[:, None]
+
+    def _layer(
+        self,
+        picture: np.ndarray,
+        cloud: Cloud,
+        places: np.ndarray,
+        colour: np.ndarray,
+        opacity: np.ndarray | None = None,
+        *,
+        full: float = _OPAQUE,
+    ) -> np.ndarray:
+        """Draws a layer over a picture.
+
+        Args:
+          picture: float32 [S, S, C].
+          cloud: the samples.
+          places: of the samples in the picture, float32 [N, 2].
+          colour: values of the samples, float32 [N, C].
+          opacity: of the samples, if it is not that of the cloud.
+          full: share of the density of the samples from which the layer is opaque.
+
+        Returns:
+          The picture, float32 [S, S, C].
+        """
+        opacity = cloud.opacity if opacity is None else opacity
+        values = np.concatenate([opacity[:, None] * colour, opacity[:, None]], 1)
+        sums = splat(places, values.astype(np.float32), self.side)
+        weight = sums[..., -1:]
+        dense = np.float32(full * (cloud.density / self.scale) ** 2)
+        alpha = np.minimum(weight / dense, 1)
+        mean = sums[..., :-1] / np.maximum(weight, 1e-6)
+        return picture + alpha * (mean - picture)
+
+    def _rigid(
+        self, picture: np.ndarray, cloud: Cloud | None, number: int, gloss: float = 0
+    ) -> np.ndarray:
+        """Draws a part that moves with the head and does not deform."""
+        if cloud is None:
+            return picture
+        rotation = self._rotation(number)
+        facing = np.clip((cloud.normal @ rotation[2] + 0.05) / 0.2, 0, 1)
+        colour = self._shade(cloud, rotation, number, gloss)
+        places = self._places(cloud.position, number)
+        colour = self._with_lengths(colour, picture)
+        return self._layer(picture, cloud, places, colour, cloud.opacity * facing)
+
+    def _with_lengths(self, colour: np.ndarray, picture: np.ndarray) -> np.ndarray:
+        """Appends zeros for the channels of the picture that are no colours."""
+        return np.pad(colour, [(0, 0), (0, picture.shape[-1] - 3)])
+
+    def _draw_front(
+        self, number: int, picture: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Draws glasses and hair; returns the picture and their opacity [S, S]."""
+        # The last channel starts as 1 and becomes 0 where something is in front.
+        if picture is None:
+            picture = np.zeros((self.side, self.side, 3), np.float32)
+        clear = np.ones((self.side, self.side, 1), np.float32)
+        picture = np.concatenate([picture, clear], -1)
+        if self.head.glasses is not None:
+            frame, glass = self.head.glasses
+            picture = self._draw_glare(picture, glass, number)
+            picture = self._rigid(picture, frame, number, gloss=90)
+        picture = self._rigid(picture, self.head.hair, number, gloss=10)
+        return picture[..., :-1], 1 - picture[..., -1]
+
+    def _draw_glare(self, picture: np.ndarray, glass: Cloud, number: int) -> np.ndarray:
+        """Draws a bright band on the lenses, which moves when the head turns."""
+        yaw, pitch, _ = self.script.head[number - 1, :3]
+        light = self.script.light[number - 1]
+        centre = 12 * light[0] - 90 * yaw
+        x, y, _ = glass.position.T
+        side = np.sign(x) * self.head.shape.eye[0]
+        along = (x - side) + 0.7 * (y - self.head.shape.eye[1]) + 60 * pitch - centre
+        band = np.exp(-((along / 2.5) ** 2)) + 0.5 * np.exp(-(((along - 6) / 1.2) ** 2))
+        opacity = glass.opacity * (0.02 + _GLARE * band).astype(np.float32)
+        bright = glass.colour * np.float32(self.script.brightness[number - 1])
+        colour = self._with_lengths(bright, picture)
+        places = self._places(glass.position, number)
+        return self._layer(picture, glass, places, colour, opacity, full=1.0)
+
+    def _draw_eyes(self, picture: np.ndarray, number: int) -> np.ndarray:
+        """Draws the eyeballs, which rotate by the gaze."""
+        right, down = _GAZE * self.script.gaze[number - 1]
+        gaze = (_about_x(down) @ _about_y(right)).astype(np.float32)
+        rotation = self._rotation(number)
+        light = self.script.light[number - 1]
+        half = light + [0, 0, 1]
+        half = (half / np.linalg.norm(half)).astype(np.float32)
+        for cloud, centre in zip(self.head.eyes, self.head.balls, strict=True):
+            looking = rotation @ gaze
+            front = np.clip((cloud.normal @ looking[2]) / 0.2, 0, 1)
+            colour = self._shade(cloud, looking, number, 0)
+            # The upper lid casts a shadow on the eye.
+            offset = cloud.position @ gaze.T
+            upper = self.head.shape.eye[1] - self.head.shape.lids[1]
+            below = np.clip((offset[:, 1] + centre[1] - upper) / 2.2, 0, 1)
+            colour *= (0.5 + 0.5 * below)[:, None]
+            shine = cloud.normal @ (half @ looking)
+            glint = np.exp(-np.maximum(1 - shine, 0) / 0.004)
+            colour += (245 - colour) * (0.85 * glint)[:, None]
+            places = self._places(offset + centre.astype(np.float32), number)
+            colour = self._with_lengths(colour, picture)
+            opacity = cloud.opacity * front
+            picture = self._layer(picture, cloud, places, colour, opacity)
+        return picture
+
+    def _draw_body(self, picture: np.ndarray, number: int) -> np.ndarray:
+        """Draws neck and shoulders, which follow the head a little."""
+        body, shape = self.head.body, self.head.shape
+        colour = self._shade(body, np.eye(3, dtype=np.float32), number, 0)
+        places = body.position[:, :2].copy()
+        throat = (places[:, 0] / 6) ** 2 + ((places[:, 1] - shape.chin - 6) / 5) ** 2
+        raised = np.float32(self.script.swallow[number - 1]) * np.exp(-throat / 2)
+        places[:, 1] -= raised
+        shift = _BODY * self.script.head[number - 1, 3:5]
+        places = self._to_picture(places + shift.astype(np.float32))
+        return self._layer(picture, body, places, self._with_lengths(colour, picture))
+
+    def _draw(self, number: int, shifts: dict[str, np.ndarray]) -> np.ndarray:
+        """Draws a frame and what its pixels show of the face.
+
+        Args:
+          number: of the frame.
+          shifts: values of the samples of skin and lids, float32 [N, C].
+
+        Returns:
+          The picture and the values, float32 [S, S, 3 + C]; 0 outside the face.
+        """
+        head, script = self.head, self.script
+        count = next(iter(shifts.values())).shape[1]
+        wall = self.backdrop * np.float32(script.brightness[number - 1])
+        picture = np.pad(wall, [(0, 0), (0, 0), (0, count)])
+        picture = self._rigid(picture, head.back_hair, number, gloss=4)
+        picture = self._draw_body(picture, number)
+        picture = self._rigid(picture, head.ears, number)
+        picture = self._rigid(picture, head.mouth, number)
+        picture = self._draw_eyes(picture, number)
+        rotation = self._rotation(number)
+        for name, cloud in self.surfaces.items():
+            colour = self._shade(cloud, rotation, number, gloss=26)
+            values = np.concatenate([colour, shifts[name]], 1)
+            facing = np.clip((cloud.normal @ rotation[2] + 0.05) / 0.2, 0, 1)
+            places = self._places(self._moved(name, number), number)
+            opacity = cloud.opacity * facing
+            picture = self._layer(picture, cloud, places, values, opacity)
+        return self._draw_front(number, picture)[0]
+
+    def _reduce(self, values: np.ndarray) -> np.ndarray:
+        """Returns the mean of the pixels of each pixel of the frame, [H, W, C]."""
+        inner = values[self.margin : -self.margin, self.margin : -self.margin]
+        n = self.factor
+        return inner.reshape(self.size, n, self.size, n, -1).mean((1, 3))
+
+    def frame(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns a picture [H, W, 3] and the length of displacements [H, W]."""
+        shifts = {}
+        for name in self.surfaces:
+            shift = self._image_shift(self._expression(name, number), number)
+            shifts[name] = np.linalg.norm(shift, axis=1, keepdims=True)
+        drawn = self._draw(number, shifts)
+        focus = self.script.camera.focus * self.scale
+        blur = np.sqrt(max(focus**2 - _SPLAT_BLUR**2, 0.01))
+        picture = cv2.GaussianBlur(np.ascontiguousarray(drawn[..., :3]), (0, 0), blur)
+        picture = np.clip(self._reduce(picture), 0, 255)
+        return picture, self._reduce(drawn[..., 3:])[..., 0]
+
+    def displacement(self) -> np.ndarray:
+        """Returns the displacement from onset to apex, [H, W, 2]."""
+        course = self.script.course
+        shifts = {
+            name: self._image_shift(
+                self._expression(name, course.apex)
+                - self._expression(name, course.onset),
+                course.onset,
+            )
+            for name in self.surfaces
+        }
+        return self._reduce(self._draw(course.onset, shifts)[..., 3:])
+
+
+def _about_x(angle: float) -> np.ndarray:
+    """Returns the rotation that turns what is in front downwards."""
+    c, s = np.cos(angle), np.sin(angle)
+    return np.array([[1, 0, 0], [0, c, s], [0, -s, c]])
+
+
+def _about_y(angle: float) -> np.ndarray:
+    """Returns the rotation that turns what is in front to the right."""
+    c, s = np.cos(angle), np.sin(angle)
+    return np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]])
+
+
+def _about_z(angle: float) -> np.ndarray:
+    """Returns the rotation that turns the top to the right."""
+    c, s = np.cos(angle), np.sin(angle)
+    return np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
