@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from datasets.synthetic.wild_b.parts import flat_grid
+from datasets.synthetic.wild_b.parts import behind_face, flat_grid
 from datasets.synthetic.wild_b.shape import DENSITY, FRAME, Shape, normals
 from datasets.synthetic.wild_b.skin import noise, soft, strokes
 from datasets.synthetic.wild_b.splatting import Cloud, make_cloud
@@ -55,10 +55,14 @@ def _hairline(
 
 def make_shell(
     rng: np.random.Generator, shape: Shape, style: str, tone: np.ndarray
-) -> Cloud | None:
-    """Draws the hair over the skull; it does not move with the skin below it."""
+) -> tuple[Cloud | None, np.ndarray | float]:
+    """Draws the hair over the skull; it does not move with the skin below it.
+
+    Returns:
+      The samples, or none; where they hide those of the skin, bool [H, W], or none.
+    """
     if style == "none":
-        return None
+        return None, 0.0
     skull = shape.surface(features=False)
     thick = rng.uniform(0.03, 0.06) if style == "short" else rng.uniform(0.05, 0.11)
     centre = np.array([0, shape.middle, -shape.depth])
@@ -107,7 +111,11 @@ def make_shell(
     cover = soft(line - 1.2 - y, 0.45)
     opacity = np.clip(cover + 1.3 * np.maximum(light, dark), 0, 1)
     opacity *= soft(line + 2.5 - y, 0.5)
-    return make_cloud(shell, normals(shell), colour, opacity, float(DENSITY))
+    # Skin far from the end of the hair is never seen.
+    hidden = cv2.erode(opacity, np.ones((15, 15))) > 0.98
+    normal = normals(shell)
+    opacity *= shape.drawn(shell, normal)
+    return make_cloud(shell, normal, colour, opacity, float(DENSITY)), hidden
 
 
 def make_back(
@@ -137,5 +145,9 @@ def make_back(
     normal[..., 2] = np.sqrt(1 - normal[..., 0] ** 2)
     position = np.stack([x, y, 0 * x - 1.1 * shape.depth], -1)
     return make_cloud(
-        position, normal, np.clip(colour, 3, 250), inside * ends, float(DENSITY)
+        position,
+        normal,
+        np.clip(colour, 3, 250),
+        inside * ends * ~behind_face(shape, x, y),
+        float(DENSITY),
     )

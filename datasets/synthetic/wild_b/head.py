@@ -5,10 +5,13 @@ import dataclasses
 import numpy as np
 
 from datasets.synthetic.wild_b import hair, parts, skin
-from datasets.synthetic.wild_b.shape import DENSITY, Shape, draw_shape, normals
+from datasets.synthetic.wild_b.shape import (
+    DENSITY,
+    Shape,
+    draw_shape,
+    normals,
+)
 from datasets.synthetic.wild_b.splatting import Cloud, make_cloud
-
-_BEHIND = -0.45  # z of normals beyond which turns of the head show no point
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +79,9 @@ def draw_face(rng: np.random.Generator) -> Head:
         rim = np.exp(-(((y - lower - 0.35) / 0.4) ** 2)) * ends
         image += (0.5 * look.tone - image) * (0.5 + 0.3 * look.make_up) * rim[..., None]
     normal = normals(surface)
-    opacity *= (normal[..., 2] > _BEHIND) & (y > -parts.MARGIN)
+    shell, hidden = hair.make_shell(rng, shape, style, tone)
+    opacity *= shape.drawn(surface, normal)
+    opacity *= np.logical_not(hidden)
     clouds, where, closing = zip(*lids, strict=True)
     eyes = [parts.ball(shape, surface, side) for side in (-1, 1)]
     iris = parts.draw_iris(rng, shade)
@@ -90,7 +95,7 @@ def draw_face(rng: np.random.Generator) -> Head:
         balls=np.stack([centre for centre, _ in eyes]),
         mouth=parts.make_mouth(shape, surface),
         ears=parts.make_ears(rng, shape, look),
-        hair=hair.make_shell(rng, shape, style, tone),
+        hair=shell,
         back_hair=hair.make_back(rng, shape, style, tone),
         glasses=parts.make_glasses(rng, shape, surface) if rng.random() < 0.3 else None,
         body=parts.make_body(rng, shape, look),

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
-from datasets.synthetic.wild_b.shape import DENSITY, FRAME, Shape, normals
+from datasets.synthetic.wild_b.shape import DENSITY, FRAME, Shape
 from datasets.synthetic.wild_b.skin import Look, noise, soft
 from datasets.synthetic.wild_b.splatting import Cloud, make_cloud
 
@@ -42,6 +42,12 @@ def flat_grid(
     return np.meshgrid(
         np.arange(left, right, 1 / density), np.arange(top, bottom, 1 / density)
     )
+
+
+def behind_face(shape: Shape, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Returns which places the face hides from all sides that are seen."""
+    inner = np.abs(x) < shape.outline(np.maximum(y, 0)) - 9
+    return inner & (y < shape.chin - 8) & (y > 4)
 
 
 def ball(shape: Shape, surface: np.ndarray, side: int) -> tuple[np.ndarray, float]:
@@ -137,8 +143,9 @@ def make_lid(
         * (lash[..., None])
     )
     opacity = soft(t - 0.06, 0.03) * soft(1.03 - np.abs(s), 0.025)
-    normal = normals(position)
+    normal = np.stack([x, end, z_end], -1) - centre
     normal[..., 1] *= 0.6
+    normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
     shown = opacity.reshape(-1) > 0.004
     cloud = make_cloud(position, normal, colour, opacity, float(_FINE))
     return cloud, t.reshape(-1)[shown], closing.reshape(-1, 3)[shown].astype(np.float32)
@@ -229,6 +236,7 @@ def make_body(rng: np.random.Generator, shape: Shape, look: Look) -> Cloud:
     colour += (cloth * weave[..., None] - colour) * clothes
     shoulders = shape.chin + rng.uniform(3, 7) + 0.25 * np.maximum(side - width, 0)
     opacity = np.maximum(soft(neck - side, 0.35), soft(y - shoulders, 0.4))
+    opacity *= ~behind_face(shape, x, y)
     normal = np.stack([np.clip(x / (1.6 * width), -0.8, 0.8), 0 * x, 0 * x], -1)
     normal[..., 2] = np.sqrt(1 - normal[..., 0] ** 2)
     position = np.stack([x, y, 0 * x - 0.5 * shape.depth], -1)

@@ -1,5 +1,7 @@
 """Renders frames of a script by splatting the samples of a head."""
 
+import dataclasses
+
 import cv2
 import numpy as np
 
@@ -20,6 +22,8 @@ _SPLAT_BLUR = 0.5
 # Visible parts of the surface: at least this share of a pixel, or this z of a normal
 _VISIBLE = 0.5
 _FACING = 0.2
+# Surfaces fade out from the second to the first z of their normals.
+_EDGE, _FULL = -0.05, 0.15
 
 _GAZE = np.radians([24.0, 16.0])  # rotation of the eyes for a gaze of 1
 _BODY = 0.5  # share of the head's shift that the body follows
@@ -41,7 +45,7 @@ def render(
       numbers: numbers of the frames in ascending order, int [M], from 1.
       size: height and width of the frames.
     """
-    scene = _Scene(head, style, script, size)
+    scene = _Scene(head, style, script, numbers, size)
     frames = [scene.frame(int(number)) for number in numbers]
     return Rendered(
         pictures=np.stack([picture for picture, _ in frames]),
@@ -53,8 +57,19 @@ def render(
 class _Scene:
     """The clouds of a head and their motion in a clip."""
 
-    def __init__(self, head: Head, style: Style, script: Script, size: int):
-        self.head, self.script, self.size = head, script, size
+    def __init__(
+        self,
+        head: Head,
+        style: Style,
+        script: Script,
+        numbers: np.ndarray,
+        size: int,
+    ):
+        self.script, self.size = script, size
+        course = script.course
+        shown = {course.onset, course.apex, *numbers.tolist()}
+        views = np.stack([self._rotation(number)[2] for number in sorted(shown)])
+        self.head = head = _turned_to(head, views)
         # Frames are drawn at twice their size, large ones at their own size.
         self.factor = 2 if size <= FRAME else 1
         self.scale = self.factor * size / FRAME
@@ -133,7 +148,7 @@ class _Scene:
     def _image_shift(self, shift: np.ndarray, number: int) -> np.ndarray:
         """Returns how displacements look in the image, in pixels at 112, [N, 2]."""
         grown = np.float32(1 + self.script.head[number - 1, 5])
-        return grown * shift @ self._rotation(number)[:2].T
+        return shift @ np.ascontiguousarray(grown * self._rotation(number)[:2].T)
 
     def _places(self, position: np.ndarray, number: int) -> np.ndarray:
         """Returns the places of points in the picture that is drawn, [N, 2]."""
@@ -156,12 +171,18 @@ class _Scene:
         half /= np.linalg.norm(half)
         # In head coordinates, so that the normals need not be rotated
         ways = np.stack([light, half, [0, -0.35, 0.94]]).astype(np.float32) @ rotation
-        lit, shine, sky = np.maximum(cloud.normal @ ways.T, 0).T
+        # [3, N]
+        lit, shine, sky = np.maximum(ways @ cloud.normal.T, 0)
         ambient = script.ambient
         strength = 1.3 * (1 - ambient) * lit + ambient * (0.55 + 0.5 * sky)
         strength = strength * np.float32(script.brightness[number - 1])
-        glint = gloss * (1 - ambient) * shine**14
-        return cloud.colour * strength[:, None] + glint[:, None]
+        colour = cloud.colour * strength[:, None]
+        if gloss:
+            square = shine * shine
+            fourth = square * square
+            glint = np.float32(gloss * (1 - ambient)) * fourth * fourth * fourth
+            colour += glint[:, None]
+        return colour
 
     def _layer(
         self,
@@ -173,7 +194,7 @@ class _Scene:
         *,
         full: float = _OPAQUE,
     ) -> np.ndarray:
-        """Draws a layer over a picture.
+        """Draws a layer over a picture, in place.
 
         Args:
           picture: float32 [S, S, C].
@@ -187,13 +208,19 @@ class _Scene:
           The picture, float32 [S, S, C].
         """
         opacity = cloud.opacity if opacity is None else opacity
-        values = np.concatenate([opacity[:, None] * colour, opacity[:, None]], 1)
-        sums = splat(places, values.astype(np.float32), self.side)
+        values = np.empty((len(colour), colour.shape[1] + 1), np.float32)
+        np.multiply(colour, opacity[:, None], out=values[:, :-1])
+        values[:, -1] = opacity
+        sums, part = splat(places, values, self.side)
         weight = sums[..., -1:]
         dense = np.float32(full * (cloud.density / self.scale) ** 2)
         alpha = np.minimum(weight / dense, 1)
         mean = sums[..., :-1] / np.maximum(weight, 1e-6)
-        return picture + alpha * (mean - picture)
+        below = picture[part]
+        mean -= below
+        mean *= alpha
+        below += mean
+        return picture
 
     def _rigid(
         self, picture: np.ndarray, cloud: Cloud | None, number: int, gloss: float = 0
@@ -202,7 +229,7 @@ class _Scene:
         if cloud is None:
             return picture
         rotation = self._rotation(number)
-        facing = np.clip((cloud.normal @ rotation[2] + 0.05) / 0.2, 0, 1)
+        facing = _facing(cloud, rotation)
         colour = self._shade(cloud, rotation, number, gloss)
         places = self._places(cloud.position, number)
         colour = self._with_lengths(colour, picture)
@@ -294,7 +321,7 @@ class _Scene:
         head, script = self.head, self.script
         count = next(iter(shifts.values())).shape[1]
         wall = self.backdrop * np.float32(script.brightness[number - 1])
-        picture = np.pad(wall, [(0, 0), (0, 0), (0, count)])
+        picture = np.pad(wall, [(0, 0), (0, 0), (0, count)])  # a copy
         picture = self._rigid(picture, head.back_hair, number, gloss=4)
         picture = self._draw_body(picture, number)
         picture = self._rigid(picture, head.ears, number)
@@ -304,7 +331,7 @@ class _Scene:
         for name, cloud in self.surfaces.items():
             colour = self._shade(cloud, rotation, number, gloss=26)
             values = np.concatenate([colour, shifts[name]], 1)
-            facing = np.clip((cloud.normal @ rotation[2] + 0.05) / 0.2, 0, 1)
+            facing = _facing(cloud, rotation)
             places = self._places(self._moved(name, number), number)
             opacity = cloud.opacity * facing
             picture = self._layer(picture, cloud, places, values, opacity)
@@ -341,6 +368,34 @@ class _Scene:
             for name in self.surfaces
         }
         return self._reduce(self._draw(course.onset, shifts)[..., 3:])
+
+
+def _facing(cloud: Cloud, rotation: np.ndarray) -> np.ndarray:
+    """Returns how much of each sample is seen from its front, 0 to 1, float32 [N]."""
+    return np.clip((cloud.normal @ rotation[2] - _EDGE) / (_FULL - _EDGE), 0, 1)
+
+
+def _turned_to(head: Head, views: np.ndarray) -> Head:
+    """Returns a head without the samples that face away from the camera always.
+
+    Args:
+      head: the head.
+      views: direction to the camera in each frame, float32 [M, 3].
+    """
+    lowest, highest = views.min(0), views.max(0)
+
+    def seen(cloud: Cloud) -> np.ndarray:
+        # No less than the largest product with any of the views
+        n = cloud.normal
+        return np.maximum(n * lowest, n * highest).sum(1) > _EDGE
+
+    chosen = seen(head.skin)
+    shell = head.hair
+    return dataclasses.replace(
+        head,
+        skin=head.skin.where(chosen),
+        hair=None if shell is None else shell.where(seen(shell)),
+    )
 
 
 def _about_x(angle: float) -> np.ndarray:

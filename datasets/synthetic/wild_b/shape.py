@@ -10,7 +10,7 @@ import dataclasses
 import numpy as np
 
 FRAME = 112  # height and width of the frame in which positions are given
-DENSITY = 3  # samples per pixel in each direction
+DENSITY = 2.5  # samples per pixel in each direction
 
 # Exponent of the horizontal sections of the skull; they are flatter than ellipses.
 _SECTION = 2.3
@@ -19,6 +19,8 @@ _DEPTH_TOP, _DEPTH_BOTTOM = 2.3, 4.5
 # The skull continues behind its outline, since turns of the head show more of a side.
 _SIDE = 1.8
 _SLOPES = 1.5
+# z of normals beyond which turns of the head show no point
+BEHIND = -0.45
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,6 +136,17 @@ class Shape:
         rows = (np.arcsin(s) - v[0]) / (v[1] - v[0])
         return np.stack([columns, rows], -1)
 
+    def drawn(self, position: np.ndarray, normal: np.ndarray) -> np.ndarray:
+        """Returns which samples of a surface are drawn, bool [H, W].
+
+        Left out are those behind the head and above the frame, and every second column
+        where the columns are closer than half of their usual distance.
+        """
+        seen = (normal[..., 2] > BEHIND) & (position[..., 1] > -7)
+        near = np.gradient(position[..., 0], axis=1) < 0.5 / DENSITY
+        near[:, ::2] = False
+        return seen & ~near
+
     def surface(self, *, features: bool = True) -> np.ndarray:
         """Returns the positions of the samples of the skull, float [H, W, 3]."""
         u, v = (a for a in np.meshgrid(*self.grid()))
@@ -173,10 +186,12 @@ class Shape:
         t = np.clip((y - eye_y + 3) / (nose_y - 2.5 - eye_y + 3), 0, 1)
         rise = 2.2 + (tip - 2.2) * t**1.3
         begins = 1 / (1 + np.exp(-(y - eye_y + 2) / 1.5))
-        ends = 1 / (1 + np.exp((y - nose_y + 0.5) / 0.9))
-        broad = 2.0 + 0.3 * nose_w * t**2
+        ends = 1 / (1 + np.exp((y - nose_y + 0.3 + 0.12 * side**1.5) / 0.75))
+        broad = 2.2 + 0.26 * nose_w * t**2
         z += rise * begins * ends * np.exp(-((side / broad) ** 2) / 2)
-        z += 0.3 * tip * bump(0.72 * nose_w, nose_y - 1.8, 0.3 * nose_w, 2.0)
+        # Its tip is round, and the wings are beside it.
+        z += 0.16 * tip * bump(0, nose_y - 3.2, 0.35 * nose_w, 2.2)
+        z += 0.36 * tip * bump(0.7 * nose_w, nose_y - 2.2, 0.24 * nose_w, 1.7)
         return z
 
 
@@ -208,7 +223,7 @@ def draw_shape(rng: np.random.Generator) -> Shape:
         width=width,
         depth=width * between(0.9, 1.1),
         top=between(52, 60),
-        jaw=between(1.85, 2.5),
+        jaw=between(1.7, 2.2),
         eye=(eye_x, eye_y),
         lids=(
             width * between(0.175, 0.205),
@@ -221,9 +236,9 @@ def draw_shape(rng: np.random.Generator) -> Shape:
         mouth=(
             width * between(0.32, 0.4),
             eye_y + face * between(0.63, 0.68),
-            rng.normal(0, 0.5),
+            rng.normal(-0.3, 0.5),
         ),
-        lips=(between(1.8, 3.6), between(2.6, 4.4)),
+        lips=(between(2.0, 3.8), between(2.8, 4.6)),
         chin=chin,
         relief=tuple(between(0.5, 1.4, 5).tolist()),
     )

@@ -52,7 +52,9 @@ def make_cloud(
     return Cloud(*flat, opacity.reshape(-1)[shown].astype(np.float32), density)
 
 
-def splat(places: np.ndarray, values: np.ndarray, size: int) -> np.ndarray:
+def splat(
+    places: np.ndarray, values: np.ndarray, size: int
+) -> tuple[np.ndarray, tuple[slice, slice]]:
     """Adds the values of points to the pixels around them.
 
     The weights are quadratic B-splines of 3 x 3 pixels: sub-pixel shifts change them
@@ -65,23 +67,32 @@ def splat(places: np.ndarray, values: np.ndarray, size: int) -> np.ndarray:
       size: height and width of the picture.
 
     Returns:
-      The weighted sums, float32 [size, size, C].
+      The weighted sums in the part of the picture that has points, float32 [H, W, C];
+      the rows and columns of that part.
     """
-    inside = ((places > 0.5) & (places < size - 1.5)).all(1)
+    x, y = np.ascontiguousarray(places.T)
+    inside = (x > 0.5) & (x < size - 1.5) & (y > 0.5) & (y < size - 1.5)
     if not inside.all():
-        places, values = places[inside], values[inside]
-    nearest = np.floor(places + 0.5)
-    f = places - nearest
-    # [3, N, 2]
-    weights = np.stack([0.5 * (0.5 - f) ** 2, 0.75 - f * f, 0.5 * (0.5 + f) ** 2])
-    wx, wy = weights[..., 0].T, weights[..., 1].T
+        x, y, values = x[inside], y[inside], values[inside]
+    if not len(x):
+        empty = slice(0, 0)
+        return np.zeros((0, 0, values.shape[1]), np.float32), (empty, empty)
+    column, row = np.floor(x + 0.5), np.floor(y + 0.5)
+    wx, wy = _weights(x - column), _weights(y - row)
+    left, top = int(column.min()) - 1, int(row.min()) - 1
+    width, height = int(column.max()) + 2 - left, int(row.max()) + 2 - top
     spread = (wy[:, :, None] * wx[:, None, :]).reshape(-1)
-    at = nearest.astype(np.int32)
-    first = at[:, 1] * size + at[:, 0]
-    steps = np.array([dy * size + dx for dy in (-1, 0, 1) for dx in (-1, 0, 1)])
+    first = (row.astype(np.int32) - top) * width + (column.astype(np.int32) - left)
+    steps = np.array([dy * width + dx for dy in (-1, 0, 1) for dx in (-1, 0, 1)])
     pixels = (first[:, None] + steps.astype(np.int32)).reshape(-1)
     ends = np.arange(0, len(pixels) + 1, 9, dtype=np.int32)
     matrix = sparse.csc_array(
-        (spread, pixels, ends), shape=(size * size, len(places)), copy=False
+        (spread, pixels, ends), shape=(height * width, len(x)), copy=False
     )
-    return (matrix @ values).reshape(size, size, -1)
+    sums = (matrix @ values).reshape(height, width, -1)
+    return sums, (slice(top, top + height), slice(left, left + width))
+
+
+def _weights(f: np.ndarray) -> np.ndarray:
+    """Returns the weights of the pixels before, at and after points, [N, 3]."""
+    return np.stack([0.5 * (0.5 - f) ** 2, 0.75 - f * f, 0.5 * (0.5 + f) ** 2], 1)
