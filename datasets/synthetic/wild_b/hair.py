@@ -8,7 +8,7 @@ from datasets.synthetic.wild_b.shape import DENSITY, FRAME, Shape, normals
 from datasets.synthetic.wild_b.skin import noise, soft, strokes
 from datasets.synthetic.wild_b.splatting import Cloud, make_cloud
 
-STYLES = ("none", "short", "swept", "fringe", "long", "long_fringe")
+STYLES = ("none", "short", "swept", "fringe", "long", "long_fringe", "curly")
 
 _TONES = np.array(
     [
@@ -43,12 +43,16 @@ def _hairline(
     if style == "swept":
         part = rng.choice([-1, 1]) * rng.uniform(0.1, 0.4)
         line = high + 1 + rng.uniform(5, 11) * np.abs(across - part) ** 1.2
+    elif style == "short":  # it recedes at the sides of the forehead
+        recede = rng.uniform(0, 7) * np.exp(-(((side - 0.5) / 0.2) ** 2))
+        line = high + 4 * side**2 - recede
     elif style.endswith("fringe"):
         line = brow + rng.uniform(-3.5, 3) + rng.uniform(-2, 2) * across
     else:
         line = high + 3 * side**2
     # At the temples the hair reaches down to the ears, long hair further.
-    temple = rng.uniform(0.82, 0.9) if style != "short" else rng.uniform(0.86, 0.93)
+    short = style in ("short", "curly")
+    temple = rng.uniform(0.86, 0.93) if short else rng.uniform(0.82, 0.9)
     lowest = shape.chin - 6 if style.startswith("long") else shape.eye[1] + 8
     return line + (lowest - line) * soft(side - temple, 0.03)
 
@@ -103,6 +107,9 @@ def make_shell(
         )
         for chosen in (bright, ~bright)
     )
+    if style == "curly":
+        curls = noise(rng, y.shape, 3.5)
+        light, dark = np.clip(0.4 * curls, 0, 0.7), np.clip(-0.5 * curls, 0, 1)
     sheen = 1 + 0.5 * np.exp(-(((y - 0.45 * line) / 9) ** 2)) * rng.uniform(0.2, 1)
     depth = soft(y - line + 3, 2.5)  # darker at the ends
     colour = tone * (sheen * (1 + 0.9 * light - 0.45 * dark))[..., None]
@@ -114,8 +121,8 @@ def make_shell(
     # Skin far from the end of the hair is never seen.
     hidden = cv2.erode(opacity, np.ones((15, 15))) > 0.98
     normal = normals(shell)
-    opacity *= shape.drawn(shell, normal)
-    return make_cloud(shell, normal, colour, opacity, float(DENSITY)), hidden
+    share = shape.drawn(shell, normal)
+    return make_cloud(shell, normal, colour, opacity * (share > 0), share), hidden
 
 
 def make_back(
@@ -149,5 +156,4 @@ def make_back(
         normal,
         np.clip(colour, 3, 250),
         inside * ends * ~behind_face(shape, x, y),
-        float(DENSITY),
     )

@@ -6,7 +6,6 @@ import numpy as np
 
 from datasets.synthetic.wild_b import hair, parts, skin
 from datasets.synthetic.wild_b.shape import (
-    DENSITY,
     Shape,
     draw_shape,
     normals,
@@ -24,6 +23,7 @@ class Head:
       lids: samples of both upper lids.
       lid: where the samples of the lids are: 0 at the crease, 1 at the edge, float [N].
       closing: their displacement when the eyes close, float32 [N, 3].
+      stretch: growth of their areas then, float32 [N].
       eyes: samples of the eyeballs around their centres, left and right.
       balls: centres of the eyeballs, float [2, 3].
       mouth: its inside.
@@ -40,6 +40,7 @@ class Head:
     lids: Cloud
     lid: np.ndarray
     closing: np.ndarray
+    stretch: np.ndarray
     eyes: tuple[Cloud, Cloud]
     balls: np.ndarray
     mouth: Cloud
@@ -60,7 +61,7 @@ def draw_face(rng: np.random.Generator) -> Head:
     if look.age > 0.6 and rng.random() < 0.6:  # grey hair
         tone = tone + (150 - tone) * rng.uniform(0.3, 1)
         look = dataclasses.replace(look, hair=tone * 0.8)
-    style = str(rng.choice(hair.STYLES, p=[0.1, 0.3, 0.18, 0.14, 0.16, 0.12]))
+    style = str(rng.choice(hair.STYLES, p=[0.1, 0.24, 0.18, 0.13, 0.14, 0.11, 0.1]))
 
     surface = shape.surface()
     x, y = surface[..., 0], surface[..., 1]
@@ -80,17 +81,18 @@ def draw_face(rng: np.random.Generator) -> Head:
         image += (0.5 * look.tone - image) * (0.5 + 0.3 * look.make_up) * rim[..., None]
     normal = normals(surface)
     shell, hidden = hair.make_shell(rng, shape, style, tone)
-    opacity *= shape.drawn(surface, normal)
-    opacity *= np.logical_not(hidden)
-    clouds, where, closing = zip(*lids, strict=True)
+    share = shape.drawn(surface, normal)
+    opacity *= (share > 0) & np.logical_not(hidden)
+    clouds, where, closing, stretch = zip(*lids, strict=True)
     eyes = [parts.ball(shape, surface, side) for side in (-1, 1)]
     iris = parts.draw_iris(rng, shade)
     return Head(
         shape=shape,
-        skin=make_cloud(surface, normal, image, opacity, float(DENSITY)),
+        skin=make_cloud(surface, normal, image, opacity, share),
         lids=_join(clouds),
         lid=np.concatenate(where),
         closing=np.concatenate(closing),
+        stretch=np.concatenate(stretch),
         eyes=tuple(parts.make_eye(rng, radius, iris) for _, radius in eyes),
         balls=np.stack([centre for centre, _ in eyes]),
         mouth=parts.make_mouth(shape, surface),
@@ -104,9 +106,9 @@ def draw_face(rng: np.random.Generator) -> Head:
 
 
 def _join(clouds: tuple[Cloud, ...]) -> Cloud:
-    """Returns the samples of several clouds of the same density."""
+    """Returns the samples of several clouds."""
     arrays = {
         name: np.concatenate([getattr(cloud, name) for cloud in clouds])
-        for name in ("position", "normal", "colour", "opacity")
+        for name in ("position", "normal", "colour", "opacity", "area")
     }
-    return Cloud(**arrays, density=clouds[0].density)
+    return Cloud(**arrays)

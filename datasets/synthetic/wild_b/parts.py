@@ -87,14 +87,12 @@ def make_eye(rng: np.random.Generator, radius: float, iris: np.ndarray) -> Cloud
     colour += (tint - colour) * soft(size - from_axis, 0.12)[..., None]
     pupil = soft(rng.uniform(0.36, 0.46) * size - from_axis, 0.1)
     colour += (12 - colour) * pupil[..., None]
-    return make_cloud(
-        radius * direction, direction, colour, np.ones(x.shape), float(_FINE)
-    )
+    return make_cloud(radius * direction, direction, colour, np.ones(x.shape))
 
 
 def make_lid(
     shape: Shape, look: Look, surface: np.ndarray, skin: np.ndarray, side: int
-) -> tuple[Cloud, np.ndarray, np.ndarray]:
+) -> tuple[Cloud, np.ndarray, np.ndarray, np.ndarray]:
     """Draws an upper lid, from its crease to its edge.
 
     Args:
@@ -106,7 +104,8 @@ def make_lid(
 
     Returns:
       The samples; where each is, 0 at the crease to 1 at the edge, float [N]; its
-      displacement when the eye closes, float32 [N, 3].
+      displacement when the eye closes, float32 [N, 3]; the relative growth of its area
+      then, float32 [N].
     """
     half, upper, lower, _ = shape.lids
     s, t = np.meshgrid(
@@ -147,8 +146,11 @@ def make_lid(
     normal[..., 1] *= 0.6
     normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
     shown = opacity.reshape(-1) > 0.004
-    cloud = make_cloud(position, normal, colour, opacity, float(_FINE))
-    return cloud, t.reshape(-1)[shown], closing.reshape(-1, 3)[shown].astype(np.float32)
+    cloud = make_cloud(position, normal, colour, opacity)
+    longer = np.maximum((closed + 0.25 - crease) / (edge - crease) - 1, 0)
+    closing = closing.reshape(-1, 3)[shown].astype(np.float32)
+    stretch = longer.reshape(-1)[shown].astype(np.float32)
+    return cloud, t.reshape(-1)[shown], closing, stretch
 
 
 def make_mouth(shape: Shape, surface: np.ndarray) -> Cloud:
@@ -166,7 +168,7 @@ def make_mouth(shape: Shape, surface: np.ndarray) -> Cloud:
     opacity = soft(0.93 * half - np.abs(x), 0.3)
     facing = np.broadcast_to([0.0, 0.0, 1.0], colour.shape)
     position = np.stack([x, y, z], -1)
-    return make_cloud(position, facing, colour, opacity, float(DENSITY))
+    return make_cloud(position, facing, colour, opacity)
 
 
 def make_ears(rng: np.random.Generator, shape: Shape, look: Look) -> Cloud:
@@ -181,7 +183,7 @@ def make_ears(rng: np.random.Generator, shape: Shape, look: Look) -> Cloud:
     colour *= np.clip(0.6 + 0.4 * r, 0, 1)[..., None]
     normal = np.stack([0.35 * np.sign(x), 0 * x, 0 * x + 0.93], -1)
     position = np.stack([x, y, 0 * x - 0.85 * shape.depth], -1)
-    return make_cloud(position, normal, colour, soft(1 - r, 0.05), float(DENSITY))
+    return make_cloud(position, normal, colour, soft(1 - r, 0.05))
 
 
 def make_glasses(
@@ -211,9 +213,9 @@ def make_glasses(
     position = np.stack([x, y, z], -1)
     normal = np.stack([0.02 * x, -0.3 + 0 * x, 0.9 + 0 * x], -1)
     normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
-    frame = make_cloud(position, normal, colour, opacity, float(_FINE))
+    frame = make_cloud(position, normal, colour, opacity)
     white = np.full(colour.shape, 235.0)
-    glass = make_cloud(position, normal, white, soft(-away, 0.1), float(_FINE))
+    glass = make_cloud(position, normal, white, soft(-away, 0.1))
     return frame, glass
 
 
@@ -240,7 +242,7 @@ def make_body(rng: np.random.Generator, shape: Shape, look: Look) -> Cloud:
     normal = np.stack([np.clip(x / (1.6 * width), -0.8, 0.8), 0 * x, 0 * x], -1)
     normal[..., 2] = np.sqrt(1 - normal[..., 0] ** 2)
     position = np.stack([x, y, 0 * x - 0.5 * shape.depth], -1)
-    return make_cloud(position, normal, colour, opacity, float(DENSITY))
+    return make_cloud(position, normal, colour, opacity)
 
 
 def make_backdrop(rng: np.random.Generator) -> np.ndarray:

@@ -14,16 +14,14 @@ from datasets.synthetic.wild_b.parts import MARGIN
 from datasets.synthetic.wild_b.shape import FRAME
 from datasets.synthetic.wild_b.splatting import Cloud, splat
 
-# Share of the usual density of samples from which a surface is opaque. Stretched skin
-# must not become transparent.
-_OPAQUE = 0.45
+# Share of a pixel that samples must cover for a surface to be opaque. It is below 1
+# since the sum of the splats varies a little.
+_OPAQUE = 0.94
 # Standard deviation of the splats in pixels of the picture that is drawn
 _SPLAT_BLUR = 0.5
 # Visible parts of the surface: at least this share of a pixel, or this z of a normal
 _VISIBLE = 0.5
 _FACING = 0.2
-# Surfaces fade out from the second to the first z of their normals.
-_EDGE, _FULL = -0.05, 0.15
 
 _GAZE = np.radians([24.0, 16.0])  # rotation of the eyes for a gaze of 1
 _BODY = 0.5  # share of the head's shift that the body follows
@@ -190,9 +188,9 @@ class _Scene:
         cloud: Cloud,
         places: np.ndarray,
         colour: np.ndarray,
-        opacity: np.ndarray | None = None,
+        facing: np.ndarray,
         *,
-        full: float = _OPAQUE,
+        elastic: bool = False,
     ) -> np.ndarray:
         """Draws a layer over a picture, in place.
 
@@ -201,21 +199,25 @@ class _Scene:
           cloud: the samples.
           places: of the samples in the picture, float32 [N, 2].
           colour: values of the samples, float32 [N, C].
-          opacity: of the samples, if it is not that of the cloud.
-          full: share of the density of the samples from which the layer is opaque.
+          facing: z of their normals, or a factor of their area, float32 [N].
+          elastic: if the layer stays opaque where it is stretched.
 
         Returns:
           The picture, float32 [S, S, C].
         """
-        opacity = cloud.opacity if opacity is None else opacity
+        # The area that each sample covers in the picture
+        weights = cloud.opacity * cloud.area * np.maximum(facing, 0)
+        weights *= np.float32(self.scale**2)
         values = np.empty((len(colour), colour.shape[1] + 1), np.float32)
-        np.multiply(colour, opacity[:, None], out=values[:, :-1])
-        values[:, -1] = opacity
+        np.multiply(colour, weights[:, None], out=values[:, :-1])
+        values[:, -1] = weights
         sums, part = splat(places, values, self.side)
-        weight = sums[..., -1:]
-        dense = np.float32(full * (cloud.density / self.scale) ** 2)
-        alpha = np.minimum(weight / dense, 1)
-        mean = sums[..., :-1] / np.maximum(weight, 1e-6)
+        covered = sums[..., -1:]
+        alpha = np.minimum(covered / np.float32(_OPAQUE), 1)
+        if elastic:
+            free = 1 - alpha
+            alpha = 1 - free * free * np.sqrt(free)
+        mean = sums[..., :-1] / np.maximum(covered, 1e-6)
         below = picture[part]
         mean -= below
         mean *= alpha
@@ -229,11 +231,11 @@ class _Scene:
         if cloud is None:
             return picture
         rotation = self._rotation(number)
-        facing = _facing(cloud, rotation)
         colour = self._shade(cloud, rotation, number, gloss)
         places = self._places(cloud.position, number)
         colour = self._with_lengths(colour, picture)
-        return self._layer(picture, cloud, places, colour, cloud.opacity * facing)
+        facing = cloud.normal @ rotation[2]
+        return self._layer(picture, cloud, places, colour, facing)
 
     def _with_lengths(self, colour: np.ndarray, picture: np.ndarray) -> np.ndarray:
         """Appends zeros for the channels of the picture that are no colours."""
@@ -264,11 +266,12 @@ class _Scene:
         side = np.sign(x) * self.head.shape.eye[0]
         along = (x - side) + 0.7 * (y - self.head.shape.eye[1]) + 60 * pitch - centre
         band = np.exp(-((along / 2.5) ** 2)) + 0.5 * np.exp(-(((along - 6) / 1.2) ** 2))
-        opacity = glass.opacity * (0.02 + _GLARE * band).astype(np.float32)
+        bands = (0.02 + _GLARE * band).astype(np.float32)
         bright = glass.colour * np.float32(self.script.brightness[number - 1])
         colour = self._with_lengths(bright, picture)
         places = self._places(glass.position, number)
-        return self._layer(picture, glass, places, colour, opacity, full=1.0)
+        facing = glass.normal @ self._rotation(number)[2]
+        return self._layer(picture, glass, places, colour, facing * bands)
 
     def _draw_eyes(self, picture: np.ndarray, number: int) -> np.ndarray:
         """Draws the eyeballs, which rotate by the gaze."""
@@ -280,7 +283,6 @@ class _Scene:
         half = (half / np.linalg.norm(half)).astype(np.float32)
         for cloud, centre in zip(self.head.eyes, self.head.balls, strict=True):
             looking = rotation @ gaze
-            front = np.clip((cloud.normal @ looking[2]) / 0.2, 0, 1)
             colour = self._shade(cloud, looking, number, 0)
             # The upper lid casts a shadow on the eye.
             offset = cloud.position @ gaze.T
@@ -292,8 +294,8 @@ class _Scene:
             colour += (245 - colour) * (0.85 * glint)[:, None]
             places = self._places(offset + centre.astype(np.float32), number)
             colour = self._with_lengths(colour, picture)
-            opacity = cloud.opacity * front
-            picture = self._layer(picture, cloud, places, colour, opacity)
+            facing = cloud.normal @ looking[2]
+            picture = self._layer(picture, cloud, places, colour, facing)
         return picture
 
     def _draw_body(self, picture: np.ndarray, number: int) -> np.ndarray:
@@ -306,7 +308,8 @@ class _Scene:
         places[:, 1] -= raised
         shift = _BODY * self.script.head[number - 1, 3:5]
         places = self._to_picture(places + shift.astype(np.float32))
-        return self._layer(picture, body, places, self._with_lengths(colour, picture))
+        colour = self._with_lengths(colour, picture)
+        return self._layer(picture, body, places, colour, body.normal[:, 2])
 
     def _draw(self, number: int, shifts: dict[str, np.ndarray]) -> np.ndarray:
         """Draws a frame and what its pixels show of the face.
@@ -331,10 +334,12 @@ class _Scene:
         for name, cloud in self.surfaces.items():
             colour = self._shade(cloud, rotation, number, gloss=26)
             values = np.concatenate([colour, shifts[name]], 1)
-            facing = _facing(cloud, rotation)
+            facing = cloud.normal @ rotation[2]
+            if name == "lids":
+                closed = np.float32(script.blink[number - 1])
+                facing = facing * (1 + closed * head.stretch)
             places = self._places(self._moved(name, number), number)
-            opacity = cloud.opacity * facing
-            picture = self._layer(picture, cloud, places, values, opacity)
+            picture = self._layer(picture, cloud, places, values, facing, elastic=True)
         return self._draw_front(number, picture)[0]
 
     def _reduce(self, values: np.ndarray) -> np.ndarray:
@@ -370,11 +375,6 @@ class _Scene:
         return self._reduce(self._draw(course.onset, shifts)[..., 3:])
 
 
-def _facing(cloud: Cloud, rotation: np.ndarray) -> np.ndarray:
-    """Returns how much of each sample is seen from its front, 0 to 1, float32 [N]."""
-    return np.clip((cloud.normal @ rotation[2] - _EDGE) / (_FULL - _EDGE), 0, 1)
-
-
 def _turned_to(head: Head, views: np.ndarray) -> Head:
     """Returns a head without the samples that face away from the camera always.
 
@@ -387,7 +387,7 @@ def _turned_to(head: Head, views: np.ndarray) -> Head:
     def seen(cloud: Cloud) -> np.ndarray:
         # No less than the largest product with any of the views
         n = cloud.normal
-        return np.maximum(n * lowest, n * highest).sum(1) > _EDGE
+        return np.maximum(n * lowest, n * highest).sum(1) > 0
 
     chosen = seen(head.skin)
     shell = head.hair

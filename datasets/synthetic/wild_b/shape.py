@@ -137,15 +137,16 @@ class Shape:
         return np.stack([columns, rows], -1)
 
     def drawn(self, position: np.ndarray, normal: np.ndarray) -> np.ndarray:
-        """Returns which samples of a surface are drawn, bool [H, W].
+        """Returns how many samples each sample of a surface stands for, float [H, W].
 
-        Left out are those behind the head and above the frame, and every second column
-        where the columns are closer than half of their usual distance.
+        Those behind the head and above the frame are not drawn, 0, nor is every second
+        column where the columns are closer than half of their usual distance.
         """
         seen = (normal[..., 2] > BEHIND) & (position[..., 1] > -7)
         near = np.gradient(position[..., 0], axis=1) < 0.5 / DENSITY
-        near[:, ::2] = False
-        return seen & ~near
+        pairs = near.copy()
+        pairs[:, ::2] = False
+        return seen * (1.0 + near) * ~pairs
 
     def surface(self, *, features: bool = True) -> np.ndarray:
         """Returns the positions of the samples of the skull, float [H, W, 3]."""
@@ -187,7 +188,7 @@ class Shape:
         rise = 2.2 + (tip - 2.2) * t**1.3
         begins = 1 / (1 + np.exp(-(y - eye_y + 2) / 1.5))
         ends = 1 / (1 + np.exp((y - nose_y + 0.3 + 0.12 * side**1.5) / 0.75))
-        broad = 2.2 + 0.26 * nose_w * t**2
+        broad = 2.5 + 0.3 * nose_w * t**2
         z += rise * begins * ends * np.exp(-((side / broad) ** 2) / 2)
         # Its tip is round, and the wings are beside it.
         z += 0.16 * tip * bump(0, nose_y - 3.2, 0.35 * nose_w, 2.2)
@@ -226,9 +227,9 @@ def draw_shape(rng: np.random.Generator) -> Shape:
         jaw=between(1.7, 2.2),
         eye=(eye_x, eye_y),
         lids=(
-            width * between(0.175, 0.205),
-            between(2.2, 3.3),
-            between(1.5, 2.2),
+            width * between(0.18, 0.215),
+            between(2.4, 3.7),
+            between(1.6, 2.4),
             rng.normal(0.5, 0.6),
         ),
         brow=(inner, inner - between(0.3, 2.2), inner + between(-0.8, 1.5)),

@@ -150,8 +150,8 @@ def _shadows(image, shape, look, x, y) -> np.ndarray:
     dark += 0.08 * _bump(x, y, (0, nose_y + 4), 1, 2.5)
     dark += 0.3 * soft(y - shape.chin + 2.5, 1.2)
     image = image * (1 - np.minimum(dark, 0.8)[..., None] * [0.8, 1, 1.05])
-    nostrils = _bump(x, y, (0.48 * nose_w, nose_y - 0.1), 1.25, 0.75)
-    image = _blend(image, 0.16 * look.tone, np.minimum(1.1 * nostrils, 0.85))
+    nostrils = _bump(x, y, (0.5 * nose_w, nose_y - 0.2), 1.1, 0.6)
+    image = _blend(image, 0.22 * look.tone, np.minimum(nostrils, 0.8))
     if look.make_up > 0.5:
         shadow = _bump(x, y, (eye_x, eye_y - 3.5), 5, 1.8)
         image = _blend(image, 0.45 * look.tone, 0.5 * look.make_up * shadow)
@@ -280,7 +280,7 @@ def _brow(image, rng, shape, look, side) -> np.ndarray:
     t = rng.beta(1.2, 1.4, count)
     inner, outer = marks["brow_inner"][0] - 1.5, marks["brow_outer"][0] + 2.5
     levels = np.interp(t, [0, 0.6, 1], shape.brow) + rng.normal(0, 0.25)
-    thick = rng.uniform(0.8, 1.5) * np.interp(t, [0, 0.25, 0.7, 1], [0.8, 1, 0.8, 0.2])
+    thick = rng.uniform(0.7, 1.7) * np.interp(t, [0, 0.25, 0.7, 1], [0.8, 1, 0.8, 0.2])
     px = inner + (outer - inner) * t
     py = levels + thick * rng.normal(0, 0.75, count)
     rise = np.interp(t, [0, 0.3, 1], [1.6, 0.6, -0.5]) + rng.normal(0, 0.2, count)

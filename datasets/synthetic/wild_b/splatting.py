@@ -15,14 +15,15 @@ class Cloud:
       normal: unit vectors, float32 [N, 3].
       colour: reflectance, 0 to 255, float32 [N, 3].
       opacity: 0 to 1, float32 [N].
-      density: samples per pixel of a 112 x 112 frame in each direction, at least.
+      area: of the surface that each sample stands for, in square pixels of a 112 x 112
+        frame, float32 [N].
     """
 
     position: np.ndarray
     normal: np.ndarray
     colour: np.ndarray
     opacity: np.ndarray
-    density: float
+    area: np.ndarray
 
     def __len__(self) -> int:
         return len(self.position)
@@ -35,6 +36,7 @@ class Cloud:
             normal=self.normal[chosen],
             colour=self.colour[chosen],
             opacity=self.opacity[chosen],
+            area=self.area[chosen],
         )
 
 
@@ -43,13 +45,29 @@ def make_cloud(
     normal: np.ndarray,
     colour: np.ndarray,
     opacity: np.ndarray,
-    density: float,
+    share: np.ndarray | float = 1.0,
 ) -> Cloud:
-    """Returns the cloud of a grid of samples, [H, W, ...], without transparent ones."""
+    """Returns the cloud of a grid of samples without transparent ones.
+
+    Args:
+      position: [H, W, 3].
+      normal: that for shading, [H, W, 3].
+      colour: [H, W, 3].
+      opacity: [H, W].
+      share: how many samples of the grid each of those that are drawn stands for.
+    """
+    down, across = np.gradient(position, axis=(0, 1))
+    patch = np.cross(across, down)
+    # Each sample covers the same area of the frame as the surface, even where the
+    # normal for shading is not that of the surface.
+    steep = np.maximum(np.abs(normal[..., 2]), 0.05)
+    curved = np.linalg.norm(patch, axis=-1)
+    area = np.minimum(np.abs(patch[..., 2]) / steep, 4 * curved) * share
     shown = opacity.reshape(-1) > 0.004
     arrays = (position, normal, colour)
     flat = [a.reshape(-1, 3)[shown].astype(np.float32) for a in arrays]
-    return Cloud(*flat, opacity.reshape(-1)[shown].astype(np.float32), density)
+    scalars = [a.reshape(-1)[shown].astype(np.float32) for a in (opacity, area)]
+    return Cloud(*flat, *scalars)
 
 
 def splat(
@@ -58,7 +76,7 @@ def splat(
     """Adds the values of points to the pixels around them.
 
     The weights are quadratic B-splines of 3 x 3 pixels: sub-pixel shifts change them
-    smoothly, and at the density of our clouds their sum is nearly constant.
+    smoothly, and from one point a pixel their sum is nearly constant.
 
     Args:
       places: position (x, y) of each point in pixels; pixel centres are integers,
