@@ -10,6 +10,9 @@ from datasets.synthetic.wild_b.splatting import Cloud, make_cloud
 
 STYLES = ("none", "short", "swept", "fringe", "long", "long_fringe", "curly")
 
+_THIN = 0.012  # thickness of the hair at its end, by the size of the skull
+_RISE = 28.0  # samples over which it becomes thick
+
 _TONES = np.array(
     [
         [22, 18, 17],
@@ -68,15 +71,19 @@ def make_shell(
     if style == "none":
         return None, 0.0
     skull = shape.surface(features=False)
-    thick = rng.uniform(0.03, 0.06) if style == "short" else rng.uniform(0.05, 0.11)
-    centre = np.array([0, shape.middle, -shape.depth])
-    shell = centre + (1 + thick) * (skull - centre)
-    rows, columns = shell.shape[:2]
-    y = shell[..., 1]
+    rows, columns = skull.shape[:2]
     across = np.sin(shape.grid()[0])
     line = _hairline(rng, shape, style, across)  # by column
     ragged = np.repeat(rng.normal(0, 1, columns // 6 + 2), 6)[:columns]
     line = line + cv2.GaussianBlur(ragged[None], (0, 0), 3)[0] * rng.uniform(0.5, 2)
+    # The hair is thin where it ends, so that no gap is seen between it and the skin.
+    inside = (skull[..., 1] < line).astype(np.uint8)
+    rise = np.minimum(cv2.distanceTransform(inside, cv2.DIST_L2, 5) / _RISE, 1)
+    rise = cv2.GaussianBlur(rise, (0, 0), 5)[..., None]
+    thick = rng.uniform(0.02, 0.05) if style == "short" else rng.uniform(0.04, 0.1)
+    centre = np.array([0, shape.middle, -shape.depth])
+    shell = centre + (1 + _THIN + thick * rise) * (skull - centre)
+    y = shell[..., 1]
 
     # Strands run from the crown to the line.
     count = 1500

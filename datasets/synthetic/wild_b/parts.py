@@ -46,7 +46,7 @@ def flat_grid(
 
 def behind_face(shape: Shape, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Returns which places the face hides from all sides that are seen."""
-    inner = np.abs(x) < shape.outline(np.maximum(y, 0)) - 9
+    inner = np.abs(x) < shape.outline(np.maximum(y, 0)) - 15
     return inner & (y < shape.chin - 8) & (y > 4)
 
 
