@@ -8,22 +8,19 @@ import numpy as np
 from datasets.synthetic.wild.expressions import UNITS, Style
 from datasets.synthetic.wild.records import Rendered
 from datasets.synthetic.wild.script import Script
-from datasets.synthetic.wild_b import units
+from datasets.synthetic.wild_b import pose, units
 from datasets.synthetic.wild_b.head import Head
 from datasets.synthetic.wild_b.parts import MARGIN
+from datasets.synthetic.wild_b.pose import products
 from datasets.synthetic.wild_b.shape import FRAME
-from datasets.synthetic.wild_b.splatting import Cloud, splat
+from datasets.synthetic.wild_b.splatting import Cloud, draw_layer
 
-# Share of a pixel that samples must cover for a surface to be opaque. It is below 1
-# since the sum of the splats varies a little.
-_OPAQUE = 0.94
 # Standard deviation of the splats in pixels of the picture that is drawn
 _SPLAT_BLUR = 0.5
 # Visible parts of the surface: at least this share of a pixel, or this z of a normal
 _VISIBLE = 0.5
 _FACING = 0.2
 
-_GAZE = np.radians([24.0, 16.0])  # rotation of the eyes for a gaze of 1
 _BODY = 0.5  # share of the head's shift that the body follows
 _GLARE = 0.22  # opacity of the reflection of lenses
 
@@ -33,8 +30,7 @@ def render(
 ) -> Rendered:
     """Renders frames; see ``records.Render``.
 
-    Positive yaw turns the nose to the right of the image, positive pitch turns it
-    downwards, positive roll turns the head clockwise. The projection is orthographic.
+    The projection is orthographic. Directions are those of ``pose.head_rotation``.
 
     Args:
       head: the head.
@@ -103,15 +99,17 @@ class _Scene:
         rotation = self._rotation(number)
         largest = 0.0
         for name, cloud in self.surfaces.items():
-            places = self._places(self._moved(name, number), number)
+            shift = self._expression(name, number)
+            places = self._places(self._moved(name, number, shift), number)
             at = np.rint(places).astype(int)
             seen = ((at >= self.margin) & (at < self.side - self.margin)).all(1)
             seen &= cloud.opacity > _VISIBLE
-            seen &= cloud.normal @ rotation[2] > _FACING
+            seen &= products(cloud.normal, rotation[2:])[0] > _FACING
             at = at[seen]
             clear = cover[at[:, 1], at[:, 0]] < 1 - _VISIBLE
-            shift = self._image_shift(self._expression(name, number), number)
-            lengths = np.linalg.norm(shift[seen][clear], axis=1)
+            lengths = np.linalg.norm(
+                self._image_shift(shift, number)[seen][clear], axis=1
+            )
             largest = max(largest, float(lengths.max(initial=0)))
         return largest
 
@@ -120,19 +118,25 @@ class _Scene:
         if name not in self.bases:
             return np.zeros((len(self.surfaces[name]), 3), np.float32)
         weights = self.script.units[number - 1, self.active].astype(np.float32)
-        return np.tensordot(weights, self.bases[name], 2)
+        return _mixture(weights.reshape(-1), self.bases[name])
 
-    def _moved(self, name: str, number: int) -> np.ndarray:
-        """Returns the positions of points of the face, float32 [N, 3]."""
+    def _moved(self, name: str, number: int, expression: np.ndarray) -> np.ndarray:
+        """Returns the positions of points of the face, float32 [N, 3].
+
+        Args:
+          name: of their cloud.
+          number: of the frame.
+          expression: their displacement by the expression, float32 [N, 3].
+        """
         at = number - 1
         position = self.surfaces[name].position
         if name == "lids":
             position = position + np.float32(self.script.blink[at]) * self.head.closing
         if name in self.bases:
-            position = position + self._expression(name, number)
+            position = position + expression
         if name in self.speech:
             parts = self.script.speech[at].astype(np.float32)
-            position = position + np.tensordot(parts, self.speech[name], 1)
+            position = position + _mixture(parts, self.speech[name])
         if name in self.swallow:
             extent = np.float32(self.script.swallow[at])
             position = position + extent * self.swallow[name]
@@ -140,13 +144,12 @@ class _Scene:
 
     def _rotation(self, number: int) -> np.ndarray:
         """Returns the rotation of the head, float32 [3, 3]."""
-        yaw, pitch, roll = self.script.head[number - 1, :3]
-        return (_about_z(roll) @ _about_x(pitch) @ _about_y(yaw)).astype(np.float32)
+        return pose.head_rotation(self.script.head[number - 1])
 
     def _image_shift(self, shift: np.ndarray, number: int) -> np.ndarray:
         """Returns how displacements look in the image, in pixels at 112, [N, 2]."""
         grown = np.float32(1 + self.script.head[number - 1, 5])
-        return shift @ np.ascontiguousarray(grown * self._rotation(number)[:2].T)
+        return products(shift, grown * self._rotation(number)[:2]).T
 
     def _places(self, position: np.ndarray, number: int) -> np.ndarray:
         """Returns the places of points in the picture that is drawn, [N, 2]."""
@@ -170,7 +173,7 @@ class _Scene:
         # In head coordinates, so that the normals need not be rotated
         ways = np.stack([light, half, [0, -0.35, 0.94]]).astype(np.float32) @ rotation
         # [3, N]
-        lit, shine, sky = np.maximum(ways @ cloud.normal.T, 0)
+        lit, shine, sky = np.maximum(products(cloud.normal, ways), 0)
         ambient = script.ambient
         strength = 1.3 * (1 - ambient) * lit + ambient * (0.55 + 0.5 * sky)
         strength = strength * np.float32(script.brightness[number - 1])
@@ -182,48 +185,6 @@ class _Scene:
             colour += glint[:, None]
         return colour
 
-    def _layer(
-        self,
-        picture: np.ndarray,
-        cloud: Cloud,
-        places: np.ndarray,
-        colour: np.ndarray,
-        facing: np.ndarray,
-        *,
-        elastic: bool = False,
-    ) -> np.ndarray:
-        """Draws a layer over a picture, in place.
-
-        Args:
-          picture: float32 [S, S, C].
-          cloud: the samples.
-          places: of the samples in the picture, float32 [N, 2].
-          colour: values of the samples, float32 [N, C].
-          facing: z of their normals, or a factor of their area, float32 [N].
-          elastic: if the layer stays opaque where it is stretched.
-
-        Returns:
-          The picture, float32 [S, S, C].
-        """
-        # The area that each sample covers in the picture
-        weights = cloud.opacity * cloud.area * np.maximum(facing, 0)
-        weights *= np.float32(self.scale**2)
-        values = np.empty((len(colour), colour.shape[1] + 1), np.float32)
-        np.multiply(colour, weights[:, None], out=values[:, :-1])
-        values[:, -1] = weights
-        sums, part = splat(places, values, self.side)
-        covered = sums[..., -1:]
-        alpha = np.minimum(covered / np.float32(_OPAQUE), 1)
-        if elastic:
-            free = 1 - alpha
-            alpha = 1 - free * free * np.sqrt(free)
-        mean = sums[..., :-1] / np.maximum(covered, 1e-6)
-        below = picture[part]
-        mean -= below
-        mean *= alpha
-        below += mean
-        return picture
-
     def _rigid(
         self, picture: np.ndarray, cloud: Cloud | None, number: int, gloss: float = 0
     ) -> np.ndarray:
@@ -234,8 +195,8 @@ class _Scene:
         colour = self._shade(cloud, rotation, number, gloss)
         places = self._places(cloud.position, number)
         colour = self._with_lengths(colour, picture)
-        facing = cloud.normal @ rotation[2]
-        return self._layer(picture, cloud, places, colour, facing)
+        facing = products(cloud.normal, rotation[2:])[0]
+        return draw_layer(picture, self.scale, cloud, places, colour, facing)
 
     def _with_lengths(self, colour: np.ndarray, picture: np.ndarray) -> np.ndarray:
         """Appends zeros for the channels of the picture that are no colours."""
@@ -270,13 +231,12 @@ class _Scene:
         bright = glass.colour * np.float32(self.script.brightness[number - 1])
         colour = self._with_lengths(bright, picture)
         places = self._places(glass.position, number)
-        facing = glass.normal @ self._rotation(number)[2]
-        return self._layer(picture, glass, places, colour, facing * bands)
+        facing = products(glass.normal, self._rotation(number)[2:])[0]
+        return draw_layer(picture, self.scale, glass, places, colour, facing * bands)
 
     def _draw_eyes(self, picture: np.ndarray, number: int) -> np.ndarray:
         """Draws the eyeballs, which rotate by the gaze."""
-        right, down = _GAZE * self.script.gaze[number - 1]
-        gaze = (_about_x(down) @ _about_y(right)).astype(np.float32)
+        gaze = pose.eye_rotation(self.script.gaze[number - 1])
         rotation = self._rotation(number)
         light = self.script.light[number - 1]
         half = light + [0, 0, 1]
@@ -285,17 +245,17 @@ class _Scene:
             looking = rotation @ gaze
             colour = self._shade(cloud, looking, number, 0)
             # The upper lid casts a shadow on the eye.
-            offset = cloud.position @ gaze.T
+            offset = products(cloud.position, gaze).T
             upper = self.head.shape.eye[1] - self.head.shape.lids[1]
             below = np.clip((offset[:, 1] + centre[1] - upper) / 2.2, 0, 1)
             colour *= (0.5 + 0.5 * below)[:, None]
-            shine = cloud.normal @ (half @ looking)
+            shine = products(cloud.normal, (half @ looking)[None])[0]
             glint = np.exp(-np.maximum(1 - shine, 0) / 0.004)
             colour += (245 - colour) * (0.85 * glint)[:, None]
             places = self._places(offset + centre.astype(np.float32), number)
             colour = self._with_lengths(colour, picture)
-            facing = cloud.normal @ looking[2]
-            picture = self._layer(picture, cloud, places, colour, facing)
+            facing = products(cloud.normal, looking[2:])[0]
+            picture = draw_layer(picture, self.scale, cloud, places, colour, facing)
         return picture
 
     def _draw_body(self, picture: np.ndarray, number: int) -> np.ndarray:
@@ -309,13 +269,19 @@ class _Scene:
         shift = _BODY * self.script.head[number - 1, 3:5]
         places = self._to_picture(places + shift.astype(np.float32))
         colour = self._with_lengths(colour, picture)
-        return self._layer(picture, body, places, colour, body.normal[:, 2])
+        return draw_layer(picture, self.scale, body, places, colour, body.normal[:, 2])
 
-    def _draw(self, number: int, shifts: dict[str, np.ndarray]) -> np.ndarray:
+    def _draw(
+        self,
+        number: int,
+        expressions: dict[str, np.ndarray],
+        shifts: dict[str, np.ndarray],
+    ) -> np.ndarray:
         """Draws a frame and what its pixels show of the face.
 
         Args:
           number: of the frame.
+          expressions: displacements of skin and lids by the expression.
           shifts: values of the samples of skin and lids, float32 [N, C].
 
         Returns:
@@ -334,12 +300,15 @@ class _Scene:
         for name, cloud in self.surfaces.items():
             colour = self._shade(cloud, rotation, number, gloss=26)
             values = np.concatenate([colour, shifts[name]], 1)
-            facing = cloud.normal @ rotation[2]
+            facing = products(cloud.normal, rotation[2:])[0]
             if name == "lids":
                 closed = np.float32(script.blink[number - 1])
                 facing = facing * (1 + closed * head.stretch)
-            places = self._places(self._moved(name, number), number)
-            picture = self._layer(picture, cloud, places, values, facing, elastic=True)
+            moved = self._moved(name, number, expressions[name])
+            places = self._places(moved, number)
+            picture = draw_layer(
+                picture, self.scale, cloud, places, values, facing, elastic=True
+            )
         return self._draw_front(number, picture)[0]
 
     def _reduce(self, values: np.ndarray) -> np.ndarray:
@@ -350,11 +319,12 @@ class _Scene:
 
     def frame(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns a picture [H, W, 3] and the length of displacements [H, W]."""
-        shifts = {}
-        for name in self.surfaces:
-            shift = self._image_shift(self._expression(name, number), number)
-            shifts[name] = np.linalg.norm(shift, axis=1, keepdims=True)
-        drawn = self._draw(number, shifts)
+        expressions = {name: self._expression(name, number) for name in self.surfaces}
+        lengths = {}
+        for name, expression in expressions.items():
+            right, down = self._image_shift(expression, number).T
+            lengths[name] = np.sqrt(right**2 + down**2)[:, None]
+        drawn = self._draw(number, expressions, lengths)
         focus = self.script.camera.focus * self.scale
         blur = np.sqrt(max(focus**2 - _SPLAT_BLUR**2, 0.01))
         picture = cv2.GaussianBlur(np.ascontiguousarray(drawn[..., :3]), (0, 0), blur)
@@ -364,15 +334,24 @@ class _Scene:
     def displacement(self) -> np.ndarray:
         """Returns the displacement from onset to apex, [H, W, 2]."""
         course = self.script.course
+        before, after = (
+            {name: self._expression(name, number) for name in self.surfaces}
+            for number in (course.onset, course.apex)
+        )
         shifts = {
-            name: self._image_shift(
-                self._expression(name, course.apex)
-                - self._expression(name, course.onset),
-                course.onset,
-            )
+            name: self._image_shift(after[name] - before[name], course.onset)
             for name in self.surfaces
         }
-        return self._reduce(self._draw(course.onset, shifts)[..., 3:])
+        return self._reduce(self._draw(course.onset, before, shifts)[..., 3:])
+
+
+def _mixture(weights: np.ndarray, fields: np.ndarray) -> np.ndarray:
+    """Returns the sum of displacements, [K, N, 3], with weights, [K]: [N, 3]."""
+    total = np.zeros_like(fields[0])
+    for weight, field in zip(weights, fields, strict=True):
+        if weight:
+            total += weight * field
+    return total
 
 
 def _turned_to(head: Head, views: np.ndarray) -> Head:
@@ -396,21 +375,3 @@ def _turned_to(head: Head, views: np.ndarray) -> Head:
         skin=head.skin.where(chosen),
         hair=None if shell is None else shell.where(seen(shell)),
     )
-
-
-def _about_x(angle: float) -> np.ndarray:
-    """Returns the rotation that turns what is in front downwards."""
-    c, s = np.cos(angle), np.sin(angle)
-    return np.array([[1, 0, 0], [0, c, s], [0, -s, c]])
-
-
-def _about_y(angle: float) -> np.ndarray:
-    """Returns the rotation that turns what is in front to the right."""
-    c, s = np.cos(angle), np.sin(angle)
-    return np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]])
-
-
-def _about_z(angle: float) -> np.ndarray:
-    """Returns the rotation that turns the top to the right."""
-    c, s = np.cos(angle), np.sin(angle)
-    return np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])

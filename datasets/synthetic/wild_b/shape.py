@@ -17,7 +17,7 @@ _SECTION = 2.3
 # Exponents of the depth of the vertical section above and below the eyes
 _DEPTH_TOP, _DEPTH_BOTTOM = 2.3, 4.5
 # The skull continues behind its outline, since turns of the head show more of a side.
-_SIDE = 1.8
+_SIDE = 2.0
 _SLOPES = 1.5
 # z of normals beyond which turns of the head show no point
 BEHIND = -0.45
@@ -112,7 +112,7 @@ class Shape:
     def outline(self, y: np.ndarray) -> np.ndarray:
         """Returns half the width of the skull at a height."""
         s = (y - self.middle) / self._reach(y)
-        power = np.where(s < 0, 2.3, self.jaw)
+        power = np.where(s < 0, 2.6, self.jaw)
         s = np.clip(np.abs(s), 0, 1)
         return self.width * (1 - s**power) ** (1 / power)
 
@@ -239,7 +239,7 @@ def draw_shape(rng: np.random.Generator) -> Shape:
             eye_y + face * between(0.63, 0.68),
             rng.normal(-0.3, 0.5),
         ),
-        lips=(between(2.0, 3.8), between(2.8, 4.6)),
+        lips=(between(2.1, 4.0), between(3.0, 5.0)),
         chin=chin,
         relief=tuple(between(0.5, 1.4, 5).tolist()),
     )

@@ -5,6 +5,10 @@ import dataclasses
 import numpy as np
 from scipy import sparse
 
+# Share of a pixel that samples must cover for a surface to be opaque. It is below 1
+# since the sum of the splats varies a little.
+_OPAQUE = 0.94
+
 
 @dataclasses.dataclass(frozen=True)
 class Cloud:
@@ -114,3 +118,47 @@ def splat(
 def _weights(f: np.ndarray) -> np.ndarray:
     """Returns the weights of the pixels before, at and after points, [N, 3]."""
     return np.stack([0.5 * (0.5 - f) ** 2, 0.75 - f * f, 0.5 * (0.5 + f) ** 2], 1)
+
+
+def draw_layer(
+    picture: np.ndarray,
+    scale: float,
+    cloud: Cloud,
+    places: np.ndarray,
+    colour: np.ndarray,
+    facing: np.ndarray,
+    *,
+    elastic: bool = False,
+) -> np.ndarray:
+    """Draws a cloud over a picture, in place.
+
+    Args:
+      picture: float32 [S, S, C].
+      scale: pixels of the picture per pixel of a 112 x 112 frame.
+      cloud: the samples.
+      places: of the samples in the picture, float32 [N, 2].
+      colour: values of the samples, float32 [N, C].
+      facing: z of their normals, or another factor of their area, float32 [N].
+      elastic: if the layer stays opaque where it is stretched.
+
+    Returns:
+      The picture, float32 [S, S, C].
+    """
+    # The area that each sample covers in the picture
+    weights = cloud.opacity * cloud.area * np.maximum(facing, 0)
+    weights *= np.float32(scale**2)
+    values = np.empty((len(colour), colour.shape[1] + 1), np.float32)
+    np.multiply(colour, weights[:, None], out=values[:, :-1])
+    values[:, -1] = weights
+    sums, part = splat(places, values, len(picture))
+    covered = sums[..., -1:]
+    alpha = np.minimum(covered / np.float32(_OPAQUE), 1)
+    if elastic:
+        free = 1 - alpha
+        alpha = 1 - free * free * np.sqrt(free)
+    mean = sums[..., :-1] / np.maximum(covered, 1e-6)
+    below = picture[part]
+    mean -= below
+    mean *= alpha
+    below += mean
+    return picture

@@ -132,7 +132,7 @@ def basis(
 
     Returns:
       The displacement by each unit at an intensity of 1 on the left and the right side
-      of the image, float32 [len(units), 2, N, 3].
+      of the image, float32 [2 * len(units), N, 3].
     """
     fields = []
     for unit in units:
@@ -140,7 +140,7 @@ def basis(
         turn, reach = float(style.turns[k]), float(style.reaches[k])
         for side in (-1, 1):
             fields.append(_field(shape, cloud, lid, _PULLS[unit], side, turn, reach))
-    return np.stack(fields).reshape(len(units), 2, len(cloud), 3)
+    return np.stack(fields)
 
 
 def speech_basis(shape: Shape, cloud: Cloud, lid: np.ndarray) -> np.ndarray:
