@@ -226,7 +226,7 @@ def _lips(image, rng, shape, look, x, y) -> np.ndarray:
     """Paints the lips and the line between them."""
     upper, lower = lip_borders(shape, x)
     line = shape.lip_line(x)
-    ends = soft(shape.mouth[0] - np.abs(x), 0.35)
+    ends = soft(shape.mouth[0] - np.abs(x), 0.5)
     mask = soft(y - upper, 0.28) * soft(lower - y, 0.3) * ends
     natural = look.tone * np.array([0.86, 0.66, 0.68]) * rng.normal(1, 0.03, 3)
     tint = _LIP_TINTS[rng.integers(len(_LIP_TINTS))]

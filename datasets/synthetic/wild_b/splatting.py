@@ -64,9 +64,9 @@ def make_cloud(
     patch = np.cross(across, down)
     # Each sample covers the same area of the frame as the surface, even where the
     # normal for shading is not that of the surface.
-    steep = np.maximum(np.abs(normal[..., 2]), 0.05)
     curved = np.linalg.norm(patch, axis=-1)
-    area = np.minimum(np.abs(patch[..., 2]) / steep, 4 * curved) * share
+    seen = np.abs(patch[..., 2]) / np.maximum(curved, 1e-9)
+    area = curved * (seen + 0.05) / (np.abs(normal[..., 2]) + 0.05) * share
     shown = opacity.reshape(-1) > 0.004
     arrays = (position, normal, colour)
     flat = [a.reshape(-1, 3)[shown].astype(np.float32) for a in arrays]
