@@ -50,7 +50,7 @@ def _hairline(
         recede = rng.uniform(0, 7) * np.exp(-(((side - 0.5) / 0.2) ** 2))
         line = high + 4 * side**2 - recede
     elif style.endswith("fringe"):
-        line = brow + rng.uniform(-3.5, 3) + rng.uniform(-2, 2) * across
+        line = brow + rng.uniform(-5, 2) + rng.uniform(-2, 2) * across
     else:
         line = high + 3 * side**2
     # At the temples the hair reaches down to the ears, long hair further.
@@ -62,16 +62,16 @@ def _hairline(
 
 def make_shell(
     rng: np.random.Generator, shape: Shape, style: str, tone: np.ndarray
-) -> tuple[Cloud | None, np.ndarray | float]:
+) -> tuple[Cloud | None, np.ndarray]:
     """Draws the hair over the skull; it does not move with the skin below it.
 
     Returns:
-      The samples, or none; where they hide those of the skin, bool [H, W], or none.
+      The samples, or none; where they hide those of the skin, bool [H, W].
     """
-    if style == "none":
-        return None, 0.0
     skull = shape.surface(features=False)
     rows, columns = skull.shape[:2]
+    if style == "none":
+        return None, np.zeros((rows, columns), bool)
     across = np.sin(shape.grid()[0])
     line = _hairline(rng, shape, style, across)  # by column
     ragged = np.repeat(rng.normal(0, 1, columns // 6 + 2), 6)[:columns]

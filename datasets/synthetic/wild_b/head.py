@@ -82,7 +82,7 @@ def draw_face(rng: np.random.Generator) -> Head:
     normal = normals(surface)
     shell, hidden = hair.make_shell(rng, shape, style, tone)
     share = shape.drawn(surface, normal)
-    opacity *= (share > 0) & np.logical_not(hidden)
+    opacity *= (share > 0) & ~hidden
     clouds, where, closing, stretch = zip(*lids, strict=True)
     eyes = [parts.ball(shape, surface, side) for side in (-1, 1)]
     iris = parts.draw_iris(rng, shade)

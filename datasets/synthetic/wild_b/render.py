@@ -20,6 +20,9 @@ _SPLAT_BLUR = 0.5
 # Visible parts of the surface: at least this share of a pixel, or this z of a normal
 _VISIBLE = 0.5
 _FACING = 0.2
+# Hair may hide nearly all of an expression. Its largest displacement counts as visible
+# with this factor, since little that is left must not be enlarged to the amplitude.
+_LEAST = 0.4
 
 _BODY = 0.5  # share of the head's shift that the body follows
 _GLARE = 0.22  # opacity of the reflection of lenses
@@ -95,9 +98,10 @@ class _Scene:
 
     def _largest(self, number: int) -> float:
         """Returns the largest displacement of a visible point by the expression."""
-        cover = self._draw_front(number, None)[1]
+        # Points at the edge of what hides others are not seen well.
+        cover = cv2.dilate(self._draw_front(number, None)[1], np.ones((3, 3)))
         rotation = self._rotation(number)
-        largest = 0.0
+        largest = overall = 0.0
         for name, cloud in self.surfaces.items():
             shift = self._expression(name, number)
             places = self._places(self._moved(name, number, shift), number)
@@ -107,11 +111,10 @@ class _Scene:
             seen &= products(cloud.normal, rotation[2:])[0] > _FACING
             at = at[seen]
             clear = cover[at[:, 1], at[:, 0]] < 1 - _VISIBLE
-            lengths = np.linalg.norm(
-                self._image_shift(shift, number)[seen][clear], axis=1
-            )
-            largest = max(largest, float(lengths.max(initial=0)))
-        return largest
+            lengths = np.linalg.norm(self._image_shift(shift, number)[seen], axis=1)
+            largest = max(largest, float(lengths[clear].max(initial=0)))
+            overall = max(overall, float(lengths.max(initial=0)))
+        return max(largest, _LEAST * overall)
 
     def _expression(self, name: str, number: int) -> np.ndarray:
         """Returns the displacement of points by the expression, float32 [N, 3]."""

@@ -126,7 +126,14 @@ def _bump(
     return np.exp(-(across**2 + ((y - place[1]) / sy) ** 2) / 2)
 
 
-def _blush(image, rng, shape, look, x, y) -> np.ndarray:
+def _blush(
+    image: np.ndarray,
+    rng: np.random.Generator,
+    shape: Shape,
+    look: Look,
+    x: np.ndarray,
+    y: np.ndarray,
+) -> np.ndarray:
     """Reddens cheeks, nose and chin."""
     marks = shape.landmarks()
     red = rng.uniform(0.2, 0.8) + look.make_up
@@ -136,7 +143,9 @@ def _blush(image, rng, shape, look, x, y) -> np.ndarray:
     return image * (1 - 0.07 * red * area[..., None] * [0.0, 1.2, 1.0])
 
 
-def _shadows(image, shape, look, x, y) -> np.ndarray:
+def _shadows(
+    image: np.ndarray, shape: Shape, look: Look, x: np.ndarray, y: np.ndarray
+) -> np.ndarray:
     """Darkens where little light arrives: nostrils, sockets, below lip and nose."""
     eye_x, eye_y = shape.eye
     nose_w, nose_y, _ = shape.nose
@@ -158,7 +167,9 @@ def _shadows(image, shape, look, x, y) -> np.ndarray:
     return image
 
 
-def _spots(image, rng, shape, light) -> np.ndarray:
+def _spots(
+    image: np.ndarray, rng: np.random.Generator, shape: Shape, light: float
+) -> np.ndarray:
     """Adds freckles and moles."""
     rows, columns = image.shape[:2]
     freckles = rng.integers(60, 250) if light > 0.85 and rng.random() < 0.3 else 0
@@ -180,7 +191,9 @@ def _spots(image, rng, shape, light) -> np.ndarray:
     return image * (1 - mask[..., None] * [0.75, 1, 1.1])
 
 
-def _wrinkles(image, rng, shape, look) -> np.ndarray:
+def _wrinkles(
+    image: np.ndarray, rng: np.random.Generator, shape: Shape, look: Look
+) -> np.ndarray:
     """Adds folds: beside the mouth for all, more of them for older people."""
     marks = shape.landmarks()
     lines, levels = [], []
@@ -222,7 +235,14 @@ def lip_borders(shape: Shape, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return line - shape.lips[0] * bow, line + shape.lips[1] * (1 - t**2.2) ** 0.9
 
 
-def _lips(image, rng, shape, look, x, y) -> np.ndarray:
+def _lips(
+    image: np.ndarray,
+    rng: np.random.Generator,
+    shape: Shape,
+    look: Look,
+    x: np.ndarray,
+    y: np.ndarray,
+) -> np.ndarray:
     """Paints the lips and the line between them."""
     upper, lower = lip_borders(shape, x)
     line = shape.lip_line(x)
@@ -238,7 +258,14 @@ def _lips(image, rng, shape, look, x, y) -> np.ndarray:
     return _blend(image, 0.3 * natural, 0.75 * dark)
 
 
-def _beard(image, rng, shape, look, x, y) -> np.ndarray:
+def _beard(
+    image: np.ndarray,
+    rng: np.random.Generator,
+    shape: Shape,
+    look: Look,
+    x: np.ndarray,
+    y: np.ndarray,
+) -> np.ndarray:
     """Paints a beard of strokes, or stubble."""
     chance = rng.random()
     if look.beard == 0:
@@ -273,7 +300,9 @@ def _beard(image, rng, shape, look, x, y) -> np.ndarray:
     return _blend(image, 1.5 * look.hair + 8, 0.3 * area * hairs * grain)
 
 
-def _brow(image, rng, shape, look, side) -> np.ndarray:
+def _brow(
+    image: np.ndarray, rng: np.random.Generator, shape: Shape, look: Look, side: int
+) -> np.ndarray:
     """Paints a brow of hairs that point outwards."""
     marks = shape.landmarks()
     count = int(rng.uniform(170, 330))
