@@ -117,7 +117,7 @@ def make_shell(
     if style == "curly":
         curls = noise(rng, y.shape, 3.5)
         light, dark = np.clip(0.2 * curls, 0, 0.5), np.clip(-0.35 * curls, 0, 1)
-    sheen = 1 + 0.5 * np.exp(-(((y - 0.45 * line) / 9) ** 2)) * rng.uniform(0.2, 1)
+    sheen = 1 + 0.35 * np.exp(-(((y - 0.45 * line) / 9) ** 2)) * rng.uniform(0.2, 1)
     depth = soft(y - line + 3, 2.5)  # darker at the ends
     colour = tone * (sheen * (1 + 0.9 * light - 0.45 * dark))[..., None]
     colour *= (1 - 0.2 * depth + 0.06 * noise(rng, y.shape, 10))[..., None]

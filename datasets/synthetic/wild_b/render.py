@@ -178,7 +178,8 @@ class _Scene:
         # [3, N]
         lit, shine, sky = np.maximum(products(cloud.normal, ways), 0)
         ambient = script.ambient
-        strength = 1.3 * (1 - ambient) * lit + ambient * (0.55 + 0.5 * sky)
+        # Little of the lightest skin is overexposed.
+        strength = 1.15 * (1 - ambient) * lit + ambient * (0.5 + 0.45 * sky)
         strength = strength * np.float32(script.brightness[number - 1])
         colour = cloud.colour * strength[:, None]
         if gloss:

@@ -123,7 +123,8 @@ class Shape:
         """Returns the coordinates u of the columns and v of the rows of the samples."""
         height = max(self.top, self.chin - self.middle)
         start = -np.arcsin(min(1.0, (self.middle + 6) / self.top))
-        v = np.arange(start, np.pi / 2 - 0.02, 1 / (DENSITY * height))
+        # Backwards from the lowest point of the chin
+        v = np.arange(np.pi / 2 - 0.002, start, -1 / (DENSITY * height))[::-1]
         u = np.arange(-_SIDE, _SIDE, 1 / (DENSITY * self.width))
         return u, v
 
