@@ -18,6 +18,8 @@ from datasets.synthetic.wild import expressions, records, script
 from datasets.synthetic.wild.records import WildConfig
 from datasets.synthetic.wild_a import face as face_a
 from datasets.synthetic.wild_a import render as render_a
+from datasets.synthetic.wild_b import draw_face as draw_face_b
+from datasets.synthetic.wild_b import render as render_b
 
 __all__ = ["Builder", "SyntheticConfig", "draw_subject", "render", "render_clip"]
 
@@ -58,6 +60,7 @@ _KINDS = {
     "photograph": _Kind("p", lambda rng: photograph.load_face(), render_clip),
     "sketch": _Kind("k", sketch.draw_face, sketch.render_clip),
     "wild_a": _wild(face_a.draw_face, render_a.render),
+    "wild_b": _wild(draw_face_b, render_b),
 }
 
 # Amplitudes of the configurations that evaluate weights on other faces.
@@ -138,6 +141,14 @@ class Builder(shards.StreamingBuilder):
             prefix="d",
             subjects=40,
             seed=1,
+        ),
+        WildConfig(
+            name="wild_b",
+            description="The benchmark with the second renderer, and other subjects.",
+            faces="wild_b",
+            prefix="b",
+            subjects=20,
+            seed=2,
         ),
     ]
     builder_config: Config
