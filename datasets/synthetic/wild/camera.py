@@ -56,9 +56,9 @@ def record(
 
 
 def _jpeg(frame: np.ndarray, quality: float) -> np.ndarray:
-    """Returns a frame, uint8 [H, W, 3], as a JPEG of quality 70 to 95 shows it."""
+    """Returns a frame, uint8 [H, W, 3], as a JPEG of quality 60 to 92 shows it."""
     file = io.BytesIO()
-    Image.fromarray(frame).save(file, "JPEG", quality=round(70 + 25 * quality))
+    Image.fromarray(frame).save(file, "JPEG", quality=round(60 + 32 * quality))
     return np.asarray(Image.open(file).convert("RGB"))
 
 
@@ -74,7 +74,7 @@ def _video(frames: np.ndarray, quality: float) -> np.ndarray:
       frames: float32 [N, H, W, 3].
       quality: 0 to 1.
     """
-    step = 14 - 10 * quality
+    step = 18 - 12 * quality
     n = 8
     height, width = frames.shape[1:3]
     padding = (0, -height % n), (0, -width % n), (0, 0)

@@ -20,7 +20,7 @@ SPEECH_PARTS = ("open", "round", "wide")
 
 # Probability that an event is in the recording of a person of usual restlessness. The
 # window around the apex contains a part of each event only.
-_CHANCES = {"blink": 0.35, "gaze": 0.35, "speech": 0.25, "swallow": 0.12, "turn": 0.4}
+_CHANCES = {"blink": 0.5, "gaze": 0.5, "speech": 0.4, "swallow": 0.2, "turn": 0.5}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,8 +116,8 @@ def draw_camera(rng: np.random.Generator) -> Camera:
     """Draws the camera of a person's recordings."""
     codec = str(rng.choice(["none", "jpeg", "video"], p=[0.3, 0.4, 0.3]))
     return Camera(
-        read_noise=float(rng.uniform(0.5, 1.5)),
-        shot_noise=float(rng.uniform(0.005, 0.03)),
+        read_noise=float(rng.uniform(0.7, 2.0)),
+        shot_noise=float(rng.uniform(0.01, 0.06)),
         flicker=float(rng.choice([0, rng.uniform(0.002, 0.015)], p=[0.5, 0.5])),
         phase=float(rng.uniform(0, 2 * np.pi)),
         readout=float(rng.uniform(0, 0.004)),
@@ -262,7 +262,7 @@ def _draw_gaze(
 def _draw_speech(rng: np.random.Generator, numbers: np.ndarray) -> np.ndarray:
     """Draws movements of the mouth like those of speech: 3 to 8 changes a second."""
     envelope = _smooth_step((numbers - rng.uniform(-30, numbers[-1])) / 10)
-    size = rng.uniform(0.2, 1.2)
+    size = rng.uniform(0.3, 1.6)
     parts = np.stack([_wave(rng, numbers, (25, 70)) for _ in SPEECH_PARTS], 1)
     parts[:, 0] = np.abs(parts[:, 0])  # the jaw opens only
     return size * envelope[:, None] * parts * [1.0, 0.5, 0.5]
@@ -282,7 +282,7 @@ def _draw_head(
     if turns:
         at, length = rng.uniform(-20, numbers[-1]), rng.uniform(30, 120)
         step = _smooth_step((numbers - at) / length)[:, None]
-        extents = np.radians([3.0, 2.0, 1.5]) * rng.normal(0, 1, 3)
+        extents = np.radians([4.0, 3.0, 2.0]) * rng.normal(0, 1, 3)
         head[:, :3] += step * extents
         head[:, 3:5] += step * rng.normal(0, 0.7, 2)
     return head
