@@ -122,6 +122,13 @@ class TrainConfig:
     validation_fraction: float = 0.2
     """Fraction of the remaining clips in the validation part, which selects the
     checkpoint."""
+    train_subjects: int | None = None
+    """Keep this number of subjects of each training part, drawn with the seed, for
+    learning curves. A smaller number keeps a part of those of a larger. Default:
+    all."""
+    train_clips: int | None = None
+    """Keep at most this number of clips of each subject of a training part, drawn with
+    the seed. Default: all."""
     split: str | None = None
     """File split.json of another run, to use the same split."""
     seed: int = 0
@@ -181,6 +188,8 @@ class TrainConfig:
                 "size": 1,
                 "seed": 0,
                 "folds": 2,
+                "train_subjects": 1,
+                "train_clips": 1,
                 "num_processes": 1,
                 "process_id": 0,
             },

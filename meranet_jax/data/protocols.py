@@ -107,6 +107,42 @@ def draw(
     return drawn
 
 
+def limit(
+    fold: Fold,
+    clips: Clips,
+    subjects: int | None,
+    clips_per_subject: int | None,
+    seed: int,
+) -> Fold:
+    """Reduces the training part of a fold; the other parts remain as they are.
+
+    The subjects of a smaller number are among those of a larger, and so are the clips.
+
+    Args:
+      fold: the fold.
+      clips: all clips.
+      subjects: number of subjects to keep; None for all.
+      clips_per_subject: maximum number of clips of each to keep; None for all.
+      seed: of the random choice.
+
+    Raises:
+      UserError: if the training part has fewer subjects.
+    """
+    rng = np.random.default_rng((seed, 1))  # another stream than that of ``draw``
+    owners = np.array(clips.subjects)[fold.train]
+    order = rng.permutation(np.unique(owners))
+    if subjects is not None and subjects > len(order):
+        raise UserError(
+            f"--train_subjects={subjects}: the training part of fold {fold.name} has "
+            f"{len(order)} subjects. Choose at most that many."
+        )
+    kept = []
+    for subject in order[:subjects]:
+        own = rng.permutation(fold.train[owners == subject])
+        kept.append(own[:clips_per_subject])
+    return dataclasses.replace(fold, train=np.sort(np.concatenate(kept)))
+
+
 def holdout(
     clips: Clips, *, test_fraction: float, validation_fraction: float, seed: int
 ) -> Fold:

@@ -51,6 +51,8 @@ def jobs(split: Split) -> list[Job]:
 def make(config: TrainConfig, clips: Clips) -> Split:
     """Makes the split of a run: drawn for each seed, or read from ``--split``.
 
+    ``--train_subjects`` and ``--train_clips`` then reduce the training parts.
+
     Args:
       config: the run's.
       clips: all clips.
@@ -73,6 +75,16 @@ def make(config: TrainConfig, clips: Clips) -> Split:
     else:
         split = _read_split(config, clips)
     check(split, clips, config.protocol)
+    if (config.train_subjects, config.train_clips) != (None, None):
+        split = {
+            seed: [
+                protocols.limit(
+                    fold, clips, config.train_subjects, config.train_clips, seed
+                )
+                for fold in folds
+            ]
+            for seed, folds in split.items()
+        }
     return split
 
 

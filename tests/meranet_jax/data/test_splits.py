@@ -236,3 +236,31 @@ def test_split_json_contains_names_and_ids(tmp_path):
     first = read["seeds"]["0"][0]
     assert first["name"] == "s0"
     assert first["test"] == [f"clip00{n}" for n in range(6)]
+
+
+def test_training_parts_are_limited_to_subjects_and_clips():
+    options = {"protocol": "loso", "seed": 3}
+    complete = make(**options)[3]
+    subjects = np.array(CLIPS.subjects)
+    before: dict[str, set] = {}
+    for number in (1, 2, 3):
+        limited = make(**options, train_subjects=number, train_clips=number)[3]
+        for fold, whole in zip(limited, complete, strict=True):
+            assert set(fold.train) <= set(whole.train)
+            assert np.array_equal(fold.test, whole.test)
+            assert np.array_equal(fold.validation, whole.validation)
+            names, counts = np.unique(subjects[fold.train], return_counts=True)
+            assert len(names) == number
+            for name, count in zip(names, counts, strict=True):
+                assert count == min(number, (subjects[whole.train] == name).sum())
+            assert before.get(fold.name, set()) <= set(fold.train)
+            before[fold.name] = set(fold.train)
+    all_clips = make(**options, train_subjects=2)[3]
+    for fold, whole in zip(all_clips, complete, strict=True):
+        kept = np.isin(subjects[whole.train], subjects[fold.train])
+        assert np.array_equal(fold.train, whole.train[kept])
+
+
+def test_more_training_subjects_than_there_are_raise():
+    with pytest.raises(UserError, match=r"--train_subjects=99.* has \d+ subjects"):
+        make(protocol="loso", train_subjects=99)
