@@ -1,7 +1,9 @@
 """Reproduce the paper: ``python reproduce.py table1 --dataset=casme2``.
 
-The experiments are table1, figure4, figure5, figure6 and parameters. Flags of train.py,
-such as --preset=small, --seeds=5 and --epochs=10, apply to all runs of the experiment.
+The experiments of the paper are table1, figure4, figure5, figure6 and parameters.
+inputs compares recognisers and inputs, ablation replaces each choice of a preset, and
+learning_curve reduces the training part. Flags of train.py, such as --preset=small,
+--seeds=5 and --epochs=10, apply to all runs of the experiment.
 """
 
 import sys

@@ -73,7 +73,9 @@ def parse(
     known: dict[str, Any] = {"return_unknown_args": True, "add_help": False}
     init = tyro.cli(_Init, args=arguments, **known)[0].init
     if init is not None and find_weights is None:
-        raise UserError(f"--init={init}: only train.py starts from weights.")
+        raise UserError(
+            f"--init={init}: these runs do not start from weights. Leave out --init."
+        )
     weights = None
     if init is not None and find_weights is not None:
         values = [a.partition("=")[2] if a[:1] == "-" else a for a in arguments]

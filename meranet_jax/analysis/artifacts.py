@@ -1,4 +1,4 @@
-"""Writes the table, the figures and the text of an experiment of the paper."""
+"""Writes the table, the figures and the text of an experiment."""
 
 import csv
 import functools
@@ -14,6 +14,7 @@ from meranet_jax.analysis import (
     explainer,
     overlays,
     saliency_checks,
+    variants,
 )
 from meranet_jax.analysis.experiments import MERANET, RESNET, Experiment, Key
 from meranet_jax.analysis.explainer import Explainer
@@ -134,6 +135,22 @@ def _parameters(folder: Path, finished: dict[Key, Run], bases) -> str:
     return text
 
 
+def _compare(folder: Path, finished: dict[Key, Run], bases, *, experiment) -> str:
+    facts = {
+        variant.label: variant.facts
+        for base in bases
+        for variant in variants.variants(experiment, base)
+    }
+    rows, text = variants.compare(experiment, finished, facts)
+    _write_rows(folder / f"{experiment}.csv", rows)
+    if experiment == "learning_curve":
+        figure = figures.small_data(rows)
+    else:
+        figure = figures.variants(rows)
+    figures.save(figure, folder / f"{experiment}.png")
+    return text
+
+
 def _write_rows(path: Path, rows: list[dict]) -> None:
     with files.atomic_write(path) as part, part.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
@@ -155,4 +172,8 @@ _MAKERS = {
     ),
     "figure6": _figure6,
     "parameters": _parameters,
+    **{
+        experiment: functools.partial(_compare, experiment=experiment)
+        for experiment in variants.TITLES
+    },
 }

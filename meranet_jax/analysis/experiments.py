@@ -1,4 +1,4 @@
-"""The paper's experiments: the runs that each needs, and their results.
+"""Experiments: the runs that each needs, and the results of the paper's experiments.
 
 Results are table rows, which become CSV files, and text in Markdown.
 """
@@ -9,13 +9,16 @@ from typing import Literal
 
 import numpy as np
 
-from meranet_jax.analysis import markdown
+from meranet_jax.analysis import markdown, variants
+from meranet_jax.analysis.variants import VariantExperiment
 from meranet_jax.config import TrainConfig
 from meranet_jax.evaluation import comparison, metrics, predictions
 from meranet_jax.runs import layout, reader
 from meranet_jax.runs.reader import Run
 
-Experiment = Literal["table1", "figure4", "figure5", "figure6", "parameters"]
+Experiment = Literal[
+    "table1", "figure4", "figure5", "figure6", "parameters", VariantExperiment
+]
 
 MERANET, RESNET = "MERANet", "3D ResNet"
 
@@ -64,6 +67,14 @@ def plan(
       loso_seeds: number of the seeds that ``table1`` uses under
         leave-one-subject-out.
     """
+    if experiment in variants.TITLES:
+        return {
+            (base.dataset, base.protocol, variant.label): variants.configure(
+                base, variant
+            )
+            for base in bases
+            for variant in variants.variants(experiment, base)
+        }
     changes = {
         "table1": NETWORKS,
         "figure4": _SHARED,
@@ -253,8 +264,8 @@ def loss_rows(found: dict[str, dict[str, np.ndarray]]) -> list[dict]:
             "validation_loss": float(values[:, epoch].mean()),
             "sd": _sd(values[:, epoch]),
         }
-        for dataset, variants in found.items()
-        for label, values in variants.items()
+        for dataset, by_variant in found.items()
+        for label, values in by_variant.items()
         for epoch in range(values.shape[1])
     ]
 
@@ -270,8 +281,8 @@ def describe_losses(
       found: the result of ``losses``.
     """
     text = [f"# {title}", "", f"Claim of the paper: {claim}", ""]
-    for dataset, variants in found.items():
-        (first, *_) = variants.values()
+    for dataset, by_variant in found.items():
+        (first, *_) = by_variant.values()
         text += [
             f"## {dataset}, {len(first)} seeds, {first.shape[1]} epochs",
             "",
@@ -279,25 +290,25 @@ def describe_losses(
                 ["variant", "lowest validation loss", "last validation loss"],
                 [
                     [label, _spread(values.min(1)), _spread(values[:, -1])]
-                    for label, values in variants.items()
+                    for label, values in by_variant.items()
                 ],
             ),
             "",
         ]
-        labels = list(variants)
+        labels = list(by_variant)
         for index, label in enumerate(labels):
             for other in labels[index + 1 :]:
-                difference = variants[label] - variants[other]
+                difference = by_variant[label] - by_variant[other]
                 lower = int((difference.mean(0) < 0).sum())
                 text.append(
                     f"- {label} - {other}: the mean loss is lower in {lower} of "
                     f"{difference.shape[1]} epochs; difference of the lowest losses: "
-                    + _paired(variants[label].min(1) - variants[other].min(1))
+                    + _paired(by_variant[label].min(1) - by_variant[other].min(1))
                 )
         text.append("")
     text.append(
         "Means and standard deviations over seeds. A seed draws split, parameters and "
-        "order, and all variants use the same seeds. Differences are paired by seed, "
+        "order, and all by_variant use the same seeds. Differences are paired by seed, "
         "with 95 % confidence intervals from Student's t distribution."
     )
     return "\n".join(text) + "\n"

@@ -1,4 +1,4 @@
-"""Runs an experiment of the paper and writes its table and figure."""
+"""Runs an experiment and writes its table and figure."""
 
 import dataclasses
 import os
@@ -16,7 +16,7 @@ from meranet_jax.analysis import artifacts, experiments
 from meranet_jax.analysis.experiments import Experiment, Key
 from meranet_jax.config import TrainConfig
 from meranet_jax.errors import UserError
-from meranet_jax.runs import layout, reader, writer
+from meranet_jax.runs import layout, origins, reader, writer
 from meranet_jax.runs.train_run import Prepare, train_run
 from meranet_jax.training import fitters, launchers, xla
 
@@ -39,7 +39,13 @@ _VARIED = {
     "table1": ("protocol",),
     "figure4": ("shared",),
     "figure5": ("kernel_size",),
+    "inputs": ("input",),
+    "learning_curve": ("train_subjects", "train_clips"),
 }
+
+# Experiments whose runs can start from weights. In the others, a variant has another
+# network or another input than the weights.
+_FROM_WEIGHTS = ("ablation", "learning_curve")
 
 # Settings whose effect is compared when a run resumes, but not when it is finished.
 _CLIPS = ("classes", "data_dir")
@@ -107,7 +113,9 @@ def parse(
     bases = []
     for dataset in request.dataset.split(","):
         check_dataset(dataset.strip())
-        bases.append(_base(dataset.strip(), others, fixed))
+        bases.append(
+            _base(dataset.strip(), others, fixed, weights=experiment in _FROM_WEIGHTS)
+        )
     if experiment == "parameters" and len(bases) > 1:
         raise UserError("parameters needs exactly one data set. Name one --dataset.")
     bases = _set_each(bases, others)
@@ -115,13 +123,24 @@ def parse(
     return experiment, request, needed, bases
 
 
-def _base(dataset: str, others: list[str], fixed: Sequence[str]) -> TrainConfig:
+def _base(
+    dataset: str, others: list[str], fixed: Sequence[str], *, weights: bool
+) -> TrainConfig:
     """Returns the settings of the runs of a data set.
+
+    Args:
+      dataset: its name.
+      others: flags of train.py.
+      fixed: names of the flags that must not be given.
+      weights: whether ``--init`` may be given.
 
     Raises:
       UserError: if a flag of ``fixed`` is given.
     """
-    base = flags.parse([f"--dataset={dataset}", *others])
+    base = flags.parse(
+        [f"--dataset={dataset}", *others],
+        find_weights=origins.find if weights else None,
+    )
     default = flags.parse([f"--dataset={dataset}"]).flags()
     for name in fixed:
         if base.flags().get(name) != default.get(name):

@@ -160,6 +160,79 @@ def paper_comparison(rows: list[dict]) -> Figure:
     return figure
 
 
+def variants(rows: list[dict]) -> Figure:
+    """Plots UF1 of the variants of a recipe with its interval over subjects.
+
+    Args:
+      rows: the rows of ``variants.compare``, in order.
+    """
+    datasets = list(dict.fromkeys(row["dataset"] for row in rows))
+    longest = max(len(row["variant"]) for row in rows)
+    most = max(sum(row["dataset"] == name for row in rows) for name in datasets)
+    figure = Figure(
+        figsize=(_LETTER * longest + 4 * len(datasets), 1.2 + 0.32 * most),
+        layout="constrained",
+    )
+    panels = figure.subplots(1, len(datasets), squeeze=False, sharey=False)[0]
+    for axes, name in zip(panels, datasets, strict=True):
+        shown = [row for row in rows if row["dataset"] == name]
+        for place, row in enumerate(shown):
+            colour = _VERMILION if row["variant"] == row["reference"] else _BLUE
+            if row["uf1_low"] is not None:
+                axes.plot([row["uf1_low"], row["uf1_high"]], [place, place], c=colour)
+            axes.plot(row["uf1"], place, "o", c=colour)
+        axes.axvline(shown[0]["uf1"], color=_GREY, linestyle=":", linewidth=1)
+        axes.set_yticks(range(len(shown)), [row["variant"] for row in shown])
+        axes.invert_yaxis()
+        axes.set(xlabel="UF1", title=name, xlim=_UNIT_LIMITS)
+        axes.grid(axis="x", alpha=0.3)
+    return figure
+
+
+def small_data(rows: list[dict]) -> Figure:
+    """Plots UF1 over the number of training subjects, and of training clips of each.
+
+    Args:
+      rows: the rows of ``variants.compare`` for learning curves.
+    """
+    datasets = list(dict.fromkeys(row["dataset"] for row in rows))
+    names = {
+        "train_subjects": "training subjects",
+        "train_clips": "training clips of each subject",
+    }
+    figure = Figure(figsize=(9, 3.6 * len(datasets)), layout="constrained")
+    panels = figure.subplots(len(datasets), len(names), squeeze=False, sharey=True)
+    starts = list(dict.fromkeys(row["start"] for row in rows))
+    styles = dict(
+        zip(starts, [(_VERMILION, "o-"), (_BLUE, "s--")] * len(starts), strict=False)
+    )
+    for line, dataset in zip(panels, datasets, strict=True):
+        for axes, (flag, label) in zip(line, names.items(), strict=True):
+            of_flag = [
+                row for row in rows if row["dataset"] == dataset and row.get(flag)
+            ]
+            for shift, start in enumerate(starts):
+                shown = [row for row in of_flag if row["start"] == start]
+                colour, style = styles[start]
+                # Moved apart, so that intervals do not hide one another
+                x = [row[flag] * (1 + 0.03 * shift) for row in shown]
+                axes.plot(
+                    x, [row["uf1"] for row in shown], style, c=colour, label=start
+                )
+                for at, row in zip(x, shown, strict=True):
+                    if row["uf1_low"] is not None:
+                        axes.plot([at, at], [row["uf1_low"], row["uf1_high"]], c=colour)
+            axes.set_xscale("log", base=2)
+            ticks = sorted({row[flag] for row in of_flag})
+            axes.set_xticks(ticks, [str(tick) for tick in ticks])
+            axes.minorticks_off()
+            axes.set(xlabel=label, ylim=_UNIT_LIMITS, title=dataset)
+            axes.grid(alpha=0.3)
+        line[0].set_ylabel("UF1")
+        line[0].legend(frameon=False)
+    return figure
+
+
 def parameter_counts(rows: list[dict]) -> Figure:
     """Plots the number of parameters of each block, and how many attention adds.
 

@@ -302,3 +302,45 @@ def test_other_samplings(sampling):
     assert record["clip"].shape == (16, 56, 56, 3)
     assert record["motion_mask"].shape == (16, 56, 56)
     assert len(record["action_units"]) == len(record["distractors"]) == 16
+
+
+# Mean grey level of each of 4 x 4 parts of the first clip, and of the absolute change
+# from frame to frame, as version 1.1.0 of the builder renders it.
+PUBLISHED = {
+    "wild": (
+        [
+            [61.1, 49.5, 42.4, 60.6],
+            [62.9, 99.5, 73.2, 50.3],
+            [53.5, 90.1, 58.9, 50.4],
+            [46.3, 66.2, 48.6, 50.9],
+        ],
+        1.70,
+    ),
+    "wild_b": (
+        [
+            [94.4, 22.5, 24.3, 102.4],
+            [71.0, 50.8, 59.4, 63.2],
+            [66.9, 59.3, 67.9, 65.0],
+            [82.0, 42.7, 47.4, 75.3],
+        ],
+        1.81,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_clips_are_those_of_the_published_version(name):
+    """Results of other people are compared with ours, so clips must not change.
+
+    If this fails on purpose, raise the version of the builder.
+    """
+    config = Builder.builder_configs[name]
+    emotion, repetition = config.clips(0)[0]
+    clip = render(config, draw_subject(config, 0), 0, emotion, repetition)["clip"]
+    levels, change = PUBLISHED[name]
+    parts = clip.astype(float).reshape(16, 4, 28, 4, 28, 3).mean((0, 2, 4, 5))
+    # Processors round differently, by which a grey level may differ by one.
+    np.testing.assert_allclose(parts, levels, atol=0.06)
+    assert np.abs(np.diff(clip.astype(float), axis=0)).mean() == pytest.approx(
+        change, abs=0.01
+    )

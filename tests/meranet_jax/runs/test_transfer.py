@@ -416,7 +416,7 @@ def test_origins_that_cannot_be_used_are_refused(
         origins.find(str(tmp_path))
     with pytest.raises(UserError, match="There is no file"):
         origins.find(str(tmp_path / "w.npz"))
-    with pytest.raises(UserError, match="only train.py starts from weights"):
+    with pytest.raises(UserError, match="these runs do not start from weights"):
         flags.parse(["--init=x"])
     # A run with several folds
     folds = sorted((tuned / "folds").iterdir())
