@@ -12,7 +12,7 @@ from meranet_jax.inputs import registry as inputs
 from meranet_jax.recognisers import Network, Recogniser
 from meranet_jax.validation import check_choices, check_minimums
 
-Preset = Literal["paper", "small"]
+Preset = Literal["paper", "small", "new_people"]
 Protocol = Literal["holdout", "holdout_subject", "kfold", "loso"]
 
 
@@ -30,8 +30,9 @@ class TrainConfig:
     after a slash: synthetic/hard. Several, separated by commas, form a composite data
     set."""
     preset: Preset = "paper"
-    """paper: the paper's settings. small: reduced settings for machines without an
-    accelerator."""
+    """paper: the paper's settings. small: a smaller network for machines without an
+    accelerator. new_people: the settings that were best on new people, a small network
+    on optical flow."""
     model: str = "meranet"
     """Recogniser: meranet, resnet3d (MERANet without attention), lbp_top (LBP-TOP
     descriptor with a linear SVM), or your own, MODULE:NAME. --model=NAME --help lists

@@ -30,6 +30,14 @@ _SMALL = {
     "learning_rate": 0.003,
 }
 
+# Chosen on synthetic/wild_dev, whose subjects are tested nowhere (docs/benchmark.md).
+_NEW_PEOPLE = _SMALL | {
+    "input": "onset_apex_flow",
+    "epochs": 40,
+    "augment": ("shift", "rotate", "scale"),
+    "select": "last",
+}
+
 
 def make_resnet3d(settings: ResNet3DSettings, **arguments) -> MERANet:
     """Makes the 3D ResNet of the settings; for ``arguments`` see ``MERANet``."""
@@ -125,7 +133,7 @@ MERANET = Network(
     citation=_PAPER,
     settings=MERANetSettings,
     inputs=NETWORK_INPUTS,
-    presets={"small": _SMALL},
+    presets={"small": _SMALL, "new_people": _NEW_PEOPLE},
     variant=_variant,
     make=make_meranet,
     torch_name=resnet_name,
@@ -137,7 +145,7 @@ RESNET3D = Network(
     citation=_PAPER,
     settings=ResNet3DSettings,
     inputs=NETWORK_INPUTS,
-    presets={"small": _SMALL},
+    presets={"small": _SMALL, "new_people": _NEW_PEOPLE},
     make=make_resnet3d,
     torch_name=resnet_name,
 )

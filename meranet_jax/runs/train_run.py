@@ -203,7 +203,7 @@ def _fit(
     steps = fitter.count_steps(fold_loop.training_parts(jobs))
     if isinstance(config.recogniser, Network):
         console.print(_COMPILING)
-    if jax.default_backend() == "cpu" and config.preset != "small":
+    if jax.default_backend() == "cpu" and config.preset == "paper":
         seconds = fitter.seconds_per_step(jobs[0].fold.train)
         if seconds is not None:
             console.print(report_text.describe_duration(seconds * steps))
