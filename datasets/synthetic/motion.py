@@ -1,10 +1,9 @@
-"""Motion of the synthetic faces: action units, their time course, and head motion."""
-
-import dataclasses
+"""Motion of the synthetic faces: action units and motion of the head."""
 
 import numpy as np
 
 from datasets.synthetic.face import FRAME, Face
+from datasets.synthetic.time_course import TimeCourse
 
 # Action units of FACS: landmark, direction (x outwards for a pair, y downwards), and
 # standard deviation of the Gaussian region that moves, in half widths of the face.
@@ -21,46 +20,12 @@ ACTION_UNITS = {
 # Action units of each emotion.
 EMOTIONS = {"disgust": (9, 4), "happiness": (12, 6), "surprise": (1, 2, 26)}
 
-# Frames per second (Hz), as in CASME II
-FRAME_RATE = 200.0
-
 # Minimum displacement in pixels for the motion mask.
 MOTION_THRESHOLD = 0.25
 
 
-@dataclasses.dataclass(frozen=True)
-class TimeCourse:
-    """Time course of an expression in its recording; frames are numbered from 1.
-
-    Attributes:
-      onset: last neutral frame before the expression.
-      apex: frame of maximum motion.
-      offset: first neutral frame after the expression.
-      last: last frame of the recording.
-      rise: exponent of the rise: 1 is a half cosine; a larger value rises later.
-      fall: exponent of the fall, in the same way backwards in time.
-    """
-
-    onset: int
-    apex: int
-    offset: int
-    last: int
-    rise: float
-    fall: float
-
-    def intensity(self, number: int) -> float:
-        """Returns the intensity at a frame: 0 if neutral, 1 at the apex."""
-        if number <= self.onset or number >= self.offset:
-            return 0.0
-        if number <= self.apex:
-            part = ((number - self.onset) / (self.apex - self.onset)) ** self.rise
-        else:
-            part = ((self.offset - number) / (self.offset - self.apex)) ** self.fall
-        return float(np.sin(np.pi / 2 * part) ** 2)
-
-
 def draw_time_course(rng: np.random.Generator) -> TimeCourse:
-    """Draws a random time course of 20 to 60 frames at ``FRAME_RATE``."""
+    """Draws a random time course of 20 to 60 frames."""
     onset = 1 + int(rng.integers(4, 17))
     apex = onset + int(rng.integers(8, 25))
     offset = apex + int(rng.integers(12, 37))

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from datasets import clip_record
-from datasets.synthetic import face, motion
+from datasets.synthetic import face, motion, time_course
 from meranet_jax.video import sampling
 
 Faces = Literal["drawn", "varied", "photograph", "sketch"]
@@ -87,7 +87,7 @@ def render_clip(
     course = motion.draw_time_course(rng)
     amplitude = float(rng.uniform(*config.amplitude))
     field = motion.displacement(subject, emotion, amplitude, rng)
-    numbers = frame_numbers(course, config)
+    numbers = time_course.frame_numbers(course, config)
     shifts, angles = motion.head_motion(numbers, config.drift, rng)
     frames = {}
     for number, shift, angle in zip(numbers.tolist(), shifts, angles, strict=True):
@@ -99,34 +99,9 @@ def render_clip(
     return make_record(emotion, course, amplitude, frames, config)
 
 
-def frame_numbers(
-    course: motion.TimeCourse, config: clip_record.ClipConfig
-) -> np.ndarray:
-    """Returns the numbers of the frames of a record, in the order of rendering.
-
-    Onset and apex come last, so that the clip's own frames, whose noise is drawn one
-    after the other from the same generator, do not depend on them.
-
-    Returns:
-      int64 [N + 2]: the N numbers of ``sampling.clip_frame_numbers``, onset and apex.
-    """
-    numbers = sampling.clip_frame_numbers(
-        sampling=config.sampling,
-        frames=config.frames,
-        window=config.window,
-        onset=course.onset,
-        apex=course.apex,
-        offset=course.offset,
-        first=1,
-        last=course.last,
-        step=config.step(motion.FRAME_RATE),
-    )
-    return np.append(numbers, [course.onset, course.apex])
-
-
 def make_record(
     emotion: str,
-    course: motion.TimeCourse,
+    course: time_course.TimeCourse,
     amplitude: float,
     frames: Mapping[int, tuple[np.ndarray, np.ndarray]],
     config: SyntheticConfig,
@@ -138,10 +113,10 @@ def make_record(
       course: time course of the expression.
       amplitude: maximum displacement at the apex in pixels at 112 x 112.
       frames: picture, uint8 [H, W, 3], and motion mask, bool [H, W], by the numbers of
-        ``frame_numbers``.
+        ``time_course.frame_numbers``.
       config: shape of the clip.
     """
-    numbers = frame_numbers(course, config)[:-2].tolist()
+    numbers = time_course.frame_numbers(course, config)[:-2].tolist()
     pictures, masks = map(
         np.stack, zip(*(frames[number] for number in numbers), strict=True)
     )

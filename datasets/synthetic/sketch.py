@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from scipy import interpolate
 
-from datasets.synthetic import motion, rendering
+from datasets.synthetic import motion, rendering, time_course
 
 _FRAME, _MARGIN = 112, 12  # of the frame and beyond it on each side, in its pixels
 _RESOLUTION = 4  # pixels of the drawing for each pixel of the frame
@@ -307,7 +307,7 @@ def render_clip(
     course = motion.draw_time_course(rng)
     amplitude = float(rng.uniform(*config.amplitude))
     field = displacement(sketch, emotion, amplitude, rng)
-    numbers = rendering.frame_numbers(course, config)
+    numbers = time_course.frame_numbers(course, config)
     # The head moves on a curve through random places.
     instants = np.linspace(1, course.last, 4)
     places = rng.uniform(-1, 1, (4, 3)) * config.drift * np.array([1, 1, 0.3])

@@ -14,6 +14,7 @@ from datasets import clip_record, shards
 from datasets.parallel import parallel_map
 from datasets.synthetic import face, motion, photograph, sketch, varied
 from datasets.synthetic.rendering import SyntheticConfig, render_clip
+from datasets.synthetic.time_course import FRAME_RATE
 from datasets.synthetic.wild import expressions, records, script
 from datasets.synthetic.wild.records import WildConfig
 from datasets.synthetic.wild_a import face as face_a
@@ -173,9 +174,7 @@ class Builder(shards.StreamingBuilder):
             features=clip_record.record_features(
                 config, _KINDS[config.faces].emotions, **extra
             ),
-            metadata=tfds.core.MetadataDict(
-                about | {"frame_rates": [motion.FRAME_RATE]}
-            ),
+            metadata=tfds.core.MetadataDict(about | {"frame_rates": [FRAME_RATE]}),
         )
 
     def _split_generators(self, dl_manager):

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from datasets.synthetic import face, motion, rendering
+from datasets.synthetic import face, motion, rendering, time_course
 
 # Half the range of a direction, in radians, and of a landmark, in half widths.
 _DIRECTION_JITTER = np.radians(20)
@@ -353,14 +353,14 @@ _PROFILES: tuple[Callable[[np.ndarray], np.ndarray], ...] = (
 )
 
 
-def draw_time_course(rng: np.random.Generator) -> motion.TimeCourse:
+def draw_time_course(rng: np.random.Generator) -> time_course.TimeCourse:
     """Draws a random time course; some are faster, slower or steeper than natural."""
     onset = 1 + int(rng.integers(1, 21))
     apex = onset + int(np.exp(rng.uniform(np.log(5), np.log(36))))
     offset = apex + int(np.exp(rng.uniform(np.log(6), np.log(50))))
     last = offset + int(rng.integers(0, 21))
     rise, fall = np.exp(rng.uniform(np.log(0.5), np.log(2.2), 2))
-    return motion.TimeCourse(onset, apex, offset, last, float(rise), float(fall))
+    return time_course.TimeCourse(onset, apex, offset, last, float(rise), float(fall))
 
 
 def render_clip(
@@ -383,7 +383,7 @@ def render_clip(
     drift = rng.uniform(0, config.drift)
     noise, flicker = rng.uniform(0, config.noise), rng.uniform(0, config.flicker)
     quality = int(rng.integers(50, 96)) if rng.random() < 0.3 else None
-    numbers = rendering.frame_numbers(course, config)
+    numbers = time_course.frame_numbers(course, config)
     period = np.exp(rng.uniform(np.log(40), np.log(250), 4))
     sway = np.sin(
         2 * np.pi * numbers[:, None] / period + rng.uniform(0, 2 * np.pi, 4)

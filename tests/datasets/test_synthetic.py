@@ -8,7 +8,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from datasets.prepare import Options, configuration
-from datasets.synthetic import face, motion, strip
+from datasets.synthetic import face, motion, strip, time_course
 from datasets.synthetic.synthetic_dataset_builder import (
     Builder,
     SyntheticConfig,
@@ -59,7 +59,7 @@ def test_no_motion_before_the_onset():
 
 
 def test_motion_rises_to_the_apex_and_falls():
-    course = motion.TimeCourse(
+    course = time_course.TimeCourse(
         onset=10, apex=20, offset=40, last=50, rise=1.0, fall=1.0
     )
     intensity = [course.intensity(number) for number in range(1, 51)]
@@ -242,4 +242,4 @@ def test_configurations_have_no_subject_in_common():
     varied = Builder.builder_configs["varied"]
     assert (varied.subjects, varied.repetitions) == (240, 3)
     kinds = {config.faces for config in Builder.BUILDER_CONFIGS}
-    assert kinds == {"drawn", "varied", "photograph", "sketch"}
+    assert kinds == {"drawn", "varied", "photograph", "sketch", "wild_a", "wild_b"}

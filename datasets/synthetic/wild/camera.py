@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 from scipy import fft
 
-from datasets.synthetic import motion
+from datasets.synthetic.time_course import FRAME_RATE
 from datasets.synthetic.wild.script import Camera
 
 # Frequency of the flicker of lamps on a mains of 50 Hz
@@ -16,7 +16,7 @@ _LAMPS = 100.0
 def row_delays(camera: Camera, size: int) -> np.ndarray:
     """Returns the delay of each row after the middle one, in frames, float [size]."""
     rows = (np.arange(size) + 0.5) / size - 0.5
-    return rows * camera.readout * motion.FRAME_RATE
+    return rows * camera.readout * FRAME_RATE
 
 
 def record(
@@ -37,7 +37,7 @@ def record(
       uint8 [N, H, W, 3].
     """
     rows = row_delays(camera, pictures.shape[1])
-    seconds = (numbers[:, None] + rows) / motion.FRAME_RATE  # [N, H]
+    seconds = (numbers[:, None] + rows) / FRAME_RATE  # [N, H]
     lamps = np.sin(2 * np.pi * _LAMPS * seconds + camera.phase)
     exposed = pictures * (
         camera.exposure * (1 + camera.flicker * lamps)[..., None, None]

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from datasets import clip_record
-from datasets.synthetic import rendering
+from datasets.synthetic import time_course
 from datasets.synthetic.wild import camera, expressions, script
 from datasets.synthetic.wild.script import Camera, Script
 from meranet_jax.video import sampling
@@ -162,7 +162,7 @@ def make(
     """
     told = script.draw(rng, subject.style, subject.camera, emotion, config.amplitude)
     course = told.course
-    numbers = rendering.frame_numbers(course, config)
+    numbers = time_course.frame_numbers(course, config)
     chosen = np.unique(numbers)
     rendered = render(subject.face, subject.style, told, chosen, config.size)
     pictures = camera.record(rendered.pictures, chosen, told.camera, rng)

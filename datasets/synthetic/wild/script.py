@@ -7,7 +7,7 @@ import dataclasses
 
 import numpy as np
 
-from datasets.synthetic import motion
+from datasets.synthetic.time_course import TimeCourse
 from datasets.synthetic.wild import expressions
 from datasets.synthetic.wild.expressions import Style
 
@@ -77,7 +77,7 @@ class Script:
     """
 
     emotion: str
-    course: motion.TimeCourse
+    course: TimeCourse
     amplitude: float
     units: np.ndarray
     blink: np.ndarray
@@ -194,7 +194,7 @@ def draw(
     )
 
 
-def _draw_time_course(rng: np.random.Generator, speed: float) -> motion.TimeCourse:
+def _draw_time_course(rng: np.random.Generator, speed: float) -> TimeCourse:
     """Draws a time course of about 80 to 500 ms, and some frames around it."""
     onset = 1 + int(rng.integers(4, 17))
     rise = int(np.clip(speed * np.exp(rng.uniform(np.log(8), np.log(40))), 6, 60))
@@ -203,9 +203,7 @@ def _draw_time_course(rng: np.random.Generator, speed: float) -> motion.TimeCour
     offset = apex + fall
     last = offset + int(rng.integers(4, 17))
     rise_power, fall_power = np.exp(rng.normal(0, 0.25, 2))
-    return motion.TimeCourse(
-        onset, apex, offset, last, float(rise_power), float(fall_power)
-    )
+    return TimeCourse(onset, apex, offset, last, float(rise_power), float(fall_power))
 
 
 def _smooth_step(t: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from datasets.synthetic import face, motion, varied
+from datasets.synthetic import face, time_course, varied
 from datasets.synthetic.synthetic_dataset_builder import Builder, draw_subject
 
 CONFIG = Builder.builder_configs["varied"]
@@ -130,4 +130,4 @@ def test_time_courses_are_in_order():
         course = varied.draw_time_course(rng)
         assert 1 < course.onset < course.apex < course.offset <= course.last
         assert course.intensity(course.apex) == 1
-        assert isinstance(course, motion.TimeCourse)
+        assert isinstance(course, time_course.TimeCourse)

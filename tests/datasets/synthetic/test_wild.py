@@ -10,6 +10,7 @@ import tensorflow_datasets as tfds
 
 from datasets.prepare import Options, configuration
 from datasets.synthetic.synthetic_dataset_builder import Builder, draw_subject, render
+from datasets.synthetic.time_course import TimeCourse
 from datasets.synthetic.wild import camera, expressions, script
 from datasets.synthetic.wild.records import WildConfig
 from datasets.synthetic.wild_a import face
@@ -53,7 +54,7 @@ def still(units=(), amplitude=1.0, frames=20, **changes):
         intensity[:, expressions.UNITS.index(unit)] = rise[:, None]
     values = {
         "emotion": "others",
-        "course": script.motion.TimeCourse(1, 10, 19, frames, 1.0, 1.0),
+        "course": TimeCourse(1, 10, 19, frames, 1.0, 1.0),
         "amplitude": amplitude if units else 0.0,
         "units": intensity,
         "blink": np.zeros(frames),
@@ -223,8 +224,11 @@ def test_no_two_configurations_have_a_subject_in_common():
             picture = draw_subject(config, number).face.skin.tobytes()
             assert picture not in drawn
             drawn[picture] = name
-    prefixes = {Builder.builder_configs[n].prefix for n in ("wild", "wild_dev")}
-    assert len(prefixes) == 2
+    names = ("wild", "wild_dev", "wild_b")
+    prefixes = {Builder.builder_configs[name].prefix for name in names}
+    assert len(prefixes) == 3 and not prefixes & set("svpk")  # of the other faces
+    seeds = {Builder.builder_configs[name].seed for name in names}
+    assert len(seeds) == 3  # neither are styles and scripts the same
 
 
 def test_distractors_occur_and_are_described():
