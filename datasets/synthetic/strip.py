@@ -20,14 +20,16 @@ _GAIN = 4
 # Width in pixels of the text next to the clips of the benchmark, before enlargement.
 _TEXT = 132
 
-# Least strength of a distractor that the text names, in the units of the records.
-_LEAST = {
+# Strength of a distractor, in the units of the records, from which the text names it
+_NAMED_FROM = {
     "blink": 0.1,
     "gaze": 0.2,
     "speech": 0.1,
     "swallow": 0.1,
     "turn": 0.5,
-    "light": 0.01,
+    "shift": 0.3,
+    "light": 3.0,
+    "brightness": 0.01,
 }
 
 
@@ -125,7 +127,7 @@ def _describe(record: dict) -> str:
     found = [
         name
         for name, strength in zip(script.DISTRACTORS, others, strict=True)
-        if strength >= _LEAST[name]
+        if strength >= _NAMED_FROM[name]
     ]
     return "\n".join([*lines, *found])
 

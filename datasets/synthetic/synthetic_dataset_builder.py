@@ -190,24 +190,29 @@ class Builder(shards.StreamingBuilder):
             self.workers,
         )
         clips = (
-            (subject, number, emotion, repetition)
+            (place, subject, number, emotion, repetition)
             for number, (subject, plan) in enumerate(zip(subjects, plans, strict=True))
-            for emotion, repetition in plan
+            for place, (emotion, repetition) in enumerate(plan, 1)
         )
         prefix = _KINDS[config.faces].prefix
         if isinstance(config, WildConfig):
             prefix = config.prefix
         digits = max(2, len(str(config.subjects)))
-        for (number, emotion, repetition), record in track(
+        for (place, number, emotion, repetition), record in track(
             parallel_map(
-                lambda clip: (clip[1:], render(config, *clip)), clips, self.workers
+                lambda clip: ((clip[0], *clip[2:]), render(config, *clip[1:])),
+                clips,
+                self.workers,
             ),
             "synthetic: clips",
             total=sum(map(len, plans)),
             console=Console(stderr=True),
         ):
             subject = f"{prefix}{number + 1:0{digits}d}"
-            clip_id = f"{subject}/{emotion}_{repetition + 1}"
+            clip = f"{emotion}_{repetition + 1}"
+            if isinstance(config, WildConfig):  # ids must not reveal the emotion
+                clip = f"{place:02d}"
+            clip_id = f"{subject}/{clip}"
             yield clip_id, {"clip_id": clip_id, "subject": subject} | record
 
 

@@ -12,6 +12,9 @@ from datasets.synthetic.wild.script import Camera
 # Frequency of the flicker of lamps on a mains of 50 Hz
 _LAMPS = 100.0
 
+# Height and width of the blocks of the video codec
+_BLOCK = 8
+
 
 def row_delays(camera: Camera, size: int) -> np.ndarray:
     """Returns the delay of each row after the middle one, in frames, float [size]."""
@@ -23,15 +26,20 @@ def record(
     pictures: np.ndarray,
     numbers: np.ndarray,
     camera: Camera,
-    rng: np.random.Generator,
+    *,
+    key_frame: int,
+    seed: int,
 ) -> np.ndarray:
     """Records pictures as a camera does.
 
+    A recorded frame does not depend on the other frames, except for the key frame.
+
     Args:
-      pictures: float32 [N, H, W, 3], 0 to 255, in the order of time.
+      pictures: float32 [N, H, W, 3], 0 to 255.
       numbers: the frame number of each, int [N].
       camera: the camera.
-      rng: draws the noise.
+      key_frame: number of the frame from which a video codec predicts the others.
+      seed: of the noise.
 
     Returns:
       uint8 [N, H, W, 3].
@@ -39,16 +47,21 @@ def record(
     rows = row_delays(camera, pictures.shape[1])
     seconds = (numbers[:, None] + rows) / FRAME_RATE  # [N, H]
     lamps = np.sin(2 * np.pi * _LAMPS * seconds + camera.phase)
-    exposed = pictures * (
-        camera.exposure * (1 + camera.flicker * lamps)[..., None, None]
-    ).astype(np.float32)
-    deviation = np.sqrt(
-        camera.read_noise**2 + camera.shot_noise * np.clip(exposed, 0, None)
+    gain = camera.exposure * (1 + camera.flicker * lamps)
+    exposed = pictures * gain[..., None, None].astype(np.float32)
+    variance = camera.read_noise**2 + camera.shot_noise * np.clip(exposed, 0, None)
+    noise = np.stack(
+        [
+            np.random.default_rng((seed, number)).standard_normal(
+                pictures.shape[1:], dtype=np.float32
+            )
+            for number in numbers.tolist()
+        ]
     )
-    noise = rng.standard_normal(exposed.shape, dtype=np.float32)
-    exposed = np.clip(exposed + deviation * noise, 0, 255)
+    exposed = np.clip(exposed + np.sqrt(variance) * noise, 0, 255)
     if camera.codec == "video":
-        exposed = _video(exposed, camera.quality)
+        first = numbers.tolist().index(key_frame)
+        exposed = _video(exposed, exposed[first], camera.quality)
     frames = np.clip(np.rint(exposed), 0, 255).astype(np.uint8)
     if camera.codec == "jpeg":
         frames = np.stack([_jpeg(frame, camera.quality) for frame in frames])
@@ -62,38 +75,41 @@ def _jpeg(frame: np.ndarray, quality: float) -> np.ndarray:
     return np.asarray(Image.open(file).convert("RGB"))
 
 
-def _video(frames: np.ndarray, quality: float) -> np.ndarray:
+def _video(frames: np.ndarray, key_frame: np.ndarray, quality: float) -> np.ndarray:
     """Returns frames as a video codec shows them.
 
-    It is a model of a codec, not one: the bytes of a real one depend on its version.
-    After the first frame, the difference from the frame before, as it was decoded, is
-    quantised in blocks of 8 x 8 in the frequency domain. Small changes are therefore
-    delayed until they exceed half a step.
+    This models a codec, since the bytes of a real one depend on its version. The key
+    frame, and the difference of each other frame from the decoded key frame, are
+    quantised in blocks of 8 x 8 in the frequency domain. A change is shown if it
+    exceeds 0.6 of a quantisation step.
 
     Args:
       frames: float32 [N, H, W, 3].
+      key_frame: float32 [H, W, 3].
       quality: 0 to 1.
     """
     step = 18 - 12 * quality
-    n = 8
-    height, width = frames.shape[1:3]
-    padding = (0, -height % n), (0, -width % n), (0, 0)
-    decoded, before = [], None
+    base = 128 + _quantise(key_frame - 128, step)
+    return np.stack([base + _quantise(frame - base, step) for frame in frames])
+
+
+def _quantise(picture: np.ndarray, step: float) -> np.ndarray:
+    """Quantises a picture, float32 [H, W, 3], in blocks in the frequency domain.
+
+    Args:
+      picture: any values.
+      step: mean quantisation step; higher frequencies have larger ones.
+    """
+    n = _BLOCK
+    height, width = picture.shape[:2]
+    padded = np.pad(picture, ((0, -height % n), (0, -width % n), (0, 0)), mode="edge")
+    # [rows, 8, columns, 8, 3]
+    blocks = padded.reshape(padded.shape[0] // n, n, padded.shape[1] // n, n, 3)
     i, j = np.mgrid[:n, :n]
     steps = (step * (0.6 + (i + j) / n)).astype(np.float32)
     steps = steps[:, None, :, None]  # broadcasts over columns and channels
-    for frame in frames:
-        padded = np.pad(frame, padding, mode="edge")
-        change = padded - (128 if before is None else before)
-        rows, columns = padded.shape[0] // n, padded.shape[1] // n
-        # [rows, 8, columns, 8, 3]
-        blocks = change.reshape(rows, n, columns, n, 3)
-        spectrum = fft.dctn(blocks, axes=(1, 3), norm="ortho")
-        scaled = spectrum / steps
-        # A dead zone, as encoders have: values below 0.6 of a step become 0.
-        whole = np.sign(scaled) * np.floor(np.abs(scaled) + 0.4)
-        change = fft.idctn(whole * steps, axes=(1, 3), norm="ortho")
-        before = change.reshape(padded.shape) + (128 if before is None else before)
-        before = np.clip(before, 0, 255)
-        decoded.append(before[:height, :width])
-    return np.stack(decoded)
+    scaled = fft.dctn(blocks, axes=(1, 3), norm="ortho") / steps
+    # Encoders have a dead zone: values below 0.6 become 0.
+    whole = np.sign(scaled) * np.floor(np.abs(scaled) + 0.4)
+    decoded = fft.idctn(whole * steps, axes=(1, 3), norm="ortho")
+    return decoded.reshape(padded.shape)[:height, :width]

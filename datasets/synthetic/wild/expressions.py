@@ -39,7 +39,7 @@ PROPORTIONS = {
 }
 
 # Share of clips without any expression
-_NEUTRAL_SHARE = 0.1
+NEUTRAL_SHARE = 0.1
 
 # All emotions of the records
 EMOTIONS = tuple(sorted((*DISPLAYS, NEUTRAL)))
@@ -91,23 +91,53 @@ def draw_style(rng: np.random.Generator) -> Style:
     )
 
 
-def draw_emotions(rng: np.random.Generator, clips: tuple[int, int]) -> list[str]:
-    """Draws the emotions of the clips of a person.
+def draw_emotions(
+    rng: np.random.Generator, people: int, clips: tuple[int, int]
+) -> list[list[str]]:
+    """Draws the emotions of the clips of a group of people.
 
     Args:
-      rng: the random numbers of the person.
-      clips: minimum and maximum of the number of clips.
+      rng: the random numbers of the group.
+      people: their number.
+      clips: minimum and maximum of the number of clips of each.
 
     Returns:
-      The emotion of each clip. Over many people the proportions are ``PROPORTIONS``;
-      each person has a mixture of their own.
+      The emotions of the clips of each person. All clips of the group together have the
+      proportions ``PROPORTIONS``, with at least one clip of each emotion, and
+      ``NEUTRAL_SHARE`` of neutral ones; each person shows some emotions more often than
+      others.
     """
-    count = int(rng.integers(clips[0], clips[1] + 1))
+    free = rng.integers(clips[0], clips[1] + 1, people)
+    neutral = round(NEUTRAL_SHARE * free.sum())
+    tokens = np.repeat(
+        [*PROPORTIONS, NEUTRAL], [*_apportion(free.sum() - neutral), neutral]
+    )
+    liking = dict(
+        zip(
+            [*PROPORTIONS, NEUTRAL],
+            np.exp(rng.normal(0, 0.8, (len(PROPORTIONS) + 1, people))),
+            strict=True,
+        )
+    )
+    emotions: list[list[str]] = [[] for _ in range(people)]
+    for token in rng.permutation(tokens).tolist():
+        weights = free * liking[token]
+        person = rng.choice(people, p=weights / weights.sum())
+        emotions[person].append(token)
+        free[person] -= 1
+    return emotions
+
+
+def _apportion(total: int) -> list[int]:
+    """Divides a number of clips in ``PROPORTIONS``, by the largest remainders."""
     weights = np.array(list(PROPORTIONS.values()), float)
-    mixture = rng.dirichlet(8 * weights / weights.sum())
-    emotions = rng.choice(list(PROPORTIONS), count, p=mixture)
-    emotions[rng.random(count) < _NEUTRAL_SHARE] = NEUTRAL
-    return [str(emotion) for emotion in emotions]
+    shares = np.maximum(total * weights / weights.sum(), 1)
+    counts = shares.astype(int)
+    while counts.sum() < total:
+        counts[np.argmax(shares - counts)] += 1
+    while counts.sum() > total:  # after rare emotions were raised to one
+        counts[np.argmax(counts)] -= 1
+    return counts.tolist()
 
 
 def draw_display(

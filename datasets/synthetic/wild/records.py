@@ -1,6 +1,5 @@
 """The record of a clip: its pictures and the truth about them."""
 
-import collections
 import dataclasses
 from collections.abc import Callable
 from typing import Any, Literal
@@ -19,6 +18,9 @@ MOTION_THRESHOLD = 0.1
 
 
 Faces = Literal["wild_a", "wild_b"]
+
+# Number of subjects whose clips together have the proportions of the emotions
+GROUP = 10
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -47,15 +49,19 @@ class WildConfig(clip_record.ClipConfig):
         return f"{self.name}-{self.shape_name()}"
 
     def clips(self, number: int) -> list[tuple[str, int]]:
-        """Returns emotion and repetition, from 0, of each clip of a subject."""
-        # Keys are padded with zeros, so none may be a key of the subject or a clip.
-        rng = np.random.default_rng((self.seed, number, len(expressions.EMOTIONS) + 1))
-        count: collections.Counter = collections.Counter()
-        clips = []
-        for emotion in expressions.draw_emotions(rng, self.clips_per_subject):
-            clips.append((emotion, count[emotion]))
-            count[emotion] += 1
-        return clips
+        """Returns emotion and repetition, from 0, of each clip of a subject.
+
+        Each group of ``GROUP`` subjects has the proportions of the emotions, so that
+        configurations of different size have the same.
+        """
+        group, place = divmod(number, GROUP)
+        # Keys are padded with zeros, so none may be a key of a subject or of a clip.
+        rng = np.random.default_rng((self.seed, group, len(expressions.EMOTIONS) + 1))
+        emotions = expressions.draw_emotions(rng, GROUP, self.clips_per_subject)[place]
+        return [
+            (emotion, emotions[:index].count(emotion))
+            for index, emotion in enumerate(emotions)
+        ]
 
     def key(self, number: int, emotion: str, repetition: int) -> tuple[int, ...]:
         """Returns the key of the random numbers of a clip.
@@ -112,8 +118,8 @@ def draw_subject(
       draw_face: draws the face.
       rng: the random numbers of the person.
     """
-    style, recordings = expressions.draw_style(rng), script.draw_camera(rng)
-    return Subject(draw_face(rng), style, recordings)
+    style, own_camera = expressions.draw_style(rng), script.draw_camera(rng)
+    return Subject(draw_face(rng), style, own_camera)
 
 
 def features(frames: int, size: int) -> dict:
@@ -158,14 +164,22 @@ def make(
       by at least ``MOTION_THRESHOLD``. ``displacement``, float32 [H, W, 2], is
       ``Rendered.displacement``. ``action_units``, float32 [T, K, 2], and
       ``distractors``, float32 [T, D], are those of the script at the frames of the
-      clip.
+      clip. ``amplitude`` is the largest length in ``displacement``.
     """
-    told = script.draw(rng, subject.style, subject.camera, emotion, config.amplitude)
-    course = told.course
+    clip_script = script.draw(
+        rng, subject.style, subject.camera, emotion, config.amplitude
+    )
+    course = clip_script.course
     numbers = time_course.frame_numbers(course, config)
     chosen = np.unique(numbers)
-    rendered = render(subject.face, subject.style, told, chosen, config.size)
-    pictures = camera.record(rendered.pictures, chosen, told.camera, rng)
+    rendered = render(subject.face, subject.style, clip_script, chosen, config.size)
+    pictures = camera.record(
+        rendered.pictures,
+        chosen,
+        clip_script.camera,
+        key_frame=course.onset,
+        seed=int(rng.integers(2**32)),
+    )
     masks = rendered.lengths >= MOTION_THRESHOLD
     place = np.searchsorted(chosen, numbers)
     onset, apex = place[-2:]
@@ -181,12 +195,13 @@ def make(
         "apex_frame": pictures[apex],
         "motion_mask": masks[shown],
         "displacement": rendered.displacement,
-        "action_units": told.units[at].astype(np.float32),
-        "distractors": told.distractors()[at],
+        "action_units": clip_script.units[at].astype(np.float32),
+        "distractors": clip_script.distractors()[at],
         "emotion": emotion,
         "onset": course.onset,
         "apex": course.apex,
         "offset": course.offset,
         "apex_estimated": False,
-        "amplitude": told.amplitude,
+        # What is visible of it at this size
+        "amplitude": float(np.linalg.norm(rendered.displacement, axis=-1).max()),
     }

@@ -12,7 +12,16 @@ from datasets.synthetic.wild import expressions
 from datasets.synthetic.wild.expressions import Style
 
 # Movements other than the expression that records describe frame by frame.
-DISTRACTORS = ("blink", "gaze", "speech", "swallow", "turn", "light")
+DISTRACTORS = (
+    "blink",
+    "gaze",
+    "speech",
+    "swallow",
+    "turn",
+    "shift",
+    "light",
+    "brightness",
+)
 
 # Parts of a movement of speech: the jaw opens, the lips are rounded, the corners of the
 # mouth are pulled apart.
@@ -57,7 +66,6 @@ class Script:
     Arrays over time have one entry for each frame of the recording, N.
 
     Attributes:
-      emotion: one of ``expressions.EMOTIONS``.
       course: time course of the expression; of nothing if it is neutral.
       amplitude: largest displacement of a point of the face at the apex in pixels at
         112 x 112; 0 if neutral.
@@ -76,7 +84,6 @@ class Script:
       camera: of the recording.
     """
 
-    emotion: str
     course: TimeCourse
     amplitude: float
     units: np.ndarray
@@ -94,20 +101,23 @@ class Script:
         """Returns the strength of each of ``DISTRACTORS``, float32 [N, D].
 
         They are: closure of the eyes from 0 to 1; change of the gaze since the onset,
-        0 or more; displacement by speech and by swallowing in pixels; rotation of the
-        head since the onset in degrees; relative change of the brightness since then.
+        0 or more; displacement by speech and by swallowing in pixels; rotation in
+        degrees and shift in pixels of the head since the onset; angle in degrees by
+        which the direction of the light has changed since then, and relative change of
+        its brightness.
         """
         onset = self.course.onset - 1
-        turned = np.degrees(
-            np.linalg.norm((self.head - self.head[onset])[:, :3], axis=1)
-        )
+        moved = self.head - self.head[onset]
+        cosine = np.clip((self.light * self.light[onset]).sum(1), -1, 1)
         columns = {
             "blink": self.blink,
             "gaze": np.linalg.norm(self.gaze - self.gaze[onset], axis=1),
             "speech": np.abs(self.speech).max(1),
             "swallow": self.swallow,
-            "turn": turned,
-            "light": self.brightness / self.brightness[onset] - 1,
+            "turn": np.degrees(np.linalg.norm(moved[:, :3], axis=1)),
+            "shift": np.linalg.norm(moved[:, 3:5], axis=1),
+            "light": np.degrees(np.arccos(cosine)),
+            "brightness": self.brightness / self.brightness[onset] - 1,
         }
         return np.stack([columns[name] for name in DISTRACTORS], 1).astype(np.float32)
 
@@ -146,10 +156,9 @@ def draw(
     """
     course = _draw_time_course(rng, style.speed)
     numbers = np.arange(1, course.last + 1)
-    neutral = emotion == expressions.NEUTRAL
     units = np.zeros((course.last, len(expressions.UNITS), 2))
     largest = 0.0
-    if not neutral:
+    if emotion != expressions.NEUTRAL:
         low, high = amplitude
         largest = float(np.exp(rng.uniform(np.log(low), np.log(high))))
         largest = float(np.clip(largest * style.amplitude, low, high))
@@ -164,17 +173,13 @@ def draw(
             intensity = np.array([own.intensity(n) for n in numbers.tolist()])
             units[:, expressions.UNITS.index(unit)] = intensity[:, None] * strengths
 
-    # Half of the neutral clips show other movements for sure.
-    certain = neutral and rng.random() < 0.5
+    # The same chances for all emotions, so that other movements say nothing about it
     events = {
-        name: rng.random() < min(0.9, chance * style.restless * (2 if certain else 1))
+        name: rng.random() < min(0.9, chance * style.restless)
         for name, chance in _CHANCES.items()
     }
-    if certain and not any(events.values()):
-        events[str(rng.choice(list(events)))] = True
     middle = rng.uniform(course.onset, course.offset)  # of an event
     return Script(
-        emotion=emotion,
         course=course,
         amplitude=largest,
         units=units,

@@ -5,17 +5,23 @@ import dataclasses
 import cv2
 import numpy as np
 
-from datasets.synthetic.wild import camera, expressions
+from datasets.synthetic.wild import expressions
 from datasets.synthetic.wild.expressions import Style
 from datasets.synthetic.wild.records import Rendered
 from datasets.synthetic.wild.script import Script
 from datasets.synthetic.wild_a import units
-from datasets.synthetic.wild_a.face import DETAIL, FRAME, MARGIN, Eye, Face, smooth
+from datasets.synthetic.wild_a.face import Eye, Face
+from datasets.synthetic.wild_a.painting import smooth
+from datasets.synthetic.wild_a.shape import DETAIL, FRAME, MARGIN
 
 _SUPERSAMPLING = 2  # rendered pixels per pixel of the result, in each direction
 _PIVOT = 12.0  # distance of the axis of the head's rotation behind the ears, in pixels
 _FRONT = 5.0  # distance of glasses and hair from the face, in pixels
 _GAZE = 1.9  # shift of the iris at a gaze of 1, in pixels
+
+# Hair may hide nearly all of an expression. Of the displacement of hidden points this
+# share counts, since little that is left must not be enlarged to the amplitude.
+_HIDDEN = 0.4
 _JAW_DROP = expressions.UNITS.index(26)
 
 
@@ -26,7 +32,8 @@ def render(
     expression = units.unit_fields(face, style)
     at_apex = _mix(expression, script.units[script.course.apex - 1])
     if script.amplitude:
-        largest = np.linalg.norm(at_apex, axis=-1)[face.visible].max()
+        lengths = np.linalg.norm(at_apex, axis=-1)
+        largest = max(lengths[face.visible].max(), _HIDDEN * lengths.max())
         expression *= np.float32(script.amplitude / largest)
         at_apex *= np.float32(script.amplitude / largest)
     movements = units.other_fields(face)
@@ -34,7 +41,7 @@ def render(
     def view(number: int, shown: np.ndarray) -> _View:
         """Returns the view of a frame with a displacement by the expression."""
         moves = [*script.speech[number - 1], script.swallow[number - 1]]
-        other = np.tensordot(np.array(moves, np.float32), movements, 1)
+        other = sum(np.float32(m) * f for m, f in zip(moves, movements, strict=True))
         return _View.of(face, script, number, shown + other, size)
 
     pictures, lengths = [], []
@@ -73,16 +80,20 @@ class _View:
       head: positions after the motion of the head was inverted.
       skin: positions after also the motion of the skin was inverted.
       front: positions on glasses and hair in front of the face.
-      roll: rotation of the head in the plane of the image in radians.
-      scale: size of the head.
+      pose: rotation in the plane of the image times the size of the head, which maps
+        vectors of the face to the frame, float32 [2, 2].
+      turn: shift in the frame by the rotation of the head, for each pixel of depth,
+        float32 [2].
+      open_eyes: where the eyes are open, 0 to 1, float32 [F, F].
     """
 
     frame: np.ndarray
     head: np.ndarray
     skin: np.ndarray
     front: np.ndarray
-    roll: float
-    scale: float
+    pose: np.ndarray
+    turn: np.ndarray
+    open_eyes: np.ndarray
 
     @classmethod
     def of(
@@ -101,18 +112,11 @@ class _View:
         steps = (np.arange(fine, dtype=np.float32) + 0.5) * np.float32(FRAME / fine)
         frame = np.stack(np.meshgrid(steps, steps), -1)
         yaw, pitch, roll, right, down, zoom = script.head[number - 1]
-        # A row is exposed some time after the middle row; the head has moved on.
-        before, after = max(number - 2, 0), min(number, len(script.head) - 1)
-        speed = (script.head[after] - script.head[before])[3:5] / (after - before)
-        delays = np.repeat(camera.row_delays(script.camera, size), _SUPERSAMPLING)
-        late = (delays[:, None] * speed).astype(np.float32)[:, None]  # [F, 1, 2]
-
-        scale = 1 + zoom
-        cos, sin = np.cos(roll) / scale, np.sin(roll) / scale
-        inverse = np.array([[cos, sin], [-sin, cos]], np.float32)
+        cos, sin = (1 + zoom) * np.cos(roll), (1 + zoom) * np.sin(roll)
+        pose = np.array([[cos, -sin], [sin, cos]], np.float32)
         centre = np.array(face.centre, np.float32)
         moved = np.array([right, down], np.float32)
-        flat = (frame - late - centre - moved) @ inverse.T + centre
+        flat = _times(np.linalg.inv(pose), frame - centre - moved) + centre
         turn = np.array([np.sin(yaw), -np.sin(pitch)], np.float32)
 
         def unturned(distance: float) -> np.ndarray:
@@ -126,7 +130,11 @@ class _View:
         head = unturned(0.0)
         skin = head - _look_up(field, head - _look_up(field, head, 1), 1)
         front = unturned(_FRONT) if face.front[..., 3].any() else head
-        return cls(frame, head, skin, front, float(roll), float(scale))
+        open_eyes = np.zeros((fine, fine), np.float32)
+        for eye in face.eyes:
+            part, lids = _lids(eye, script.blink[number - 1], skin)
+            open_eyes[part] = np.maximum(open_eyes[part], lids.opening)
+        return cls(frame, head, skin, front, pose, turn, open_eyes)
 
     def displacement(self, face: Face, field: np.ndarray, size: int) -> np.ndarray:
         """Returns the displacement of what each pixel shows, float32 [H, W, 2].
@@ -136,13 +144,24 @@ class _View:
           field: displacement of the skin, float32 [D, D, 2].
           size: height and width of the frame.
         """
-        moved = (
-            _look_up(field, self.skin, 1)
-            * _look_up(face.visible.astype(np.float32), self.skin, 1)[..., None]
-        )
-        cos, sin = self.scale * np.cos(self.roll), self.scale * np.sin(self.roll)
-        moved = moved @ np.array([[cos, sin], [-sin, cos]], np.float32)
+        seen = _look_up(face.visible.astype(np.float32), self.skin, 1)
+        seen *= 1 - self.open_eyes  # eyeballs do not move with the skin
+        moved = _look_up(field, self.skin, 1)
+        # On a turned head, a point that moves to another depth also moves sideways.
+        depth = _look_up(face.depth, self.head + moved, 1)
+        deeper = depth - _look_up(face.depth, self.head, 1)
+        moved = _times(self.pose, moved + deeper[..., None] * self.turn)
+        moved *= seen[..., None]
         return cv2.resize(moved, (size, size), interpolation=cv2.INTER_AREA)
+
+
+def _times(matrix: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """Returns the products of a matrix [2, 2] and vectors [..., 2], float32.
+
+    Without BLAS, whose last digits depend on the processor.
+    """
+    x, y = vectors[..., 0], vectors[..., 1]
+    return np.stack([row[0] * x + row[1] * y for row in matrix.astype(np.float32)], -1)
 
 
 def _look_up(image: np.ndarray, positions: np.ndarray, detail: int) -> np.ndarray:
@@ -168,11 +187,11 @@ def _picture(
 ) -> np.ndarray:
     """Renders a frame, float32 [H, W, 3]."""
     skin = _look_up(face.skin, view.skin, DETAIL)
-    for side, eye in enumerate(face.eyes):
-        skin = _lay_eye(skin, face, eye, script, number, view, side)
+    for eye in face.eyes:
+        _lay_eye(skin, face, eye, script, number, view)
     skin = _open_mouth(skin, face, script, number, view)
-    skin *= _light(face, script, number, view.head)[..., None]
-    skin += _highlights(face, script, number, view.head)[..., None]
+    skin *= _light(face, script, number, view.skin)[..., None]
+    skin += _highlights(face, script, number, view.skin)[..., None]
     cover = _look_up(face.cover, view.head, DETAIL)[..., None]
     lit = np.float32(script.brightness[number - 1])
     behind = _look_up(face.background, view.frame, DETAIL) * lit
@@ -196,7 +215,7 @@ def _light(face: Face, script: Script, number: int, at: np.ndarray) -> np.ndarra
     # The head's rotation turns its surface; here the light turns the other way.
     direction = script.light[number - 1] - [np.sin(yaw), -np.sin(pitch), 0]
     direction = (direction / np.linalg.norm(direction)).astype(np.float32)
-    lambert = np.clip(face.normals @ direction, 0, None)
+    lambert = np.clip(_cosines(face.normals, direction), 0, None)
     shade = script.ambient + (1 - script.ambient) * 1.35 * lambert
     shade = (shade * script.brightness[number - 1]).astype(np.float32)
     return _look_up(shade, at, 1)
@@ -206,8 +225,14 @@ def _highlights(face: Face, script: Script, number: int, at: np.ndarray) -> np.n
     """Returns the light that oily skin reflects like a mirror, float32 [F, F]."""
     half = script.light[number - 1] + [0, 0, 1]
     half = (half / np.linalg.norm(half)).astype(np.float32)
-    shine = np.clip(face.normals @ half, 0, None) ** 24
+    shine = np.clip(_cosines(face.normals, half), 0, None) ** 24
     return _look_up((255 * face.sheen * shine).astype(np.float32), at, 1)
+
+
+def _cosines(normals: np.ndarray, direction: np.ndarray) -> np.ndarray:
+    """Returns the cosines between unit vectors [D, D, 3] and [3], [D, D]."""
+    x, y, z = (normals[..., i] * direction[i] for i in range(3))
+    return x + y + z
 
 
 def _glare(face: Face, script: Script, number: int, view: _View) -> np.ndarray:
@@ -219,18 +244,43 @@ def _glare(face: Face, script: Script, number: int, view: _View) -> np.ndarray:
     return np.float32(120 * strength) * np.exp(-((distance / 5) ** 2))
 
 
-def _lay_eye(skin, face, eye: Eye, script, number, view, side) -> np.ndarray:
-    """Lays an eye over the skin where its lids are open."""
-    closure = script.blink[number - 1]
-    dx, dy = view.skin[..., 0] - eye.centre[0], view.skin[..., 1] - eye.centre[1]
+@dataclasses.dataclass(frozen=True)
+class _Lids:
+    """The lids of an eye in a part of a frame; arrays are float32 [P, Q].
+
+    Attributes:
+      x: position from the centre of the eye, along the line between its corners.
+      y: position across that line, downwards.
+      upper: y of the edge of the upper lid.
+      lower: y of the edge of the lower lid.
+      ends: 1 between the corners of the eye, 0 beyond them.
+      opening: 1 where the eye is open.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    upper: np.ndarray
+    lower: np.ndarray
+    ends: np.ndarray
+    opening: np.ndarray
+
+
+def _lids(
+    eye: Eye, closure: float, skin: np.ndarray
+) -> tuple[tuple[slice, slice], _Lids]:
+    """Returns the part of a frame that has an eye, as slices, and its lids there.
+
+    Args:
+      eye: the eye.
+      closure: 0 to 1.
+      skin: ``_View.skin``.
+    """
+    dx, dy = skin[..., 0] - eye.centre[0], skin[..., 1] - eye.centre[1]
     near = (np.abs(dx) < 1.5 * eye.width) & (np.abs(dy) < 8)
     rows, columns = np.flatnonzero(near.any(1)), np.flatnonzero(near.any(0))
-    if not len(rows):
-        return skin
-    part = (
-        slice(rows[0], rows[-1] + 1),
-        slice(columns[0], columns[-1] + 1),
-    )
+    part = slice(0, 0), slice(0, 0)
+    if len(rows):
+        part = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
     dx, dy = dx[part], dy[part] - eye.slant * dx[part]
     arch = np.clip(1 - (dx / eye.width) ** 2, 0, None)
     lower = eye.lower * arch
@@ -238,6 +288,18 @@ def _lay_eye(skin, face, eye: Eye, script, number, view, side) -> np.ndarray:
     upper = upper + closure * (0.92 * lower - upper)
     ends = smooth((1 - np.abs(dx) / eye.width) * eye.width + 0.3)
     opening = smooth((dy - upper) / 0.6 + 0.5) * smooth((lower - dy) / 0.6 + 0.5) * ends
+    return part, _Lids(dx, dy, upper, lower, ends, opening)
+
+
+def _lay_eye(
+    skin: np.ndarray, face: Face, eye: Eye, script: Script, number: int, view: _View
+) -> None:
+    """Lays an eye over the colours of the skin, [F, F, 3], where its lids are open."""
+    part, lids = _lids(eye, script.blink[number - 1], view.skin)
+    if not lids.x.size:
+        return
+    dx, dy, upper, lower = lids.x, lids.y, lids.upper, lids.lower
+    opening, ends = lids.opening, lids.ends
 
     # The eyeball does not move with the skin.
     gaze = script.gaze[number - 1] * _GAZE
@@ -263,13 +325,13 @@ def _lay_eye(skin, face, eye: Eye, script, number, view, side) -> np.ndarray:
     result = result + (face.lash - result) * (0.8 * lash)[..., None]
     rim = np.exp(-(((dy - lower) / 0.4) ** 2)) * ends
     result = result + (0.55 * skin[part] - result) * (0.35 * rim)[..., None]
-    skin = skin.copy() if side == 0 else skin
     skin[part] = result.astype(np.float32)
-    return skin
 
 
-def _open_mouth(skin, face, script, number, view) -> np.ndarray:
-    """Shows the dark inside of the mouth where the lips part."""
+def _open_mouth(
+    skin: np.ndarray, face: Face, script: Script, number: int, view: _View
+) -> np.ndarray:
+    """Shows the dark inside of the mouth where the lips part, [F, F, 3]."""
     gap = 0.8 * max(script.speech[number - 1, 0], 0)
     gap += 0.5 * script.amplitude * script.units[number - 1, _JAW_DROP].mean()
     if gap < 0.02:

@@ -1,10 +1,14 @@
 """How action units, speech and swallowing displace the skin of a face."""
 
+from collections.abc import Sequence
+
 import numpy as np
+from scipy import special
 
 from datasets.synthetic.wild import expressions
 from datasets.synthetic.wild.expressions import Style
-from datasets.synthetic.wild_a.face import COARSE, MARGIN, Face
+from datasets.synthetic.wild_a.face import Face
+from datasets.synthetic.wild_a.shape import COARSE, MARGIN
 
 # Muscles of each unit: landmark, direction (x outwards for a pair, y downwards) and
 # extent (x, y) in half widths of the face.
@@ -77,6 +81,14 @@ _UNITS: dict[int, tuple[_Pull, ...]] = {
         ("jaw", (0.0, 0.5), (0.3, 0.3)),
     ),
 }
+# Landmarks of the lips and the jaw, which part at the line between the lips
+_UPPER = ("lip_upper", "lip_upper_side")
+_LOWER = ("lip_lower", "chin", "chin_side", "jaw")
+
+# Widths in pixels over which motion ends at the line between the lips and at the
+# midline of the face
+_LIP_EDGE, _MIDDLE = 0.5, 1.5
+
 _SPEECH: tuple[tuple[_Pull, ...], ...] = (
     (
         ("chin", (0.0, 1.0), (0.4, 0.28)),
@@ -102,7 +114,8 @@ def unit_fields(face: Face, style: Style) -> np.ndarray:
     """Returns the displacement by each action unit of each side at intensity 1.
 
     Returns:
-      float32 [K, 2, D, D, 2], (x, y) in arbitrary units; K of ``expressions.UNITS``.
+      float32 [K, 2, D, D, 2], (x, y); K of ``expressions.UNITS``. With both sides, the
+      largest displacement by each unit is 1.
     """
     fields = np.zeros((len(_UNITS), 2, COARSE, COARSE, 2), np.float32)
     for index, unit in enumerate(expressions.UNITS):
@@ -114,7 +127,7 @@ def unit_fields(face: Face, style: Style) -> np.ndarray:
                 turn=style.turns[index],
                 reach=style.reaches[index],
             )
-    return fields
+    return fields / _largest(fields.sum(1))[:, None, None, None, None]
 
 
 def other_fields(face: Face) -> np.ndarray:
@@ -124,15 +137,34 @@ def other_fields(face: Face) -> np.ndarray:
       float32 [4, D, D, 2], (x, y) in pixels.
     """
     fields = np.stack([_field(face, pulls, (0, 1)) for pulls in (*_SPEECH, _SWALLOW)])
-    largest = np.linalg.norm(fields, axis=-1).max((1, 2))
-    return fields / largest[:, None, None, None]
+    return fields / _largest(fields)[:, None, None, None]
 
 
-def _field(face: Face, pulls, sides, turn=0.0, reach=1.0) -> np.ndarray:
-    """Returns the sum of the pulls of muscles, float32 [D, D, 2]."""
+def _largest(fields: np.ndarray) -> np.ndarray:
+    """Returns the largest length in each of some fields [N, D, D, 2], float32 [N]."""
+    return np.linalg.norm(fields, axis=-1).max((1, 2))
+
+
+def _field(
+    face: Face,
+    pulls: Sequence[_Pull],
+    sides: Sequence[int],
+    turn: float = 0.0,
+    reach: float = 1.0,
+) -> np.ndarray:
+    """Returns the sum of the pulls of muscles, float32 [D, D, 2].
+
+    Args:
+      face: has the landmarks.
+      pulls: the muscles.
+      sides: 0 for the left side of the image, 1 for the right one.
+      turn: rotation of the direction in radians, mirrored on the left side.
+      reach: factor of the extent.
+    """
     y, x = np.mgrid[:COARSE, :COARSE].astype(np.float32) + np.float32(0.5 - MARGIN)
     field = np.zeros((COARSE, COARSE, 2), np.float32)
     cos, sin = np.cos(turn), np.sin(turn)
+    below = special.expit((y - face.mouth[1]) / _LIP_EDGE)
     for landmark, (right, down), extent in pulls:
         middle = landmark in face.landmarks  # on the midline, so not a pair
         for side in sides:
@@ -143,8 +175,12 @@ def _field(face: Face, pulls, sides, turn=0.0, reach=1.0) -> np.ndarray:
             r = ((x - px) / rx) ** 2 + ((y - py) / ry) ** 2
             # Flatter than a Gaussian in the middle, and it ends.
             fades = np.clip(1 - r / 9, 0, None) ** 4
-            if middle:  # each side moves its half
-                fades = fades / (1 + np.exp(-outwards * (x - px) / 3))
+            # A muscle moves its side of the face, and its lip.
+            fades = fades * special.expit(outwards * (x - face.centre[0]) / _MIDDLE)
+            if landmark in _LOWER:
+                fades = fades * below
+            elif landmark in _UPPER:
+                fades = fades * (1 - below)
             vector = cos * right - sin * down, sin * right + cos * down
             field[..., 0] += outwards * vector[0] * fades
             field[..., 1] += vector[1] * fades
