@@ -136,12 +136,7 @@ def _parameters(folder: Path, finished: dict[Key, Run], bases) -> str:
 
 
 def _compare(folder: Path, finished: dict[Key, Run], bases, *, experiment) -> str:
-    facts = {
-        variant.label: variant.facts
-        for base in bases
-        for variant in variants.variants(experiment, base)
-    }
-    rows, text = variants.compare(experiment, finished, facts)
+    rows, text = variants.compare(experiment, finished, bases)
     _write_rows(folder / f"{experiment}.csv", rows)
     if experiment == "learning_curve":
         figure = figures.small_data(rows)

@@ -308,7 +308,7 @@ def describe_losses(
         text.append("")
     text.append(
         "Means and standard deviations over seeds. A seed draws split, parameters and "
-        "order, and all by_variant use the same seeds. Differences are paired by seed, "
+        "order, and all variants use the same seeds. Differences are paired by seed, "
         "with 95 % confidence intervals from Student's t distribution."
     )
     return "\n".join(text) + "\n"

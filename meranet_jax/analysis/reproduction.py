@@ -43,8 +43,8 @@ _VARIED = {
     "learning_curve": ("train_subjects", "train_clips"),
 }
 
-# Experiments whose runs can start from weights. In the others, a variant has another
-# network or another input than the weights.
+# Experiments whose runs can start from weights. In the others, most variants have
+# another network or another input than the weights.
 _FROM_WEIGHTS = ("ablation", "learning_curve")
 
 # Settings whose effect is compared when a run resumes, but not when it is finished.
@@ -119,6 +119,12 @@ def parse(
     if experiment == "parameters" and len(bases) > 1:
         raise UserError("parameters needs exactly one data set. Name one --dataset.")
     bases = _set_each(bases, others)
+    if experiment == "learning_curve" and bases[0].protocol == "holdout":
+        raise UserError(
+            "learning_curve with --protocol=holdout: its test parts have the subjects "
+            "of the training, so that their number says nothing. Choose "
+            "--protocol=loso, kfold or holdout_subject."
+        )
     needed = experiments.plan(experiment, bases, request.protocols, request.loso_seeds)
     return experiment, request, needed, bases
 
@@ -137,11 +143,11 @@ def _base(
     Raises:
       UserError: if a flag of ``fixed`` is given.
     """
-    base = flags.parse(
-        [f"--dataset={dataset}", *others],
-        find_weights=origins.find if weights else None,
-    )
-    default = flags.parse([f"--dataset={dataset}"]).flags()
+    find_weights = origins.find if weights else None
+    base = flags.parse([f"--dataset={dataset}", *others], find_weights=find_weights)
+    same = [f"--dataset={dataset}", f"--preset={base.preset}"]
+    same += [] if base.init is None else [f"--init={base.init}"]
+    default = flags.parse(same, find_weights=find_weights).flags()
     for name in fixed:
         if base.flags().get(name) != default.get(name):
             raise UserError(f"--{name}: reproduce.py sets this flag. Leave it out.")

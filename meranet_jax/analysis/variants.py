@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from meranet_jax.analysis import markdown
 from meranet_jax.config import TrainConfig, default_config
+from meranet_jax.errors import UserError
 from meranet_jax.evaluation import comparison, predictions
 from meranet_jax.runs import reader
 from meranet_jax.runs.reader import Run
@@ -31,6 +32,15 @@ CLIPS = (1, 2, 4, 8)
 _METRICS = ("uf1", "uar", "accuracy")
 
 
+# Other sizes of the network in an ablation
+_SIZES: tuple[dict[str, Any], ...] = ({"width": 8}, {"width": 32}, {"size": 28})
+
+# Settings of a preset that say how it is tested, and not what is trained
+_PROTOCOL = ("protocol", "validation_fraction")
+
+_RANDOM = "random weights"
+
+
 @dataclasses.dataclass(frozen=True)
 class Variant:
     """A variant of a recipe.
@@ -38,126 +48,173 @@ class Variant:
     Attributes:
       label: its name in tables and figures.
       changes: the flags that differ from the recipe, by name.
-      facts: columns of its row in the table, in addition to the results.
+      reference: label of the variant that it is compared with; None for none.
+      columns: further columns of its row in the table.
     """
 
     label: str
     changes: Mapping[str, Any]
-    facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    reference: str | None = None
+    columns: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def variants(experiment: VariantExperiment, base: TrainConfig) -> list[Variant]:
-    """Returns the variants of an experiment; the first is the reference.
+    """Returns the variants of an experiment, in the order of their training.
 
     Args:
       experiment: the experiment.
       base: the settings of the recipe.
+
+    Raises:
+      UserError: if there is nothing to compare.
     """
-    return {"inputs": _inputs, "ablation": _ablation, "learning_curve": _curves}[
-        experiment
-    ](base)
+    if experiment == "inputs":
+        return _inputs()
+    return _ablation(base) if experiment == "ablation" else _curves(base)
 
 
-def _inputs(base: TrainConfig) -> list[Variant]:
+def _inputs() -> list[Variant]:
     found = [
-        Variant(f"{title}, {name}", {"model": model, "input": name})
+        (f"{title}, {name}", {"model": model, "input": name})
         for name in INPUTS
         for title, model in (("MERANet", "meranet"), ("3D ResNet", "resnet3d"))
     ]
-    return [*found, Variant("LBP-TOP", {"model": "lbp_top"})]
+    return _compared_with_first([*found, ("LBP-TOP", {"model": "lbp_top"})])
+
+
+def _compared_with_first(found: Sequence[tuple[str, dict]]) -> list[Variant]:
+    (first, changes), *others = found
+    return [
+        Variant(first, changes),
+        *(Variant(label, changes, first) for label, changes in others),
+    ]
 
 
 def _ablation(base: TrainConfig) -> list[Variant]:
-    """Replaces each choice of a preset by that of the paper or of the small preset."""
+    """Replaces each choice of a preset by that of the small preset.
+
+    What the small preset has, too, is the size of the network, which is varied.
+    """
     chosen = base.recogniser.presets.get(base.preset, {})
     usual = default_config(base.dataset, "small", base.model).flags()
-    found = [Variant("complete recipe", {})]
-    for name in chosen:
-        current, other = base.flags()[name], usual[name]
-        if current != other:
-            label = f"{name}: {_text(other)} instead of {_text(current)}"
-            found.append(Variant(label, {name: other}))
+    recipe = base.flags()
+    changes = [
+        {name: usual[name]}
+        for name in chosen
+        if name not in _PROTOCOL and recipe[name] != usual[name]
+    ]
+    if not changes:
+        raise UserError(
+            f"ablation: --preset={base.preset} has no choice of its own to replace. "
+            "Choose --preset=new_people."
+        )
+    found: list[tuple[str, dict]] = [("complete recipe", {})]
+    for change in [*changes, *_SIZES]:
+        ((name, value),) = change.items()
+        label = f"{name}: {_text(value)} instead of {_text(recipe[name])}"
+        if base.init is not None and name in ("input", "width"):
+            # The weights do not fit.
+            change = change | {"init": None}
+            label += f", {_RANDOM}"
+        found.append((label, change))
     if base.init is not None:
-        found.append(Variant("random initial weights", {"init": None}))
-    return found
+        found.append((_RANDOM, {"init": None}))
+    return _compared_with_first(found)
 
 
 def _curves(base: TrainConfig) -> list[Variant]:
-    starts = {"random weights": {"init": None}}
-    if base.init is not None:
-        starts = {base.init: {}} | starts
-    return [
-        Variant(
-            f"{number} {what}, {start}",
-            change | {flag: number},
-            {"start": start, flag: number},
-        )
-        for flag, what, numbers in (
-            ("train_subjects", "subjects", SUBJECTS),
-            ("train_clips", "clips of each subject", CLIPS),
-        )
-        for number in numbers
-        for start, change in starts.items()
-    ]
+    """Reduces the training part, with and without the weights of ``--init``.
+
+    The largest sizes come first, so that one that does not fit fails at once.
+    """
+    found = []
+    for flag, numbers, unit in (
+        ("train_subjects", SUBJECTS, "subjects"),
+        ("train_clips", CLIPS, "clips of each subject"),
+    ):
+        for number in reversed(numbers):
+            size = f"{number} {unit}".replace("1 clips", "1 clip")
+            without = f"{size}, {_RANDOM}"
+            change = {flag: number}
+            columns = {"start": _RANDOM, **change}
+            found.append(Variant(without, change | {"init": None}, columns=columns))
+            if base.init is not None:
+                columns = {"start": base.init, **change}
+                label = f"{size}, {base.init}"
+                found.append(Variant(label, change, without, columns))
+    return found
 
 
 def _text(value: object) -> str:
     if isinstance(value, tuple):
         return " ".join(map(str, value)) or "none"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return str(value).lower() if value is None or value is True else str(value)
 
 
 def configure(base: TrainConfig, variant: Variant) -> TrainConfig:
     """Returns the settings of the runs of a variant, which their name states."""
     config = base.change(**variant.changes)
+    own = base.change(init=None) if config.init is None else base
     parts = [
         f"{name}-{_text(value)}".replace(" ", "+")
         for name, value in variant.changes.items()
+        if name != "init"
     ]
-    return config.change(name="-".join([base.run_name, *parts]))
+    return config.change(name="-".join([own.run_name, *parts]))
 
 
 def compare(
     experiment: VariantExperiment,
     finished: Mapping[tuple[str, str, str], Run],
-    facts: Mapping[str, Mapping[str, Any]],
+    bases: Sequence[TrainConfig],
 ) -> tuple[list[dict], str]:
-    """Compares the variants of each data set with the first one.
+    """Compares variants with their references on the same clips.
 
     Args:
       experiment: the experiment.
       finished: the runs by data set, protocol and label of the variant.
-      facts: columns of each variant's row, by its label.
+      bases: the settings of the recipe for each data set.
 
     Returns:
       A table row for each run, and the results in Markdown.
     """
     rows: list[dict] = []
-    first: dict[str, tuple[str, predictions.Predictions]] = {}
-    for (dataset, protocol, label), run in finished.items():
-        report = reader.read_report(run.path)
-        row = {
-            "dataset": dataset,
-            "protocol": protocol,
-            "variant": label,
-            **facts.get(label, {}),
-            "test_clips": min(seed["clips"] for seed in report["by_seed"]),
-            "subjects": report["subjects"],
-            "seeds": len(report["seeds"]),
-        }
-        for name in _METRICS:
-            found = report["metrics"][name]
-            low, high = found["interval"] or (None, None)
-            row |= {name: found["mean"], f"{name}_sd": found["sd"]}
-            row |= {f"{name}_low": low, f"{name}_high": high}
-        predicted = predictions.read(run.layout.predictions)
-        reference, theirs = first.setdefault(dataset, (label, predicted))
-        row["reference"] = reference
-        row |= _difference(predicted, theirs) if label != reference else {}
-        rows.append(row)
+    for base in bases:
+        known: dict[str, predictions.Predictions] = {}
+        for variant in variants(experiment, base):
+            run = finished[base.dataset, base.protocol, variant.label]
+            known[variant.label] = predictions.read(run.layout.predictions)
+            row = {
+                "dataset": base.dataset,
+                "protocol": base.protocol,
+                "variant": variant.label,
+                **variant.columns,
+                **_scores(reader.read_report(run.path)),
+            }
+            if variant.reference is not None:
+                row |= {
+                    "reference": variant.reference,
+                    **_difference(known[variant.label], known[variant.reference]),
+                }
+            rows.append(row)
     columns = list(dict.fromkeys(name for row in rows for name in row))
     rows = [{name: row.get(name) for name in columns} for row in rows]
     return rows, _describe(experiment, rows)
+
+
+def _scores(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the columns of a row that a run's report has."""
+    scores: dict[str, Any] = {
+        "test_clips": min(seed["clips"] for seed in report["by_seed"]),
+        "tested_subjects": report["subjects"],
+        "seeds": len(report["seeds"]),
+    }
+    for name in _METRICS:
+        found = report["metrics"][name]
+        low, high = found["interval"] or (None, None)
+        scores |= {name: found["mean"], f"{name}_sd": found["sd"]}
+        scores |= {f"{name}_low": low, f"{name}_high": high}
+    return scores
 
 
 def _difference(
@@ -186,7 +243,7 @@ def _describe(experiment: VariantExperiment, rows: Sequence[Mapping]) -> str:
         one = of_dataset[0]
         text += [
             f"## {dataset}, {one['protocol']}, seeds: {one['seeds']}, test clips per "
-            f"seed: {one['test_clips']}, tested subjects: {one['subjects']}",
+            f"seed: {one['test_clips']}, tested subjects: {one['tested_subjects']}",
             "",
             markdown.table(
                 ["variant", "UF1", "UAR", "accuracy", "difference of UF1"]
@@ -201,7 +258,7 @@ def _describe(experiment: VariantExperiment, rows: Sequence[Mapping]) -> str:
                 ],
             ),
             "",
-            f"Differences are from “{one['reference']}”, on the same clips.",
+            _reference(of_dataset),
             "",
         ]
     text.append(
@@ -211,6 +268,13 @@ def _describe(experiment: VariantExperiment, rows: Sequence[Mapping]) -> str:
         "0. With one seed, significance is unknown."
     )
     return "\n".join(text) + "\n"
+
+
+def _reference(rows: Sequence[Mapping]) -> str:
+    """Returns a sentence on what the rows of a data set are compared with."""
+    if any(row.get("start") for row in rows):
+        return f"Differences are from {_RANDOM} with as many clips, on the same clips."
+    return f"Differences are from “{rows[0]['variant']}”, on the same clips."
 
 
 def _difference_cells(row: Mapping) -> list[str]:

@@ -12,6 +12,10 @@ from meranet_jax.errors import UserError
 # the target number of clips of each class is used.
 _NUM_ORDERS = 16
 
+# Second part of the key of the random numbers of ``limit``; the orders of epochs have
+# the number of the epoch there.
+_LIMIT = 2**32
+
 
 @dataclasses.dataclass(frozen=True)
 class Fold:
@@ -128,7 +132,7 @@ def limit(
     Raises:
       UserError: if the training part has fewer subjects.
     """
-    rng = np.random.default_rng((seed, 1))  # another stream than that of ``draw``
+    rng = np.random.default_rng((seed, _LIMIT))
     owners = np.array(clips.subjects)[fold.train]
     order = rng.permutation(np.unique(owners))
     if subjects is not None and subjects > len(order):

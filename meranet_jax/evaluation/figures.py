@@ -177,7 +177,7 @@ def variants(rows: list[dict]) -> Figure:
     for axes, name in zip(panels, datasets, strict=True):
         shown = [row for row in rows if row["dataset"] == name]
         for place, row in enumerate(shown):
-            colour = _VERMILION if row["variant"] == row["reference"] else _BLUE
+            colour = _BLUE if row["reference"] else _VERMILION
             if row["uf1_low"] is not None:
                 axes.plot([row["uf1_low"], row["uf1_high"]], [place, place], c=colour)
             axes.plot(row["uf1"], place, "o", c=colour)
@@ -213,6 +213,7 @@ def small_data(rows: list[dict]) -> Figure:
             ]
             for shift, start in enumerate(starts):
                 shown = [row for row in of_flag if row["start"] == start]
+                shown.sort(key=lambda row: row[flag])
                 colour, style = styles[start]
                 # Moved apart, so that intervals do not hide one another
                 x = [row[flag] * (1 + 0.03 * shift) for row in shown]

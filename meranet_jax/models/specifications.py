@@ -36,6 +36,7 @@ _NEW_PEOPLE = _SMALL | {
     "epochs": 40,
     "augment": ("shift", "rotate", "scale"),
     "select": "last",
+    "protocol": "loso",
 }
 
 

@@ -53,35 +53,53 @@ def test_an_ablation_replaces_each_choice_of_the_preset():
     recipe = BASE.flags()
     for variant in others:
         ((name, value),) = variant.changes.items()
-        assert value == usual[name] != recipe[name]
+        assert value != recipe[name]
+        assert value == usual[name] or name in ("width", "size")
     changed = {name for variant in others for name in variant.changes}
     differing = {name for name in recipe if recipe[name] != usual[name]}
-    assert changed == differing - {"preset", "protocol", "seeds"}
+    assert changed - {"width", "size"} == differing - {"preset", "protocol", "seeds"}
+    assert {variant.reference for variant in others} == {"complete recipe"}
+    with pytest.raises(UserError, match="--preset=small has no choice of its own"):
+        variants.variants("ablation", default_config("synthetic/wild", "small"))
 
 
 def test_random_weights_are_a_variant_of_a_recipe_with_weights():
     base = dataclasses.replace(BASE, init="pretrained")
-    assert variants.variants("ablation", base)[-1].changes == {"init": None}
-    starts = [v.facts["start"] for v in variants.variants("learning_curve", base)]
-    assert starts[:4] == 2 * ["pretrained", "random weights"]
+    found = variants.variants("ablation", base)
+    assert found[-1].changes == {"init": None}
+    for variant in found:  # the weights do not fit another input or another width
+        fits = not {"input", "width"} & set(variant.changes)
+        assert fits or variant.changes["init"] is None
+    curves = variants.variants("learning_curve", base)
+    for random, pretrained in zip(curves[::2], curves[1::2], strict=True):
+        assert (random.reference, pretrained.reference) == (None, random.label)
+        assert random.changes == pretrained.changes | {"init": None}
+        assert "init" not in variants.configure(base, random).name
 
 
 def test_learning_curves_reduce_the_training_part():
     found = variants.variants("learning_curve", BASE)
     configs = [variants.configure(BASE, one) for one in found]
-    assert [c.train_subjects for c in configs if c.train_subjects] == [5, 10, 20, 40]
-    assert [c.train_clips for c in configs if c.train_clips] == [1, 2, 4, 8]
+    # The largest first, so that a size that does not fit fails at once
+    assert [c.train_subjects for c in configs if c.train_subjects] == [40, 20, 10, 5]
+    assert [c.train_clips for c in configs if c.train_clips] == [8, 4, 2, 1]
     assert len({config.name for config in configs}) == len(configs)
 
 
 def test_flags_that_an_experiment_sets_are_refused():
+    wild = "--dataset=synthetic/wild_small"
+    for preset in ("small", "new_people"):
+        _, _, _, (base,) = reproduction.parse(["inputs", wild, f"--preset={preset}"])
+        assert base.preset == preset
+    with pytest.raises(UserError, match="learning_curve with --protocol=holdout"):
+        reproduction.parse(["learning_curve", wild])
     for arguments, flag in (
         (["inputs", "--input=flow"], "input"),
         (["learning_curve", "--train_subjects=3"], "train_subjects"),
         (["inputs", "--init=pretrained"], "init"),
     ):
         with pytest.raises(UserError, match=f"--{flag}"):
-            reproduction.parse([*arguments, "--dataset=synthetic/wild_small"])
+            reproduction.parse([*arguments, wild, "--protocol=loso"])
 
 
 @pytest.fixture
@@ -149,8 +167,8 @@ def test_learning_curves_have_their_numbers(finished, tmp_path):
     artifacts.make("learning_curve", tmp_path, finished, [BASE])
     with (tmp_path / "learning_curve.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [row["train_subjects"] for row in rows][:5] == ["5", "10", "20", "40", ""]
-    assert [row["train_clips"] for row in rows][4:] == ["1", "2", "4", "8"]
+    assert [row["train_subjects"] for row in rows][:5] == ["40", "20", "10", "5", ""]
+    assert [row["train_clips"] for row in rows][4:] == ["8", "4", "2", "1"]
     assert {row["start"] for row in rows} == {"random weights"}
     assert (tmp_path / "learning_curve.png").exists()
 
