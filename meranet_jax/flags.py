@@ -30,11 +30,15 @@ class DeterminedFlags(Protocol):
     preset: Preset
 
 
+FindWeights = Callable[[str, Collection[str], str | None], DeterminedFlags]
+
+
 @dataclasses.dataclass(frozen=True)
 class _Init:
-    """The flag that determines the defaults of the flags of ``_Recipe``."""
+    """The flags that choose weights, which determine the defaults of ``_Recipe``."""
 
     init: str | None = None
+    input: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +55,7 @@ def parse(
     *,
     description: str = "",
     check_dataset: Callable[[str], object] = lambda name: None,
-    find_weights: Callable[[str, Collection[str]], DeterminedFlags] | None = None,
+    find_weights: FindWeights | None = None,
 ) -> TrainConfig:
     """Parses the flags of ``train.py``.
 
@@ -62,8 +66,9 @@ def parse(
       description: the first lines of ``--help``.
       check_dataset: called with the name of each data set; raises if it is unknown.
       find_weights: returns what the weights determine that ``--init`` names, given its
-        value and all values on the command line, of which a ``MODULE:NAME`` is trusted.
-        None if this program does not start from weights.
+        value, all values on the command line, of which a ``MODULE:NAME`` is trusted,
+        and the input that is asked for, if any. None if this program does not start
+        from weights.
 
     Raises:
       UserError: if a flag is unknown, a value is invalid, or contradicts the weights.
@@ -71,7 +76,8 @@ def parse(
     """
     arguments = list(arguments)
     known: dict[str, Any] = {"return_unknown_args": True, "add_help": False}
-    init = tyro.cli(_Init, args=arguments, **known)[0].init
+    asked = tyro.cli(_Init, args=arguments, **known)[0]
+    init = asked.init
     if init is not None and find_weights is None:
         raise UserError(
             f"--init={init}: these runs do not start from weights. Leave out --init."
@@ -79,7 +85,9 @@ def parse(
     weights = None
     if init is not None and find_weights is not None:
         values = [a.partition("=")[2] if a[:1] == "-" else a for a in arguments]
-        weights = find_weights(init, values)
+        recipe, _ = tyro.cli(_Recipe, args=arguments, **known)
+        preset = recognisers.find(recipe.model).presets.get(recipe.preset, {})
+        weights = find_weights(init, values, asked.input or preset.get("input"))
     default_recipe = _Recipe()
     if weights is not None:
         model = str(weights.flags["model"])

@@ -25,9 +25,11 @@ from meranet_jax.training import checkpoint, initial_weights
 from meranet_jax.training.trainers import Weights
 from meranet_jax.weights_file import Metadata
 
-# The value of ``--init`` that names the weights of the package, and their folder.
+# The value of ``--init`` that names the weights of the package; their folder, with one
+# file for an input; and the input of those that are used if none is asked for.
 PRETRAINED = "pretrained"
 _PRETRAINED_FOLDER = Path(__file__).parents[1] / "pretrained"
+_PRETRAINED_INPUT = "flow"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,12 +72,16 @@ class Origin:
         return subjects.of_metadata(self.metadata)
 
 
-def find(init: str, trusted: Collection[str] = ()) -> Origin:
+def find(
+    init: str, trusted: Collection[str] = (), network_input: str | None = None
+) -> Origin:
     """Finds the weights that ``--init`` names.
 
     Args:
       init: a run folder, a fold's folder in it, a weights file or ``pretrained``.
       trusted: the ``MODULE:NAME`` that a weights file may import.
+      network_input: the input that is asked for, which chooses among the weights of
+        the package; None for the default.
 
     Raises:
       UserError: if there are none, or they are not of a network; if the run is not
@@ -83,7 +89,7 @@ def find(init: str, trusted: Collection[str] = ()) -> Origin:
         of its architecture, or names a module that is not trusted.
     """
     if init == PRETRAINED:
-        return _of_file(init, _pretrained(), trusted)
+        return _of_file(init, _pretrained(network_input), trusted)
     path = Path(init).expanduser()
     if path.suffix == ".npz":
         return _of_file(init, path, trusted)
@@ -103,20 +109,16 @@ def find(init: str, trusted: Collection[str] = ()) -> Origin:
     return _of_run(init, path, run_path)
 
 
-def _pretrained() -> Path:
-    files = sorted(_PRETRAINED_FOLDER.glob("*.npz"))
-    if not files:
-        raise UserError(
-            f"--init={PRETRAINED}: this installation has no pretrained weights, which "
-            f"are in {_PRETRAINED_FOLDER}. Give a run folder or a weights file (.npz)."
-        )
-    if len(files) > 1:
-        listed = ", ".join(f"--init={file}" for file in files)
-        raise UserError(
-            f"--init={PRETRAINED}: there are several pretrained weights. Choose one of "
-            f"{listed}."
-        )
-    return files[0]
+def _pretrained(network_input: str | None) -> Path:
+    """Returns the file of the package for an input, or the default one."""
+    for name in (network_input, _PRETRAINED_INPUT):
+        file = _PRETRAINED_FOLDER / f"{name}.npz"
+        if file.is_file():
+            return file
+    raise UserError(
+        f"--init={PRETRAINED}: this installation has no pretrained weights, which "
+        f"are in {_PRETRAINED_FOLDER}. Give a run folder or a weights file (.npz)."
+    )
 
 
 def _of_file(init: str, path: Path, trusted: Collection[str]) -> Origin:
@@ -256,7 +258,7 @@ def load(config: TrainConfig) -> InitialWeights | None:
     if config.init is None:
         return None
     named = recognisers.strings(architecture(config.settings))
-    origin = find(config.init, (config.model, *named))
+    origin = find(config.init, (config.model, *named), config.input)
     metadata = origin.metadata
     flags.check_weights(config.init, origin.flags, config.flags())
     shapes = initial_weights.shapes(config, len(metadata.classes))

@@ -443,11 +443,11 @@ def test_origins_that_cannot_be_used_are_refused(
     monkeypatch.setattr(origins, "_PRETRAINED_FOLDER", tmp_path)
     with pytest.raises(UserError, match="has no pretrained weights"):
         origins.find("pretrained")
-    one = save(tmp_path / "a.npz", {"params": {"a": np.zeros(1)}})
-    assert origins.find("pretrained").path == one
-    save(tmp_path / "b.npz", {"params": {"a": np.zeros(1)}})
-    with pytest.raises(UserError, match="several pretrained weights.*--init=.*a.npz"):
-        origins.find("pretrained")
+    flow = save(tmp_path / "flow.npz", {"params": {"a": np.zeros(1)}})
+    other = save(tmp_path / "difference.npz", {"params": {"a": np.zeros(1)}})
+    assert origins.find("pretrained").path == flow
+    assert origins.find("pretrained", network_input="difference").path == other
+    assert origins.find("pretrained", network_input="rgb").path == flow
 
 
 @pytest.mark.parametrize(
