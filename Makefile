@@ -63,17 +63,22 @@ notebook: $(VENV)/.installed-dev
 # The weights that --init=pretrained names, from nothing, and their accuracy on faces
 # that they were not trained on; docs/pretrained.md has the numbers. Without the extension
 # in native/, which changes the last digits, they are the same bytes.
-WEIGHTS := meranet_jax/pretrained/flow.npz
+PRETRAINED := meranet_jax/pretrained
 TESTED_ON := medium hard photo photo_small photo_subtle sketch sketch_small sketch_subtle
+PRETRAIN := MERANET_CONVOLUTION=planes $(RUN) train.py --dataset=synthetic/varied \
+	--data_dir=data --preset=small --protocol=holdout_subject --test_fraction=0.1 \
+	--validation_fraction=0.1 --overwrite
 weights: $(VENV)/.installed $(NATIVE)
-	MERANET_CONVOLUTION=planes $(RUN) train.py --dataset=synthetic/varied --data_dir=data --input=flow \
-		--preset=small --protocol=holdout_subject --test_fraction=0.1 \
-		--validation_fraction=0.1 --epochs=18 \
-		--augment shift rotate scale time_shift speed drop \
-		--name=pretrained --overwrite $(FLAGS)
-	$(RUN) -m meranet_jax.convert runs/pretrained $(WEIGHTS) --overwrite
-	for set in $(TESTED_ON); do $(RUN) eval.py --run=runs/pretrained \
-		--dataset=synthetic/$$set --data_dir=data || exit 1; done
+	$(PRETRAIN) --input=flow --epochs=18 --name=pretrained \
+		--augment shift rotate scale time_shift speed drop $(FLAGS)
+	$(PRETRAIN) --input=onset_apex_flow --epochs=30 --name=pretrained_onset_apex \
+		--augment shift rotate scale $(FLAGS)
+	$(RUN) -m meranet_jax.convert runs/pretrained $(PRETRAINED)/flow.npz --overwrite
+	$(RUN) -m meranet_jax.convert runs/pretrained_onset_apex \
+		$(PRETRAINED)/onset_apex_flow.npz --overwrite
+	for run in pretrained pretrained_onset_apex; do for set in $(TESTED_ON); do \
+		$(RUN) eval.py --run=runs/$$run --dataset=synthetic/$$set --data_dir=data \
+		|| exit 1; done; done
 
 bench: $(VENV)/.installed-parity $(NATIVE)
 	$(RUN) -m benchmarks $(FLAGS)

@@ -202,6 +202,10 @@ def test_strip_has_a_row_for_each_emotion(tmp_path):
     assert picture.shape == (3 * 112, 7 * 112, 3)
     masks = picture[:, 6 * 112 :]
     assert set(np.unique(masks)) == {0, 255}
+    strip.main(tmp_path / "wild.png", config="wild_small", subjects=2, scale=1)
+    picture = iio.imread(tmp_path / "wild.png")
+    assert picture.shape == (2 * 112, 4 * 112 + strip._TEXT, 3)
+    assert (picture[:112, 4 * 112 :] < 128).any()  # the text of the first clip
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import cv2
 import numpy as np
 import pytest
 
@@ -30,16 +31,16 @@ _STYLE = dataclasses.replace(
 def _still(*units: int, sides: tuple[float, float] = (1, 1)) -> script.Script:
     """Returns a script that shows units only, in full at the apex."""
     rng = np.random.default_rng(1)
-    told = script.draw(
+    clip_script = script.draw(
         rng, _STYLE, script.draw_camera(rng), "surprise", (_AMPLITUDE, _AMPLITUDE)
     )
-    count = len(told.units)
-    intensity = np.array([told.course.intensity(n + 1) for n in range(count)])
-    shown = np.zeros_like(told.units)
+    count = len(clip_script.units)
+    intensity = np.array([clip_script.course.intensity(n + 1) for n in range(count)])
+    shown = np.zeros_like(clip_script.units)
     for unit in units:
         shown[:, expressions.UNITS.index(unit)] = intensity[:, None] * sides
     return dataclasses.replace(
-        told,
+        clip_script,
         amplitude=_AMPLITUDE if units else 0.0,
         units=shown,
         blink=np.zeros(count),
@@ -52,9 +53,9 @@ def _still(*units: int, sides: tuple[float, float] = (1, 1)) -> script.Script:
     )
 
 
-def _render(head: wild_b.Head, told: script.Script, *numbers: int):
-    frames = np.array(numbers or (told.course.onset, told.course.apex))
-    return wild_b.render(head, _STYLE, told, frames, _SIZE)
+def _render(head: wild_b.Head, clip_script: script.Script, *numbers: int):
+    frames = np.array(numbers or (clip_script.course.onset, clip_script.course.apex))
+    return wild_b.render(head, _STYLE, clip_script, frames, _SIZE)
 
 
 def _at(head: wild_b.Head, image: np.ndarray, place: str, side: int) -> np.ndarray:
@@ -92,6 +93,31 @@ def test_units_move_skin_as_facs_defines(head, unit, place, out, down):
             assert dy * down > 0.2
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_pictures_move_as_the_displacement_says(head, turned):
+    clip_script = _still(1, 2, 12)
+    if turned:
+        pose = [*np.radians([8, -5, 6]), 1, -2, 0.01]
+        clip_script = dataclasses.replace(
+            clip_script, head=np.tile(pose, (len(clip_script.units), 1))
+        )
+    frames = np.array([clip_script.course.onset, clip_script.course.apex])
+    rendered = wild_b.render(head, _STYLE, clip_script, frames, 112)
+    before, after = rendered.pictures
+    truth = rendered.displacement
+    y, x = np.mgrid[:112, :112].astype(np.float32)
+    moves = np.linalg.norm(truth, axis=-1) > 0.25 * _AMPLITUDE
+    moves &= (y < 112 * 0.35) | (y > 112 * 0.55)  # without lids over eyeballs
+
+    def residual(factor: float) -> float:
+        at = x + factor * truth[..., 0], y + factor * truth[..., 1]
+        back = cv2.remap(after, *at, cv2.INTER_LINEAR)
+        return float(np.abs(back - before)[moves].mean())
+
+    assert residual(1) < 0.5 * residual(0)
+    assert residual(1) < min(residual(0.6), residual(1.4))
+
+
 def test_each_side_moves_by_its_own_intensity(head):
     moved = _render(head, _still(12, sides=(1, 0))).displacement
     assert np.linalg.norm(_at(head, moved, "corner", -1)) > 1
@@ -100,9 +126,9 @@ def test_each_side_moves_by_its_own_intensity(head):
 
 def test_turns_rotate_the_displacement(head):
     turned = dataclasses.replace(_STYLE, turns=np.full(len(_STYLE.turns), np.pi / 2))
-    told = _still(2)
-    frames = np.array([told.course.apex])
-    moved = wild_b.render(head, turned, told, frames, _SIZE).displacement
+    clip_script = _still(2)
+    frames = np.array([clip_script.course.apex])
+    moved = wild_b.render(head, turned, clip_script, frames, _SIZE).displacement
     for side in (-1, 1):
         dx, dy = _at(head, moved, "brow_outer", side)
         assert side * dx > 1 and abs(dy) < 0.3
@@ -110,8 +136,8 @@ def test_turns_rotate_the_displacement(head):
 
 @pytest.mark.parametrize("units", [(2,), (12,), (4,), (6, 12)])
 def test_largest_displacement_is_the_amplitude(head, units):
-    told = _still(*units)
-    rendered = _render(head, told)
+    clip_script = _still(*units)
+    rendered = _render(head, clip_script)
     largest = np.linalg.norm(rendered.displacement, axis=-1).max()
     # A pixel shows the mean of the points in it.
     assert 0.93 * _AMPLITUDE < largest < 1.001 * _AMPLITUDE
@@ -130,26 +156,26 @@ def test_nothing_moves_without_expression(head):
 
 
 def test_other_movements_are_not_in_the_truth(head):
-    told = _still()
-    count = len(told.blink)
-    told = dataclasses.replace(
-        told,
+    clip_script = _still()
+    count = len(clip_script.blink)
+    clip_script = dataclasses.replace(
+        clip_script,
         blink=np.linspace(0, 1, count),
         speech=np.tile(np.linspace(0, 1, count)[:, None], 3),
         swallow=np.linspace(0, 1, count),
         head=np.linspace(0, 0.1, count)[:, None] * np.ones(6),
     )
-    rendered = _render(head, told, 1, count)
+    rendered = _render(head, clip_script, 1, count)
     assert not rendered.lengths.any() and not rendered.displacement.any()
     assert np.abs(rendered.pictures[1] - rendered.pictures[0]).max() > 20
 
 
 def test_a_blink_changes_the_eyes_only(head):
-    told = _still()
-    blink = np.zeros(len(told.blink))
+    clip_script = _still()
+    blink = np.zeros(len(clip_script.blink))
     blink[-1] = 1
-    told = dataclasses.replace(told, blink=blink)
-    pictures = _render(head, told, 1, len(blink)).pictures
+    clip_script = dataclasses.replace(clip_script, blink=blink)
+    pictures = _render(head, clip_script, 1, len(blink)).pictures
     change = np.abs(pictures[1] - pictures[0]).max(-1)
     y, x = (np.indices(change.shape) + 0.5) * 112 / _SIZE
     half = head.shape.lids[0]
@@ -160,8 +186,8 @@ def test_a_blink_changes_the_eyes_only(head):
 
 
 def test_the_nose_moves_more_than_the_cheek_in_a_turn(head):
-    told = _still()
-    turn = np.zeros_like(told.head)
+    clip_script = _still()
+    turn = np.zeros_like(clip_script.head)
     turn[-1, 0] = np.radians(2)
     # Marks that are easy to find: the skin is black but for two spots.
     nose = np.array([0, head.shape.nose[1] - 3])
@@ -172,7 +198,7 @@ def test_the_nose_moves_more_than_the_cheek_in_a_turn(head):
         colour = 255 * np.exp(-((away / 2.5) ** 2))[:, None] * np.ones(3)
         marked = dataclasses.replace(head.skin, colour=colour.astype(np.float32))
         bare = dataclasses.replace(head, skin=marked)
-        moving = dataclasses.replace(told, head=turn)
+        moving = dataclasses.replace(clip_script, head=turn)
         pictures = _render(bare, moving, 1, len(turn)).pictures[..., 1]
         x = (np.arange(_SIZE) + 0.5) * 112 / _SIZE
         y = x[:, None]
@@ -185,12 +211,12 @@ def test_the_nose_moves_more_than_the_cheek_in_a_turn(head):
 
 
 def test_small_shifts_are_seen_in_proportion(head):
-    told = _still()
-    path = np.zeros_like(told.head)
+    clip_script = _still()
+    path = np.zeros_like(clip_script.head)
     path[:11, 3] = 0.1 * np.arange(11)
     path[11:, 3] = 1
     pictures = _render(
-        head, dataclasses.replace(told, head=path), *range(1, 12)
+        head, dataclasses.replace(clip_script, head=path), *range(1, 12)
     ).pictures
     area = pictures[:, 18:46, 16:40, 1]  # the face
     slope = np.gradient(area[0], axis=1)
@@ -200,13 +226,15 @@ def test_small_shifts_are_seen_in_proportion(head):
 
 
 def test_the_same_frames_in_any_call(head):
-    told = _still(1, 2, 5)
-    told = dataclasses.replace(told, blink=np.linspace(0, 0.5, len(told.blink)))
-    both = _render(head, told)
-    again = _render(wild_b.draw_face(np.random.default_rng(7)), told)
-    same = _render(wild_b.draw_face(np.random.default_rng(7)), told)
+    clip_script = _still(1, 2, 5)
+    clip_script = dataclasses.replace(
+        clip_script, blink=np.linspace(0, 0.5, len(clip_script.blink))
+    )
+    both = _render(head, clip_script)
+    again = _render(wild_b.draw_face(np.random.default_rng(7)), clip_script)
+    same = _render(wild_b.draw_face(np.random.default_rng(7)), clip_script)
     np.testing.assert_array_equal(again.pictures, same.pictures)
-    alone = _render(head, told, told.course.apex)
+    alone = _render(head, clip_script, clip_script.course.apex)
     np.testing.assert_array_equal(alone.pictures[0], both.pictures[1])
     np.testing.assert_array_equal(alone.lengths[0], both.lengths[1])
     np.testing.assert_array_equal(alone.displacement, both.displacement)

@@ -66,6 +66,21 @@ def leaves(state):
     return [np.asarray(leaf) for leaf in jax.tree.leaves(state)]
 
 
+def test_balanced_epochs_are_trained(config, clips, fold, tmp_path):
+    counts = np.bincount(clips.labels[fold.train])
+    unequal = fold.train[np.argsort(clips.labels[fold.train])][counts[0] - 1 :]
+    fold = dataclasses.replace(fold, train=unequal)
+    trainer = running.trainer_of(config, clips, folds=1)
+    drawn = []
+    train = trainer.train
+    trainer.train = lambda orders: drawn.append(orders[0]) or train(orders)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(running, "trainer_of", lambda *a, **b: trainer)
+        run(config.change(balance=True, epochs=1), clips, fold, tmp_path)
+    of_class = np.bincount(clips.labels[drawn[0].ravel()])
+    assert of_class.max() - of_class.min() <= 1
+
+
 def test_several_devices_compute_the_same_as_one(config, clips, fold):
     states, losses = [], []
     for devices in (1, 2, 4):
