@@ -190,6 +190,7 @@ def compare(
                 "variant": variant.label,
                 **variant.columns,
                 **_scores(reader.read_report(run.path)),
+                **_versions(run),
             }
             if variant.reference is not None:
                 row |= {
@@ -200,6 +201,19 @@ def compare(
     columns = list(dict.fromkeys(name for row in rows for name in row))
     rows = [{name: row.get(name) for name in columns} for row in rows]
     return rows, _describe(experiment, rows)
+
+
+def _versions(run: Run) -> dict[str, Any]:
+    """Returns the columns of a row that say what the results were made with."""
+    start = run.starts[-1] if run.starts else {}
+    packages = start.get("packages", {})
+    return {
+        # <data_dir>/<name>/<configuration>/<version>
+        "records": " ".join("/".join(folder.parts[-3:]) for folder in run.records),
+        "commit": (start.get("commit") or "")[:7],
+        "jax": packages.get("jax", ""),
+        "device": start.get("device_kind", ""),
+    }
 
 
 def _scores(report: Mapping[str, Any]) -> dict[str, Any]:
@@ -258,7 +272,7 @@ def _describe(experiment: VariantExperiment, rows: Sequence[Mapping]) -> str:
                 ],
             ),
             "",
-            _reference(of_dataset),
+            f"{_reference(of_dataset)} {_made_with(of_dataset)}",
             "",
         ]
     text.append(
@@ -275,6 +289,18 @@ def _reference(rows: Sequence[Mapping]) -> str:
     if any(row.get("start") for row in rows):
         return f"Differences are from {_RANDOM} with as many clips, on the same clips."
     return f"Differences are from “{rows[0]['variant']}”, on the same clips."
+
+
+def _made_with(rows: Sequence[Mapping]) -> str:
+    """Returns a sentence on the versions of the runs of a data set."""
+
+    def values(name: str) -> str:
+        return ", ".join(dict.fromkeys(row[name] for row in rows if row[name]))
+
+    return (
+        f"Records: {values('records')}. Commit {values('commit') or 'unknown'}, jax "
+        f"{values('jax') or 'unknown'}, on {values('device') or 'an unknown device'}."
+    )
 
 
 def _difference_cells(row: Mapping) -> list[str]:

@@ -60,7 +60,11 @@ def test_the_wheel_holds_the_package_alone(wheel):
     held = {name for name in wheel.namelist() if not name.startswith(information)}
     modules = (ROOT / "meranet_jax").rglob("*.py")
     expected = {path.relative_to(ROOT).as_posix() for path in modules}
-    expected |= {"meranet_jax/py.typed", "meranet_jax/pretrained/flow.npz"}
+    expected |= {
+        "meranet_jax/py.typed",
+        "meranet_jax/pretrained/flow.npz",
+        "meranet_jax/pretrained/onset_apex_flow.npz",
+    }
     assert held == expected
     assert f"{information}licenses/LICENSE" in wheel.namelist()
 

@@ -16,37 +16,52 @@ from tests.meranet_jax.loading import load
 EMOTIONS = ("disgust", "happiness", "surprise")
 
 
-@pytest.fixture(scope="module")
-def origin():
-    return origins.find("pretrained")
+# The flags that choose each of the files, and the input of its network
+FILES = {"flow": (), "onset_apex_flow": ("--input=onset_apex_flow",)}
 
 
-def test_file(origin):
-    assert origin.path.stat().st_size <= 4e6
+@pytest.fixture(params=FILES)
+def name(request):
+    return request.param
+
+
+@pytest.fixture
+def origin(name):
+    return origins.find("pretrained", network_input=name)
+
+
+def test_file(name, origin):
+    assert origin.path.stem == name and origin.path.stat().st_size <= 4e6
     metadata = origin.metadata
-    assert (metadata.model, metadata.input) == ("meranet", "flow")
+    assert (metadata.model, metadata.input) == ("meranet", name)
     assert metadata.classes == EMOTIONS and metadata.datasets == ("synthetic/varied",)
     assert set(metadata.subjects) < {f"v{number:03d}" for number in range(1, 241)}
 
 
-def test_no_other_flag_is_needed():
-    config = parse(
-        ["--dataset=synthetic", "--init=pretrained"], find_weights=origins.find
-    )
-    assert (config.preset, config.input, config.size) == ("small", "flow", 56)
+def test_no_other_flag_is_needed(name):
+    arguments = ["--dataset=synthetic", "--init=pretrained", *FILES[name]]
+    config = parse(arguments, find_weights=origins.find)
+    assert (config.preset, config.input, config.size) == ("small", name, 56)
     assert config.settings.width == 16
 
 
-def test_a_photographed_face_is_recognised(origin, tmp_path):
+def test_the_preset_for_new_people_chooses_its_weights():
+    arguments = ["--preset=new_people", "--init=pretrained"]
+    config = parse(arguments, find_weights=origins.find)
+    assert (config.preset, config.input) == ("new_people", "onset_apex_flow")
+    assert origins.load(config).weights["params"]
+    assert parse(["--init=pretrained"], find_weights=origins.find).input == "flow"
+
+
+def test_a_photographed_face_is_recognised(name, origin, tmp_path):
     """Other clips than those of docs/pretrained.md, of the same face."""
     photo = dataclasses.replace(Builder.builder_configs["photo"], repetitions=2, seed=5)
     photo.name = "photo_of_the_test"
     builder = Builder(config=photo, data_dir=tmp_path, file_format="array_record")
     builder.download_and_prepare(file_format="array_record")
-    config = parse(["--init=pretrained", "--devices=1"], find_weights=origins.find)
-    clips = load(
-        builder.data_dir, size=config.size, network_input=registry.find("flow")
-    )
+    arguments = ["--init=pretrained", "--devices=1", *FILES[name]]
+    config = parse(arguments, find_weights=origins.find)
+    clips = load(builder.data_dir, size=config.size, network_input=registry.find(name))
     trainer = trainers.make_trainer(config, clips, folds=1)
     weights, _ = weights_file.load(origin.path)
     (logits,) = trainer.predict([np.arange(len(clips))], [weights])

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -117,6 +118,8 @@ def finished(tmp_path, monkeypatch):
                 predicted = np.where(wrong, (truth + 1) % 3, truth)
                 parts.append(made(truth, predicted, seed))
             self.path = tmp_path / name
+            self.records = [Path("data/synthetic/wild/1.1.0")]
+            self.starts = [{"commit": "0123456789", "packages": {"jax": "0.10.2"}}]
             self.predicted = predictions_module.concatenate(parts)
             self.layout = dataclasses.make_dataclass("Layout", ["predictions"])(self)
 
@@ -156,6 +159,7 @@ def test_differences_are_from_the_reference(finished, tmp_path):
     assert better["significant"] == "True" and float(better["difference"]) > 0.3
     assert float(same["difference"]) == 0 and same["significant"] == "False"
     assert "Differences are from “MERANet, rgb”" in text
+    assert "Records: synthetic/wild/1.1.0. Commit 0123456, jax 0.10.2, on an" in text
     (line,) = (line for line in text.splitlines() if "3D ResNet, rgb" in line)
     assert f"+{expected:.3f}" in line and line.rstrip("| ").endswith("yes")
     assert (tmp_path / "inputs.png").exists()
