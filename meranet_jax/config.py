@@ -481,10 +481,8 @@ def default_config(
     config = TrainConfig(dataset=dataset, preset=preset, model=model)
     several = len(config.datasets) > 1
     recogniser = config.recogniser
-    values = dict(recogniser.defaults) | dict(recogniser.presets.get(preset, {}))
+    own = {} if several else recipes.BY_DATASET | recipes.recipe(dataset.strip())
+    values = own | dict(recogniser.defaults) | recogniser.presets.get(preset, {})
     if not config.paper_classes:
-        values["classes"] = "megc3" if several else "all"
-    if not several:
-        own = recipes.recipe(dataset.strip())
-        values = recipes.BY_DATASET | values | own
+        values["classes"] = own.get("classes", "megc3" if several else "all")
     return config.change(**(values | dict(of_weights or {})))

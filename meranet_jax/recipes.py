@@ -17,7 +17,8 @@ LISTED = {
 }
 
 _WILD = tuple(
-    f"synthetic/{name}" for name in ("wild", "wild_small", "wild_dev", "wild_b")
+    f"synthetic/{name}"
+    for name in ("wild", "wild_small", "wild_dev", "wild_b", "wild_b_training")
 )
 
 # The paper's classes and settings for each data set (sections 4.1 to 4.3). Other data

@@ -172,7 +172,10 @@ def test_compiling_ahead_fills_the_cache_and_trains_nothing(flags, tmp_path):
 @pytest.mark.parametrize(
     ("dataset", "tree", "layout", "clips", "classes"),
     [
-        ("casme", casme_tree, "raw", 115, "disgust repression tense"),
+        pytest.param(
+            *("casme", casme_tree, "raw", 115, "disgust repression tense"),
+            marks=pytest.mark.slow,  # CASME II and CAS(ME)^2 cover its steps
+        ),
         ("cas_me_2", cas_me_2_tree, "cropped", 57, "anger disgust happiness"),
     ],
 )

@@ -151,6 +151,14 @@ class Builder(shards.StreamingBuilder):
             subjects=20,
             seed=2,
         ),
+        WildConfig(
+            name="wild_b_training",
+            description="More subjects of the second renderer, for pre-training.",
+            faces="wild_b",
+            prefix="t",
+            subjects=100,
+            seed=3,
+        ),
     ]
     builder_config: Config
 

@@ -281,11 +281,11 @@ def test_no_two_configurations_have_a_subject_in_common():
             picture = draw_subject(config, number).face.skin.tobytes()
             assert picture not in drawn
             drawn[picture] = name
-    names = ("wild", "wild_dev", "wild_b")
+    names = ("wild", "wild_dev", "wild_b", "wild_b_training")
     prefixes = {Builder.builder_configs[name].prefix for name in names}
-    assert len(prefixes) == 3 and not prefixes & set("svpk")  # of the other faces
+    assert len(prefixes) == 4 and not prefixes & set("svpk")  # of the other faces
     seeds = {Builder.builder_configs[name].seed for name in names}
-    assert len(seeds) == 3  # neither are styles and scripts the same
+    assert len(seeds) == 4  # neither are styles and scripts the same
 
 
 def test_distractors_occur_and_are_described():
