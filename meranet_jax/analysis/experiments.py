@@ -160,7 +160,7 @@ def table1(finished: Mapping[Key, Run]) -> tuple[list[dict], str]:
                     row["network"],
                     row["test_clips"],
                     row["seeds"],
-                    *(_number(row, name) for name in ("accuracy", "uf1", "uar")),
+                    *(markdown.score(row, name) for name in ("accuracy", "uf1", "uar")),
                     _number_or_empty(row["paper_accuracy"]),
                 ]
                 for row in rows
@@ -377,15 +377,6 @@ def describe_saliency(rows: Sequence[dict], checks: Sequence[dict]) -> str:
         "trained weights.",
     ]
     return "\n".join(text) + "\n"
-
-
-def _number(row: dict, name: str) -> str:
-    text = f"{row[name]:.3f}"
-    if row[f"{name}_sd"] is not None:
-        text += f" ± {row[f'{name}_sd']:.3f}"
-    if row[f"{name}_low"] is not None:
-        text += f" ({row[f'{name}_low']:.3f} to {row[f'{name}_high']:.3f})"
-    return text
 
 
 def _number_or_empty(value: float | None) -> str:

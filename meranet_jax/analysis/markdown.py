@@ -1,6 +1,7 @@
-"""Formats tables in Markdown."""
+"""Formats tables and their numbers in Markdown."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -12,3 +13,18 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def score(row: Mapping[str, Any], name: str) -> str:
+    """Formats a score with its standard deviation and its interval, if there are any.
+
+    Args:
+      row: has the columns ``name``, ``name_sd``, ``name_low`` and ``name_high``.
+      name: of the score.
+    """
+    text = f"{row[name]:.3f}"
+    if row[f"{name}_sd"] is not None:
+        text += f" ± {row[f'{name}_sd']:.3f}"
+    if row[f"{name}_low"] is not None:
+        text += f" ({row[f'{name}_low']:.3f} to {row[f'{name}_high']:.3f})"
+    return text

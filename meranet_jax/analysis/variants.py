@@ -265,7 +265,7 @@ def _describe(experiment: VariantExperiment, rows: Sequence[Mapping]) -> str:
                 [
                     [
                         row["variant"],
-                        *(_number(row, name) for name in _METRICS),
+                        *(markdown.score(row, name) for name in _METRICS),
                         *_difference_cells(row),
                     ]
                     for row in of_dataset
@@ -312,12 +312,3 @@ def _difference_cells(row: Mapping) -> list[str]:
         cells.append("-" if low is None else f"{low:+.3f} to {high:+.3f}")
     verdicts = {None: "unknown", True: "yes", False: "no"}
     return [*cells, verdicts[row["significant"]]]
-
-
-def _number(row: Mapping, name: str) -> str:
-    text = f"{row[name]:.3f}"
-    if row[f"{name}_sd"] is not None:
-        text += f" ± {row[f'{name}_sd']:.3f}"
-    if row[f"{name}_low"] is not None:
-        text += f" ({row[f'{name}_low']:.3f} to {row[f'{name}_high']:.3f})"
-    return text
