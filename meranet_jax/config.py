@@ -31,8 +31,8 @@ class TrainConfig:
     set."""
     preset: Preset = "paper"
     """paper: the paper's settings. small: a smaller network for machines without an
-    accelerator. new_people: the settings that were best on new people, a small network
-    on optical flow."""
+    accelerator. new_people: settings for recognition on new people, a small network on
+    optical flow."""
     model: str = "meranet"
     """Recogniser: meranet, resnet3d (MERANet without attention), lbp_top (LBP-TOP
     descriptor with a linear SVM), or your own, MODULE:NAME. --model=NAME --help lists

@@ -174,7 +174,7 @@ def paint_skin(
         arch = height + between(-1.5, 1.5) * np.cos(canvas.side / s.a * 3)
         inside = smooth((between(0.4, 0.7) * s.a - canvas.side) / 4)
         picture = picture * crease(canvas.y - arch, inside, age * between(0.05, 0.3))
-    for _ in range(rng.integers(0, 3)):  # beside the outer corners of the eyes
+    for _ in range(rng.integers(0, 3)):  # at the outer corners of the eyes
         corner = canvas.side - s.eye_x - 1.35 * s.eye_width
         slope = canvas.y - s.eye_y - between(-0.7, 0.7) * corner
         inside = smooth(corner / 2) * smooth((5 - corner) / 2)

@@ -89,7 +89,7 @@ class Shape:
             "nostril": (nose_w, nose_y - 1.5),
             "fold": (0.5 * (nose_w + mouth_w) + 2.5, 0.5 * (nose_y + mouth_y)),
             "corner": (mouth_w, mouth_y + curve),
-            "beside_mouth": (mouth_w + 6.5, mouth_y + curve),
+            "mouth_side": (mouth_w + 6.5, mouth_y + curve),
             "lip_upper": (0.35 * mouth_w, mouth_y - self.lips[0]),
             "lips": (0.0, mouth_y),
             "lip_lower": (0.3 * mouth_w, mouth_y + self.lips[1]),
@@ -191,7 +191,7 @@ class Shape:
         ends = 1 / (1 + np.exp((y - nose_y + 0.3 + 0.12 * side**1.5) / 0.75))
         broad = 2.5 + 0.3 * nose_w * t**2
         z += rise * begins * ends * np.exp(-((side / broad) ** 2) / 2)
-        # Its tip is round, and the wings are beside it.
+        # Its tip is round, and the wings are on both sides of it.
         z += 0.16 * tip * bump(0, nose_y - 3.2, 0.35 * nose_w, 2.2)
         z += 0.36 * tip * bump(0.7 * nose_w, nose_y - 2.2, 0.24 * nose_w, 1.7)
         return z

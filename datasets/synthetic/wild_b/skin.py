@@ -194,7 +194,7 @@ def _spots(
 def _wrinkles(
     image: np.ndarray, rng: np.random.Generator, shape: Shape, look: Look
 ) -> np.ndarray:
-    """Adds folds: beside the mouth for all, more of them for older people."""
+    """Adds folds: at both sides of the mouth for all, more for older people."""
     marks = shape.landmarks()
     lines, levels = [], []
 

@@ -82,7 +82,7 @@ _PULLS: dict[int, tuple[Pull, ...]] = {
     ),
     14: (
         Pull("corner", 0.85, 0.05, 3.6, 3.4, front=-0.5),
-        Pull("beside_mouth", -0.7, 0.0, 3.6, 5.0, front=-0.4),
+        Pull("mouth_side", -0.7, 0.0, 3.6, 5.0, front=-0.4),
     ),
     15: (
         Pull("corner", 0.15, 1.0, 4.5, 4.5),
@@ -202,8 +202,8 @@ def _lip_sides(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns what is below the line between the lips, and the way to that line.
 
-    The first is a step within the mouth and smooth beside it, from 0 to 1. The second
-    is the direction to the line, -1 to 1, which is 0 on it.
+    The first is a step within the mouth and smooth outside of it, from 0 to 1. The
+    second is the direction to the line, -1 to 1, which is 0 on it.
     """
     from_line = y - shape.lip_line(x)
     half = shape.mouth[0]

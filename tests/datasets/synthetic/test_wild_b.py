@@ -76,7 +76,7 @@ def _at(head: wild_b.Head, image: np.ndarray, place: str, side: int) -> np.ndarr
         (9, "nose_side", 0, -1),
         (10, "lip_upper", 0, -1),
         (12, "corner", 1, -1),
-        (14, "beside_mouth", -1, 0),
+        (14, "mouth_side", -1, 0),
         (15, "corner", 0, 1),
         (17, "chin", 0, -1),
         (20, "corner", 1, 0),
