@@ -13,7 +13,7 @@ from meranet_jax.config import TrainConfig
 from meranet_jax.data import splits
 from meranet_jax.data.clips import Clips
 from meranet_jax.errors import UserError
-from meranet_jax.evaluation import external, summary
+from meranet_jax.evaluation import external, prediction_file, summary
 from meranet_jax.evaluation.external import Matched, Reference
 from meranet_jax.evaluation.predictions import Predictions
 from meranet_jax.runs import report, report_text, train_run, verification, writer
@@ -41,7 +41,7 @@ def score(
     """Scores the predictions in a CSV file on the clips of a data set.
 
     Args:
-      path: the file; see ``external``.
+      path: the file; see ``prediction_file``.
       target: the data set, its classes, and how it is read.
       prepare: see ``train_run.Prepare``.
       data_dir: folder of the records.
@@ -58,7 +58,7 @@ def score(
       OSError: if the file cannot be opened.
     """
     # Read first: preparing a data set may take long.
-    file = external.read(path)
+    file = prediction_file.read(path)
     config = configuration(target, data_dir)
     records, clips = train_run.load_clips(config, prepare)
     reference = Reference(
@@ -268,7 +268,7 @@ def match_run(path: Path, run: Run) -> Predictions:
         each of its test clips and seeds.
       OSError: if the file cannot be opened.
     """
-    file, of_run = external.read(path), verification.read_predictions(run)
+    file, of_run = prediction_file.read(path), verification.read_predictions(run)
     _, first = np.unique(of_run.clips, return_index=True)
     once = of_run.select(first)
     reference = Reference(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from meranet_jax.errors import UserError
-from meranet_jax.evaluation import external, predictions
+from meranet_jax.evaluation import external, prediction_file, predictions
 from meranet_jax.evaluation.external import Reference
 
 REFERENCE = Reference(
@@ -30,7 +30,7 @@ def match(tmp_path):
         if isinstance(content, list):
             content = "\n".join(content) + "\n"
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return external.match(external.read(path), reference, tested)
+        return external.match(prediction_file.read(path), reference, tested)
 
     return function
 
@@ -147,8 +147,8 @@ REFUSED = {
     "separator named": ("sep=;\n" + "\n".join(LINES), "its first line is 'sep=;'"),
     "spaces": ("clip prediction\ns1/a joy\n", "has no column clip"),
     "two separators": ("clip,a;clip\n1,1;1\n", "read with commas or semicolons"),
-    "mixed": (_changed("s2/a,", "s2/a;"), "line 2: it has 1 value, the header 2 col"),
-    "long line": (_changed("s1/a,", "s1/a,,"), "line 3: it has 3 values"),
+    "mixed": (_changed("s2/a,", "s2/a;"), "line 2: expected 2 values separated by commas"),
+    "long line": (_changed("s1/a,", "s1/a,,"), "header, found 3. Complete"),
     "open quote": (_changed("s1/b", '"s1/b'), "cannot be read as CSV"),
     "no prediction": (
         "clip,class\ns1/a,joy\n",
