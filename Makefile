@@ -65,20 +65,21 @@ notebook: $(VENV)/.installed-dev
 # in native/, which changes the last digits, they are the same bytes.
 PRETRAINED := meranet_jax/pretrained
 TESTED_ON := medium hard photo photo_small photo_subtle sketch sketch_small sketch_subtle
-PRETRAIN := MERANET_CONVOLUTION=planes $(RUN) train.py --dataset=synthetic/varied \
-	--data_dir=data --preset=small --protocol=holdout_subject --test_fraction=0.1 \
-	--validation_fraction=0.1 --overwrite
+PRETRAIN := MERANET_CONVOLUTION=planes $(RUN) train.py --data_dir=data --preset=small \
+	--protocol=holdout_subject --test_fraction=0.1 --validation_fraction=0.1 --overwrite
 weights: $(VENV)/.installed $(NATIVE)
-	$(PRETRAIN) --input=flow --epochs=18 --name=pretrained \
+	$(PRETRAIN) --dataset=synthetic/varied --input=flow --epochs=18 --name=pretrained \
 		--augment shift rotate scale time_shift speed drop $(FLAGS)
-	$(PRETRAIN) --input=onset_apex_flow --epochs=30 --name=pretrained_onset_apex \
-		--augment shift rotate scale $(FLAGS)
+	$(PRETRAIN) --dataset=synthetic/wild_b_training --input=onset_apex_flow --epochs=40 \
+		--select=last --name=pretrained_onset_apex --augment shift rotate scale $(FLAGS)
 	$(RUN) -m meranet_jax.convert runs/pretrained $(PRETRAINED)/flow.npz --overwrite
 	$(RUN) -m meranet_jax.convert runs/pretrained_onset_apex \
 		$(PRETRAINED)/onset_apex_flow.npz --overwrite
 	for run in pretrained pretrained_onset_apex; do for set in $(TESTED_ON); do \
 		$(RUN) eval.py --run=runs/$$run --dataset=synthetic/$$set --data_dir=data \
 		|| exit 1; done; done
+	for set in wild wild_dev; do $(RUN) eval.py --run=runs/pretrained_onset_apex \
+		--dataset=synthetic/$$set --data_dir=data || exit 1; done
 
 bench: $(VENV)/.installed-parity $(NATIVE)
 	$(RUN) -m benchmarks $(FLAGS)

@@ -473,7 +473,8 @@ def default_config(
       dataset: see ``TrainConfig``.
       preset: see ``TrainConfig``.
       model: see ``TrainConfig``.
-      of_weights: flags that the weights of ``--init`` determine, by name.
+      of_weights: flags that the weights of ``--init`` determine, by name; None for a
+        start from random weights.
 
     Raises:
       UserError: if there is no such recogniser.
@@ -483,6 +484,8 @@ def default_config(
     recogniser = config.recogniser
     own = {} if several else recipes.BY_DATASET | recipes.recipe(dataset.strip())
     values = own | dict(recogniser.defaults) | recogniser.presets.get(preset, {})
+    if of_weights is not None:
+        values |= recogniser.fine_tuning.get(preset, {})
     if not config.paper_classes:
         values["classes"] = own.get("classes", "megc3" if several else "all")
     return config.change(**(values | dict(of_weights or {})))

@@ -43,6 +43,8 @@ class Recogniser:
       defaults: flags of ``TrainConfig`` whose defaults differ for this recogniser.
       presets: for each preset the flags that it changes, of ``TrainConfig`` or of its
         own settings.
+      fine_tuning: for each preset the flags that it changes in a run that starts from
+        the weights of ``--init``, in addition.
       selection: maps its settings to a phrase for reports: what is tested.
       variant: maps its settings to a suffix of the run's name; empty for the default.
     """
@@ -55,6 +57,9 @@ class Recogniser:
     inputs: tuple[str, ...] = ("rgb",)
     defaults: Mapping[str, object] = dataclasses.field(default_factory=dict)
     presets: Mapping[str, Mapping[str, object]] = dataclasses.field(
+        default_factory=dict
+    )
+    fine_tuning: Mapping[str, Mapping[str, object]] = dataclasses.field(
         default_factory=dict
     )
     selection: Callable[[Any], str]

@@ -93,14 +93,17 @@ def _compared_with_first(found: Sequence[tuple[str, dict]]) -> list[Variant]:
 def _ablation(base: TrainConfig) -> list[Variant]:
     """Replaces each choice of a preset by that of the small preset.
 
-    What the small preset has, too, is the size of the network, which is varied.
+    What the small preset has, too, is the size of the network, which is varied. What
+    the preset changes for a start from weights is replaced by what it has without.
     """
     chosen = base.recogniser.presets.get(base.preset, {})
     usual = default_config(base.dataset, "small", base.model).flags()
+    usual |= _untuned(base)
     recipe = base.flags()
+    names = [*chosen, *_untuned(base)]
     changes = [
         {name: usual[name]}
-        for name in chosen
+        for name in dict.fromkeys(names)
         if name not in _PROTOCOL and recipe[name] != usual[name]
     ]
     if not changes:
@@ -114,11 +117,11 @@ def _ablation(base: TrainConfig) -> list[Variant]:
         label = f"{name}: {_text(value)} instead of {_text(recipe[name])}"
         if base.init is not None and name in ("input", "width"):
             # The weights do not fit.
-            change = change | {"init": None}
+            change = _from_random(base) | change
             label += f", {_RANDOM}"
         found.append((label, change))
     if base.init is not None:
-        found.append((_RANDOM, {"init": None}))
+        found.append((_RANDOM, _from_random(base)))
     return _compared_with_first(found)
 
 
@@ -137,12 +140,27 @@ def _curves(base: TrainConfig) -> list[Variant]:
             without = f"{size}, {_RANDOM}"
             change = {flag: number}
             columns = {"start": _RANDOM, **change}
-            found.append(Variant(without, change | {"init": None}, columns=columns))
+            found.append(Variant(without, _from_random(base) | change, columns=columns))
             if base.init is not None:
                 columns = {"start": base.init, **change}
                 label = f"{size}, {base.init}"
                 found.append(Variant(label, change, without, columns))
     return found
+
+
+def _from_random(base: TrainConfig) -> dict[str, Any]:
+    """Returns the changes to a start from random weights."""
+    return {"init": None, **_untuned(base)}
+
+
+def _untuned(base: TrainConfig) -> dict[str, Any]:
+    """Returns what the preset has without weights and has changed because of them."""
+    if base.init is None:
+        return {}
+    without = default_config(base.dataset, base.preset, base.model).flags()
+    tuned = base.recogniser.fine_tuning.get(base.preset, {})
+    flags = base.flags()
+    return {n: without[n] for n, value in tuned.items() if flags[n] == value}
 
 
 def _text(value: object) -> str:

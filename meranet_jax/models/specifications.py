@@ -38,6 +38,7 @@ _NEW_PEOPLE = _SMALL | {
     "select": "last",
     "protocol": "loso",
 }
+_FINE_TUNING = {"epochs": 20, "learning_rate": 0.0003}
 
 
 def make_resnet3d(settings: ResNet3DSettings, **arguments) -> MERANet:
@@ -135,6 +136,7 @@ MERANET = Network(
     settings=MERANetSettings,
     inputs=NETWORK_INPUTS,
     presets={"small": _SMALL, "new_people": _NEW_PEOPLE},
+    fine_tuning={"new_people": _FINE_TUNING},
     variant=_variant,
     make=make_meranet,
     torch_name=resnet_name,
@@ -147,6 +149,7 @@ RESNET3D = Network(
     settings=ResNet3DSettings,
     inputs=NETWORK_INPUTS,
     presets={"small": _SMALL, "new_people": _NEW_PEOPLE},
+    fine_tuning={"new_people": _FINE_TUNING},
     make=make_resnet3d,
     torch_name=resnet_name,
 )

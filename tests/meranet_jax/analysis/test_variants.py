@@ -65,16 +65,24 @@ def test_an_ablation_replaces_each_choice_of_the_preset():
 
 
 def test_random_weights_are_a_variant_of_a_recipe_with_weights():
-    base = dataclasses.replace(BASE, init="pretrained")
+    _, _, _, (base,) = reproduction.parse(
+        ["ablation", "--dataset=synthetic/wild", "--init=pretrained"]
+        + ["--preset=new_people", "--protocol=holdout_subject", "--seeds=2"]
+    )
+    # What the preset changes for a start from weights is undone without them.
+    undone = {name: BASE.flags()[name] for name in ("epochs", "learning_rate")}
+    assert all(base.flags()[name] != value for name, value in undone.items())
     found = variants.variants("ablation", base)
-    assert found[-1].changes == {"init": None}
+    assert found[-1].changes == {"init": None} | undone
+    for name, value in undone.items():  # each alone, with the weights
+        assert {name: value} in [variant.changes for variant in found]
     for variant in found:  # the weights do not fit another input or another width
         fits = not {"input", "width"} & set(variant.changes)
         assert fits or variant.changes["init"] is None
     curves = variants.variants("learning_curve", base)
     for random, pretrained in zip(curves[::2], curves[1::2], strict=True):
         assert (random.reference, pretrained.reference) == (None, random.label)
-        assert random.changes == pretrained.changes | {"init": None}
+        assert random.changes == pretrained.changes | {"init": None} | undone
         assert "init" not in variants.configure(base, random).name
 
 
