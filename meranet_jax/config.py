@@ -43,7 +43,8 @@ class TrainConfig:
     flow: the optical flow from the onset frame to each frame. flow_strain: flow and
     optical strain. onset_apex_flow: the flow from the onset to the apex frame.
     dynamic_image: one image of the motion in the clip. raw: the frames unchanged.
-    Default: determined by the recogniser."""
+    raw_flow, raw_onset_apex_flow: the flow in pixels. Default: determined by the
+    recogniser."""
     flow_method: optical_flow.Method = optical_flow.DEFAULT
     """Method that estimates optical flow."""
     init: str | None = None
