@@ -1,10 +1,8 @@
 """The specifications of the descriptors, by which the registry knows them."""
 
-import numpy as np
-
 from meranet_jax.descriptors import lbp_top, svm
 from meranet_jax.descriptors.lbp_top import LbpTopSettings
-from meranet_jax.recognisers import Descriptor
+from meranet_jax.recognisers import ArrayShape, Descriptor
 
 
 def _fit(settings, features, labels, groups, *, seed, num_classes):
@@ -19,14 +17,8 @@ def _fit(settings, features, labels, groups, *, seed, num_classes):
 
 
 def _weight_shapes(settings, *, num_features, num_classes):
-    shapes = {
-        "mean": (num_features,),
-        "scale": (num_features,),
-        "coefficients": (num_classes, num_features),
-        "intercepts": (num_classes,),
-        "probability_scale": (),
-    }
-    return {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+    shapes = svm.weight_shapes(num_features, num_classes)
+    return {name: ArrayShape(shape) for name, shape in shapes.items()}
 
 
 LBP_TOP = Descriptor(
