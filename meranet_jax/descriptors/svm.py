@@ -82,7 +82,7 @@ class _IgnoredWarnings:
         with self._lock:
             self._inside -= 1
             if self._inside == 0:
-                self._before.__exit__(*exception)
+                self._before.__exit__(None, None, None)
 
 
 _IGNORED = _IgnoredWarnings()
