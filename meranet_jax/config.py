@@ -34,9 +34,9 @@ class TrainConfig:
     accelerator. new_people: settings for recognition on new people, a small network on
     optical flow."""
     model: str = "meranet"
-    """Recogniser: meranet, resnet3d (MERANet without attention), lbp_top (LBP-TOP
-    descriptor with a linear SVM), or your own, MODULE:NAME. --model=NAME --help lists
-    its settings."""
+    """Recogniser: meranet, resnet3d (MERANet without attention), a hand-crafted
+    descriptor with an SVM (lbp_top, bi_woof, fmbh, stclqp, mdmo or landmark_flow), or
+    your own, MODULE:NAME. --model=NAME --help lists its settings."""
     input: str | None = None
     """Input of the recogniser. rgb: the frames, normalised by clip and channel. grey:
     their luminance. difference: the difference of each frame from the onset frame.

@@ -141,6 +141,11 @@ BUILT_IN = {
     "meranet": "meranet_jax.models.specifications:MERANET",
     "resnet3d": "meranet_jax.models.specifications:RESNET3D",
     "lbp_top": "meranet_jax.descriptors.specifications:LBP_TOP",
+    "bi_woof": "meranet_jax.descriptors.specifications:BI_WOOF",
+    "fmbh": "meranet_jax.descriptors.specifications:FMBH",
+    "stclqp": "meranet_jax.descriptors.specifications:STCLQP",
+    "mdmo": "meranet_jax.descriptors.specifications:MDMO",
+    "landmark_flow": "meranet_jax.descriptors.specifications:LANDMARK_FLOW",
 }
 
 
