@@ -87,15 +87,18 @@ def _main_vector(vectors: np.ndarray) -> np.ndarray:
       vectors: of one region, [T, P, 2].
 
     Returns:
-      [2]; of directions with equal numbers of vectors the first is the main one.
+      [2]; of directions with equal numbers of vectors the main one is that with the
+      largest sum of lengths.
     """
     frames = np.arange(len(vectors))
-    bins = flow_histograms.directions(vectors[..., 0], vectors[..., 1])
-    places = (frames[:, None] * BINS + bins).ravel()
-    counts, u, v = (
+    u, v = vectors[..., 0], vectors[..., 1]  # [T, P]
+    places = (frames[:, None] * BINS + flow_histograms.directions(u, v)).ravel()
+    counts, lengths, sums_u, sums_v = (
         np.bincount(places, weights.ravel(), len(frames) * BINS).reshape(-1, BINS)
-        for weights in (vectors.any(-1), vectors[..., 0], vectors[..., 1])
+        for weights in (vectors.any(-1), np.hypot(u, v), u, v)
     )  # [T, 8] each
-    main = counts.argmax(-1)
-    sums = np.stack([u[frames, main], v[frames, main]], -1)  # [T, 2]
+    # A fraction below 1 decides between equal numbers.
+    fractions = lengths / (1 + lengths.sum(-1, keepdims=True))
+    main = (counts + fractions).argmax(-1)
+    sums = np.stack([sums_u[frames, main], sums_v[frames, main]], -1)  # [T, 2]
     return flow_histograms.divide(sums, counts[frames, main][:, None]).mean(0)

@@ -1,6 +1,8 @@
 """The specifications of the descriptors, by which the registry knows them."""
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 from meranet_jax.descriptors import (
     bi_woof,
@@ -61,38 +63,25 @@ def _weight_shapes_of_words(settings, *, num_features, num_classes):
     return shapes | {"words": words}
 
 
-def _selection(settings):
-    return (
-        "an SVM trained on the training and the validation part, "
-        "its constant C selected by cross-validation over their subjects"
+def _selection(constants: str, what: str = "an SVM") -> Callable[[Any], str]:
+    text = (
+        f"{what} trained on the training and the validation part, {constants} selected "
+        "by cross-validation over their subjects"
     )
+    return lambda settings: text
 
 
-def _selection_of_kernel(settings):
-    return (
-        "an SVM trained on the training and the validation part, "
-        "its constants C and gamma selected by cross-validation over their subjects"
-    )
-
-
-def _selection_of_words(settings):
-    return (
-        "words of local patterns and an SVM trained on the training and the validation "
-        "part, its constant C selected by cross-validation over their subjects"
-    )
-
-
-_LINEAR = {
-    "selection": _selection,
+_LINEAR: dict[str, Any] = {
+    "selection": _selection("its constant C"),
     "fit": _fit,
     "weight_shapes": _weight_shapes,
     "probabilities": svm.probabilities,
 }
 
 
-def _with_kernel(kernel):
+def _with_kernel(kernel: svm.Kernel) -> dict[str, Any]:
     return {
-        "selection": _selection_of_kernel,
+        "selection": _selection("its constants C and gamma"),
         "fit": functools.partial(_fit_kernel, kernel=kernel),
         "weight_shapes": functools.partial(_weight_shapes, kernel=True),
         "probabilities": functools.partial(svm.probabilities, kernel=kernel),
@@ -157,7 +146,7 @@ STCLQP = Descriptor(
     check=stclqp.check_size,
     defaults={"sampling": "tim"},
     presets=_SMALL,
-    selection=_selection_of_words,
+    selection=_selection("its constant C", "words of local patterns and an SVM"),
     features=stclqp.features_of_all,
     feature_length=lambda settings: settings.num_features,
     fit=stclqp.fit,
