@@ -126,6 +126,7 @@ class Descriptor(Recogniser):
       landmarks: whether ``features`` takes ``landmarks`` by keyword: the five landmarks
         of the face in the frame that the flow starts from, float64 [N, 5, 2], x and y
         relative to the width and the height of the frame; NaN where no face was found.
+        The inputs must then be of optical flow.
     """
 
     features: Callable[..., Any]

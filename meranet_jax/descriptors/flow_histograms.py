@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from meranet_jax.descriptors.settings import words
+from meranet_jax.descriptors.settings import to_text
 from meranet_jax.errors import UserError
 
 # Bins of 45 degrees; the first begins at -180 degrees.
@@ -77,8 +77,8 @@ def check_blocks(title: str, blocks: Sequence[int], shape: Sequence[int]) -> Non
     if min(shape[1:3]) < least:
         raise UserError(
             f"{title}: a clip has {shape[1]} x {shape[2]} pixels, but --flow_blocks "
-            f"{words(blocks)} needs at least {least} x {least}. Raise --size, or lower "
-            "--flow_blocks."
+            f"{to_text(blocks)} needs at least {least} x {least}. Raise --size, or "
+            "lower --flow_blocks."
         )
 
 

@@ -62,7 +62,7 @@ def check_counts(settings: object, field: str, length: int) -> None:
     if len(values) != length or min(values) < 1:
         number = {2: "two", 3: "three"}[length]
         raise UserError(
-            f"--{field} {words(values)}: give {number} integers of at least 1."
+            f"--{field} {to_text(values)}: give {number} integers of at least 1."
         )
 
 
@@ -70,11 +70,11 @@ def _check_exponents(settings: object, field: str) -> None:
     exponents = getattr(settings, field)
     if len(exponents) != 2 or not -30 <= exponents[0] <= exponents[1] <= 30:
         raise UserError(
-            f"--{field} {words(exponents)}: give the first and the last exponent, "
+            f"--{field} {to_text(exponents)}: give the first and the last exponent, "
             "ascending, from -30 to 30."
         )
 
 
-def words(values: Sequence[object]) -> str:
+def to_text(values: Sequence[object]) -> str:
     """Returns values as they are given on a command line."""
     return " ".join(map(str, values))

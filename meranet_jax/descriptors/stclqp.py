@@ -41,7 +41,7 @@ import numpy as np
 
 from meranet_jax.descriptors import k_means, svm
 from meranet_jax.descriptors.lbp_top import PLANES, to_grey
-from meranet_jax.descriptors.settings import SvmSettings, check_counts, words
+from meranet_jax.descriptors.settings import SvmSettings, check_counts, to_text
 from meranet_jax.descriptors.threads import map_clips
 from meranet_jax.errors import UserError
 
@@ -123,7 +123,7 @@ def check_size(settings: StclqpSettings, shape: Sequence[int]) -> None:
     ):
         if size < blocks + 2:
             raise UserError(
-                f"STCLQP: --stclqp_blocks {words(settings.stclqp_blocks)} needs "
+                f"STCLQP: --stclqp_blocks {to_text(settings.stclqp_blocks)} needs "
                 f"--{flag} of at least {blocks + 2}, found {size}. Raise --{flag}, or "
                 "lower --stclqp_blocks."
             )

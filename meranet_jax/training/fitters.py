@@ -19,6 +19,7 @@ from meranet_jax import cores
 from meranet_jax.config import TrainConfig
 from meranet_jax.data import landmarks
 from meranet_jax.data.loading import Clips
+from meranet_jax.errors import UserError
 from meranet_jax.inputs import registry as inputs
 from meranet_jax.inputs.registry import Input
 from meranet_jax.models import specifications
@@ -248,8 +249,8 @@ class DescriptorFitter(Fitter):
             options["landmarks"] = self._landmarks
             if missing := int(self._without_face.sum()):
                 print(
-                    f"No face was found in {missing} of {len(self._clips)} clips. The "
-                    "regions of these have fixed positions.",
+                    f"No face was found in {missing} of {len(self._clips)} clips. In "
+                    "these the regions of the face have fixed positions.",
                     file=sys.stderr,
                 )
         return self._recogniser.features(prepared, self._config.settings, **options)
@@ -292,7 +293,7 @@ class DescriptorFitter(Fitter):
             return Selected(weights, details)
 
         with (
-            _limit_blas(max(cores.count() // len(tasks), 1)),
+            _one_blas_thread(),
             concurrent.futures.ThreadPoolExecutor(len(tasks)) as pool,
         ):
             fitted = list(pool.map(fit_fold, tasks))
@@ -312,13 +313,16 @@ class DescriptorFitter(Fitter):
         return -(-len(parts) // self.slots)
 
 
-def _limit_blas(threads: int) -> contextlib.AbstractContextManager:
-    """Limits the threads of the BLAS, since each fold has a thread of its own."""
+def _one_blas_thread() -> contextlib.AbstractContextManager:
+    """Limits the BLAS to one thread, since each fold has a thread of its own.
+
+    The last digits then do not depend on how many folds are fitted at a time.
+    """
     try:
         import threadpoolctl
     except ImportError:  # scikit-learn, which needs it, is not installed either
         return contextlib.nullcontext()
-    return threadpoolctl.threadpool_limits(threads, "blas")
+    return threadpoolctl.threadpool_limits(1, "blas")
 
 
 class _PreparedClips:
@@ -367,6 +371,12 @@ def check(config: TrainConfig) -> None:
     if isinstance(recogniser, Network):
         network_input.check_augmentations(config.settings.augment)
         specifications.check_shapes(recogniser, config.settings, shape)
+    elif recogniser.landmarks and not network_input.flow:
+        raise UserError(
+            f"--input={config.input}: {recogniser.name} asks for landmarks, which are "
+            "those of the frame that optical flow starts from. Its inputs must be of "
+            "optical flow."
+        )
     recogniser.check(config.settings, shape)
 
 

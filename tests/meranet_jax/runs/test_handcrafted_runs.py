@@ -82,6 +82,13 @@ def test_a_run_needs_no_flag_but_the_model(finished):
         config.change(input="rgb")
 
 
+def test_mbh_has_another_title_and_run_name(tmp_path):
+    config = configure("fmbh", tmp_path, fmbh_separate=True)
+    assert config.title == "MBH + SVM, our reading"
+    assert "-fmbh-separate-" in config.run_name
+    assert config.recogniser.feature_length(config.settings) == 400
+
+
 def test_the_report_names_what_it_is(finished):
     config, clips, path = finished
     text = (path / "report.md").read_text()
@@ -164,6 +171,14 @@ def test_clips_without_a_face_are_counted(half_found, records, tmp_path, capsys)
         part = np.concatenate([job.fold.train, job.fold.validation])
         saved = json.loads((fold / "fold.json").read_text())
         assert saved["without_face"] == (part % 2 == 0).sum()
+
+
+def test_landmarks_need_an_input_of_flow(tmp_path, monkeypatch):
+    config = configure("mdmo", tmp_path)
+    other = dataclasses.replace(config.recogniser, inputs=("raw",))
+    monkeypatch.setattr(recognisers, "find", lambda name: other)
+    with pytest.raises(UserError, match="--input=raw: mdmo asks for landmarks"):
+        fitters.check(config.change(input="raw"))
 
 
 def test_shards_seeds_and_a_resumed_run(half_found, records, tmp_path):
