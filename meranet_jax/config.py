@@ -34,16 +34,17 @@ class TrainConfig:
     accelerator. new_people: settings for recognition on new people, a small network on
     optical flow."""
     model: str = "meranet"
-    """Recogniser: meranet, resnet3d (MERANet without attention), lbp_top (LBP-TOP
-    descriptor with a linear SVM), or your own, MODULE:NAME. --model=NAME --help lists
-    its settings."""
+    """Recogniser: meranet, resnet3d (MERANet without attention), a hand-crafted
+    descriptor with an SVM (lbp_top, bi_woof, fmbh, stclqp, mdmo or landmark_flow), or
+    your own, MODULE:NAME. --model=NAME --help lists its settings."""
     input: str | None = None
     """Input of the recogniser. rgb: the frames, normalised by clip and channel. grey:
     their luminance. difference: the difference of each frame from the onset frame.
     flow: the optical flow from the onset frame to each frame. flow_strain: flow and
     optical strain. onset_apex_flow: the flow from the onset to the apex frame.
     dynamic_image: one image of the motion in the clip. raw: the frames unchanged.
-    Default: determined by the recogniser."""
+    raw_flow, raw_onset_apex_flow: the flow in pixels. Default: determined by the
+    recogniser."""
     flow_method: optical_flow.Method = optical_flow.DEFAULT
     """Method that estimates optical flow."""
     init: str | None = None

@@ -98,21 +98,40 @@ class Network(Recogniser):
     selection: Callable[[Any], str] = describe_checkpoint
 
 
+@dataclasses.dataclass(frozen=True)
+class ArrayShape:
+    """The shape and the type of an array.
+
+    Attributes:
+      shape: its dimensions; None stands for any number.
+      dtype: name of its type.
+    """
+
+    shape: tuple[int | None, ...]
+    dtype: str = "float32"
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Descriptor(Recogniser):
     """A recogniser of hand-crafted features with a classifier.
 
     Attributes:
-      features: maps clips, uint8 [T, H, W, 3] each, the settings and ``workers``, the
-        number of threads, to float32 [N, F].
+      features: maps clips [T, H, W, C], as the input shows them, the settings and
+        ``workers``, the number of threads, to float32 [N, F]. The features of a clip
+        depend on this clip only.
       feature_length: maps settings to F.
       fit: fits the classifier to a fold. It takes the settings, features [N, F], labels
         [N], groups [N] (the subjects) and, by keyword, ``seed`` and ``num_classes``,
         and returns its weights, a dictionary of arrays, and what it selected, which
-        JSON can hold.
+        JSON can hold. It is called in several threads at once.
       weight_shapes: maps settings and, by keyword, ``num_features`` and
-        ``num_classes`` to arrays of the shapes and types of the weights.
+        ``num_classes`` to the shape and type of each of the weights: an array, or an
+        ``ArrayShape``.
       probabilities: maps weights and features [N, F] to float32 [N, num_classes].
+      landmarks: whether ``features`` takes ``landmarks`` by keyword: the five landmarks
+        of the face in the frame that the flow starts from, float64 [N, 5, 2], x and y
+        relative to the width and the height of the frame; NaN where no face was found.
+        The inputs must then be of optical flow.
     """
 
     features: Callable[..., Any]
@@ -120,6 +139,7 @@ class Descriptor(Recogniser):
     fit: Callable[..., tuple[dict[str, Any], dict[str, Any]]]
     weight_shapes: Callable[..., dict[str, Any]]
     probabilities: Callable[..., Any]
+    landmarks: bool = False
 
 
 # Where the specification of each built-in recogniser is.
@@ -127,6 +147,11 @@ BUILT_IN = {
     "meranet": "meranet_jax.models.specifications:MERANET",
     "resnet3d": "meranet_jax.models.specifications:RESNET3D",
     "lbp_top": "meranet_jax.descriptors.specifications:LBP_TOP",
+    "bi_woof": "meranet_jax.descriptors.specifications:BI_WOOF",
+    "fmbh": "meranet_jax.descriptors.specifications:FMBH",
+    "stclqp": "meranet_jax.descriptors.specifications:STCLQP",
+    "mdmo": "meranet_jax.descriptors.specifications:MDMO",
+    "landmark_flow": "meranet_jax.descriptors.specifications:LANDMARK_FLOW",
 }
 
 

@@ -150,6 +150,11 @@ class ClipStore:
             clip = self._rows[source][index][CLIP]
         return downsample(clip, self._size)
 
+    def read_reference(self, source: int, index: int) -> np.ndarray:
+        """Reads the frame that the flow starts from, uint8 [H, W, 3] as recorded."""
+        with report_damage(self._folders[source]):
+            return self._rows[source][index][self._features[0]]
+
     def _concatenate(self, row: Mapping[str, Any]) -> np.ndarray:
         """Returns the frames that the input is computed from, in the recorded size."""
         if self.first_as_onset:

@@ -72,6 +72,8 @@ class Clips:
       frame_rates: frame rates of the recordings of each data set in Hz, ascending;
         empty if one is unknown.
       left_out_ids: reason for each recorded clip that is left out, by its id.
+      references: for an input of optical flow, the frame that the flow of each clip
+        starts from, uint8 [H, W, 3] each, in the recorded size; otherwise None.
     """
 
     clips: np.ndarray | LazyClips
@@ -86,6 +88,7 @@ class Clips:
     first_as_onset: bool = False
     frame_rates: dict[str, list[float]] = dataclasses.field(default_factory=dict)
     left_out_ids: dict[str, str] = dataclasses.field(default_factory=dict)
+    references: np.ndarray | LazyClips | None = None
 
     def __len__(self) -> int:
         return len(self.clip_ids)

@@ -190,6 +190,13 @@ def load(
             lambda index: store.read_clip(kept[index].source, kept[index].index),
             (len(kept), *shape),
         )
+    references = None
+    if network_input.flow:
+        recorded = opened[0][0].features["clip"].shape[1:]
+        references = LazyClips(
+            lambda index: store.read_reference(kept[index].source, kept[index].index),
+            (len(kept), *recorded),
+        )
     loaded = Clips(
         clips,
         np.array(labels, np.int32),
@@ -206,6 +213,7 @@ def load(
             for source, (info, _) in zip(sources, opened, strict=True)
         },
         left_out_ids,
+        references,
     )
     # Fills the cached property.
     vars(loaded)["digests"] = tuple(record.digest for record in kept)

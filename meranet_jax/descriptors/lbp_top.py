@@ -21,13 +21,14 @@ silent or differ:
 - [C] Grey is round(0.299 R + 0.587 G + 0.114 B), the luma of ITU-R BT.601.
 """
 
-import concurrent.futures
 import dataclasses
 import math
 from collections.abc import Sequence
 
 import numpy as np
 
+from meranet_jax.descriptors.settings import SvmSettings, check_counts
+from meranet_jax.descriptors.threads import map_clips
 from meranet_jax.errors import UserError
 
 NEIGHBOURS = 8
@@ -43,7 +44,7 @@ _UNIT = 100_000
 
 
 @dataclasses.dataclass(frozen=True)
-class LbpTopSettings:
+class LbpTopSettings(SvmSettings):
     """Settings of LBP-TOP with a linear SVM.
 
     Raises:
@@ -55,24 +56,12 @@ class LbpTopSettings:
     lbp_radius: tuple[int, int, int] = (1, 1, 4)
     """Distance of the neighbours along X and Y in pixels and along T in frames. A clip
     needs more than 2 T frames."""
-    svm_c_exponents: tuple[int, int] = (-5, 15)
-    """First and last exponent of the values of the SVM's C: -5 15 is 2^-5, 2^-4, ...,
-    2^15. Cross-validation over the training subjects selects one."""
 
     def __post_init__(self):
         """Raises UserError for values out of range."""
+        super().__post_init__()
         for field in ("lbp_blocks", "lbp_radius"):
-            values = getattr(self, field)
-            if len(values) != 3 or min(values) < 1:
-                raise UserError(
-                    f"--{field} {_words(values)}: give three integers of at least 1."
-                )
-        exponents = self.svm_c_exponents
-        if len(exponents) != 2 or not -30 <= exponents[0] <= exponents[1] <= 30:
-            raise UserError(
-                f"--svm_c_exponents {_words(exponents)}: give the first and the last "
-                "exponent, ascending, from -30 to 30."
-            )
+            check_counts(self, field, 3)
 
     @property
     def num_features(self) -> int:
@@ -96,15 +85,11 @@ def features_of_all(
     Raises:
       UserError: if a clip is too small for the settings.
     """
-    result = np.empty((len(clips), settings.num_features), np.float32)
 
-    def compute(index: int) -> None:
-        result[index] = features(clips[index], settings)
+    def compute(index: int, clip: np.ndarray) -> np.ndarray:
+        return features(clip, settings)
 
-    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-        for _ in pool.map(compute, range(len(clips))):
-            pass  # raises what a clip raised
-    return result
+    return map_clips(compute, clips, settings.num_features, workers)
 
 
 def check_size(settings: LbpTopSettings, shape: Sequence[int]) -> None:
@@ -285,7 +270,3 @@ _UNIFORM = _uniform_codes()
 def _parts(size: int, parts: int) -> np.ndarray:
     """Returns the part of each index, int64 [size]; sizes differ by at most one."""
     return np.arange(size) * parts // size
-
-
-def _words(values: Sequence[object]) -> str:
-    return " ".join(map(str, values))

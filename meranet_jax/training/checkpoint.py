@@ -215,7 +215,8 @@ def read_weights(folder: Path, shapes):
 
     Args:
       folder: of the weights.
-      shapes: a tree of their expected shapes and types.
+      shapes: a tree of their expected shapes and types. A dimension of None stands for
+        any number.
 
     Raises:
       UserError: if they cannot be read, or their shapes are not the expected ones.
@@ -320,7 +321,10 @@ def _check_shapes(restored, expected, folder: Path) -> None:
         jax.tree.leaves(restored),
         strict=True,
     ):
-        if wanted.shape != found.shape:
+        if len(wanted.shape) != len(found.shape) or any(
+            size not in (None, of_found)
+            for size, of_found in zip(wanted.shape, found.shape, strict=True)
+        ):
             raise UserError(
                 f"{folder} belongs to another network: {jax.tree_util.keystr(path)} is "
                 f"{found.shape}, not {wanted.shape}."

@@ -5,15 +5,21 @@ every recogniser.
 """
 
 import abc
+import concurrent.futures
+import contextlib
 import functools
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
 
 from meranet_jax import cores
 from meranet_jax.config import TrainConfig
+from meranet_jax.data import landmarks
 from meranet_jax.data.loading import Clips
+from meranet_jax.errors import UserError
 from meranet_jax.inputs import registry as inputs
 from meranet_jax.inputs.registry import Input
 from meranet_jax.models import specifications
@@ -216,7 +222,8 @@ class DescriptorFitter(Fitter):
 
     The features of a clip depend on this clip only, so computing those of test clips
     beforehand is no leak. The classifier is fitted to the training and the validation
-    part, and selects its own settings by cross-validation inside them.
+    part, and selects its own settings by cross-validation inside them. Folds are fitted
+    in threads, one for each core.
     """
 
     def __init__(self, config: TrainConfig, clips: Clips):
@@ -231,14 +238,32 @@ class DescriptorFitter(Fitter):
         # Also where there are accelerators, which it does not use.
         self.devices = jax.devices("cpu")[:1]
         self.threads = None
+        self.slots = cores.count()
 
     @functools.cached_property
     def _features(self) -> np.ndarray:
         """Features of all clips, float32 [N, F]."""
         prepared = _PreparedClips(self._clips, inputs.find(self._config.input))
-        return self._recogniser.features(
-            prepared, self._config.settings, workers=cores.count()
-        )
+        options: dict[str, Any] = {"workers": cores.count()}
+        if self._recogniser.landmarks:
+            options["landmarks"] = self._landmarks
+            if missing := int(self._without_face.sum()):
+                print(
+                    f"No face was found in {missing} of {len(self._clips)} clips. In "
+                    "these the regions of the face have fixed positions.",
+                    file=sys.stderr,
+                )
+        return self._recogniser.features(prepared, self._config.settings, **options)
+
+    @functools.cached_property
+    def _landmarks(self) -> np.ndarray:
+        """Landmarks of all clips; see ``landmarks.detect_all``."""
+        return landmarks.detect_all(self._clips.references, cores.count())
+
+    @property
+    def _without_face(self) -> np.ndarray:
+        """Whether no face was found in each of all clips, bool [N]."""
+        return np.isnan(self._landmarks).any((1, 2))
 
     @property
     def weight_shapes(self):
@@ -252,8 +277,7 @@ class DescriptorFitter(Fitter):
     def fit(self, tasks, *, on_step, on_skip=lambda steps: None, stop=None):
         features, subjects = self._features, np.array(self._clips.subjects)
 
-        fitted = []
-        for task in tasks:
+        def fit_fold(task: FoldTask) -> Selected:
             part = np.sort(np.concatenate([task.train, task.validation]))
             weights, details = self._recogniser.fit(
                 self._config.settings,
@@ -263,8 +287,17 @@ class DescriptorFitter(Fitter):
                 seed=task.seed,
                 num_classes=len(self._clips.classes),
             )
-            fitted.append(Selected(weights, details))
-            on_step(1, 1, None)
+            if self._recogniser.landmarks:
+                missing = int(self._without_face[part].sum())
+                details = details | {"without_face": missing}
+            return Selected(weights, details)
+
+        with (
+            _one_blas_thread(),
+            concurrent.futures.ThreadPoolExecutor(len(tasks)) as pool,
+        ):
+            fitted = list(pool.map(fit_fold, tasks))
+        on_step(1, 1, None)
         return fitted
 
     def predict(self, parts, weights, classes=None):
@@ -277,7 +310,19 @@ class DescriptorFitter(Fitter):
         return [_normalise(probabilities[:, classes]) for probabilities in predicted]
 
     def count_steps(self, parts):
-        return len(parts)
+        return -(-len(parts) // self.slots)
+
+
+def _one_blas_thread() -> contextlib.AbstractContextManager:
+    """Limits the BLAS to one thread, since each fold has a thread of its own.
+
+    The last digits then do not depend on how many folds are fitted at a time.
+    """
+    try:
+        import threadpoolctl
+    except ImportError:  # scikit-learn, which needs it, is not installed either
+        return contextlib.nullcontext()
+    return threadpoolctl.threadpool_limits(1, "blas")
 
 
 class _PreparedClips:
@@ -326,6 +371,12 @@ def check(config: TrainConfig) -> None:
     if isinstance(recogniser, Network):
         network_input.check_augmentations(config.settings.augment)
         specifications.check_shapes(recogniser, config.settings, shape)
+    elif recogniser.landmarks and not network_input.flow:
+        raise UserError(
+            f"--input={config.input}: {recogniser.name} asks for landmarks, which are "
+            "those of the frame that optical flow starts from. Its inputs must be of "
+            "optical flow."
+        )
     recogniser.check(config.settings, shape)
 
 

@@ -31,14 +31,19 @@ class Face:
 
     Attributes:
       box: float64 [4], left, top, right and bottom in pixels.
-      eyes: float64 [2, 2], x and y in pixels of the eye on the left of the image, then
-        of the other eye.
+      landmarks: float64 [5, 2], x and y in pixels of the eye on the left of the image,
+        the other eye, the nose, the left and the right corner of the mouth.
       score: detection score from 0 to 1.
     """
 
     box: np.ndarray
-    eyes: np.ndarray
+    landmarks: np.ndarray
     score: float
+
+    @property
+    def eyes(self) -> np.ndarray:
+        """The landmarks of the eyes, [2, 2]."""
+        return self.landmarks[:2]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,8 +107,8 @@ def detect(image: np.ndarray) -> list[Face]:
     image = cv2.resize(image, size, interpolation=method)
     boxes, landmarks, scores = mtcnn.detect(image)
     faces = [
-        Face(box / scale, eyes / scale, float(score))
-        for box, eyes, score in zip(boxes, landmarks[:, :2], scores, strict=True)
+        Face(box / scale, points / scale, float(score))
+        for box, points, score in zip(boxes, landmarks, scores, strict=True)
     ]
     return sorted(faces, key=lambda face: -_area(face.box))
 

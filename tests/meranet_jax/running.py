@@ -118,7 +118,7 @@ def run(config, clips, *, watch=None, trainer=None, **options):
         fitter = fitters.NetworkFitter(
             config, clips, folds=folds, trainer=used, **options
         )
-    records = [Path("/records")]
+    records = [Path("/records")] * len(config.datasets)
     with writer.RunFolder(path, config, clips, split, records, initial) as folder:
         folder.log_start(fitter.devices, fitter.threads)
         missing = [job for job in of_shard if not folder.is_finished(job, clips)]

@@ -1,6 +1,8 @@
 """The SVM against scikit-learn's, on generated features."""
 
 import json
+import threading
+import warnings
 
 import numpy as np
 import pytest
@@ -237,6 +239,135 @@ def test_names_of_subjects_do_not_matter():
     first, _ = fitted((features, labels, groups))
     second, _ = fitted((features, labels, np.array([name[3:] for name in groups])))
     np.testing.assert_array_equal(first["coefficients"], second["coefficients"])
+
+
+# Kernels
+
+
+def rings(seed=0, subjects=8):
+    """Two classes of two features that no line separates: a ring around a centre."""
+    rng = np.random.default_rng(seed)
+    labels = np.tile([0, 1], 5 * subjects)
+    angles = rng.uniform(0, 2 * np.pi, len(labels))
+    radius = np.where(labels, 3, 0.5) + rng.normal(size=len(labels)) * 0.2
+    features = radius[:, None] * np.stack([np.cos(angles), np.sin(angles)], -1)
+    return features.astype(np.float32), labels, np.repeat(np.arange(subjects), 10)
+
+
+def test_kernels_by_hand():
+    x, y = np.array([[1.0, 2.0]]), np.array([[3.0, 1.0], [1.0, 2.0]])
+    # Squared distances 4 + 1 and 0; inner products 5 and 5
+    np.testing.assert_allclose(svm.rbf(x, y, 0.2), [[np.exp(-1), 1]])
+    np.testing.assert_allclose(svm.polynomial(x, y, 0.2), [[8, 8]])  # (1 + 1)^3
+
+
+@pytest.mark.parametrize("kernel", [svm.rbf, svm.polynomial])
+def test_a_kernel_separates_what_a_line_cannot(kernel):
+    weights, info = svm.fit(*rings(0), 0, 2, kernel=kernel, gammas=(0.5, 2.0))
+    features, labels, _ = rings(1)
+    got = svm.probabilities(weights, features, kernel)
+    assert (got.argmax(-1) == labels).mean() > 0.95 and info["inner_uar"] > 0.95
+    linear, _ = svm.fit(*rings(0), 0, 2)
+    assert (svm.probabilities(linear, features).argmax(-1) == labels).mean() < 0.8
+    json.dumps(info)
+
+
+@pytest.mark.parametrize("name", ["rbf", "poly"])
+def test_kernels_equal_scikit_learn(name):
+    features, labels, groups = generated(distance=1.5)
+    kernel = {"rbf": svm.rbf, "poly": svm.polynomial}[name]
+    weights, info = fitted((features, labels, groups), kernel=kernel, gammas=(0.5, 2))
+    rows = (features - features.mean(0)) / features.std(0) / np.sqrt(40)
+    options = {"kernel": name, "degree": 3, "coef0": 1, "gamma": info["gamma"]}
+    for label in range(3):
+        expected = SVC(C=info["c"], **options).fit(rows, labels == label)
+        np.testing.assert_allclose(
+            svm.decision_values(weights, features, kernel)[:, label],
+            expected.decision_function(rows),
+            atol=5e-3,
+        )
+
+
+def test_weights_of_a_kernel_are_its_support_vectors():
+    weights, _ = fitted(generated(distance=8), kernel=svm.rbf)
+    number = len(weights["support_vectors"])
+    shapes = svm.weight_shapes(40, 3, kernel=True)
+    assert {name: value.shape for name, value in weights.items()} == {
+        name: tuple(number if n is None else n for n in shape)
+        for name, shape in shapes.items()
+    }
+    assert weights["coefficients"].any(0).all()
+    assert {value.dtype for value in weights.values()} == {np.dtype(np.float32)}
+
+
+def test_one_class_has_a_support_vector_without_weight():
+    features, labels, groups = generated()
+    kept = labels == 1
+    data = features[kept], labels[kept], groups[kept]
+    weights, info = fitted(data, kernel=svm.rbf, gammas=(2.0, 4.0))
+    assert info["gamma"] == 2 and info["inner_uar_by_c"] is None
+    assert weights["support_vectors"].shape == (1, 40)
+    assert (svm.probabilities(weights, features, svm.rbf)[:, 1] == 1).all()
+
+
+def test_gamma_is_selected_on_held_out_subjects():
+    gammas = (0.01, 0.5, 500.0)
+    _, info = svm.fit(*rings(), 0, 2, kernel=svm.rbf, gammas=gammas, c_exponents=(0, 1))
+    scores = np.array(info["inner_uar_by_c"])
+    assert scores.shape == (2, 3)  # by C, then by gamma
+    assert info["inner_uar"] == scores.max() and info["gamma"] == 0.5
+    # A gamma that is too large remembers the clips.
+    assert scores[:, 2].max() < scores[:, 1].min()
+
+
+def test_equal_scores_select_the_smallest_c_then_the_smallest_gamma():
+    _, info = svm.fit(*rings(), 0, 2, kernel=svm.rbf, gammas=(0.5, 1, 2))
+    scores = np.array(info["inner_uar_by_c"])
+    best = np.argwhere(scores == scores.max())
+    assert len(best) > 1
+    assert info["c"] == 2.0 ** (best[0, 0] - 5)
+    assert info["gamma"] == (0.5, 1, 2)[best[0, 1]]
+
+
+# Features that are learned
+
+
+def test_learned_features_of_an_inner_fold_are_of_its_training_part():
+    features, labels, groups = generated(distance=1)
+    parts = []
+
+    def learn(train):
+        parts.append(train)
+        return np.concatenate([features, features[:, :1] * 2], -1)
+
+    _, plain = fitted((features, labels, groups))
+    _, info = fitted((features, labels, groups), inner_features=learn)
+    expected = [train.tolist() for train, _ in svm.inner_folds(labels, groups, 0)]
+    assert [part.tolist() for part in parts] == expected
+    assert info["inner_uar_by_c"] != plain["inner_uar_by_c"]
+
+
+# Several threads
+
+
+def test_warnings_are_ignored_until_the_last_thread_leaves():
+    ignored = svm._IgnoredWarnings()
+    before = list(warnings.filters)
+    first, second = threading.Event(), threading.Event()
+
+    def other():
+        with ignored:
+            first.set()
+            second.wait(10)
+
+    thread = threading.Thread(target=other)
+    with ignored:
+        thread.start()
+        first.wait(10)
+    warnings.warn("late", svm.ConvergenceWarning, stacklevel=1)  # not an error
+    second.set()
+    thread.join()
+    assert warnings.filters == before
 
 
 # Few clips, subjects and classes

@@ -38,10 +38,21 @@ def test_shape_and_type(one):
 
 
 def test_flow_is_stored_as_float16_and_frames_as_uint8():
-    types = {name: registry.find(name).stored_dtype for name in registry.INPUTS}
-    assert types.pop("flow") == types.pop("flow_strain") == np.float16
-    assert types.pop("onset_apex_flow") == np.float16
-    assert set(types.values()) == {np.dtype(np.uint8)}
+    for name, one in registry.INPUTS.items():
+        assert one.flow == ("flow" in name)
+        assert one.stored_dtype == (np.float16 if one.flow else np.uint8)
+
+
+@pytest.mark.parametrize("name", ["raw_flow", "raw_onset_apex_flow"])
+def test_raw_flow_is_in_pixels(name):
+    one = registry.find(name)
+    stored = stored_clips(one)
+    prepared = np.asarray(one.prepare(stored))
+    assert prepared.shape[1:] == one.shape(FRAMES, SIZE)
+    np.testing.assert_array_equal(prepared, stored.astype(np.float32))
+    np.testing.assert_array_equal(
+        one.mirror(prepared), one.prepare(mirror_stored(one, stored))
+    )
 
 
 def test_mirroring_is_that_of_mirrored_frames(one):

@@ -1,6 +1,7 @@
 """Runs of a recogniser that is not a network: LBP-TOP with a linear SVM."""
 
 import json
+import threading
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from meranet_jax import cores
 from meranet_jax.analysis.explainer import Explainer
 from meranet_jax.config import TrainConfig
 from meranet_jax.data import loading, splits
+from meranet_jax.descriptors import svm
 from meranet_jax.errors import UserError
 from meranet_jax.evaluation import comparison, predictions
 from meranet_jax.runs import merge, reader, verification
@@ -95,7 +97,27 @@ def test_only_unfinished_folds_are_fitted(finished, clips, tmp_path, monkeypatch
     fitted.clear()
     watch = {"step": lambda jobs, *_: fitted.extend(job.name for job in jobs)}
     again = run(config, clips, watch=watch)
-    assert (len(first), len(fitted)) == (1, 3) and not set(first) & set(fitted)
+    # Two folds at a time, one for each core
+    assert (len(first), len(fitted)) == (2, 2) and not set(first) & set(fitted)
+    tables = [(p / "predictions.csv").read_bytes() for p in (path, again)]
+    assert tables[0] == tables[1]
+
+
+def test_folds_are_fitted_on_all_cores(finished, clips, tmp_path, monkeypatch):
+    """Each of four cores fits one of the four folds at the same time."""
+    config, path = finished
+    monkeypatch.setattr(cores, "count", lambda: 4)
+    together, fit = threading.Barrier(4), svm.fit
+
+    def wait_for_the_others(*arguments, **options):
+        together.wait(timeout=30)  # raises if fewer threads are at work
+        return fit(*arguments, **options)
+
+    monkeypatch.setattr(svm, "fit", wait_for_the_others)
+    steps = []
+    watch = {"step": lambda jobs, *_: steps.append(len(jobs))}
+    again = run(config.change(runs_dir=str(tmp_path)), clips, watch=watch)
+    assert steps == [4]
     tables = [(p / "predictions.csv").read_bytes() for p in (path, again)]
     assert tables[0] == tables[1]
 
