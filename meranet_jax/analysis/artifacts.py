@@ -14,6 +14,7 @@ from meranet_jax.analysis import (
     explainer,
     overlays,
     saliency_checks,
+    table1,
     variants,
 )
 from meranet_jax.analysis.experiments import MERANET, RESNET, Experiment, Key
@@ -56,9 +57,9 @@ def make(
 
 
 def _table1(folder: Path, finished: dict[Key, Run], bases) -> str:
-    rows, text = experiments.table1(finished)
+    rows, text = table1.make(finished)
     _write_rows(folder / "table1.csv", rows)
-    figures.save(figures.paper_comparison(rows), folder / "table1.png")
+    figures.save(figures.systems(rows), folder / "table1.png")
     return text
 
 

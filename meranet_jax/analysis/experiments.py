@@ -9,10 +9,10 @@ from typing import Literal
 
 import numpy as np
 
-from meranet_jax.analysis import markdown, variants
+from meranet_jax.analysis import markdown, table1, variants
 from meranet_jax.analysis.variants import VariantExperiment
 from meranet_jax.config import TrainConfig
-from meranet_jax.evaluation import comparison, metrics, predictions
+from meranet_jax.evaluation import metrics
 from meranet_jax.runs import layout, reader
 from meranet_jax.runs.reader import Run
 
@@ -22,22 +22,6 @@ Experiment = Literal[
 
 MERANET, RESNET = "MERANet", "3D ResNet"
 
-# Accuracies in Table 1 of the paper by data set, in per cent, of one hold-out.
-_PAPER = {
-    MERANET: {"casme": 90.5, "casme2": 91.7, "cas_me_2": 91.7},
-    RESNET: {"casme": 81.0, "casme2": 83.3, "cas_me_2": 83.3},
-}
-# The other rows of Table 1: method, CASME, CASME II, CAS(ME)^2, year; "taken from the
-# respective papers".
-_QUOTED = (
-    ("STCLQP", "57.31", "58.39", "-", 2016),
-    ("FMBH", "61.33", "69.11", "73.67", 2018),
-    ("CNN + Optical Flow", "56.60", "56.94", "-", 2018),
-    ("3D Flow CNN", "54.44", "59.11", "-", 2018),
-    ("LEARNet", "80.62", "76.57", "76.57", 2019),
-    ("MicroExpSTCNN", "-", "-", "87.80", 2019),
-    ("MicroAttention", "-", "65.90", "-", 2020),
-)
 # Variants of each experiment: the name in tables and figures, and the changed flags.
 NETWORKS = {MERANET: {"model": "meranet"}, RESNET: {"model": "resnet3d"}}
 _SHARED = {
@@ -55,6 +39,7 @@ def plan(
     bases: Sequence[TrainConfig],
     protocols: Sequence[str],
     loso_seeds: int,
+    systems: Sequence[str] = (),
 ) -> dict[Key, TrainConfig]:
     """Returns the configurations of the runs that an experiment needs.
 
@@ -66,6 +51,7 @@ def plan(
       protocols: the protocols of ``table1``. Other experiments use that of their base.
       loso_seeds: number of the seeds that ``table1`` uses under
         leave-one-subject-out.
+      systems: names of the recognisers of ``table1``.
     """
     if experiment in variants.TITLES:
         return {
@@ -76,7 +62,7 @@ def plan(
             for variant in variants.variants(experiment, base)
         }
     changes = {
-        "table1": NETWORKS,
+        "table1": {},
         "figure4": _SHARED,
         "figure5": _KERNELS,
         "figure6": NETWORKS,
@@ -87,8 +73,11 @@ def plan(
     needed = {}
     for base in bases:
         for protocol in protocols if experiment == "table1" else [base.protocol]:
-            for label, change in changes.items():
-                config = base.change(protocol=protocol, **change)
+            configs = {label: base.change(**c) for label, c in changes.items()}
+            if experiment == "table1":
+                configs = table1.configure(base, systems)
+            for label, config in configs.items():
+                config = config.change(protocol=protocol)
                 if protocol == "loso" and loso_seeds < len(base.all_seeds):
                     config = _with_seeds(config, base.all_seeds[:loso_seeds])
                 needed[base.dataset, protocol, label] = _named(config)
@@ -110,125 +99,6 @@ def _named(config: TrainConfig) -> TrainConfig:
     if "kernel_size" in own and config.settings.kernel_size != default.kernel_size:
         name += f"-kernel{config.settings.kernel_size}"
     return config.change(name=name)
-
-
-def table1(finished: Mapping[Key, Run]) -> tuple[list[dict], str]:
-    """Compares both networks under each protocol with each other and with the paper.
-
-    Returns:
-      A table row for each run, and the results in Markdown.
-    """
-    rows, pairs = [], {}
-    for (dataset, protocol, network), run in finished.items():
-        read = reader.read_report(run.path)
-        paper = _PAPER[network].get(dataset.partition("/")[0])
-        row = {
-            "dataset": dataset,
-            "protocol": protocol,
-            "network": network,
-            "test_clips": min(seed["clips"] for seed in read["by_seed"]),
-            "subjects": read["subjects"],
-            "seeds": len(read["seeds"]),
-        }
-        for name in ("accuracy", "uf1", "uar"):
-            found = read["metrics"][name]
-            low, high = found["interval"] or (None, None)
-            row |= {name: found["mean"], f"{name}_sd": found["sd"]}
-            row |= {f"{name}_low": low, f"{name}_high": high}
-        row["paper_accuracy"] = paper / 100 if paper and protocol == "holdout" else None
-        rows.append(row)
-        pairs.setdefault((dataset, protocol), {})[network] = run
-    text = [
-        "# Table 1: MERANet and the 3D ResNet",
-        "",
-        markdown.table(
-            [
-                "data set",
-                "protocol",
-                "network",
-                "test clips per seed",
-                "seeds",
-                "accuracy",
-                "UF1",
-                "UAR",
-                "accuracy in the paper",
-            ],
-            [
-                [
-                    row["dataset"],
-                    row["protocol"],
-                    row["network"],
-                    row["test_clips"],
-                    row["seeds"],
-                    *(markdown.score(row, name) for name in ("accuracy", "uf1", "uar")),
-                    _number_or_empty(row["paper_accuracy"]),
-                ]
-                for row in rows
-            ],
-        ),
-        "",
-        "Means and standard deviations over seeds, and 95 % confidence intervals: "
-        "Wilson's for the accuracy of a single seed, otherwise from a bootstrap over "
-        "subjects. The paper's protocol is `holdout`, whose test parts share subjects "
-        "with the training parts.",
-        "",
-        "## MERANet - 3D ResNet, on the same clips",
-        "",
-    ]
-    text.append(
-        markdown.table(
-            [
-                "data set",
-                "protocol",
-                "metric",
-                "difference",
-                "over subjects",
-                "over seeds",
-                "better",
-            ],
-            [
-                [dataset, protocol, *cells]
-                for (dataset, protocol), pair in pairs.items()
-                for cells in _differences(pair[MERANET], pair[RESNET])
-            ],
-        )
-    )
-    text += [
-        "",
-        "Intervals are at 95 %. The bootstrap over subjects describes the variation "
-        "between people. Student's interval over seeds describes the variation between "
-        "initial parameters, orders of the clips and splits (under loso a seed draws "
-        "the validation parts). A difference is significant if both intervals exclude "
-        "0. With one seed, significance is unknown.",
-        "",
-        "## Other methods in the paper's Table 1 (quoted, not run)",
-        "",
-        "Accuracies in per cent, which the paper took from the respective papers. They "
-        "use other clips, classes and protocols, so their numbers are not comparable "
-        "with those above.",
-        "",
-        markdown.table(["method", "CASME", "CASME II", "CAS(ME)^2", "year"], _QUOTED),
-    ]
-    return rows, "\n".join(text) + "\n"
-
-
-def _differences(first: Run, second: Run) -> list[list[str]]:
-    """Returns the cells of the comparison of two runs for each metric."""
-    both = [predictions.read(run.layout.predictions) for run in (first, second)]
-    verdicts = {1: MERANET, -1: RESNET, 0: "no significant difference"}
-    cells = []
-    for name, row in comparison.compare(*both)["metrics"].items():
-        intervals = [
-            "-" if bounds is None else "{:+.3f} to {:+.3f}".format(*bounds)
-            for bounds in (row["interval"], row["seeds_interval"])
-        ]
-        verdict = verdicts[comparison.significant_winner(row)]
-        if None in (row["interval"], row["seeds_interval"]):
-            verdict = "significance unknown"
-        cells.append(
-            [comparison.NAMES[name], f"{row['difference']:+.3f}", *intervals, verdict]
-        )
-    return cells
 
 
 def losses(finished: Mapping[Key, Run]) -> dict[str, dict[str, np.ndarray]]:

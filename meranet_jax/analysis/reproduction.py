@@ -12,7 +12,7 @@ import tyro
 from rich.console import Console
 
 from meranet_jax import files, flags, recipes
-from meranet_jax.analysis import artifacts, experiments
+from meranet_jax.analysis import artifacts, experiments, table1
 from meranet_jax.analysis.experiments import Experiment, Key
 from meranet_jax.config import TrainConfig
 from meranet_jax.errors import UserError
@@ -62,6 +62,8 @@ class Request:
     """Data sets, separated by commas. Each is used separately."""
     protocols: tuple[str, ...] = ("holdout", "loso")
     """Protocols of table1. Default: the paper's and leave-one-subject-out."""
+    systems: tuple[str, ...] = tuple(table1.SYSTEMS)
+    """Systems of table1, separated by spaces: names of --model."""
     loso_seeds: int = 1
     """Number of seeds of leave-one-subject-out."""
     results_dir: str = "results"
@@ -125,7 +127,9 @@ def parse(
             "of the training, so that their number says nothing. Choose "
             "--protocol=loso, kfold or holdout_subject."
         )
-    needed = experiments.plan(experiment, bases, request.protocols, request.loso_seeds)
+    needed = experiments.plan(
+        experiment, bases, request.protocols, request.loso_seeds, request.systems
+    )
     return experiment, request, needed, bases
 
 

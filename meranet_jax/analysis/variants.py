@@ -207,13 +207,15 @@ def compare(
                 "protocol": base.protocol,
                 "variant": variant.label,
                 **variant.columns,
-                **_scores(reader.read_report(run.path)),
-                **_versions(run),
+                **score_columns(reader.read_report(run.path)),
+                **version_columns(run),
             }
             if variant.reference is not None:
                 row |= {
                     "reference": variant.reference,
-                    **_difference(known[variant.label], known[variant.reference]),
+                    **difference_columns(
+                        known[variant.label], known[variant.reference]
+                    ),
                 }
             rows.append(row)
     columns = list(dict.fromkeys(name for row in rows for name in row))
@@ -221,7 +223,7 @@ def compare(
     return rows, _describe(experiment, rows)
 
 
-def _versions(run: Run) -> dict[str, Any]:
+def version_columns(run: Run) -> dict[str, Any]:
     """Returns the columns of a row that say what the results were made with."""
     start = run.starts[-1] if run.starts else {}
     packages = start.get("packages", {})
@@ -234,9 +236,9 @@ def _versions(run: Run) -> dict[str, Any]:
     }
 
 
-def _scores(report: Mapping[str, Any]) -> dict[str, Any]:
+def score_columns(report: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the columns of a row that a run's report has."""
-    scores: dict[str, Any] = {
+    columns: dict[str, Any] = {
         "test_clips": min(seed["clips"] for seed in report["by_seed"]),
         "tested_subjects": report["subjects"],
         "seeds": len(report["seeds"]),
@@ -244,12 +246,12 @@ def _scores(report: Mapping[str, Any]) -> dict[str, Any]:
     for name in _METRICS:
         found = report["metrics"][name]
         low, high = found["interval"] or (None, None)
-        scores |= {name: found["mean"], f"{name}_sd": found["sd"]}
-        scores |= {f"{name}_low": low, f"{name}_high": high}
-    return scores
+        columns |= {name: found["mean"], f"{name}_sd": found["sd"]}
+        columns |= {f"{name}_low": low, f"{name}_high": high}
+    return columns
 
 
-def _difference(
+def difference_columns(
     predicted: predictions.Predictions, reference: predictions.Predictions
 ) -> dict:
     """Returns the difference of UF1 from the reference, with its intervals."""
@@ -284,13 +286,13 @@ def _describe(experiment: VariantExperiment, rows: Sequence[Mapping]) -> str:
                     [
                         row["variant"],
                         *(markdown.score(row, name) for name in _METRICS),
-                        *_difference_cells(row),
+                        *difference_cells(row),
                     ]
                     for row in of_dataset
                 ],
             ),
             "",
-            f"{_reference(of_dataset)} {_made_with(of_dataset)}",
+            f"{_reference(of_dataset)} {made_with(of_dataset)}",
             "",
         ]
     text.append(
@@ -309,7 +311,7 @@ def _reference(rows: Sequence[Mapping]) -> str:
     return f"Differences are from “{rows[0]['variant']}”, on the same clips."
 
 
-def _made_with(rows: Sequence[Mapping]) -> str:
+def made_with(rows: Sequence[Mapping]) -> str:
     """Returns a sentence on the versions of the runs of a data set."""
 
     def values(name: str) -> str:
@@ -321,7 +323,7 @@ def _made_with(rows: Sequence[Mapping]) -> str:
     )
 
 
-def _difference_cells(row: Mapping) -> list[str]:
+def difference_cells(row: Mapping) -> list[str]:
     if row.get("difference") is None:
         return ["", "", "", ""]
     cells = [f"{row['difference']:+.3f}"]

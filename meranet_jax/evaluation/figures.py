@@ -132,30 +132,52 @@ def validation_losses(found: dict[str, dict[str, np.ndarray]]) -> Figure:
     return figure
 
 
-def paper_comparison(rows: list[dict]) -> Figure:
-    """Plots accuracies with 95 % intervals next to those that the paper reports.
+def systems(rows: list[dict]) -> Figure:
+    """Plots UF1 and accuracy of systems with intervals, and published accuracies.
 
     Args:
-      rows: the rows of ``experiments.table1``.
+      rows: the rows of ``table1.make``.
     """
-    names = [f"{row['dataset']}, {row['protocol']}\n{row['network']}" for row in rows]
-    figure = Figure(figsize=(7.5, 1.4 + 0.45 * len(rows)), layout="constrained")
-    axes = figure.subplots()
-    line: _Style = {"color": _BLUE, "linewidth": 1.2}
-    paper: _Style = {"color": _VERMILION, "fillstyle": "none", "linestyle": "none"}
-    for y, row in enumerate(rows):
-        if row["accuracy_low"] is not None:
-            bounds = [row["accuracy_low"], row["accuracy_high"]]
-            axes.plot(bounds, [y, y], "|-", **line)
-        axes.plot(row["accuracy"], y, "o", **line)
-        if row["paper_accuracy"] is not None:
-            axes.plot(row["paper_accuracy"], y, "D", color=_VERMILION, fillstyle="none")
-    axes.plot([], [], "o-", **line, label="this code, 95 % interval")
-    if any(row["paper_accuracy"] is not None for row in rows):
-        axes.plot([], [], "D", **paper, label="paper")
-    axes.set_yticks(range(len(rows)), names, fontsize="small")
-    axes.set(xlim=_UNIT_LIMITS, ylim=(len(rows) - 0.5, -0.5), xlabel="accuracy")
-    axes.grid(alpha=0.3)
+    keys = list(dict.fromkeys((row["dataset"], row["protocol"]) for row in rows))
+    groups = [
+        [row for row in rows if (row["dataset"], row["protocol"]) == key]
+        for key in keys
+    ]
+    heights = [0.9 + 0.3 * len(shown) for shown in groups]
+    longest = max(len(row["system"]) for row in rows)
+    figure = Figure(
+        figsize=(_LETTER * longest + 7, 0.4 + sum(heights)), layout="constrained"
+    )
+    panels = figure.subplots(
+        len(keys), 2, squeeze=False, sharey="row", height_ratios=heights
+    )
+    for key, shown, pair in zip(keys, groups, panels, strict=True):
+        for axes, name, label in zip(
+            pair, ("uf1", "accuracy"), ("UF1", "accuracy"), strict=True
+        ):
+            for place, row in enumerate(shown):
+                if row[f"{name}_low"] is not None:
+                    bounds = [row[f"{name}_low"], row[f"{name}_high"]]
+                    axes.plot(bounds, [place, place], "|-", c=_BLUE, linewidth=1.2)
+                axes.plot(row[name], place, "o", c=_BLUE)
+                if name == "accuracy" and row["published_accuracy"] is not None:
+                    at = row["published_accuracy"]
+                    axes.plot(at, place, "D", color=_VERMILION, fillstyle="none")
+            axes.set(xlabel=label, title=", ".join(key), xlim=_UNIT_LIMITS)
+            axes.grid(alpha=0.3)
+        pair[0].set_yticks(range(len(shown)), [row["system"] for row in shown])
+        pair[0].set_ylim(len(shown) - 0.5, -0.5)
+    axes = panels[0, 1]
+    axes.plot([], [], "o-", c=_BLUE, label="this program, 95 % interval")
+    if any(row["published_accuracy"] is not None for row in rows):
+        axes.plot(
+            [],
+            [],
+            "D",
+            color=_VERMILION,
+            fillstyle="none",
+            label="published: other clips, classes and protocols",
+        )
     _legend(figure, axes)
     return figure
 

@@ -157,6 +157,28 @@ def read_epoch_metrics(path: Path) -> dict[str, list[dict]]:
     return found
 
 
+def read_seconds(path: Path) -> float | None:
+    """Returns how long a fold of a run was fitted, the mean of all folds, in seconds.
+
+    It is the time of the epochs of a network, or of fitting a descriptor's classifier
+    while other folds are fitted side by side. None if an earlier version trained one.
+
+    Args:
+      path: the run folder.
+    """
+    by_epoch = read_epoch_metrics(path)
+    found = []
+    for fold in RunLayout(path).all_folds():
+        lines = by_epoch.get(fold.path.name, [])
+        if not lines:  # a descriptor
+            lines = [json.loads(fold.summary.read_text())]
+        seconds = [line.get("seconds") for line in lines]
+        if None in seconds:
+            return None
+        found.append(sum(seconds))
+    return sum(found) / len(found) if found else None
+
+
 def read_fold_predictions(
     fold: FoldLayout, clip_ids: Sequence[str]
 ) -> Predictions | None:

@@ -9,6 +9,7 @@ import concurrent.futures
 import contextlib
 import functools
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -279,6 +280,7 @@ class DescriptorFitter(Fitter):
 
         def fit_fold(task: FoldTask) -> Selected:
             part = np.sort(np.concatenate([task.train, task.validation]))
+            start = time.monotonic()
             weights, details = self._recogniser.fit(
                 self._config.settings,
                 features[part],
@@ -287,6 +289,7 @@ class DescriptorFitter(Fitter):
                 seed=task.seed,
                 num_classes=len(self._clips.classes),
             )
+            details = details | {"seconds": time.monotonic() - start}
             if self._recogniser.landmarks:
                 missing = int(self._without_face[part].sum())
                 details = details | {"without_face": missing}

@@ -1,0 +1,277 @@
+"""Table 1: the systems of the paper's table and the field's baselines, compared.
+
+All systems are trained and tested on the same clips under the same protocol, each with
+its own input and training. Numbers of their publications are stated with what they
+measure, since none was measured in this way.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from meranet_jax.analysis import markdown, variants
+from meranet_jax.config import TrainConfig, default_config
+from meranet_jax.errors import UserError
+from meranet_jax.evaluation import comparison, predictions
+from meranet_jax.inputs import registry as inputs
+from meranet_jax.models import cost
+from meranet_jax.recognisers import Network
+from meranet_jax.runs import reader
+from meranet_jax.runs.reader import Run
+
+# Flags that describe the clips of a system. Those on the command line are for the
+# paper's two networks, and the others keep their own.
+_CLIP = ("input", "frames", "size", "sampling", "record_size")
+
+_METRICS = ("accuracy", "uf1", "uar")
+
+
+@dataclasses.dataclass(frozen=True)
+class System:
+    """A system of the table.
+
+    Attributes:
+      year: of its publication.
+      accuracies: in per cent by data set, as the paper's Table 1 quotes them.
+      protocol: how they were measured, as far as we know it.
+      others: other published results, with their protocol.
+    """
+
+    year: int
+    accuracies: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    protocol: str = ""
+    others: str = ""
+
+
+_HOLD_OUT = "3 classes, a hold-out of clips whose subjects are also in the training"
+_UNKNOWN = "quoted by the paper without a protocol"
+_MEGC = "composite of MEGC 2019 (CASME II, SAMM, SMIC), 3 classes, LOSO"
+
+# In the order of the table: the paper's rows, then the field's baselines.
+SYSTEMS: Mapping[str, System] = {
+    "meranet": System(
+        2020, {"casme": 90.5, "casme2": 91.7, "cas_me_2": 91.7}, _HOLD_OUT
+    ),
+    "resnet3d": System(
+        2020, {"casme": 81.0, "casme2": 83.3, "cas_me_2": 83.3}, _HOLD_OUT
+    ),
+    "stclqp": System(
+        2016,
+        {"casme": 57.31, "casme2": 58.39},
+        "LOSO; another publication calls 58.39 a mean over classes: compare with UAR",
+    ),
+    "fmbh": System(2018, {"casme": 61.33, "casme2": 69.11, "cas_me_2": 73.67}, "LOSO"),
+    "landmark_flow": System(
+        2018, {"casme": 56.60, "casme2": 56.94}, f"{_UNKNOWN}; not this system"
+    ),
+    "flow_cnn3d": System(2019, {"casme": 54.44, "casme2": 59.11}, _UNKNOWN),
+    "learnet": System(
+        2019, {"casme": 80.62, "casme2": 76.57, "cas_me_2": 76.57}, _UNKNOWN
+    ),
+    "microexpstcnn": System(
+        2019,
+        {"cas_me_2": 87.80},
+        "36 of 41 clips of a random split of 206 clips, on which its checkpoint was "
+        "chosen",
+    ),
+    "microattention": System(2020, {"casme2": 65.90}, _UNKNOWN),
+    "lbp_top": System(2007, others=f"UF1 0.5882, UAR 0.5785: {_MEGC}"),
+    "bi_woof": System(2018, others=f"UF1 0.6296, UAR 0.6227: {_MEGC}"),
+    "mdmo": System(2016),
+    "off_apexnet": System(2019, others=f"UF1 0.7196, UAR 0.7096: {_MEGC}"),
+    "ststnet": System(2019, others=f"UF1 0.7353, UAR 0.7605: {_MEGC}"),
+    "rcn": System(2020),
+}
+
+
+def configure(base: TrainConfig, systems: Sequence[str]) -> dict[str, TrainConfig]:
+    """Returns the settings of each system by its title.
+
+    Flags that differ from the defaults of ``base`` apply to every system that has them;
+    those that describe the clip only to the paper's two networks.
+
+    Args:
+      base: the settings of MERANet.
+      systems: names of recognisers; see ``SYSTEMS``.
+
+    Raises:
+      UserError: if there is no such system, or a flag is invalid for one.
+    """
+    default = default_config(base.dataset, base.preset, base.model).flags()
+    given = {n: v for n, v in base.flags().items() if v != default[n]}
+    found = {}
+    for name in systems:
+        if name not in SYSTEMS:
+            raise UserError(
+                f"--systems {name} is none of {', '.join(SYSTEMS)}. Separate several "
+                "by spaces."
+            )
+        if name == base.model:
+            config = base
+        elif name in ("meranet", "resnet3d"):
+            config = base.change(model=name)
+        else:
+            config = default_config(base.dataset, base.preset, name)
+            known = config.flags()
+            config = config.change(
+                **{n: v for n, v in given.items() if n in known and n not in _CLIP}
+            )
+        found[config.title] = config
+    return found
+
+
+def make(finished: Mapping[tuple[str, str, str], Run]) -> tuple[list[dict], str]:
+    """Compares the systems on the same clips, and with their publications.
+
+    Args:
+      finished: the runs by data set, protocol and title of the system.
+
+    Returns:
+      A table row for each run, and the results in Markdown.
+    """
+    groups: dict[tuple[str, str], list[Run]] = {}
+    for (dataset, protocol, _), run in finished.items():
+        groups.setdefault((dataset, protocol), []).append(run)
+    rows: list[dict] = []
+    for (dataset, protocol), runs in groups.items():
+        read = [predictions.read(run.layout.predictions) for run in runs]
+        of_model = [run.config.model for run in runs]
+        first = of_model.index("meranet") if "meranet" in of_model else 0
+        for place, (run, predicted) in enumerate(zip(runs, read, strict=True)):
+            row = {"dataset": dataset, "protocol": protocol, **_system(run)}
+            row |= variants.score_columns(reader.read_report(run.path))
+            if place != first:
+                row["reference"] = runs[first].config.title
+                row |= variants.difference_columns(predicted, read[first])
+                row["mcnemar_p"] = " ".join(
+                    f"{test['p']:.3g}"
+                    for test in comparison.compare(predicted, read[first])["mcnemar"]
+                )
+            rows.append(row | variants.version_columns(run))
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    rows = [{name: row.get(name) for name in columns} for row in rows]
+    return rows, _describe(rows)
+
+
+def _system(run: Run) -> dict[str, Any]:
+    """Returns the columns of a row that say what the system is."""
+    config = run.config
+    system, data_set = SYSTEMS[config.model], config.dataset.partition("/")[0]
+    published = system.accuracies.get(data_set)
+    return {
+        "system": config.title,
+        "model": config.model,
+        "year": system.year,
+        "input": config.input,
+        "parameters": _parameters(run),
+        "features": _features(run),
+        "seconds_per_fold": reader.read_seconds(run.path),
+        "published_accuracy": None if published is None else published / 100,
+        "published_protocol": None if published is None else system.protocol,
+    }
+
+
+def _parameters(run: Run) -> int | None:
+    """Returns the number of trainable parameters; None for a descriptor."""
+    config, network = run.config, run.config.recogniser
+    if not isinstance(network, Network):
+        return None
+    model = network.make(
+        config.settings, num_classes=len(run.classes), axis_name=None, dtype=None
+    )
+    shape = inputs.find(config.input).shape(config.frames, config.size)
+    return cost.parameters(model, shape)
+
+
+def _features(run: Run) -> int | None:
+    """Returns the length of a descriptor's features; None for a network."""
+    recogniser = run.config.recogniser
+    if isinstance(recogniser, Network):
+        return None
+    return recogniser.feature_length(run.config.settings)
+
+
+def _describe(rows: Sequence[Mapping]) -> str:
+    """Returns the results in Markdown."""
+    text = ["# Table 1: systems on the same clips", ""]
+    for key in dict.fromkeys((row["dataset"], row["protocol"]) for row in rows):
+        shown = [row for row in rows if (row["dataset"], row["protocol"]) == key]
+        one = shown[0]
+        text += [
+            f"## {key[0]}, {key[1]}, seeds: {one['seeds']}, test clips per seed: "
+            f"{one['test_clips']}, tested subjects: {one['tested_subjects']}",
+            "",
+            markdown.table(
+                ["system", "year", "input", "parameters", "seconds per fold"]
+                + ["accuracy", "UF1", "UAR", "published accuracy", "measured on"],
+                [
+                    [
+                        row["system"],
+                        row["year"],
+                        row["input"],
+                        _size(row),
+                        _or_empty(row["seconds_per_fold"], ".1f"),
+                        *(markdown.score(row, name) for name in _METRICS),
+                        _or_empty(row["published_accuracy"], ".3f"),
+                        row["published_protocol"] or "",
+                    ]
+                    for row in shown
+                ],
+            ),
+            "",
+        ]
+        compared = [row for row in shown if row.get("reference")]
+        if compared:
+            text += [
+                f"### Difference from {compared[0]['reference']}, on the same clips",
+                "",
+                markdown.table(
+                    ["system", "difference of UF1", "over subjects", "over seeds"]
+                    + ["significant", "p of McNemar's test, by seed"],
+                    [
+                        [row["system"], *variants.difference_cells(row)]
+                        + [row["mcnemar_p"]]
+                        for row in compared
+                    ],
+                ),
+                "",
+            ]
+        text += [variants.made_with(shown), ""]
+    text += [
+        "Means and standard deviations over seeds, and 95 % confidence intervals over "
+        "subjects (Wilson's for the accuracy of a single seed). A difference is "
+        "significant if both of its intervals, over subjects and over seeds, exclude "
+        "0. With one seed, significance is unknown. McNemar's test assumes that clips "
+        "are independent. Seconds are those of the training, without reading clips, "
+        "features, compiling and testing, while folds are trained side by side on all "
+        "devices.",
+        "",
+        "**Published accuracies are quoted** from the paper's Table 1, which took them "
+        "from the respective publications. They were measured on other clips, with "
+        "other classes and protocols: no difference between a column of this program "
+        "and a published number says which is better.",
+        "",
+    ]
+    models = dict.fromkeys(row["model"] for row in rows)
+    quoted = [(name, SYSTEMS[name].others) for name in models if SYSTEMS[name].others]
+    if quoted:
+        titles = {row["model"]: row["system"] for row in rows}
+        text += [
+            "## Published elsewhere",
+            "",
+            markdown.table(
+                ["system", "result"], [[titles[name], other] for name, other in quoted]
+            ),
+            "",
+        ]
+    return "\n".join(text)
+
+
+def _size(row: Mapping) -> str:
+    if row["parameters"] is not None:
+        return f"{row['parameters']:,}"
+    return f"{row['features']:,} features"
+
+
+def _or_empty(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)
