@@ -12,6 +12,8 @@ from meranet_jax.validation import check_choices, check_minimums, has_type
 SharedNetwork = Literal["cnn", "mlp"]
 Shortcut = Literal["projection", "zero_pad"]
 Select = Literal["best_val", "last"]
+Optimizer = Literal["radam", "adam_warmup", "adam", "sgd"]
+Schedule = Literal["cosine", "constant", "halving"]
 Precision = Literal["fp32", "tf32", "bf16"]
 Feed = Literal["auto", "device", "records"]
 
@@ -48,14 +50,14 @@ class NetworkSettings:
     deterministic: bool = False
     """Give the same bits in every run on the same GPU, at some cost. On a CPU results
     are always deterministic."""
-    optimizer: Literal["radam", "adam_warmup", "adam", "sgd"] = "radam"
+    optimizer: Optimizer = "radam"
     """adam_warmup: Adam with a linear warm-up of 2 / (1 - beta2) steps. sgd: stochastic
     gradient descent, with --momentum."""
     momentum: float = 0.0
     """Momentum of --optimizer=sgd."""
     learning_rate: float = 0.1
     """Initial learning rate."""
-    schedule: Literal["cosine", "constant", "halving"] = "cosine"
+    schedule: Schedule = "cosine"
     """Learning rate over the run. cosine: it decays to 0 on a cosine. halving: it is
     halved after each tenth of the run."""
     freeze: str | None = None

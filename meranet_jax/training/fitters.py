@@ -325,8 +325,9 @@ def check(config: TrainConfig) -> None:
     shape = network_input.shape(config.frames, config.size)
     if isinstance(recogniser, Network):
         network_input.check_augmentations(config.settings.augment)
-        specifications.check_shapes(recogniser, config.settings, shape)
     recogniser.check(config.settings, shape)
+    if isinstance(recogniser, Network):
+        specifications.check_shapes(recogniser, config.settings, shape)
 
 
 def resolve(config: TrainConfig) -> TrainConfig:

@@ -147,7 +147,10 @@ REFUSED = {
     "separator named": ("sep=;\n" + "\n".join(LINES), "its first line is 'sep=;'"),
     "spaces": ("clip prediction\ns1/a joy\n", "has no column clip"),
     "two separators": ("clip,a;clip\n1,1;1\n", "read with commas or semicolons"),
-    "mixed": (_changed("s2/a,", "s2/a;"), "line 2: expected 2 values separated by commas"),
+    "mixed": (
+        _changed("s2/a,", "s2/a;"),
+        "line 2: expected 2 values separated by commas",
+    ),
     "long line": (_changed("s1/a,", "s1/a,,"), "header, found 3. Complete"),
     "open quote": (_changed("s1/b", '"s1/b'), "cannot be read as CSV"),
     "no prediction": (
