@@ -30,6 +30,7 @@ from meranet_jax.models.dropout import Dropout
 from meranet_jax.models.initializers import torch_bias, torch_kernel
 from meranet_jax.models.layers import Features, Grid
 from meranet_jax.models.settings import Optimizer, Schedule, Select, WithoutRemat
+from meranet_jax.models.torch_names import ststnet_name
 from meranet_jax.recognisers import Network
 
 _STREAMS = (3, 5, 8)
@@ -107,13 +108,6 @@ class STSTNetSettings(WithoutRemat):
     schedule: Schedule = "constant"
 
 
-def torch_name(layer: str) -> str:
-    """Returns the name of a layer in the authors' state dicts."""
-    if layer.endswith("_norm"):
-        return f"bn{layer.removeprefix('conv').removesuffix('_norm')}"
-    return {"head": "fc"}.get(layer, layer)
-
-
 STSTNET = Network(
     name="ststnet",
     title=lambda settings: "STSTNet",
@@ -125,5 +119,5 @@ STSTNET = Network(
     # With batches of 32 an epoch has eight times as many steps.
     presets={"small": {"epochs": 200, "batch_size": 32}},
     make=lambda settings, **arguments: STSTNet(**arguments),
-    torch_name=torch_name,
+    torch_name=ststnet_name,
 )
