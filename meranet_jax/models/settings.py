@@ -54,7 +54,7 @@ class NetworkSettings:
     """adam_warmup: Adam with a linear warm-up of 2 / (1 - beta2) steps. sgd: stochastic
     gradient descent, with --momentum."""
     momentum: float = 0.0
-    """Momentum of --optimizer=sgd."""
+    """Momentum of --optimizer=sgd; the other optimisers ignore it."""
     learning_rate: float = 0.1
     """Initial learning rate."""
     schedule: Schedule = "cosine"
@@ -97,11 +97,6 @@ class NetworkSettings:
             raise UserError(f"--learning_rate={self.learning_rate} must be above 0.")
         if not 0 <= self.momentum < 1:
             raise UserError(f"--momentum={self.momentum} must be from 0 to below 1.")
-        if self.momentum and self.optimizer != "sgd":
-            raise UserError(
-                f"--momentum={self.momentum:g} applies to --optimizer=sgd, not to "
-                f"--optimizer={self.optimizer}. Leave it out."
-            )
 
 
 def architecture(settings: NetworkSettings) -> dict[str, Any]:

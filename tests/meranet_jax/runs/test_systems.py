@@ -116,7 +116,7 @@ def steps_of(config, clips, folds=1):
 
 def test_several_devices_compute_the_same_as_one(records, tmp_path):
     """Dropout and batch statistics included; also for folds side by side."""
-    config = tiny(tmp_path, "rcn", learning_rate=1e-3)
+    config = tiny(tmp_path, "ststnet", learning_rate=1e-3)
     clips = load_for(config, records)
     (one, (weights,)), (two, (others,)) = (
         steps_of(config.change(devices=devices), clips) for devices in (1, 2)
