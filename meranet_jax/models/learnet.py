@@ -18,6 +18,7 @@ where the sources that we have are silent:
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -25,6 +26,7 @@ import jax
 import jax.numpy as jnp
 
 from meranet_jax.models.dropout import Dropout
+from meranet_jax.models.layers import Grid
 from meranet_jax.models.settings import Optimizer, Schedule, WithoutRemat
 from meranet_jax.recognisers import Network
 
@@ -84,6 +86,22 @@ class LEARNet(nn.Module):
         x = Dropout(0.5, self.axis_name)(x, train=train)
         dtype = None if self.dtype is None else jnp.float32
         return nn.Dense(self.num_classes, kernel_init=init, dtype=dtype, name="head")(x)
+
+    def grid(self, layer: str, clip_size: Sequence[int]) -> Grid:
+        """Returns where the values of a layer are; see ``layers.find_grid``."""
+        kernels = (3, 1, 3, 5, 3)  # along the way to the last convolution
+        number = {"stem": 1, "last": 5}.get(layer) or 1 + int(layer[-1])
+
+        def along(length: int) -> tuple[float, float]:
+            start, stride = 0.0, 1
+            for size in kernels[:number]:
+                outputs = -(-length // 2)
+                before = max(2 * (outputs - 1) + size - length, 0) // 2
+                start += stride * ((size - 1) / 2 - before)
+                length, stride = outputs, 2 * stride
+            return start, float(stride)
+
+        return (0.0, 1.0), along(clip_size[1]), along(clip_size[2])
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,14 +21,14 @@ weights cannot be had, so that this one is trained from scratch, or from the wei
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from meranet_jax.models.layers import ATTENTION_MAPS
+from meranet_jax.models.layers import ATTENTION_MAPS, Grid
 from meranet_jax.models.settings import Optimizer, WithoutRemat
 from meranet_jax.recognisers import Network
 
@@ -123,6 +123,13 @@ class MicroAttention(nn.Module):
         x = nn.relu(norm(name="last_norm")(x)).mean((1, 2, 3))  # [B, 512]
         dtype = None if self.dtype is None else jnp.float32
         return nn.Dense(self.num_classes, dtype=dtype, name="head")(x)
+
+    def grid(self, layer: str, clip_size: Sequence[int]) -> Grid:
+        """Returns where the values of a layer are; see ``layers.find_grid``."""
+        step = (0.0, 2.0)
+        if layer != "stem":  # a stage, after the pooling
+            step = (2.0, 4.0 * 2 ** (int(layer[-1]) - 1))
+        return (0.0, 1.0), step, step
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,6 +15,7 @@ from meranet_jax.errors import UserError
 from meranet_jax.inputs import registry
 from meranet_jax.models import cost, layers
 from meranet_jax.models.dropout import CLIP_DROPOUT, Dropout
+from meranet_jax.models.learnet import LEARNet
 from meranet_jax.models.microattention import MicroAttention
 from meranet_jax.models.rcn import adaptive_average
 from meranet_jax.training import fitters, step
@@ -167,6 +168,29 @@ def test_grids_of_maps_lie_in_the_clip(system):
             most = {"microexpstcnn": 7, "rcn": 3}.get(system, stride)
             assert -stride <= start <= most
             assert length - 1 - most <= end < length + stride
+
+
+def test_grid_of_learnet_is_where_its_outputs_are_centred():
+    """The inputs that an output depends on lie symmetrically around its position."""
+    model = LEARNet(num_classes=3)
+    shape = (1, 112, 112, 3)
+    ones = jax.tree.map(
+        lambda leaf: np.ones(leaf.shape, np.float32), layers.weight_shapes(model, shape)
+    )
+
+    def output(x):
+        kept = model.apply(
+            ones,
+            x,
+            train=False,
+            capture_intermediates=lambda module, _: module.name == "last",
+        )[1]
+        return kept["intermediates"]["last"]["__call__"][0][0, 0, 1, 1].sum()
+
+    gradient = np.asarray(jax.grad(output)(jnp.ones((1, *shape))))[0, 0, ..., 0]
+    rows = np.flatnonzero(gradient.any(1))
+    start, stride = model.grid("last", shape[:3])[1]
+    assert (rows[0] + rows[-1]) / 2 == start + stride == 45
 
 
 # Dropout

@@ -90,8 +90,9 @@ def test_a_run_can_be_verified_and_converted(finished):
 @pytest.mark.parametrize("finished", ["flow_cnn3d", "ststnet", "rcn"], indirect=True)
 def test_saliency_maps(finished):
     run, _ = finished
-    explain = explainer.Explainer(verification.open_run(run, None))
-    ((job, clip_id), *_) = explainer.test_clips(explain._opened, None, 1)
+    opened = verification.open_run(run, None)
+    explain = explainer.Explainer(opened)
+    ((job, clip_id), *_) = explainer.test_clips(opened, None, 1)
     (one,) = explain.explain(job, [clip_id])
     shape = (8 if run.config.model == "flow_cnn3d" else 1, *(run.config.size,) * 2)
     assert one.grad_cam.shape == one.smooth_grad.shape == shape
