@@ -123,6 +123,6 @@ LEARNET = Network(
     settings=LEARNetSettings,
     inputs=("learnet_image",),
     defaults={"sampling": "uniform"},
-    presets={"small": {"epochs": 30}},
+    presets={"small": {"epochs": 60}},
     make=lambda settings, **arguments: LEARNet(**arguments),
 )

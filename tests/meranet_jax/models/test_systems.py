@@ -99,7 +99,7 @@ def test_parameters_of_the_other_systems():
     assert 3 * stream + (49152 + 1) * 128 + 129 * 3 == 6_500_963
 
 
-@pytest.mark.parametrize("preset", ["paper", "small", "new_people"])
+@pytest.mark.parametrize("preset", ["paper", "small"])
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_defaults_are_accepted(system, preset):
     fitters.check(default_config("synthetic", preset, system))
