@@ -34,17 +34,20 @@ class TrainConfig:
     accelerator. new_people: settings for recognition on new people, a small network on
     optical flow."""
     model: str = "meranet"
-    """Recogniser: meranet, resnet3d (MERANet without attention), a hand-crafted
-    descriptor with an SVM (lbp_top, bi_woof, fmbh, stclqp, mdmo or landmark_flow), or
-    your own, MODULE:NAME. --model=NAME --help lists its settings."""
+    """Recogniser: meranet, resnet3d (MERANet without attention), networks of other
+    publications (learnet, microexpstcnn, microattention, flow_cnn3d, ststnet,
+    off_apexnet, rcn), a hand-crafted descriptor with an SVM (lbp_top, bi_woof, fmbh,
+    stclqp, mdmo or landmark_flow), or your own, MODULE:NAME. --model=NAME --help lists
+    its settings."""
     input: str | None = None
     """Input of the recogniser. rgb: the frames, normalised by clip and channel. grey:
     their luminance. difference: the difference of each frame from the onset frame.
     flow: the optical flow from the onset frame to each frame. flow_strain: flow and
     optical strain. onset_apex_flow: the flow from the onset to the apex frame.
     dynamic_image: one image of the motion in the clip. raw: the frames unchanged.
-    raw_flow, raw_onset_apex_flow: the flow in pixels. Default: determined by the
-    recogniser."""
+    raw_flow, raw_onset_apex_flow: the flow in pixels. learnet_image, grey_by_maximum,
+    apex_grey, flow_grey, onset_apex_strain: those of other publications
+    (docs/systems.md). Default: determined by the recogniser."""
     flow_method: optical_flow.Method = optical_flow.DEFAULT
     """Method that estimates optical flow."""
     init: str | None = None
@@ -82,6 +85,9 @@ class TrainConfig:
     size: int = 112
     """Height and width of the input. If it divides 112, records have 112 x 112 pixels
     and are downsampled by averaging; otherwise records have this size."""
+    record_size: int | None = None
+    """Height and width of the records, a multiple of --size. Optical flow is computed
+    at this size and reduced. Default: see --size."""
     crop: Literal["auto", "provided", "detect", "none"] | None = None
     """Face crop. provided: the cropped release of the data set. detect: a face detector
     on the raw release. none: the full frames. auto: provided if your copy contains it,
@@ -188,6 +194,7 @@ class TrainConfig:
             {
                 "min_frames": 1,
                 "size": 1,
+                "record_size": 1,
                 "seed": 0,
                 "folds": 2,
                 "train_subjects": 1,
@@ -198,6 +205,11 @@ class TrainConfig:
         )
         if self.seed >= 2**32:
             raise UserError(f"--seed={self.seed} must be below {2**32}.")
+        if self.record_size is not None and self.record_size % self.size:
+            raise UserError(
+                f"--record_size={self.record_size} is no multiple of "
+                f"--size={self.size}, to which records are reduced by averaging."
+            )
         for field in ("test_fraction", "validation_fraction"):
             if not 0 < getattr(self, field) < 1:
                 value = getattr(self, field)
@@ -286,7 +298,10 @@ class TrainConfig:
     @property
     def title(self) -> str:
         """The recogniser's name in reports."""
-        return self.recogniser.title(self.settings)
+        recogniser = self.recogniser
+        if self.init is not None and isinstance(recogniser, Network):
+            return (recogniser.title_with_init or recogniser.title)(self.settings)
+        return recogniser.title(self.settings)
 
     @property
     def feed(self) -> str:
@@ -408,6 +423,7 @@ class TrainConfig:
         )
         # Records of the paper's size serve every size that divides it.
         size = self.size if recipes.RECORDED % self.size else recipes.RECORDED
+        size = self.record_size or size
         return {name: getattr(self, name) for name in names} | {"size": size}
 
     @property

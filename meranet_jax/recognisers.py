@@ -89,11 +89,14 @@ class Network(Recogniser):
         The module is called with clips [B, T, H, W, C] and ``train``, and returns
         logits [B, num_classes]. ``settings`` derives from
         ``models.settings.NetworkSettings``.
+      title_with_init: the same as ``title`` for runs that start from the weights of
+        ``--init``; None if these have the same title.
       torch_name: maps the path of a layer, such as ``block1_1/conv1``, to its name in
         state dicts of PyTorch. By default both are the same, with dots.
     """
 
     make: Callable[..., Any]
+    title_with_init: Callable[[Any], str] | None = None
     torch_name: Callable[[str], str] = lambda layer: layer.replace("/", ".")
     selection: Callable[[Any], str] = describe_checkpoint
 
@@ -146,6 +149,13 @@ class Descriptor(Recogniser):
 BUILT_IN = {
     "meranet": "meranet_jax.models.specifications:MERANET",
     "resnet3d": "meranet_jax.models.specifications:RESNET3D",
+    "learnet": "meranet_jax.models.learnet:LEARNET",
+    "microexpstcnn": "meranet_jax.models.microexpstcnn:MICROEXPSTCNN",
+    "microattention": "meranet_jax.models.microattention:MICROATTENTION",
+    "flow_cnn3d": "meranet_jax.models.flow_cnn3d:FLOW_CNN3D",
+    "ststnet": "meranet_jax.models.ststnet:STSTNET",
+    "off_apexnet": "meranet_jax.models.off_apexnet:OFF_APEXNET",
+    "rcn": "meranet_jax.models.rcn:RCN_A",
     "lbp_top": "meranet_jax.descriptors.specifications:LBP_TOP",
     "bi_woof": "meranet_jax.descriptors.specifications:BI_WOOF",
     "fmbh": "meranet_jax.descriptors.specifications:FMBH",

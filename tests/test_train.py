@@ -232,7 +232,7 @@ def test_damaged_records_are_named(folder, flags, tmp_path):
         (["--dataset=casme3"], "Did you mean casme?"),
         (["--epoch=3"], "Did you mean --epochs? Valid flags: --dataset, --preset"),
         (["--seed=99999999999"], "--seed=99999999999 must be below"),
-        (["--optimizer=sgd"], "adam_warmup"),
+        (["--optimizer=lion"], "adam_warmup"),
         (["--batch_size=6", "--devices=4"], "cannot be divided over 4 devices"),
         (["--batch_size=0"], "--batch_size=0 must be at least 1"),
         (["--classes=disgust,sadness"], "sadness has 1 clips"),

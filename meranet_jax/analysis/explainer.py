@@ -225,7 +225,7 @@ class Explainer:
                         smooth_grad=maps.smooth_grad[index],
                         attention={n: m[index] for n, m in maps.attention.items()},
                         motion=motion,
-                        flow=stored[index].astype(np.float32)
+                        flow=stored[index][..., :2].astype(np.float32)
                         if self._input.flow
                         else None,
                     )

@@ -9,7 +9,6 @@ kinds are meant to be compared, since a single kind can mislead.
 
 import dataclasses
 import functools
-import math
 from collections.abc import Callable, Sequence
 
 import flax.linen as nn
@@ -22,7 +21,13 @@ from meranet_jax import cores
 from meranet_jax.errors import UserError
 from meranet_jax.inputs.registry import INPUTS, Input
 from meranet_jax.models.convolution.threads import use_threads
-from meranet_jax.models.layers import ATTENTION_MAPS, CHANNEL_WEIGHTS, map_layers
+from meranet_jax.models.layers import (
+    ATTENTION_MAPS,
+    CHANNEL_WEIGHTS,
+    Grid,
+    find_grid,
+    map_layers,
+)
 from meranet_jax.training.trainers import Weights
 
 # SmoothGrad: number of noisy copies of a clip, and the standard deviation of the noise
@@ -89,7 +94,7 @@ class Saliency:
                 "Grad-CAM needs a layer whose output is a map over time and space. "
                 "This network has none."
             )
-        self._prepare = network_input.prepare
+        self._model, self._prepare = model, network_input.prepare
         self.layer = known[-1] if layer is None else layer
         if self.layer not in known:
             raise UserError(
@@ -127,6 +132,10 @@ class Saliency:
             weights, clips, classes
         )
         size = clips.shape[1:4]
+
+        def grid(layer, maps):
+            return find_grid(self._model, layer, maps.shape[1:4], size)
+
         total = 0.0
         for copy in range(_COPIES):
             key = jax.random.fold_in(jax.random.key(seed), copy)
@@ -134,15 +143,20 @@ class Saliency:
         return Maps(
             np.asarray(logits),
             np.asarray(classes),
-            np.asarray(grad_cam(activation, gradient, size)),
+            np.asarray(
+                grad_cam(activation, gradient, size, grid(self.layer, activation))
+            ),
             np.asarray(jnp.abs(total / _COPIES).max(-1)),
-            {name: np.asarray(upsample(m, size)) for name, m in attention.items()},
+            {
+                name: np.asarray(upsample(m, size, grid(name, m)))
+                for name, m in attention.items()
+            },
             {name: np.asarray(m) for name, m in channels.items()},
         )
 
 
 def grad_cam(
-    activation: jax.Array, gradient: jax.Array, size: Sequence[int]
+    activation: jax.Array, gradient: jax.Array, size: Sequence[int], grid: Grid
 ) -> jax.Array:
     """Computes Grad-CAM maps of a layer (Selvaraju et al. 2017, Eq. 1 and 2).
 
@@ -153,26 +167,31 @@ def grad_cam(
       activation: the layer's output, [B, T', H', W', C].
       gradient: gradient of each clip's class logit with respect to ``activation``.
       size: T, H and W of the clips.
+      grid: positions of the layer's values in the clips.
 
     Returns:
       float32 [B, T, H, W], not negative.
     """
     weights = gradient.mean((1, 2, 3), keepdims=True)  # [B, 1, 1, 1, C]
-    return upsample(nn.relu((weights * activation).sum(-1)), size)
+    return upsample(nn.relu((weights * activation).sum(-1)), size, grid)
 
 
-def upsample(maps: jax.Array, size: Sequence[int]) -> jax.Array:
+def upsample(maps: jax.Array, size: Sequence[int], grid: Grid) -> jax.Array:
     """Upsamples maps [B, T', H', W'] to float32 [B, *size] by linear interpolation.
 
-    Output i of a convolution of stride s with symmetric padding is centred at input
-    s * i. Index i of a map is therefore placed at s * i, and not at the centre of s
-    voxels as by image resizing.
+    Index i of a map is placed where the layer's output i is centred, and not at the
+    centre of s voxels as by image resizing. Beyond the first and the last index, the
+    map is constant.
+
+    Args:
+      maps: [B, T', H', W'].
+      size: T, H and W of the clips.
+      grid: positions of the values of the maps in the clips.
     """
     maps = maps.astype(jnp.float32)
-    for axis, length in enumerate(size, 1):
+    for axis, (length, (start, stride)) in enumerate(zip(size, grid, strict=True), 1):
         current = maps.shape[axis]
-        stride = 2 ** round(math.log2(length / current))
-        position = np.minimum(np.arange(length) / stride, current - 1)
+        position = np.clip((np.arange(length) - start) / stride, 0, current - 1)
         below = np.floor(position).astype(int)
         above = np.minimum(below + 1, current - 1)
         weight = np.expand_dims(position - below, tuple(range(1, maps.ndim - axis)))
@@ -333,14 +352,11 @@ def randomised(weights: Weights, random: Weights, layers: Sequence[str]) -> Weig
     Args:
       weights: the trained weights.
       random: randomly initialised weights of the same network.
-      layers: names of layers in ``params``. Their running statistics are replaced too.
-
-    Raises:
-      KeyError: if there is no such layer.
+      layers: names of layers. Their running statistics are replaced too; layers
+        without weights are ignored.
     """
     changed = {kind: dict(tree) for kind, tree in weights.items()}
     for layer in layers:
-        changed["params"][layer] = random["params"][layer]
         for kind in changed:
             if layer in random[kind]:
                 changed[kind][layer] = random[kind][layer]

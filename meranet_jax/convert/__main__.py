@@ -1,7 +1,7 @@
 """Convert weights: ``python -m meranet_jax.convert r3d_18-b3b3357e.pth``.
 
-From torchvision's r3d_18 (Kinetics-400), or from a run or a file of ours, to a weights
-file (.npz), a safetensors file or a PyTorch state dict (.pth).
+From torchvision's r3d_18 (Kinetics-400), STSTNet of its authors, or a run or a file of
+ours, to a weights file (.npz), a safetensors file or a PyTorch state dict (.pth).
 """
 
 import argparse
@@ -45,9 +45,17 @@ def make_parser() -> argparse.ArgumentParser:
         "what the weights are for", "Replaces or completes what the source says."
     )
     add = overrides.add_argument
-    add("--input", help="input of the network. Default of a state dict: rgb")
-    add("--frames", type=int, help="frames of a clip. Default of a state dict: 16")
-    add("--size", type=int, help="height and width. Default of a state dict: 112")
+    add("--input", help="input of the network. Default of a state dict: its network's")
+    add(
+        "--frames",
+        type=int,
+        help="frames of a clip. Default of a state dict: its network's",
+    )
+    add(
+        "--size",
+        type=int,
+        help="height and width. Default of a state dict: its network's",
+    )
     add("--classes", type=_list, help="names of the outputs, separated by commas")
     add("--origin", help="a sentence that says where the weights come from")
     add(

@@ -4,10 +4,12 @@ import dataclasses
 import hashlib
 import re
 from pathlib import Path
+from typing import Any
 
-from meranet_jax import weights_file
+from meranet_jax import recognisers, weights_file
 from meranet_jax.convert import networks, safetensors_file, state_dict, torch_file
 from meranet_jax.errors import UserError, explain
+from meranet_jax.inputs import registry as inputs
 from meranet_jax.models import torch_names
 from meranet_jax.validation import check_minimums
 from meranet_jax.weights_file import Metadata, Weights
@@ -98,8 +100,8 @@ def read(
 
     Args:
       source: a run folder, a weights file (.npz), a safetensors file that ``save`` has
-        written, or a PyTorch file (.pth, .pt) with a state dict of r3d_18, or of our
-        networks as ``save`` writes it.
+        written, or a PyTorch file (.pth, .pt) with a state dict of r3d_18, of STSTNet,
+        or of our networks as ``save`` writes it.
       overrides: to replace or complete the metadata.
       seed: seed of a fold of a run.
       fold: name of a fold of a run.
@@ -192,7 +194,8 @@ def _read_torch(source: Path, overrides: Overrides, import_modules: bool) -> Con
             metadata = Metadata.from_json(text)
     except (ValueError, RecursionError) as error:
         raise UserError(
-            f"{source} is not a state dict of r3d_18 or of our networks: {error}."
+            f"{source} is not a state dict of r3d_18, of STSTNet or of our networks: "
+            f"{error}."
         ) from error
     metadata = overrides.apply(metadata, source)
     made = networks.make(metadata, source, import_modules=import_modules)
@@ -232,7 +235,12 @@ def _find_metadata(source: Path, arrays, overrides: Overrides, digest: str) -> M
     """
     shapes = {name: array.shape for name, array in arrays.items()}
     found = torch_names.find_architecture(shapes)
-    if overrides.input is None and found.channels != 3:
+    network = recognisers.find(found.model)
+    network_input = network.inputs[0]
+    if (
+        overrides.input is None
+        and found.channels != inputs.find(network_input).channels
+    ):
         raise UserError(
             f"{source} has the weights of a network for clips with {found.channels} "
             "channels. Name its input with --input."
@@ -243,12 +251,13 @@ def _find_metadata(source: Path, arrays, overrides: Overrides, digest: str) -> M
     origin = f"Converted from {source.name} (SHA-256 {digest[:8]}), a PyTorch file."
     if kinetics:
         origin = f"r3d_18 of torchvision, trained on Kinetics-400. {origin}"
+    defaults: dict[str, Any] = {"frames": 16, "size": 112, **network.defaults}
     return Metadata(
         model=found.model,
         settings=found.settings,
-        input="rgb",
-        frames=16,
-        size=112,
+        input=network_input,
+        frames=defaults["frames"],
+        size=defaults["size"],
         classes=tuple(f"{prefix}_{n:0{digits}}" for n in range(found.num_classes)),
         origin=origin,
         datasets=("kinetics400",) if kinetics else None,

@@ -17,6 +17,7 @@ from meranet_jax.data.flow_cache import FlowCache, Turn
 from meranet_jax.data.records import report_damage
 from meranet_jax.errors import UserError
 from meranet_jax.inputs import optical_flow
+from meranet_jax.inputs.frames import LUMINANCE
 from meranet_jax.inputs.registry import CLIP, Input
 
 
@@ -54,6 +55,7 @@ class ClipStore:
         self._rows = [rows for _, rows in opened]
         self._size, self._method = size, flow_method
         self._features = network_input.features
+        self._keeps_luminance = network_input.luminance
         # Whether the first frame of the clip replaces the onset frame.
         self.first_as_onset = False
         for folder, (info, _) in zip(folders, opened, strict=True):
@@ -81,8 +83,12 @@ class ClipStore:
                     folder,
                     settings,
                     number=len(rows),
-                    shape=network_input.stored_shape(
-                        info.features["clip"].shape[0], size
+                    # Without the luminance, so that other inputs have the same flow.
+                    shape=(
+                        *network_input.stored_shape(
+                            info.features["clip"].shape[0], size
+                        )[:-1],
+                        2,
                     ),
                 )
                 for folder, (info, rows) in zip(folders, opened, strict=True)
@@ -131,12 +137,13 @@ class ClipStore:
         stored = downsample(frames, self._size)
         digest = dataclasses.replace(digest, clip=digest_of(stored).clip)
         if self._caches:
-            stored = self._flow(self._caches[source], index, frames)
+            flow = self._flow(self._caches[source], index, frames)
+            stored = self._with_luminance(flow, stored[1:])
         return stored, digest
 
     def read(self, source: int, index: int) -> np.ndarray:
         """Reads what is stored for a record that was converted before."""
-        if self._caches:
+        if self._caches and not self._keeps_luminance:
             stored = self._caches[source].read(index)
             if stored is not None:
                 return stored
@@ -163,6 +170,13 @@ class ClipStore:
             row[name] if name == CLIP else row[name][None] for name in self._features
         ]
         return np.concatenate(parts)
+
+    def _with_luminance(self, flow: np.ndarray, frames: np.ndarray) -> np.ndarray:
+        """Returns the flow, followed by the luminance if the input has it."""
+        if not self._keeps_luminance:
+            return flow
+        grey = frames @ np.array(LUMINANCE, np.float32)
+        return np.concatenate([flow, np.rint(grey)[..., None].astype(np.float16)], -1)
 
     def _flow(self, cache: FlowCache, index: int, frames: np.ndarray) -> np.ndarray:
         digest = hashlib.blake2b(np.ascontiguousarray(frames), digest_size=16).digest()

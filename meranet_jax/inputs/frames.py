@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 # Weights of red, green and blue in the luminance (ITU-R BT.601).
-_LUMINANCE = (0.299, 0.587, 0.114)
+LUMINANCE = (0.299, 0.587, 0.114)
 
 
 def decode(stored: jax.Array) -> jax.Array:
@@ -22,7 +22,7 @@ def luminance(clips: jax.Array) -> jax.Array:
       float32 [..., 1].
     """
     # Not a matrix product, which accelerators may compute in a lower precision.
-    return (clips * jnp.array(_LUMINANCE)).sum(-1, keepdims=True)
+    return (clips * jnp.array(LUMINANCE)).sum(-1, keepdims=True)
 
 
 def difference(stored: jax.Array) -> jax.Array:
@@ -50,6 +50,50 @@ def divide_by_rms(clips: jax.Array, smallest: float) -> jax.Array:
     """
     rms = jnp.sqrt((clips**2).mean((1, 2, 3, 4), keepdims=True))
     return clips / jnp.maximum(rms, smallest)
+
+
+def divide_by_maximum(clips: jax.Array) -> jax.Array:
+    """Subtracts the mean of each clip, and divides by the maximum of the difference.
+
+    Args:
+      clips: float32 [B, T, H, W, C].
+    """
+    centred = clips - clips.mean((1, 2, 3, 4), keepdims=True)
+    return centred / jnp.maximum(centred.max((1, 2, 3, 4), keepdims=True), 1e-3)
+
+
+def scale_to_bytes(clips: jax.Array, constant: float = 0.0) -> jax.Array:
+    """Scales each clip linearly from its minimum and maximum to 0..255.
+
+    Args:
+      clips: float32 [B, T, H, W, C]; the extrema are those over all pixels, frames and
+        channels.
+      constant: the value of clips without any difference.
+    """
+    low = clips.min((1, 2, 3, 4), keepdims=True)
+    span = clips.max((1, 2, 3, 4), keepdims=True) - low
+    # Rounding alone gives a small span to the sum of equal values.
+    scaled = 255 * (clips - low) / jnp.maximum(span, 1e-6)
+    return jnp.where(span > 1e-6, scaled, constant)
+
+
+def learnet_image(clips: jax.Array) -> jax.Array:
+    """Computes the dynamic image of LEARNet.
+
+    Its weights of the frames I_1 ... I_T differ from those of ``dynamic_image``: a_t =
+    sum_{i = t .. T} (2 i - T) / i. They sum to T, so that the face remains visible.
+
+    Args:
+      clips: frames, float32 [B, T, H, W, 3].
+
+    Returns:
+      float32 [B, 1, H, W, 3], from 0 to 255 over all pixels and channels.
+    """
+    number = clips.shape[1]
+    index = jnp.arange(1, number + 1)
+    weights = jnp.cumsum(((2 * index - number) / index)[::-1])[::-1]
+    image = (weights[:, None, None, None] * clips).sum(1, keepdims=True)
+    return scale_to_bytes(image)
 
 
 def dynamic_image(clips: jax.Array) -> jax.Array:

@@ -19,8 +19,8 @@ class Input:
     The frames that it is computed from are stored for each clip, uint8 [S, H, W, 3]:
     the record's features, one after another. For an input of optical flow, the flow
     from the first of them to each of the others is stored instead, float16
-    [S - 1, H, W, 2] in pixels. ``decode`` and ``normalise`` are part of the compiled
-    step.
+    [S - 1, H, W, 2] in pixels, or with the luminance of the others, [S - 1, H, W, 3].
+    ``decode`` and ``normalise`` are part of the compiled step.
 
     Attributes:
       name: its value of ``--input``.
@@ -30,11 +30,12 @@ class Input:
         for networks float32.
       decode: maps what is stored, [B, S, H, W, C'], to the decoded clips that
         augmentation changes, float32 [B, T', H, W, C'].
-      mirror: mirrors decoded clips, and those that the recogniser receives, left to
-        right.
+      mirror: mirrors clips that the recogniser receives left to right.
       features: record features that it is computed from.
       single: whether T is 1, whatever the number of frames of the clip.
       flow: whether the flow is stored instead of the frames.
+      luminance: whether the luminance of each frame, from 0 to 255, is stored after its
+        flow.
       optional_onset: whether the first frame of the clip replaces the onset frame where
         records, such as those of a data set of the user's own, do not have it.
     """
@@ -48,6 +49,7 @@ class Input:
     features: tuple[str, ...] = (CLIP,)
     single: bool = False
     flow: bool = False
+    luminance: bool = False
     optional_onset: bool = False
 
     @property
@@ -69,7 +71,7 @@ class Input:
         """Returns the shape of what is stored for a clip; see ``shape``."""
         stored = sum(frames if name == CLIP else 1 for name in self.features)
         if self.flow:
-            return stored - 1, size, size, 2
+            return stored - 1, size, size, 2 + self.luminance
         return stored, size, size, 3
 
     @property
@@ -89,10 +91,9 @@ class Input:
                 )
             if self.flow and name in augmentation.PHOTOMETRIC:
                 reason = "optical flow is computed from the frames before training"
-            elif self.features == (ONSET_FRAME, APEX_FRAME) and (
-                name in augmentation.TEMPORAL
-            ):
-                reason = "it is computed from two frames only"
+            elif CLIP not in self.features and name in augmentation.TEMPORAL:
+                number = "two frames" if ONSET_FRAME in self.features else "one frame"
+                reason = f"it is computed from {number} only"
             if reason:
                 raise UserError(
                     f"--augment {name} cannot be used with --input={self.name}: "
@@ -207,6 +208,47 @@ _ALL = (
         channels=3,
         single=True,
         normalise=frames.dynamic_image,
+    ),
+    Input(
+        name="learnet_image",
+        title="dynamic image of LEARNet, 0 to 255",
+        channels=3,
+        single=True,
+        normalise=frames.learnet_image,
+    ),
+    Input(
+        name="grey_by_maximum",
+        title="luminance minus the mean, divided by the maximum, by clip",
+        channels=1,
+        normalise=lambda clips: frames.divide_by_maximum(frames.luminance(clips)),
+    ),
+    Input(
+        name="apex_grey",
+        title="luminance of the apex frame, 0 to 255",
+        channels=1,
+        features=(APEX_FRAME,),
+        single=True,
+        normalise=frames.luminance,
+    ),
+    Input(
+        name="onset_apex_strain",
+        title="optical flow from the onset to the apex frame and its strain, 0 to 255",
+        channels=3,
+        features=(ONSET_FRAME, APEX_FRAME),
+        single=True,
+        flow=True,
+        normalise=flow.as_bytes,
+        mirror=flow.mirror_bytes,
+    ),
+    Input(
+        name="flow_grey",
+        title="optical flow from the onset frame and luminance, normalised by clip",
+        channels=3,
+        features=(ONSET_FRAME, CLIP),
+        flow=True,
+        luminance=True,
+        normalise=flow.with_grey,
+        mirror=flow.mirror,
     ),
 )
 INPUTS = {one.name: one for one in _ALL}

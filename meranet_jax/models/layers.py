@@ -6,6 +6,7 @@ For tables, saliency maps, freezing, and weights that are read from files.
 import contextlib
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from meranet_jax.errors import UserError
+from meranet_jax.models.dropout import Dropout
 
 # Collections into which attention modules sow their weights, for saliency maps: one
 # weight per channel, [B, 1, 1, 1, C], or per voxel, [B, T, H, W, 1]. Attention modules
@@ -59,11 +61,22 @@ def weight_shapes(model: nn.Module, clip_shape: Sequence[int]) -> dict[str, Any]
     return trace(model, clip_shape)[1]
 
 
+class Features(nn.Module):
+    """Makes an intermediate result a layer, which saliency maps can explain."""
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Returns ``x``."""
+        return x
+
+
 _NORMS = nn.BatchNorm | nn.LayerNorm | nn.GroupNorm | nn.RMSNorm
+_DROPOUTS = nn.Dropout | Dropout
 
 
 def layers(model: nn.Module, clip_shape: Sequence[int]) -> list[Layer]:
     """Returns the direct submodules of a network in the order of their first calls.
+
+    Dropout is left out: it changes nothing in the evaluation.
 
     Args:
       model: any network.
@@ -74,6 +87,8 @@ def layers(model: nn.Module, clip_shape: Sequence[int]) -> list[Layer]:
     def note(call, args, kwargs, context):
         output = call(*args, **kwargs)
         module = context.module
+        if isinstance(module, _DROPOUTS):
+            return output
         if context.method_name == "__call__" and len(module.path) == 1:
             shape = getattr(output, "shape", ())
             (name,) = module.path
@@ -99,6 +114,37 @@ def map_layers(model: nn.Module, clip_shape: Sequence[int]) -> list[str]:
         for layer in layers(model, clip_shape)
         if not layer.is_norm and len(layer.output) == 5 and max(layer.output[1:4]) > 1
     ]
+
+
+# Positions of the values of a map in a clip: along T, H and W the position of the first
+# value, and the distance of neighbours.
+Grid = tuple[tuple[float, float], tuple[float, float], tuple[float, float]]
+
+
+def find_grid(
+    model: nn.Module, layer: str, map_size: Sequence[int], clip_size: Sequence[int]
+) -> Grid:
+    """Returns where the values of a layer's map are in the clip.
+
+    A network can have a method ``grid``, which returns it for a layer and the size
+    [T, H, W] of the clip. Otherwise the strides are assumed to be powers of two, and
+    the padding symmetric: output i of a convolution of stride s is then centred at
+    input s * i.
+
+    Args:
+      model: the network.
+      layer: its layer.
+      map_size: T', H' and W' of the map.
+      clip_size: T, H and W of the clip.
+    """
+    if hasattr(model, "grid"):
+        return model.grid(layer, clip_size)
+    strides = (
+        2.0 ** round(math.log2(length / current))
+        for length, current in zip(clip_size, map_size, strict=True)
+    )
+    t, h, w = ((0.0, stride) for stride in strides)
+    return t, h, w
 
 
 def layer_groups(model: nn.Module, clip_shape: Sequence[int]) -> list[list[str]]:

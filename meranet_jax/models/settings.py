@@ -12,6 +12,8 @@ from meranet_jax.validation import check_choices, check_minimums, has_type
 SharedNetwork = Literal["cnn", "mlp"]
 Shortcut = Literal["projection", "zero_pad"]
 Select = Literal["best_val", "last"]
+Optimizer = Literal["radam", "adam_warmup", "adam", "sgd"]
+Schedule = Literal["cosine", "constant", "halving"]
 Precision = Literal["fp32", "tf32", "bf16"]
 Feed = Literal["auto", "device", "records"]
 
@@ -48,10 +50,16 @@ class NetworkSettings:
     deterministic: bool = False
     """Give the same bits in every run on the same GPU, at some cost. On a CPU results
     are always deterministic."""
-    optimizer: Literal["radam", "adam_warmup"] = "radam"
-    """adam_warmup: Adam with a linear warm-up of 2 / (1 - beta2) steps."""
+    optimizer: Optimizer = "radam"
+    """adam_warmup: Adam with a linear warm-up of 2 / (1 - beta2) steps. sgd: stochastic
+    gradient descent, with --momentum."""
+    momentum: float = 0.0
+    """Momentum of --optimizer=sgd; the other optimisers ignore it."""
     learning_rate: float = 0.1
-    """Initial learning rate; it decays to 0 over the run on a cosine."""
+    """Initial learning rate."""
+    schedule: Schedule = "cosine"
+    """Learning rate over the run. cosine: it decays to 0 on a cosine. halving: it is
+    halved after each tenth of the run."""
     freeze: str | None = None
     """With --init: layers that keep their weights and batch statistics, separated by
     commas: stem,block1. A name also stands for the layers that begin with it and an
@@ -87,6 +95,8 @@ class NetworkSettings:
         )
         if not 0 < self.learning_rate < float("inf"):
             raise UserError(f"--learning_rate={self.learning_rate} must be above 0.")
+        if not 0 <= self.momentum < 1:
+            raise UserError(f"--momentum={self.momentum} must be from 0 to below 1.")
 
 
 def architecture(settings: NetworkSettings) -> dict[str, Any]:
@@ -126,6 +136,20 @@ def of_architecture(
         return network.settings(**saved)
     except UserError as error:
         raise UserError(f"{source}: {error}") from error
+
+
+@dataclasses.dataclass(frozen=True)
+class WithoutRemat(NetworkSettings):
+    """How a network is trained that keeps its activations for the backward pass."""
+
+    def __post_init__(self):
+        """Raises UserError for values that no run can have."""
+        super().__post_init__()
+        if self.remat:
+            raise UserError(
+                "--remat applies to meranet and resnet3d only. Leave it out; "
+                "--accumulate and a smaller --batch_size save memory, too."
+            )
 
 
 @dataclasses.dataclass(frozen=True)

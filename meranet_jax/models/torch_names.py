@@ -1,8 +1,8 @@
-"""Names of the 3D ResNet and of MERANet in state dicts of PyTorch.
+"""Names of our networks in state dicts of PyTorch.
 
-They are those of torchvision's ``r3d_18``, whose modules are ``torch.nn.Sequential`` of
-a convolution and its normalisation. The attention modules, which it does not have, keep
-our names.
+Those of the 3D ResNet and of MERANet are torchvision's in ``r3d_18``, whose modules are
+``torch.nn.Sequential`` of a convolution and its normalisation. The attention modules,
+which it does not have, keep our names. Those of STSTNet are its authors'.
 """
 
 import dataclasses
@@ -23,6 +23,13 @@ _IN_BLOCK = {
 }
 _BLOCK = re.compile(r"block(\d+)_(\d+)")
 _LAYER = re.compile(r"layer(\d{1,4})\.(\d{1,4})\.")
+
+
+def ststnet_name(layer: str) -> str:
+    """Returns the name of a layer of STSTNet in the state dicts of its authors."""
+    if layer.endswith("_norm"):
+        return f"bn{layer.removeprefix('conv').removesuffix('_norm')}"
+    return {"head": "fc"}.get(layer, layer)
 
 
 def resnet_name(layer: str) -> str:
@@ -47,7 +54,7 @@ class Architecture:
     """What the names and shapes of a state dict say about its network.
 
     Attributes:
-      model: the recogniser, ``resnet3d`` or ``meranet``.
+      model: the recogniser, ``resnet3d``, ``meranet`` or ``ststnet``.
       settings: its settings that determine the architecture.
       channels: C of the clips.
       num_classes: number of outputs.
@@ -60,7 +67,7 @@ class Architecture:
 
 
 def find_architecture(shapes: Mapping[str, Sequence[int]]) -> Architecture:
-    """Finds the 3D ResNet or the MERANet that a state dict belongs to.
+    """Finds the 3D ResNet, the MERANet or the STSTNet that a state dict belongs to.
 
     Channel attention is assumed to come before spatio-temporal attention, as in the
     paper. Other names and shapes are not looked at: they must be compared with those of
@@ -72,6 +79,11 @@ def find_architecture(shapes: Mapping[str, Sequence[int]]) -> Architecture:
     Raises:
       ValueError: if it has not the layers of these networks.
     """
+    if {"conv1.weight", "conv2.weight", "conv3.weight", "bn3.weight"} <= shapes.keys():
+        (classes,) = _shape(shapes, "fc.bias", 1)
+        return Architecture(
+            "ststnet", {}, _shape(shapes, "conv1.weight", 4)[1], classes
+        )
     blocks = {(int(b[1]), int(b[2])) for b in map(_LAYER.match, shapes) if b}
     stages = sorted({stage for stage, _ in blocks})
     if stages != list(range(1, len(stages) + 1)) or not stages:

@@ -373,7 +373,6 @@ def check(config: TrainConfig) -> None:
     shape = network_input.shape(config.frames, config.size)
     if isinstance(recogniser, Network):
         network_input.check_augmentations(config.settings.augment)
-        specifications.check_shapes(recogniser, config.settings, shape)
     elif recogniser.landmarks and not network_input.flow:
         raise UserError(
             f"--input={config.input}: {recogniser.name} asks for landmarks, which are "
@@ -381,6 +380,8 @@ def check(config: TrainConfig) -> None:
             "optical flow."
         )
     recogniser.check(config.settings, shape)
+    if isinstance(recogniser, Network):
+        specifications.check_shapes(recogniser, config.settings, shape)
 
 
 def resolve(config: TrainConfig) -> TrainConfig:

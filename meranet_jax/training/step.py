@@ -21,6 +21,7 @@ from meranet_jax.inputs import augmentation
 from meranet_jax.inputs import registry as inputs
 from meranet_jax.inputs.registry import Input
 from meranet_jax.models.convolution import lowerings
+from meranet_jax.models.dropout import CLIP_DROPOUT
 from meranet_jax.models.layers import find_groups, frozen_norms
 
 
@@ -52,6 +53,8 @@ class TrainState:
 # Folded into the keys of random changes of clips. Keys of dropout have the number of
 # the device instead, which is smaller.
 _AUGMENTATION = 2**30
+# The same for dropout that does not depend on the number of devices.
+_DROPOUT = 2**30 + 1
 
 # Learning rate as a function of the steps done and the total steps.
 Rate = Callable[[jax.Array, jax.Array], jax.Array]
@@ -98,10 +101,11 @@ def convolution_form(config: TrainConfig) -> str | None:
 
 
 def make_optimizer(config: TrainConfig) -> tuple[optax.GradientTransformation, Rate]:
-    """Makes the optimiser of section 4.3, without learning rate, and the learning rate.
+    """Makes the optimiser, without learning rate, and the learning rate.
 
-    The learning rate decays to 0 by a cosine schedule. It is separate from the
-    optimiser, since folds that share a compiled step differ in their number of steps.
+    The learning rate is separate from the optimiser, since folds that share a compiled
+    step differ in their number of steps. That of section 4.3 decays to 0 by a cosine
+    schedule.
 
     ``adam_warmup`` is Adam with the untuned linear warm-up of 2 / (1 - beta2) steps,
     which the paper's reference [22] (Ma and Yarats) finds as good as RAdam.
@@ -109,19 +113,31 @@ def make_optimizer(config: TrainConfig) -> tuple[optax.GradientTransformation, R
     Returns:
       The gradient transformation and the learning rate.
     """
-    cosine = optax.cosine_decay_schedule(config.settings.learning_rate, 1)
+    initial = config.settings.learning_rate
+    cosine = optax.cosine_decay_schedule(initial, 1)
     beta2 = 0.999
 
     def rate(step, total_steps):
+        if config.settings.schedule == "constant":
+            return jnp.full(jnp.shape(step), initial, jnp.float32)
+        if config.settings.schedule == "halving":
+            return initial * 0.5 ** (10 * jnp.asarray(step) // total_steps)
         return cosine(step / total_steps)
 
     def warmed_up(step, total_steps):
         warmup = jnp.minimum(1.0, (step + 1) * (1 - beta2) / 2)
         return rate(step, total_steps) * warmup
 
-    if config.settings.optimizer == "radam":
-        return optax.scale_by_radam(b2=beta2), rate
-    return optax.scale_by_adam(b2=beta2), warmed_up
+    match config.settings.optimizer:
+        case "radam":
+            return optax.scale_by_radam(b2=beta2), rate
+        case "adam_warmup":
+            return optax.scale_by_adam(b2=beta2), warmed_up
+        case "adam":
+            return optax.scale_by_adam(b2=beta2), rate
+    if config.settings.momentum:
+        return optax.trace(config.settings.momentum), rate
+    return optax.identity(), rate
 
 
 def make_step(
@@ -230,7 +246,7 @@ def train_step(
     axis = model.axis_name
     keys = _dropout_keys(state, parts, axis)
 
-    def mean_loss(params, batch_stats, clips, labels, dropout_key):
+    def mean_loss(params, batch_stats, clips, labels, dropout_keys):
         if frozen:
             params = params | {n: jax.lax.stop_gradient(params[n]) for n in frozen}
         with frozen_norms(frozen) if frozen else contextlib.nullcontext():
@@ -239,12 +255,12 @@ def train_step(
                 clips,
                 train=True,
                 mutable=["batch_stats"],
-                rngs={"dropout": dropout_key},
+                rngs=dropout_keys,
             )
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
         return losses.mean(), (losses.sum(), logits, updated.get("batch_stats", {}))
 
-    def part_of(batch_stats, part, dropout_key):
+    def part_of(batch_stats, part, dropout_keys):
         if augment:
             keys = jax.random.wrap_key_data(part["augment"])
             clips = network_input.augment(part["clip"], keys, augment)
@@ -253,7 +269,7 @@ def train_step(
         if flip:
             clips = augmentation.flip(clips, part["flip"], network_input.mirror)
         gradient, (loss, logits, batch_stats) = jax.grad(mean_loss, has_aux=True)(
-            state.params, batch_stats, clips, part["label"], dropout_key
+            state.params, batch_stats, clips, part["label"], dropout_keys
         )
         sums = {
             "loss": loss,
@@ -268,12 +284,14 @@ def train_step(
         keys_of_clips = _draw_keys(state, len(batch["label"]), parts, axis)
         batch = batch | {"augment": keys_of_clips}
     if parts == 1:
-        batch_stats, (gradient, sums) = part_of(state.batch_stats, batch, keys[0])
+        batch_stats, (gradient, sums) = part_of(state.batch_stats, batch, _first(keys))
     else:
         divided = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), batch)
         gradient, sums = jax.tree.map(
             lambda x: jnp.zeros(x.shape, x.dtype),
-            jax.eval_shape(part_of, state.batch_stats, _first(divided), keys[0])[1],
+            jax.eval_shape(part_of, state.batch_stats, _first(divided), _first(keys))[
+                1
+            ],
         )
 
         def add(carry, part):
@@ -368,14 +386,21 @@ def _draw_keys(
     return of_device.reshape(share, *of_device.shape[2:])
 
 
-def _dropout_keys(state: TrainState, parts: int, axis: str | None) -> jax.Array:
-    """Returns the dropout keys [parts] of each part of a batch on this device.
+def _dropout_keys(
+    state: TrainState, parts: int, axis: str | None
+) -> dict[str, jax.Array]:
+    """Returns the dropout keys [parts] of each part of a batch, by their stream.
 
-    Unlike the flips, they depend on the number of devices.
+    Those for ``flax.linen.Dropout`` differ between devices. Those for
+    ``models.dropout.Dropout`` are the same on all devices: it draws for the complete
+    batch, as for the flips.
     """
     index = 0 if axis is None else jax.lax.axis_index(axis)
     key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
-    return jax.random.split(jax.random.fold_in(key, 1 + index), parts)
+    return {
+        "dropout": jax.random.split(jax.random.fold_in(key, 1 + index), parts),
+        CLIP_DROPOUT: jax.random.split(jax.random.fold_in(key, _DROPOUT), parts),
+    }
 
 
 def _keep(groups: Collection[str], before: dict, after: dict) -> dict:

@@ -106,3 +106,19 @@ def test_the_benchmark_has_the_classes_of_megc():
     assert default_config("synthetic/hard", "small").classes == "paper"
     both = default_config("synthetic/wild,casme2", "small")
     assert both.classes == "megc3" and both.paper_classes is None
+
+
+def test_size_of_records():
+    def recorded(**changes):
+        return TrainConfig.from_flags(**changes).record_options()["size"]
+
+    assert recorded(size=56) == recorded(size=28) == 112
+    assert recorded(size=60) == 60
+    assert recorded(size=60, record_size=120) == 120
+    with pytest.raises(UserError, match="--record_size=100 is no multiple of --size=6"):
+        TrainConfig.from_flags(size=60, record_size=100)
+
+
+def test_momentum_is_below_one():
+    with pytest.raises(UserError, match="--momentum=1 must be from 0 to below 1"):
+        TrainConfig.from_flags(momentum=1)

@@ -9,6 +9,7 @@ from meranet_jax.analysis import saliency
 from meranet_jax.analysis.saliency import Saliency
 from meranet_jax.errors import UserError
 from meranet_jax.inputs import rgb
+from meranet_jax.models import layers
 from meranet_jax.models.meranet import MERANet
 
 SIZE = (8, 16, 16)
@@ -67,7 +68,8 @@ def test_grad_cam_of_the_last_block_is_the_class_activation_map(model, weights, 
     voxels = np.prod(activation.shape[1:4])
     kernel = weights["params"]["head"]["kernel"][:, jnp.array(classes)]  # [C, B]
     expected = jnp.einsum("bthwc,cb->bthw", activation, kernel) / voxels
-    expected = saliency.upsample(jnp.maximum(expected, 0), SIZE)
+    grid = layers.find_grid(model, "block2_2", expected.shape[1:], SIZE)
+    expected = saliency.upsample(jnp.maximum(expected, 0), SIZE, grid)
     assert found.classes.tolist() == classes
     np.testing.assert_allclose(found.grad_cam, expected, rtol=1e-4, atol=1e-7)
 
@@ -164,13 +166,19 @@ def test_localisation_computed_by_hand():
 def test_upsampling_follows_the_receptive_fields():
     """Output 2 of a convolution of stride 16 is centred at input 32."""
     impulse = jnp.zeros((1, 2, 4, 4)).at[0, 1, 2, 1].set(1.0)
-    found = np.asarray(saliency.upsample(impulse, (16, 64, 64)))[0]
+    grid = ((0, 8), (0, 16), (0, 16))
+    found = np.asarray(saliency.upsample(impulse, (16, 64, 64), grid))[0]
     assert np.unravel_index(found.argmax(), found.shape) == (8, 32, 16)
     assert found[8, 32, 24] == 0.5 and found[8, 32, 32] == 0
     assert found[15].max() == 1  # the last value is repeated
-    np.testing.assert_array_equal(
-        saliency.upsample(impulse, impulse.shape[1:]), impulse
-    )
+    same = saliency.upsample(impulse, impulse.shape[1:], ((0, 1),) * 3)
+    np.testing.assert_array_equal(same, impulse)
+
+
+def test_upsampling_begins_where_the_first_output_is_centred():
+    ramp = jnp.arange(3.0).reshape(1, 1, 1, 3)
+    found = saliency.upsample(ramp, (1, 1, 8), ((0, 1), (0, 1), (1, 2)))
+    np.testing.assert_allclose(found[0, 0, 0], [0, 0, 0.5, 1, 1.5, 2, 2, 2])
 
 
 def test_similarity_is_a_rank_correlation():

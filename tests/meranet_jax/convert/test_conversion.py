@@ -524,3 +524,46 @@ def test_overrides_replace_metadata(tmp_path):
     assert metadata == dataclasses.replace(
         converted.metadata, origin="Other.", datasets=("casme",)
     )
+
+
+def test_ststnet_of_its_authors(tmp_path, capsys):
+    """A state dict that PyTorch has written has the same outputs."""
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    from tests.meranet_jax.convert import torch_r3d
+    from tests.meranet_jax.models import torch_systems
+
+    torch_model = torch_r3d.randomised(torch_systems.STSTNet(3))
+    torch.save(torch_model.state_dict(), tmp_path / "006.pth")
+    command_line.main([str(tmp_path / "006.pth"), "--classes=negative,positive,other"])
+    assert "STSTNet, 1,683 parameters, 3 classes" in capsys.readouterr().out
+    converted = conversion.read(tmp_path / "006.npz")
+    metadata = converted.metadata
+    assert (metadata.model, metadata.input) == ("ststnet", "onset_apex_strain")
+    assert (metadata.size, metadata.classes[2]) == (28, "other")
+
+    network = converted.made.network
+    model = network.make(network.settings(), num_classes=3, axis_name=None, dtype=None)
+    clips = np.random.default_rng(0).uniform(0, 255, (4, 1, 28, 28, 3))
+    clips = clips.astype(np.float32)
+    found = np.asarray(model.apply(converted.weights, clips, train=False))
+    with torch.no_grad():
+        expected = torch_model(
+            torch.from_numpy(clips[:, 0].transpose(0, 3, 1, 2).copy())
+        )
+    np.testing.assert_allclose(found, expected.numpy(), rtol=1e-4, atol=1e-4)
+    assert np.std(found, 0).min() > 0.1
+
+    conversion.save(tmp_path / "again.pth", converted)  # with the authors' names
+    again = torch.load(tmp_path / "again.pth", weights_only=True)
+    torch_systems.STSTNet(3).load_state_dict(again)
+
+
+def test_a_state_dict_that_lacks_a_layer_of_ststnet(tmp_path):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    from tests.meranet_jax.models import torch_systems
+
+    arrays = torch_systems.STSTNet(3).state_dict()
+    del arrays["bn2.running_var"]
+    torch.save(arrays, tmp_path / "a.pth")
+    with pytest.raises(UserError, match="bn2.running_var"):
+        conversion.read(tmp_path / "a.pth")

@@ -99,6 +99,39 @@ def test_flow_is_computed_once(records, no_estimates_after_one_load):
     np.testing.assert_array_equal(strain.inputs, first.inputs[kept])
 
 
+@pytest.mark.parametrize("feed", ["device", "records"])
+def test_luminance_is_stored_after_the_same_flow(
+    records, no_estimates_after_flow, feed
+):
+    loaded = load_input(records, "flow_grey", feed=feed)
+    assert loaded.inputs.shape == (36, 8, 16, 16, 3)
+    rows = rows_of(records)
+    for index in (0, 35):
+        stored = loaded.inputs[index]
+        assert stored.dtype == np.float16
+        np.testing.assert_array_equal(
+            stored[..., :2], no_estimates_after_flow.inputs[index]
+        )
+        clip = downsample(rows[loaded.clip_ids[index]]["clip"], 16)
+        grey = np.rint(clip @ np.array([0.299, 0.587, 0.114], np.float32))
+        np.testing.assert_array_equal(stored[..., 2], grey)
+
+
+@pytest.fixture
+def no_estimates_after_flow(records, request):
+    loaded = load_input(records, "flow")
+    request.getfixturevalue("no_estimates")
+    return loaded
+
+
+def test_apex_frame_alone_is_stored(records):
+    loaded = load_input(records, "apex_grey")
+    assert loaded.inputs.shape == (36, 1, 16, 16, 3)
+    row = rows_of(records)[loaded.clip_ids[7]]
+    apex = downsample(row["apex_frame"][None], 16)
+    np.testing.assert_array_equal(loaded.inputs[7], apex)
+
+
 @pytest.fixture
 def no_estimates_after_one_load(records, request):
     first = load_input(records, "flow")

@@ -4,7 +4,6 @@ import pytest
 
 from meranet_jax.errors import UserError
 from meranet_jax.inputs import augmentation, registry
-from meranet_jax.recognisers import NETWORK_INPUTS
 
 FRAMES, SIZE = 5, 12
 
@@ -26,7 +25,7 @@ def mirror_stored(one, stored):
     return mirrored
 
 
-@pytest.fixture(params=NETWORK_INPUTS)
+@pytest.fixture(params=[name for name in registry.INPUTS if name != "raw"])
 def one(request):
     return registry.find(request.param)
 
@@ -38,8 +37,11 @@ def test_shape_and_type(one):
 
 
 def test_flow_is_stored_as_float16_and_frames_as_uint8():
-    for name, one in registry.INPUTS.items():
-        assert one.flow == ("flow" in name)
+    flows = {name for name, one in registry.INPUTS.items() if one.flow}
+    assert flows == {name for name in registry.INPUTS if "flow" in name} | {
+        "onset_apex_strain"
+    }
+    for one in registry.INPUTS.values():
         assert one.stored_dtype == (np.float16 if one.flow else np.uint8)
 
 
@@ -58,13 +60,16 @@ def test_raw_flow_is_in_pixels(name):
 def test_mirroring_is_that_of_mirrored_frames(one):
     stored = stored_clips(one)
     expected = one.prepare(mirror_stored(one, stored))
-    np.testing.assert_allclose(one.mirror(one.prepare(stored)), expected, atol=1e-5)
+    atol = 1e-4 if one.name == "onset_apex_strain" else 1e-5  # 0 to 255
+    np.testing.assert_allclose(one.mirror(one.prepare(stored)), expected, atol=atol)
 
 
 def test_a_clip_without_change_is_finite(one):
     prepared = np.asarray(one.prepare(np.full_like(stored_clips(one), 77)))
     assert np.isfinite(prepared).all()
-    if not one.flow:
+    if one.name == "apex_grey":  # is not normalised
+        np.testing.assert_allclose(prepared, 77, rtol=1e-6)
+    elif not one.flow:
         assert not prepared.any()
 
 
@@ -136,6 +141,62 @@ def test_dynamic_image_of_a_change():
     assert prepared[2, 2, 0] == pytest.approx(scaled["stays"], abs=1e-3)
 
 
+def test_learnet_image_of_a_change():
+    one = registry.find("learnet_image")
+    frames = np.full((1, 4, 3, 3, 3), 60, np.uint8)
+    frames[0, 2:, 1, 1] = 160
+    frames[0, :2, 0, 0] = 160
+    prepared = np.asarray(one.prepare(frames))[0, 0]
+    # Terms (2 i - 4) / i: -2, 0, 2/3, 1; a_t: -1/3, 5/3, 5/3, 1, which sum to 4
+    stays, appears, vanishes = 240, 240 + 100 * 8 / 3, 240 + 100 * 4 / 3
+    assert prepared[2, 2, 0] == pytest.approx(0, abs=1e-3)
+    assert prepared[1, 1, 0] == pytest.approx(255, abs=1e-3)
+    scaled = 255 * (vanishes - stays) / (appears - stays)
+    assert prepared[0, 0, 0] == pytest.approx(scaled, abs=1e-3)
+
+
+def test_grey_by_maximum():
+    frames = np.zeros((1, 2, 2, 2, 3), np.uint8)
+    frames[0, 0, 0, 0] = 200
+    prepared = np.asarray(registry.find("grey_by_maximum").prepare(frames))
+    assert prepared.shape == (1, 2, 2, 2, 1)
+    assert prepared.max() == pytest.approx(1)
+    # The mean is 25 of 200, so the maximum 175.
+    np.testing.assert_allclose(np.sort(prepared.ravel())[:-1], -25 / 175, rtol=1e-5)
+
+
+def test_apex_grey_is_the_luminance_of_one_frame():
+    one = registry.find("apex_grey")
+    frame = np.zeros((1, 1, 2, 2, 3), np.uint8)
+    frame[..., 0] = 100
+    np.testing.assert_allclose(one.prepare(frame), 29.9, rtol=1e-5)
+    assert one.stored_shape(FRAMES, SIZE) == (1, SIZE, SIZE, 3)
+
+
+def test_onset_apex_strain_has_bytes_of_each_channel():
+    one = registry.find("onset_apex_strain")
+    x = np.mgrid[:SIZE, :SIZE][1].astype(np.float16)
+    stored = np.zeros((1, 1, SIZE, SIZE, 2), np.float16)
+    stored[0, 0, ..., 0] = 0.01 * (x - 5) * (x > 5)
+    prepared = np.asarray(one.prepare(stored))[0, 0]
+    assert prepared.min((0, 1)).tolist() == [0, 127.5, 0]
+    assert prepared.max((0, 1)) == pytest.approx([255, 127.5, 255])
+    assert not prepared[:, :5, 2].any()  # strain where u increases only
+    still = np.asarray(one.prepare(np.zeros_like(stored)))[0, 0]
+    assert still.reshape(-1, 3).min(0).tolist() == [127.5, 127.5, 0]
+
+
+def test_flow_grey_has_the_flow_and_the_luminance_normalised():
+    one = registry.find("flow_grey")
+    stored = stored_clips(one)
+    prepared = np.asarray(one.prepare(stored))
+    flow = registry.find("flow").prepare(stored[..., :2])
+    np.testing.assert_array_equal(prepared[..., :2], flow)
+    grey = prepared[..., 2].reshape(2, -1)
+    assert grey.mean(1) == pytest.approx([0, 0], abs=1e-3)
+    assert grey.std(1) == pytest.approx([1, 1], rel=1e-3)
+
+
 def test_unknown_input():
     with pytest.raises(UserError, match="--input=colour is none of .*flow_strain"):
         registry.find("colour")
@@ -146,6 +207,7 @@ def test_unknown_input():
     [
         ("flow", "brightness", "computed from the frames before training"),
         ("onset_apex_flow", "speed", "two frames only"),
+        ("apex_grey", "speed", "one frame only"),
         ("rgb", "turn", "none of shift, rotate"),
     ],
 )

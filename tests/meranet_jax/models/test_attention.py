@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from meranet_jax import ChannelAttention, Conv3D, SpatioTemporalAttention
-from meranet_jax.models.attention import _argmax
+from meranet_jax.models.maximum import argmax
 
 
 def clips(*shape, seed=0):
@@ -88,7 +88,7 @@ def test_the_first_maximum_is_found(shape, axis):
     # Few different values, so that most maxima are repeated, and one NaN.
     x = np.random.default_rng(0).integers(0, 3, shape).astype(np.float32)
     x.flat[-1] = np.nan
-    index = _argmax(jnp.asarray(x), axis)
+    index = argmax(jnp.asarray(x), axis)
     np.testing.assert_array_equal(index, x.argmax(axis, keepdims=True))
 
 

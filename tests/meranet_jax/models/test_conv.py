@@ -7,7 +7,7 @@ import pytest
 
 from meranet_jax import Conv3D
 from meranet_jax.models import conv
-from meranet_jax.models.convolution import planes
+from meranet_jax.models.convolution import lowerings, planes
 from meranet_jax.models.convolution.shapes import Options
 
 # Input [T, H, W, C], kernel size, output channels, strides.
@@ -156,3 +156,31 @@ def test_arrays_that_do_not_fit_are_refused():
         conv.conv3d(x[..., :3], kernel)
     with pytest.raises(TypeError, match="the input is float32, the kernel bfloat16"):
         conv.conv3d(x, jnp.asarray(kernel, jnp.bfloat16))
+
+
+@pytest.mark.parametrize(
+    "layer", [((17, 8, 7, 1), (15, 3, 3)), ((4, 6, 5, 3), (3,) * 3)]
+)
+@pytest.mark.parametrize("lowering", lowerings.NAMES)
+def test_convolution_without_padding(layer, lowering):
+    if reason := lowerings.failure(lowering, "float32"):
+        pytest.skip(reason)
+    shape, kernel_size = layer
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2, *shape)).astype(np.float32)
+    kernel = rng.normal(size=(*kernel_size, shape[-1], 4)).astype(np.float32)
+
+    @functools.partial(jax.jit, static_argnums=2)
+    def compute(x, kernel, name):
+        def weighted(x, kernel):
+            y = conv.conv3d(x, kernel, padding="valid", lowering=name)
+            return (y * jnp.cos(y)).sum(), y
+
+        return jax.value_and_grad(weighted, (0, 1), has_aux=True)(x, kernel)
+
+    (_, y), gradients = compute(x, kernel, lowering)
+    (_, expected), others = compute(x, kernel, "primitive")
+    sizes = [n - k + 1 for n, k in zip(shape[:3], kernel_size, strict=True)]
+    assert y.shape == (2, *sizes, 4)
+    for one, other in zip((y, *gradients), (expected, *others), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-3)

@@ -207,6 +207,37 @@ def test_learning_rates(config):
     assert adam(1999, 100_000) == pytest.approx(0.1, rel=1e-3)
 
 
+def test_schedules(config):
+    _, constant = step.make_optimizer(config.change(schedule="constant"))
+    _, halving = step.make_optimizer(config.change(schedule="halving"))
+    assert [constant(n, 100) for n in (0, 99)] == pytest.approx([0.1, 0.1])
+    rates = [0.1, 0.1, 0.05, 0.1 / 2**9]
+    assert [halving(n, 100) for n in (0, 9, 10, 99)] == pytest.approx(rates)
+    _, warm = step.make_optimizer(
+        config.change(schedule="constant", optimizer="adam_warmup")
+    )
+    assert [warm(n, 100_000) for n in (0, 1999)] == pytest.approx([0.1 / 2000, 0.1])
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"optimizer": "adam"}, optax.adam(0.1)),
+        ({"optimizer": "sgd"}, optax.sgd(0.1)),
+        ({"optimizer": "sgd", "momentum": 0.9}, optax.sgd(0.1, momentum=0.9)),
+    ],
+)
+def test_optimisers_are_those_of_optax(config, changes, expected):
+    """Their updates on a parameter, without the network."""
+    ours, rate = step.make_optimizer(config.change(schedule="constant", **changes))
+    gradients = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    state, other = (one.init(gradients[0]) for one in (ours, expected))
+    for number, gradient in enumerate(gradients):
+        updates, state = ours.update(gradient, state)
+        others, other = expected.update(gradient, other)
+        np.testing.assert_allclose(-rate(number, 5) * updates, others, rtol=1e-6)
+
+
 def test_adam_warmup_applies_its_learning_rate(config, clips, fold):
     warm = config.change(optimizer="adam_warmup", flip=False)
     trainer = started(warm, clips, steps=100_000)
