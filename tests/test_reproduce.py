@@ -17,12 +17,15 @@ from tests.programs import flags_of_a_copy
 
 pytestmark = pytest.mark.e2e
 
+SYSTEMS = ["meranet", "resnet3d", "fmbh", "ststnet"]
+TABLE1 = ["table1", "--protocols", "holdout", "--systems", *SYSTEMS]
+
 
 @pytest.fixture(scope="module")
 def flags(tmp_path_factory):
     folder = tmp_path_factory.mktemp("paper")
     results = f"--results_dir={folder / 'results'}"
-    few = ["--epochs=2", "--seeds=2", results]
+    few = ["--epochs=2", "--seeds=2", "--batch_size=8", results]
     return folder, [*flags_of_a_copy(folder), *few]
 
 
@@ -30,9 +33,7 @@ def flags(tmp_path_factory):
 def table1(flags):
     """The folder that contains the results of table1."""
     folder, given = flags
-    reproduction.main(
-        ["table1", "--protocols", "holdout", *given], records_of, Console(quiet=True)
-    )
+    reproduction.main([*TABLE1, *given], records_of, Console(quiet=True))
     return folder
 
 
@@ -41,36 +42,42 @@ def rows(path):
         return list(csv.DictReader(file))
 
 
-def test_table_1_compares_both_networks_with_the_paper(table1):
+def test_table_1_compares_systems_with_one_another_and_the_paper(table1):
     made = table1 / "results" / "table1"
-    first, second = rows(made / "table1.csv")
-    assert [first["network"], second["network"]] == ["MERANet", "3D ResNet"]
-    assert [first["paper_accuracy"], second["paper_accuracy"]] == ["0.917", "0.833"]
-    assert first["seeds"] == "2" and 0 <= float(first["uf1"]) <= 1
+    first, second, third, fourth = rows(made / "table1.csv")
+    assert [row["model"] for row in (first, second, third, fourth)] == SYSTEMS
+    published = [row["published_accuracy"] for row in (first, second, third, fourth)]
+    assert published == ["0.917", "0.833", "0.6911", ""]
+    assert "hold-out" in first["published_protocol"]
+    assert third["published_protocol"] == "LOSO"
+    # Flags of training are for all networks, those of the clip for the paper's two.
+    assert {first["input"], second["input"]} == {"rgb"}
+    assert (third["input"], fourth["input"]) == ("raw_flow", "onset_apex_strain")
+    assert fourth["parameters"] == "1683" and third["features"] == "200"
+    for row in (first, second, third, fourth):
+        assert row["seeds"] == "2" and 0 <= float(row["uf1"]) <= 1
+        assert float(row["seconds_per_fold"]) > 0
+    assert first["reference"] == "" and second["reference"] == "MERANet"
+    difference = float(second["uf1"]) - float(first["uf1"])
+    assert float(second["difference"]) == pytest.approx(difference)
+    assert len(second["mcnemar_p"].split()) == 2
     text = (made / "table1.md").read_text()
-    assert "| casme2 | holdout | MERANet |" in text
-    assert "(quoted, not run)" in text and "LEARNet" in text
-    difference = np.mean([float(first["accuracy"]) - float(second["accuracy"])])
-    (row,) = (line for line in text.splitlines() if "| holdout | accuracy |" in line)
-    cells = [cell.strip() for cell in row.strip("| ").split("|")]
-    assert float(cells[3]) == pytest.approx(difference, abs=0.001)
-    assert cells[4].count(" to ") == cells[5].count(" to ") == 1
-    assert cells[6] in ("MERANet", "3D ResNet", "no significant difference")
+    assert "## casme2, holdout, seeds: 2" in text and "UF1 0.7353" in text
+    assert "| FMBH, our reading | 2018 | raw_flow | 200 features |" in text
+    assert (made / "table1.png").exists()
 
 
 def test_finished_runs_are_reused(flags, table1, monkeypatch):
     monkeypatch.setattr(reproduction, "train_run", None)
-    test_table_1_compares_both_networks_with_the_paper(table1)
+    test_table_1_compares_systems_with_one_another_and_the_paper(table1)
     _, given = flags
-    reproduction.main(
-        ["table1", "--protocols", "holdout", *given], records_of, Console(quiet=True)
-    )
+    reproduction.main([*TABLE1, *given], records_of, Console(quiet=True))
 
 
 @pytest.mark.parametrize("changed", ["--classes=all", "--epochs=3"])
 def test_a_run_with_other_settings_is_refused(flags, table1, changed):
     _, given = flags
-    arguments = ["table1", "--protocols", "holdout", *given, changed]
+    arguments = [*TABLE1, *given, changed]
     with pytest.raises(
         UserError, match="names its runs itself. Choose another --runs_dir"
     ):
@@ -130,7 +137,7 @@ def test_figure_6_has_maps_and_the_sanity_check(flags, table1, monkeypatch):
 def test_experiments_share_their_runs():
     base = TrainConfig(dataset="casme2", seeds="5")
     needed = {
-        name: experiments.plan(name, [base], ("holdout", "loso"), 1)
+        name: experiments.plan(name, [base], ("holdout", "loso"), 1, SYSTEMS[:2])
         for name in ("table1", "figure4", "figure5", "figure6")
     }
     of = {name: {c.name: c for c in plan.values()} for name, plan in needed.items()}
@@ -147,7 +154,7 @@ def test_experiments_share_their_runs():
 @pytest.mark.parametrize(("loso_seeds", "seeds"), [(2, (3, 7)), (3, (3, 7, 9))])
 def test_number_of_seeds_under_loso(loso_seeds, seeds):
     base = TrainConfig(dataset="casme2", seeds="3,7,9")
-    plan = experiments.plan("table1", [base], ("loso",), loso_seeds)
+    plan = experiments.plan("table1", [base], ("loso",), loso_seeds, SYSTEMS)
     assert {config.all_seeds for config in plan.values()} == {seeds}
 
 
@@ -163,6 +170,10 @@ def test_number_of_seeds_under_loso(loso_seeds, seeds):
         (["figure4", "--shared=mlp"], "--shared: reproduce.py sets this flag"),
         (["parameters", "--dataset=casme,casme2"], "Name one --dataset"),
         (["table1", "--protocols", "lopo"], "--protocol=lopo is none of"),
+        (
+            ["table1", "--systems", "stst"],
+            "--systems stst is none of meranet, resnet3d",
+        ),
         (["table1", "--epoch=3"], "Did you mean --epochs"),
     ],
 )

@@ -4,7 +4,7 @@ Results are table rows, which become CSV files, and text in Markdown.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -39,7 +39,8 @@ def plan(
     bases: Sequence[TrainConfig],
     protocols: Sequence[str],
     loso_seeds: int,
-    systems: Sequence[str] = (),
+    systems: Sequence[str] = tuple(table1.SYSTEMS),
+    given: Collection[str] = (),
 ) -> dict[Key, TrainConfig]:
     """Returns the configurations of the runs that an experiment needs.
 
@@ -52,6 +53,7 @@ def plan(
       loso_seeds: number of the seeds that ``table1`` uses under
         leave-one-subject-out.
       systems: names of the recognisers of ``table1``.
+      given: names of the flags on the command line; see ``table1.configure``.
     """
     if experiment in variants.TITLES:
         return {
@@ -75,7 +77,7 @@ def plan(
         for protocol in protocols if experiment == "table1" else [base.protocol]:
             configs = {label: base.change(**c) for label, c in changes.items()}
             if experiment == "table1":
-                configs = table1.configure(base, systems)
+                configs = table1.configure(base, systems, given)
             for label, config in configs.items():
                 config = config.change(protocol=protocol)
                 if protocol == "loso" and loso_seeds < len(base.all_seeds):

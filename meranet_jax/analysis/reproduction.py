@@ -128,9 +128,21 @@ def parse(
             "--protocol=loso, kfold or holdout_subject."
         )
     needed = experiments.plan(
-        experiment, bases, request.protocols, request.loso_seeds, request.systems
+        experiment,
+        bases,
+        request.protocols,
+        request.loso_seeds,
+        request.systems,
+        _names(others),
     )
     return experiment, request, needed, bases
+
+
+def _names(arguments: Sequence[str]) -> set[str]:
+    """Returns the names of the flags in arguments; that of --no-flip is flip."""
+    flags_given = (a.partition("=")[0] for a in arguments if a.startswith("--"))
+    names = {flag.removeprefix("--").replace("-", "_") for flag in flags_given}
+    return names | {name.removeprefix("no_") for name in names}
 
 
 def _base(

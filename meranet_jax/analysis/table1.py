@@ -6,9 +6,10 @@ measure, since none was measured in this way.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from meranet_jax import recipes
 from meranet_jax.analysis import markdown, variants
 from meranet_jax.config import TrainConfig, default_config
 from meranet_jax.errors import UserError
@@ -22,6 +23,9 @@ from meranet_jax.runs.reader import Run
 # Flags that describe the clips of a system. Those on the command line are for the
 # paper's two networks, and the others keep their own.
 _CLIP = ("input", "frames", "size", "sampling", "record_size")
+
+# What reproduce.py sets itself
+_SET = ("seed", "seeds", *recipes.LISTED)
 
 _METRICS = ("accuracy", "uf1", "uar")
 
@@ -84,21 +88,22 @@ SYSTEMS: Mapping[str, System] = {
 }
 
 
-def configure(base: TrainConfig, systems: Sequence[str]) -> dict[str, TrainConfig]:
+def configure(
+    base: TrainConfig, systems: Sequence[str], given: Collection[str]
+) -> dict[str, TrainConfig]:
     """Returns the settings of each system by its title.
-
-    Flags that differ from the defaults of ``base`` apply to every system that has them;
-    those that describe the clip only to the paper's two networks.
 
     Args:
       base: the settings of MERANet.
       systems: names of recognisers; see ``SYSTEMS``.
+      given: names of the flags on the command line. They apply to every system that has
+        them, but those that describe the clip only to the paper's two networks.
 
     Raises:
       UserError: if there is no such system, or a flag is invalid for one.
     """
-    default = default_config(base.dataset, base.preset, base.model).flags()
-    given = {n: v for n, v in base.flags().items() if v != default[n]}
+    names = ({*given, *_SET} - set(_CLIP)) & set(base.flags())
+    chosen = {name: base.flags()[name] for name in names}
     found = {}
     for name in systems:
         if name not in SYSTEMS:
@@ -113,9 +118,7 @@ def configure(base: TrainConfig, systems: Sequence[str]) -> dict[str, TrainConfi
         else:
             config = default_config(base.dataset, base.preset, name)
             known = config.flags()
-            config = config.change(
-                **{n: v for n, v in given.items() if n in known and n not in _CLIP}
-            )
+            config = config.change(**{n: chosen[n] for n in chosen if n in known})
         found[config.title] = config
     return found
 
