@@ -118,6 +118,9 @@ class TrainConfig:
     Default: the paper's, which is 16 for casme and casme2 and 1 otherwise."""
     leave_out: str | None = None
     """Ids of clips to leave out, separated by commas."""
+    whole_clips: bool = False
+    """Leave out recordings that have no frames but onset, apex and offset also for an
+    input that needs no others, so that all inputs have the same clips."""
 
     protocol: Protocol = "holdout"
     """Evaluation protocol. holdout: the paper's, not subject-disjoint. holdout_subject:
@@ -473,6 +476,10 @@ def check_name(name: str) -> None:
         raise UserError(f"--name={name!r} must be a folder name without separators.")
 
 
+def _presets(recogniser: Recogniser) -> str:
+    return " and ".join(["paper", *recogniser.presets]) + " only"
+
+
 def default_config(
     dataset: str,
     preset: Preset,
@@ -494,12 +501,16 @@ def default_config(
         start from random weights.
 
     Raises:
-      UserError: if there is no such recogniser.
+      UserError: if there is no such recogniser, or it has no such preset.
     """
     config = TrainConfig(dataset=dataset, preset=preset, model=model)
     several = len(config.datasets) > 1
     recogniser = config.recogniser
     own = {} if several else recipes.BY_DATASET | recipes.recipe(dataset.strip())
+    if preset != "paper" and preset not in recogniser.presets:
+        raise UserError(
+            f"--preset={preset}: --model={model} has {_presets(recogniser)}."
+        )
     values = own | dict(recogniser.defaults) | recogniser.presets.get(preset, {})
     if of_weights is not None:
         values |= recogniser.fine_tuning.get(preset, {})

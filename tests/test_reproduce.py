@@ -170,10 +170,6 @@ def test_number_of_seeds_under_loso(loso_seeds, seeds):
         (["figure4", "--shared=mlp"], "--shared: reproduce.py sets this flag"),
         (["parameters", "--dataset=casme,casme2"], "Name one --dataset"),
         (["table1", "--protocols", "lopo"], "--protocol=lopo is none of"),
-        (
-            ["table1", "--systems", "stst"],
-            "--systems stst is none of meranet, resnet3d",
-        ),
         (["table1", "--epoch=3"], "Did you mean --epochs"),
     ],
 )

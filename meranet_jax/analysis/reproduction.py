@@ -109,6 +109,15 @@ def parse(
         use_underscores=True,
         prog=experiment,
     )
+    given = _names(rest)
+    for name in ("systems", "protocols", "loso_seeds"):
+        if name in given and experiment != "table1":
+            raise UserError(f"--{name} is for table1 only. Leave it out.")
+    table1.check_names(request.systems)
+    if not request.protocols or len(set(request.protocols)) < len(request.protocols):
+        raise UserError(
+            f"--protocols {' '.join(request.protocols)}: name at least one, each once."
+        )
     if request.loso_seeds < 1:
         raise UserError(f"--loso_seeds={request.loso_seeds} must be at least 1.")
     fixed = (*_FIXED, *_VARIED.get(experiment, ()))
@@ -133,7 +142,7 @@ def parse(
         request.protocols,
         request.loso_seeds,
         request.systems,
-        _names(others),
+        given,
     )
     return experiment, request, needed, bases
 
@@ -229,6 +238,8 @@ def main(
         for config in missing.values():
             console.print("python train.py " + shlex.join(flags.to_arguments(config)))
         return
+    for config in missing.values():  # before hours of training
+        fitters.check(config)
     for number, (key, config) in enumerate(missing.items(), 1):
         console.print(f"\nRun {number} of {len(missing)}: {', '.join(key)}")
         train_run(config, prepare, console)

@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from meranet_jax import recipes
+from meranet_jax import recipes, recognisers
 from meranet_jax.analysis import markdown, variants
 from meranet_jax.config import TrainConfig, default_config
 from meranet_jax.errors import UserError
@@ -19,6 +19,8 @@ from meranet_jax.models import cost
 from meranet_jax.recognisers import Network
 from meranet_jax.runs import reader
 from meranet_jax.runs.reader import Run
+
+_PAPER = ("meranet", "resnet3d")
 
 # Flags that describe the clips of a system. Those on the command line are for the
 # paper's two networks, and the others keep their own.
@@ -36,49 +38,85 @@ class System:
 
     Attributes:
       year: of its publication.
-      accuracies: in per cent by data set, as the paper's Table 1 quotes them.
-      protocol: how they were measured, as far as we know it.
+      accuracies: by data set in per cent, as the paper's Table 1 quotes them, and what
+        they were measured on, as far as we know.
       others: other published results, with their protocol.
     """
 
     year: int
-    accuracies: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    protocol: str = ""
+    accuracies: Mapping[str, tuple[float, str]] = dataclasses.field(
+        default_factory=dict
+    )
     others: str = ""
 
 
 _HOLD_OUT = "3 classes, a hold-out of clips whose subjects are also in the training"
 _UNKNOWN = "quoted by the paper without a protocol"
+_OTHER = f"{_UNKNOWN}; another system"
 _MEGC = "composite of MEGC 2019 (CASME II, SAMM, SMIC), 3 classes, LOSO"
 
 # In the order of the table: the paper's rows, then the field's baselines.
 SYSTEMS: Mapping[str, System] = {
     "meranet": System(
-        2020, {"casme": 90.5, "casme2": 91.7, "cas_me_2": 91.7}, _HOLD_OUT
+        2020,
+        {
+            "casme": (90.5, _HOLD_OUT),
+            "casme2": (91.7, _HOLD_OUT),
+            "cas_me_2": (91.7, _HOLD_OUT),
+        },
     ),
     "resnet3d": System(
-        2020, {"casme": 81.0, "casme2": 83.3, "cas_me_2": 83.3}, _HOLD_OUT
+        2020,
+        {
+            "casme": (81.0, _HOLD_OUT),
+            "casme2": (83.3, _HOLD_OUT),
+            "cas_me_2": (83.3, _HOLD_OUT),
+        },
     ),
     "stclqp": System(
         2016,
-        {"casme": 57.31, "casme2": 58.39},
-        "LOSO; another publication calls 58.39 a mean over classes: compare with UAR",
+        {
+            "casme": (57.31, _UNKNOWN),
+            "casme2": (
+                58.39,
+                "LOSO; a mean over classes according to another publication: compare "
+                "with UAR",
+            ),
+        },
     ),
-    "fmbh": System(2018, {"casme": 61.33, "casme2": 69.11, "cas_me_2": 73.67}, "LOSO"),
+    "fmbh": System(
+        2018,
+        {
+            "casme": (61.33, "LOSO"),
+            "casme2": (69.11, "LOSO"),
+            "cas_me_2": (73.67, "LOSO"),
+        },
+    ),
     "landmark_flow": System(
-        2018, {"casme": 56.60, "casme2": 56.94}, f"{_UNKNOWN}; not this system"
+        2018, {"casme": (56.60, _OTHER), "casme2": (56.94, _OTHER)}
     ),
-    "flow_cnn3d": System(2019, {"casme": 54.44, "casme2": 59.11}, _UNKNOWN),
+    "flow_cnn3d": System(
+        2018, {"casme": (54.44, _UNKNOWN), "casme2": (59.11, _UNKNOWN)}
+    ),
     "learnet": System(
-        2019, {"casme": 80.62, "casme2": 76.57, "cas_me_2": 76.57}, _UNKNOWN
+        2019,
+        {
+            "casme": (80.62, _UNKNOWN),
+            "casme2": (76.57, f"{_UNKNOWN}; equal to CAS(ME)^2, perhaps by mistake"),
+            "cas_me_2": (76.57, f"{_UNKNOWN}; equal to CASME II, perhaps by mistake"),
+        },
     ),
     "microexpstcnn": System(
         2019,
-        {"cas_me_2": 87.80},
-        "36 of 41 clips of a random split of 206 clips, on which its checkpoint was "
-        "chosen",
+        {
+            "cas_me_2": (
+                87.80,
+                "36 of 41 clips of a random split of 206 clips, on which its "
+                "checkpoint was chosen",
+            )
+        },
     ),
-    "microattention": System(2020, {"casme2": 65.90}, _UNKNOWN),
+    "microattention": System(2020, {"casme2": (65.90, _UNKNOWN)}),
     "lbp_top": System(2007, others=f"UF1 0.5882, UAR 0.5785: {_MEGC}"),
     "bi_woof": System(2018, others=f"UF1 0.6296, UAR 0.6227: {_MEGC}"),
     "mdmo": System(2016),
@@ -86,6 +124,18 @@ SYSTEMS: Mapping[str, System] = {
     "ststnet": System(2019, others=f"UF1 0.7353, UAR 0.7605: {_MEGC}"),
     "rcn": System(2020),
 }
+
+
+def check_names(systems: Sequence[str]) -> None:
+    """Raises UserError unless each name is in ``SYSTEMS``, and there only once."""
+    valid = f"Name some of {', '.join(SYSTEMS)}, separated by spaces."
+    if not systems:
+        raise UserError(f"--systems is empty. {valid}")
+    for name in systems:
+        if name not in SYSTEMS:
+            raise UserError(f"--systems {name}: there is no such system. {valid}")
+        if systems.count(name) > 1:
+            raise UserError(f"--systems names {name} twice. {valid}")
 
 
 def configure(
@@ -97,30 +147,50 @@ def configure(
       base: the settings of MERANet.
       systems: names of recognisers; see ``SYSTEMS``.
       given: names of the flags on the command line. They apply to every system that has
-        them, but those that describe the clip only to the paper's two networks.
+        them, but those that describe the clip only to the paper's two networks. A
+        system that does not have the preset of ``base`` has ``small``.
 
     Raises:
-      UserError: if there is no such system, or a flag is invalid for one.
+      UserError: if a flag is invalid for a system, or applies to none.
     """
-    names = ({*given, *_SET} - set(_CLIP)) & set(base.flags())
+    names = ({*given, *_SET} - {*_CLIP, "preset"}) & set(base.flags())
     chosen = {name: base.flags()[name] for name in names}
+    unused = set(given) & set(base.flags())
     found = {}
-    for name in systems:
-        if name not in SYSTEMS:
-            raise UserError(
-                f"--systems {name} is none of {', '.join(SYSTEMS)}. Separate several "
-                "by spaces."
-            )
-        if name == base.model:
-            config = base
-        elif name in ("meranet", "resnet3d"):
-            config = base.change(model=name)
+    for system in systems:
+        recogniser = recognisers.find(system)
+        if system in _PAPER:
+            config = base if system == base.model else base.change(model=system)
+            unused -= set(config.flags())
         else:
-            config = default_config(base.dataset, base.preset, name)
-            known = config.flags()
-            config = config.change(**{n: chosen[n] for n in chosen if n in known})
+            preset = base.preset
+            if preset != "paper" and preset not in recogniser.presets:
+                preset = "small"
+            config = default_config(base.dataset, preset, system)
+            known = set(config.flags())
+            unused -= known - set(_CLIP)
+            config = config.change(**{n: v for n, v in chosen.items() if n in known})
         found[config.title] = config
-    return found
+    if unused:
+        raise UserError(
+            f"--{min(unused)} applies to none of {', '.join(systems)}. Leave it out, "
+            "or choose other --systems."
+        )
+    return _with_equal_clips(found)
+
+
+def _with_equal_clips(configs: dict[str, TrainConfig]) -> dict[str, TrainConfig]:
+    """Leaves out clips that the inputs of some systems cannot be made of."""
+    needs_clip = {
+        title: inputs.CLIP in inputs.find(config.input).features
+        for title, config in configs.items()
+    }
+    if not any(needs_clip.values()):
+        return configs
+    return {
+        title: config if needs_clip[title] else config.change(whole_clips=True)
+        for title, config in configs.items()
+    }
 
 
 def make(finished: Mapping[tuple[str, str, str], Run]) -> tuple[list[dict], str]:
@@ -144,11 +214,11 @@ def make(finished: Mapping[tuple[str, str, str], Run]) -> tuple[list[dict], str]
             row = {"dataset": dataset, "protocol": protocol, **_system(run)}
             row |= variants.score_columns(reader.read_report(run.path))
             if place != first:
+                compared = comparison.compare(predicted, read[first])
                 row["reference"] = runs[first].config.title
-                row |= variants.difference_columns(predicted, read[first])
+                row |= variants.difference_columns(compared)
                 row["mcnemar_p"] = " ".join(
-                    f"{test['p']:.3g}"
-                    for test in comparison.compare(predicted, read[first])["mcnemar"]
+                    f"{test['p']:.3g}" for test in compared["mcnemar"]
                 )
             rows.append(row | variants.version_columns(run))
     columns = list(dict.fromkeys(name for row in rows for name in row))
@@ -160,17 +230,18 @@ def _system(run: Run) -> dict[str, Any]:
     """Returns the columns of a row that say what the system is."""
     config = run.config
     system, data_set = SYSTEMS[config.model], config.dataset.partition("/")[0]
-    published = system.accuracies.get(data_set)
+    published, protocol = system.accuracies.get(data_set, (None, None))
     return {
         "system": config.title,
         "model": config.model,
+        "preset": config.preset,
         "year": system.year,
         "input": config.input,
         "parameters": _parameters(run),
         "features": _features(run),
         "seconds_per_fold": reader.read_seconds(run.path),
         "published_accuracy": None if published is None else published / 100,
-        "published_protocol": None if published is None else system.protocol,
+        "published_protocol": protocol,
     }
 
 
@@ -249,10 +320,13 @@ def _describe(rows: Sequence[Mapping]) -> str:
         "features, compiling and testing, while folds are trained side by side on all "
         "devices.",
         "",
-        "**Published accuracies are quoted** from the paper's Table 1, which took them "
-        "from the respective publications. They were measured on other clips, with "
-        "other classes and protocols: no difference between a column of this program "
-        "and a published number says which is better.",
+        "The SVM of a descriptor is fitted to the training and the validation part, a "
+        "network to the training part only.",
+        "",
+        "**Published accuracies** are quoted from the paper's Table 1, which took those"
+        " of other systems from their publications. They were measured on other clips, "
+        "with other classes and protocols: no difference between a column of this "
+        "program and a published number says which is better.",
         "",
     ]
     models = dict.fromkeys(row["model"] for row in rows)

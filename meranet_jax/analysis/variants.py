@@ -214,7 +214,9 @@ def compare(
                 row |= {
                     "reference": variant.reference,
                     **difference_columns(
-                        known[variant.label], known[variant.reference]
+                        comparison.compare(
+                            known[variant.label], known[variant.reference]
+                        )
                     ),
                 }
             rows.append(row)
@@ -251,11 +253,13 @@ def score_columns(report: Mapping[str, Any]) -> dict[str, Any]:
     return columns
 
 
-def difference_columns(
-    predicted: predictions.Predictions, reference: predictions.Predictions
-) -> dict:
-    """Returns the difference of UF1 from the reference, with its intervals."""
-    row = comparison.compare(predicted, reference)["metrics"]["uf1"]
+def difference_columns(compared: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the columns of the difference of UF1 from a reference.
+
+    Args:
+      compared: the result of ``comparison.compare``.
+    """
+    row = compared["metrics"]["uf1"]
     bounds = {}
     for name in ("interval", "seeds_interval"):
         low, high = row[name] or (None, None)

@@ -84,6 +84,7 @@ def load(
     choose_classes: Callable[[Collection[str]], ClassSet],
     size: int,
     leave_out: Collection[str] = (),
+    whole_clips: bool = False,
     feed: str = "auto",
     network_input: Input = INPUTS["rgb"],
     flow_method: optical_flow.Method = optical_flow.DEFAULT,
@@ -100,6 +101,8 @@ def load(
       choose_classes: returns the classes, given all emotions of the records.
       size: H and W of the result, by which the size of the records must be divisible.
       leave_out: ids of clips to leave out.
+      whole_clips: whether to leave out recordings of key frames alone, even if the
+        input needs no others.
       feed: ``"device"`` loads the clips into memory, ``"records"`` reads them at each
         access. ``"auto"`` loads them unless all records, with those that will be left
         out, would use more than half of this machine's memory.
@@ -129,7 +132,7 @@ def load(
         feed == "auto" and _fits_in_memory(buffer_shape, store.dtype)
     ):
         buffer = np.empty(buffer_shape, store.dtype)
-    needs_clip = CLIP in network_input.features
+    needs_clip = whole_clips or CLIP in network_input.features
     records = _read_records(
         sources, opened, store, leave_out, buffer, needs_clip=needs_clip
     )
@@ -155,9 +158,10 @@ def load(
         elif record.clip_id in leave_out:
             reason = "as --leave_out says"
         elif record.key_frames_only and needs_clip:
-            reason = (
-                f"only onset, apex and offset frames, --input={network_input.name} "
-                "needs a clip"
+            reason = "only onset, apex and offset frames, " + (
+                f"--input={network_input.name} needs a clip"
+                if CLIP in network_input.features
+                else "as --whole_clips says"
             )
         else:
             kept.append(record)

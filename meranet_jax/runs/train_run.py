@@ -182,6 +182,7 @@ def load_clips(
         ),
         size=config.size,
         leave_out=config.left_out,
+        whole_clips=config.whole_clips,
         feed=config.feed,
         network_input=inputs.find(config.input),
         flow_method=config.flow_method,

@@ -98,6 +98,7 @@ def open_run(run: Run, data_dir: str | None) -> OpenedRun:
         choose_classes=lambda emotions: run.classes,
         size=run.config.size,
         leave_out=run.config.left_out,
+        whole_clips=run.config.whole_clips,
         feed=run.config.feed,
         network_input=inputs.find(run.config.input),
         flow_method=run.config.flow_method,
