@@ -57,7 +57,7 @@ def test_their_records_have_the_frames_and_are_marked(copy, tmp_path):
 def test_they_are_used_by_inputs_that_need_no_other_frames(copy, tmp_path):
     info, _ = read_back("casme2", copy, tmp_path / "data")
 
-    def load(name):
+    def load(name, **options):
         return loading.load(
             [loading.Source("casme2", info.data_dir)],
             choose_classes=lambda emotions: class_sets.resolve(
@@ -65,11 +65,15 @@ def test_they_are_used_by_inputs_that_need_no_other_frames(copy, tmp_path):
             ),
             size=112,
             network_input=INPUTS[name],
+            **options,
         )
 
     assert len(load("onset_apex_flow")) == 6
+    whole = load("onset_apex_flow", whole_clips=True)
+    assert "as --whole_clips says" in str(whole.left_out)
     clips = load("rgb")
     assert set(clips.clip_ids) == {id_of(row) for row in COMPLETE}
+    assert clips.clip_ids == whole.clip_ids
     assert "--input=rgb needs a clip" in str(clips.left_out)
 
 
