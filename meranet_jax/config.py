@@ -195,6 +195,7 @@ class TrainConfig:
         check_minimums(
             self,
             {
+                "frames": 1,
                 "min_frames": 1,
                 "size": 1,
                 "record_size": 1,
@@ -211,7 +212,9 @@ class TrainConfig:
         if self.record_size is not None and self.record_size % self.size:
             raise UserError(
                 f"--record_size={self.record_size} is no multiple of "
-                f"--size={self.size}, to which records are reduced by averaging."
+                f"--size={self.size}, to which records are reduced by averaging. Set "
+                "--record_size to a multiple, such as "
+                f"{-(-self.record_size // self.size) * self.size}."
             )
         for field in ("test_fraction", "validation_fraction"):
             if not 0 < getattr(self, field) < 1:
@@ -301,10 +304,10 @@ class TrainConfig:
     @property
     def title(self) -> str:
         """The recogniser's name in reports."""
-        recogniser = self.recogniser
+        recogniser, title = self.recogniser, self.recogniser.title
         if self.init is not None and isinstance(recogniser, Network):
-            return (recogniser.title_with_init or recogniser.title)(self.settings)
-        return recogniser.title(self.settings)
+            title = recogniser.title_with_init or title
+        return title(self.settings) + recogniser.title_suffix(self.frames)
 
     @property
     def feed(self) -> str:

@@ -34,6 +34,7 @@ class Recogniser:
     Attributes:
       name: its name in run folders.
       title: maps its settings to its name in reports and tables.
+      title_suffix: maps the number of frames of a clip to what follows the title.
       citation: the publication that describes it.
       settings: a frozen dataclass of its own settings, with a default for each. They
         are its flags; no name may be one of ``TrainConfig``'s.
@@ -64,6 +65,7 @@ class Recogniser:
     )
     selection: Callable[[Any], str]
     variant: Callable[[Any], str] = lambda settings: ""
+    title_suffix: Callable[[int], str] = lambda frames: ""
 
 
 _SELECTIONS = {

@@ -34,7 +34,7 @@ FOLDER = "inputs"
 _ENTRY = np.dtype([("frames", "V16"), ("checksum", "<u4")])
 
 # Errors of a folder that cannot be written to, in which case new flow is not kept.
-_READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
+READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 # Seconds between two attempts to acquire a lock.
 _POLL_SECONDS = 0.2
@@ -88,7 +88,7 @@ class FlowCache:
             self.folder.mkdir(exist_ok=True)
             self._kept: _Files | None = self._open(self.folder)
         except OSError as error:
-            if error.errno not in _READ_ONLY:
+            if error.errno not in READ_ONLY:
                 raise
             self._read_only, self._kept = error, None
             with contextlib.suppress(FileNotFoundError, PermissionError):
@@ -111,7 +111,7 @@ class FlowCache:
             try:
                 self._wait(stop)
             except OSError as error:
-                if error.errno not in _READ_ONLY:
+                if error.errno not in READ_ONLY:
                     raise
                 self._read_only = error  # the lock file belongs to somebody else
         if self._kept is not None:

@@ -1,7 +1,7 @@
 """Facial landmarks of clips, in the frame that their optical flow starts from.
 
-Records have no landmarks. The project's detector finds them in the recorded frame, once
-for each start of a program, in about 50 ms a clip and core.
+Records have no landmarks. The project's detector finds them in the recorded frame, in
+about 50 ms a clip and core; ``feature_cache`` keeps them.
 """
 
 import concurrent.futures

@@ -27,9 +27,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from meranet_jax.descriptors import flow_histograms
+from meranet_jax.descriptors.blocks import block_indices
 from meranet_jax.descriptors.flow_histograms import BINS
 from meranet_jax.descriptors.settings import SvmSettings, check_counts
-from meranet_jax.descriptors.threads import map_clips
 
 _TITLE = "Bi-WOOF"
 
@@ -61,21 +61,6 @@ def check_size(settings: BiWoofSettings, shape: Sequence[int]) -> None:
     flow_histograms.check_blocks(_TITLE, settings.flow_blocks, shape)
 
 
-def features_of_all(
-    clips: Sequence[np.ndarray], settings: BiWoofSettings, workers: int
-) -> np.ndarray:
-    """Computes the features of several clips in threads; see ``features``.
-
-    Returns:
-      float32 [N, F].
-    """
-
-    def compute(index: int, clip: np.ndarray) -> np.ndarray:
-        return features(clip[0], settings)
-
-    return map_clips(compute, clips, settings.num_features, workers)
-
-
 def features(flow: np.ndarray, settings: BiWoofSettings) -> np.ndarray:
     """Computes the Bi-WOOF features of a flow.
 
@@ -93,7 +78,7 @@ def features(flow: np.ndarray, settings: BiWoofSettings) -> np.ndarray:
     flow = np.asarray(flow, np.float64)
     check_size(settings, (1, *flow.shape))
     histograms = block_histograms(flow, settings)
-    blocks = flow_histograms.block_indices(flow.shape[:2], settings.flow_blocks)
+    blocks = block_indices(flow.shape[:2], settings.flow_blocks)
     strain = flow_histograms.optical_strain(flow)
     weights = np.bincount(blocks.ravel(), strain.ravel(), len(histograms))
     return flow_histograms.unit_length((histograms * weights[:, None]).ravel())
@@ -109,7 +94,7 @@ def block_histograms(flow: np.ndarray, settings: BiWoofSettings) -> np.ndarray:
     Returns:
       float64 [blocks, 8]; rows sum to one, or to zero if nothing moves in the block.
     """
-    blocks = flow_histograms.block_indices(flow.shape[:2], settings.flow_blocks)
+    blocks = block_indices(flow.shape[:2], settings.flow_blocks)
     number = math.prod(settings.flow_blocks)
     sums = flow_histograms.direction_histograms(
         flow[..., 0], flow[..., 1], blocks, number

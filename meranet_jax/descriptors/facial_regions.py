@@ -27,7 +27,7 @@ TEMPLATE = np.array(
 
 # Smallest height and width of a frame in which each region of a face in the template's
 # position has a pixel.
-LEAST_SIZE = 28
+MINIMUM_SIZE = 28
 
 # Rectangle of a region: smallest and largest x, smallest and largest y.
 Rectangle = tuple[float, float, float, float]
@@ -75,10 +75,10 @@ def check_size(settings: object, shape: Sequence[int]) -> None:
     Raises:
       UserError: if a frame is too small.
     """
-    if min(shape[1:3]) < LEAST_SIZE:
+    if min(shape[1:3]) < MINIMUM_SIZE:
         raise UserError(
             f"Regions of the face: a clip has {shape[1]} x {shape[2]} pixels, but they "
-            f"need at least {LEAST_SIZE} x {LEAST_SIZE}. Raise --size."
+            f"need at least {MINIMUM_SIZE} x {MINIMUM_SIZE}. Raise --size."
         )
 
 
@@ -123,10 +123,10 @@ def face_coordinates(
     eyes, mouth = TEMPLATE[:2], TEMPLATE[3:]
     width = eyes[1, 0] - eyes[0, 0]
     height = mouth[:, 1].mean() - eyes[:, 1].mean()
-    of_template = (TEMPLATE - eyes.mean(0)) / (width, height)  # [5, 2]
+    positions = (TEMPLATE - eyes.mean(0)) / (width, height)  # [5, 2]
     # (x, y, 1) @ affine is the position in the frame.
     affine, *_ = np.linalg.lstsq(
-        np.column_stack([of_template, np.ones(5)]), landmarks, rcond=None
+        np.column_stack([positions, np.ones(5)]), landmarks, rcond=None
     )  # [3, 2]
     rows, columns = shape
     in_frame = np.stack(

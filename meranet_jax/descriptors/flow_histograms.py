@@ -46,22 +46,6 @@ def direction_histograms(
     return sums.reshape(number, BINS)
 
 
-def block_indices(shape: Sequence[int], blocks: Sequence[int]) -> np.ndarray:
-    """Returns the block of each pixel, int64 [H, W], counted along rows of blocks.
-
-    The heights of blocks differ by at most one pixel, and so do their widths.
-
-    Args:
-      shape: of a frame, H and W.
-      blocks: numbers of rows and columns of blocks.
-    """
-    of_row, of_column = (
-        np.arange(size) * parts // size
-        for size, parts in zip(shape, blocks, strict=True)
-    )
-    return of_row[:, None] * blocks[1] + of_column
-
-
 def check_blocks(title: str, blocks: Sequence[int], shape: Sequence[int]) -> None:
     """Checks that a clip has enough pixels for blocks, and for derivatives.
 
@@ -73,11 +57,11 @@ def check_blocks(title: str, blocks: Sequence[int], shape: Sequence[int]) -> Non
     Raises:
       UserError: if it has too few.
     """
-    least = max(*blocks, 2)
-    if min(shape[1:3]) < least:
+    minimum = max(*blocks, 2)
+    if min(shape[1:3]) < minimum:
         raise UserError(
             f"{title}: a clip has {shape[1]} x {shape[2]} pixels, but --flow_blocks "
-            f"{to_text(blocks)} needs at least {least} x {least}. Raise --size, or "
+            f"{to_text(blocks)} needs at least {minimum} x {minimum}. Raise --size, or "
             "lower --flow_blocks."
         )
 

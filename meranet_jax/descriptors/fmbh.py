@@ -24,9 +24,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from meranet_jax.descriptors import flow_histograms
+from meranet_jax.descriptors.blocks import block_indices
 from meranet_jax.descriptors.flow_histograms import BINS
 from meranet_jax.descriptors.settings import SvmSettings, check_counts
-from meranet_jax.descriptors.threads import map_clips
 
 _TITLE = "FMBH"
 
@@ -61,21 +61,6 @@ def check_size(settings: FmbhSettings, shape: Sequence[int]) -> None:
     flow_histograms.check_blocks(_TITLE, settings.flow_blocks, shape)
 
 
-def features_of_all(
-    clips: Sequence[np.ndarray], settings: FmbhSettings, workers: int
-) -> np.ndarray:
-    """Computes the features of several clips in threads; see ``features``.
-
-    Returns:
-      float32 [N, F].
-    """
-
-    def compute(index: int, clip: np.ndarray) -> np.ndarray:
-        return features(clip, settings)
-
-    return map_clips(compute, clips, settings.num_features, workers)
-
-
 def features(flow: np.ndarray, settings: FmbhSettings) -> np.ndarray:
     """Computes the FMBH features of a clip.
 
@@ -94,14 +79,14 @@ def features(flow: np.ndarray, settings: FmbhSettings) -> np.ndarray:
     """
     flow = np.asarray(flow, np.float64)
     check_size(settings, flow.shape)
-    blocks = flow_histograms.block_indices(flow.shape[1:3], settings.flow_blocks)
+    blocks = block_indices(flow.shape[1:3], settings.flow_blocks)
     number = math.prod(settings.flow_blocks)
-    of_components = []
+    histograms = []
     for component in (flow[..., 0], flow[..., 1]):
         down, right = np.gradient(component, axis=(-2, -1))
-        of_components.append(
+        histograms.append(
             flow_histograms.direction_histograms(right, down, blocks, number)
         )
-    stacked = np.stack(of_components) / len(flow)  # [2, blocks, 8]
+    stacked = np.stack(histograms) / len(flow)  # [2, blocks, 8]
     fused = stacked if settings.fmbh_separate else stacked.sum(0)
     return flow_histograms.unit_length(fused.ravel())

@@ -27,7 +27,7 @@ def cluster(
     """
     points = np.asarray(points, np.float64)
     rng = np.random.default_rng(seed)
-    best, least = np.empty((0, 0)), np.inf
+    best, smallest_error = np.empty((0, 0)), np.inf
     for _ in range(_STARTS):
         centres = _draw_centres(points, weights, number, rng)
         nearest = assign(points, centres)
@@ -42,8 +42,8 @@ def cluster(
             if (before == nearest).all():
                 break
         error = (weights * ((points - centres[nearest]) ** 2).sum(-1)).sum()
-        if error < least:
-            best, least = centres, error
+        if error < smallest_error:
+            best, smallest_error = centres, error
     return best
 
 

@@ -1,7 +1,7 @@
 """Landmark regions + flow: directions of optical flow in regions of the face.
 
 The paper's Table 1 lists a system of 2018 as "CNN + optical flow". This is not that
-system: its flow is estimated by a deep network whose weights cannot be had, and its
+system: its flow is estimated by a deep network whose weights are not available, and its
 regions and features are not public. What is here follows the same idea with the parts
 that this project has. Reports name it "landmark regions + flow".
 
@@ -21,7 +21,6 @@ that this project has. Reports name it "landmark regions + flow".
 """
 
 import dataclasses
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -29,7 +28,6 @@ from meranet_jax.descriptors import facial_regions, flow_histograms
 from meranet_jax.descriptors.facial_regions import COARSE
 from meranet_jax.descriptors.flow_histograms import BINS
 from meranet_jax.descriptors.settings import KernelSvmSettings
-from meranet_jax.descriptors.threads import map_clips
 
 # 12 regions x 8 bins.
 NUM_FEATURES = 2 * len(COARSE) * BINS
@@ -42,25 +40,6 @@ class LandmarkFlowSettings(KernelSvmSettings):
     Raises:
       UserError: if a value is out of its range.
     """
-
-
-def features_of_all(
-    clips: Sequence[np.ndarray],
-    settings: LandmarkFlowSettings,
-    workers: int,
-    landmarks: np.ndarray,
-) -> np.ndarray:
-    """Computes the features of several clips in threads; see ``features``.
-
-    Returns:
-      float32 [N, 96].
-    """
-    del settings  # of the SVM alone
-
-    def compute(index: int, clip: np.ndarray) -> np.ndarray:
-        return features(clip[0], landmarks[index])
-
-    return map_clips(compute, clips, NUM_FEATURES, workers)
 
 
 def features(flow: np.ndarray, landmarks: np.ndarray) -> np.ndarray:

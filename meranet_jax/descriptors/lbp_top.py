@@ -27,8 +27,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from meranet_jax.descriptors.blocks import clip_block_indices
 from meranet_jax.descriptors.settings import SvmSettings, check_counts
-from meranet_jax.descriptors.threads import map_clips
 from meranet_jax.errors import UserError
 
 NEIGHBOURS = 8
@@ -67,29 +67,6 @@ class LbpTopSettings(SvmSettings):
     def num_features(self) -> int:
         """Length of a feature vector: blocks x 3 planes x 59 bins."""
         return math.prod(self.lbp_blocks) * len(PLANES) * BINS
-
-
-def features_of_all(
-    clips: Sequence[np.ndarray], settings: LbpTopSettings, workers: int
-) -> np.ndarray:
-    """Computes the features of several clips in threads.
-
-    Args:
-      clips: N clips as in ``features``.
-      settings: blocks and radii.
-      workers: number of threads, at least 1. The result does not depend on it.
-
-    Returns:
-      float32 [N, F].
-
-    Raises:
-      UserError: if a clip is too small for the settings.
-    """
-
-    def compute(index: int, clip: np.ndarray) -> np.ndarray:
-        return features(clip, settings)
-
-    return map_clips(compute, clips, settings.num_features, workers)
 
 
 def check_size(settings: LbpTopSettings, shape: Sequence[int]) -> None:
@@ -143,13 +120,7 @@ def features(clip: np.ndarray, settings: LbpTopSettings) -> np.ndarray:
     check_size(settings, grey.shape)
     radius = settings.lbp_radius[::-1]  # T, Y, X
     inner = [size - 2 * r for size, r in zip(grey.shape, radius, strict=True)]
-    rows, columns, segments = settings.lbp_blocks
-    # The index of each pixel's block in the result: [t, h, w].
-    block = (
-        _parts(inner[0], segments)[:, None, None]
-        + _parts(inner[1], rows)[:, None] * (columns * segments)
-        + _parts(inner[2], columns) * segments
-    )
+    block = clip_block_indices(inner, settings.lbp_blocks)
     total = math.prod(settings.lbp_blocks)
     histograms = np.stack(
         [
@@ -265,8 +236,3 @@ def _uniform_codes() -> np.ndarray:
 
 
 _UNIFORM = _uniform_codes()
-
-
-def _parts(size: int, parts: int) -> np.ndarray:
-    """Returns the part of each index, int64 [size]; sizes differ by at most one."""
-    return np.arange(size) * parts // size

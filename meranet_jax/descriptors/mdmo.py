@@ -4,9 +4,9 @@ Y.-J. Liu, J.-K. Zhang, W.-J. Yan, S.-J. Wang, G. Zhao and X. Fu, "A main direct
 mean optical flow feature for spontaneous micro-expression recognition", IEEE
 Transactions on Affective Computing 7(4), 2016, 299-310.
 
-This is not MDMO as published, whose 36 regions need dense landmarks. Reports name it
-"MDMO, five landmarks". [M] marks what is known second hand, [C] the choices of this
-module:
+This is not MDMO as published, whose 36 regions are said to need dense landmarks.
+Reports name it "MDMO, five landmarks". [M] marks what is known second hand and is not
+verified, [C] the choices of this module:
 
 - [M] 36 regions; in each the largest of 8 bins of direction, by the number of vectors,
   and the mean of the vectors in it; the mean over the frames; 72 features; an SVM with
@@ -23,7 +23,6 @@ module:
 """
 
 import dataclasses
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -31,7 +30,6 @@ from meranet_jax.descriptors import facial_regions, flow_histograms
 from meranet_jax.descriptors.facial_regions import FINE
 from meranet_jax.descriptors.flow_histograms import BINS
 from meranet_jax.descriptors.settings import KernelSvmSettings
-from meranet_jax.descriptors.threads import map_clips
 
 # 36 regions x 2 components.
 NUM_FEATURES = 2 * len(FINE) * 2
@@ -44,25 +42,6 @@ class MdmoSettings(KernelSvmSettings):
     Raises:
       UserError: if a value is out of its range.
     """
-
-
-def features_of_all(
-    clips: Sequence[np.ndarray],
-    settings: MdmoSettings,
-    workers: int,
-    landmarks: np.ndarray,
-) -> np.ndarray:
-    """Computes the features of several clips in threads; see ``features``.
-
-    Returns:
-      float32 [N, 72].
-    """
-    del settings  # of the SVM alone
-
-    def compute(index: int, clip: np.ndarray) -> np.ndarray:
-        return features(clip, landmarks[index])
-
-    return map_clips(compute, clips, NUM_FEATURES, workers)
 
 
 def features(flow: np.ndarray, landmarks: np.ndarray) -> np.ndarray:

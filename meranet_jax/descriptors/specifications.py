@@ -13,6 +13,7 @@ from meranet_jax.descriptors import (
     mdmo,
     stclqp,
     svm,
+    threads,
 )
 from meranet_jax.descriptors.bi_woof import BiWoofSettings
 from meranet_jax.descriptors.fmbh import FmbhSettings
@@ -54,13 +55,17 @@ def _weight_shapes(settings, *, num_features, num_classes, kernel=False):
     return {name: ArrayShape(shape) for name, shape in shapes.items()}
 
 
-def _weight_shapes_of_words(settings, *, num_features, num_classes):
+def _weight_shapes_with_words(settings, *, num_features, num_classes):
     shapes = _weight_shapes(
         settings, num_features=settings.num_word_features, num_classes=num_classes
     )
     components = len(stclqp.COMPONENTS)
     words = ArrayShape((2, components, stclqp.PATTERNS), "int32")
     return shapes | {"words": words}
+
+
+def _features(compute: Callable[[Any, Any], Any]) -> Callable[..., Any]:
+    return functools.partial(threads.features_of_all, features=compute)
 
 
 def _selection(constants: str, what: str = "an SVM") -> Callable[[Any], str]:
@@ -97,7 +102,7 @@ LBP_TOP = Descriptor(
     inputs=("raw",),
     check=lbp_top.check_size,
     presets=_SMALL,
-    features=lbp_top.features_of_all,
+    features=_features(lbp_top.features),
     feature_length=lambda settings: settings.num_features,
     **_LINEAR,
 )
@@ -112,7 +117,7 @@ BI_WOOF = Descriptor(
     inputs=("raw_onset_apex_flow",),
     check=bi_woof.check_size,
     presets=_SMALL,
-    features=bi_woof.features_of_all,
+    features=_features(lambda clip, settings: bi_woof.features(clip[0], settings)),
     feature_length=lambda settings: settings.num_features,
     **_LINEAR,
 )
@@ -129,7 +134,7 @@ FMBH = Descriptor(
     inputs=("raw_flow",),
     check=fmbh.check_size,
     presets=_SMALL,
-    features=fmbh.features_of_all,
+    features=_features(fmbh.features),
     feature_length=lambda settings: settings.num_features,
     variant=lambda settings: "-separate" if settings.fmbh_separate else "",
     **_LINEAR,
@@ -147,10 +152,10 @@ STCLQP = Descriptor(
     defaults={"sampling": "tim"},
     presets=_SMALL,
     selection=_selection("its constant C", "words of local patterns and an SVM"),
-    features=stclqp.features_of_all,
+    features=_features(stclqp.features),
     feature_length=lambda settings: settings.num_features,
     fit=stclqp.fit,
-    weight_shapes=_weight_shapes_of_words,
+    weight_shapes=_weight_shapes_with_words,
     probabilities=stclqp.probabilities,
 )
 
@@ -159,13 +164,17 @@ MDMO = Descriptor(
     title=lambda settings: "MDMO, five landmarks",
     citation="Y.-J. Liu, J.-K. Zhang, W.-J. Yan, S.-J. Wang, G. Zhao, X. Fu: A Main "
     "Directional Mean Optical Flow Feature for Spontaneous Micro-Expression "
-    "Recognition, IEEE Transactions on Affective Computing 2016. The regions are ours, "
-    "since the published ones need dense landmarks",
+    "Recognition, IEEE Transactions on Affective Computing 2016. The regions are ours; "
+    "the published ones are said to need dense landmarks",
     settings=MdmoSettings,
     inputs=("raw_flow",),
     check=facial_regions.check_size,
     presets=_SMALL,
-    features=mdmo.features_of_all,
+    features=functools.partial(
+        threads.features_of_faces,
+        features=mdmo.features,
+        num_features=mdmo.NUM_FEATURES,
+    ),
     feature_length=lambda settings: mdmo.NUM_FEATURES,
     landmarks=True,
     **_with_kernel(svm.polynomial),
@@ -180,7 +189,11 @@ LANDMARK_FLOW = Descriptor(
     inputs=("raw_onset_apex_flow",),
     check=facial_regions.check_size,
     presets=_SMALL,
-    features=landmark_flow.features_of_all,
+    features=functools.partial(
+        threads.features_of_faces,
+        features=lambda clip, found: landmark_flow.features(clip[0], found),
+        num_features=landmark_flow.NUM_FEATURES,
+    ),
     feature_length=lambda settings: landmark_flow.NUM_FEATURES,
     landmarks=True,
     **_with_kernel(svm.rbf),

@@ -40,9 +40,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from meranet_jax.descriptors import k_means, svm
+from meranet_jax.descriptors.blocks import clip_block_indices
 from meranet_jax.descriptors.lbp_top import PLANES, to_grey
 from meranet_jax.descriptors.settings import SvmSettings, check_counts, to_text
-from meranet_jax.descriptors.threads import map_clips
 from meranet_jax.errors import UserError
 
 COMPONENTS = ("sign", "magnitude", "orientation")
@@ -59,7 +59,7 @@ _NEIGHBOURS = (
 _CODEBOOKS = (0, 1, 1)
 
 # Added to the variance within classes, which is zero with one clip of each.
-_LEAST_VARIANCE = 1e-12
+_MINIMUM_VARIANCE = 1e-12
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,21 +129,6 @@ def check_size(settings: StclqpSettings, shape: Sequence[int]) -> None:
             )
 
 
-def features_of_all(
-    clips: Sequence[np.ndarray], settings: StclqpSettings, workers: int
-) -> np.ndarray:
-    """Computes the features of several clips in threads; see ``features``.
-
-    Returns:
-      float32 [N, F].
-    """
-
-    def compute(index: int, clip: np.ndarray) -> np.ndarray:
-        return features(clip, settings)
-
-    return map_clips(compute, clips, settings.num_features, workers)
-
-
 def features(clip: np.ndarray, settings: StclqpSettings) -> np.ndarray:
     """Computes the histograms of the patterns of a clip.
 
@@ -163,20 +148,12 @@ def features(clip: np.ndarray, settings: StclqpSettings) -> np.ndarray:
     """
     grey = to_grey(clip)
     check_size(settings, grey.shape)
-    rows, columns, segments = settings.stclqp_blocks
-    of_axes = [
-        np.arange(size - 2) * parts // (size - 2)
-        for size, parts in zip(grey.shape, (segments, rows, columns), strict=True)
-    ]
-    block = (
-        of_axes[0][:, None, None]
-        + of_axes[1][:, None] * (columns * segments)
-        + of_axes[2] * segments
-    ) * PATTERNS  # [t, h, w]
+    inner = [size - 2 for size in grey.shape]
+    first_bins = clip_block_indices(inner, settings.stclqp_blocks) * PATTERNS
     number = math.prod(settings.stclqp_blocks)
     counts = np.stack(
         [
-            np.bincount((block + pattern).ravel(), minlength=number * PATTERNS)
+            np.bincount((first_bins + pattern).ravel(), minlength=number * PATTERNS)
             for plane in PLANES
             for pattern in patterns(grey, plane)
         ]
@@ -275,9 +252,9 @@ def probabilities(weights: dict[str, np.ndarray], features: np.ndarray) -> np.nd
     """
     histograms = features.shape[1] // PATTERNS
     kept = len(weights["mean"]) // histograms
-    of_words = word_features(features, weights["words"], kept)
+    svm_weights = {name: value for name, value in weights.items() if name != "words"}
     return svm.probabilities(
-        {name: value for name, value in weights.items() if name != "words"}, of_words
+        svm_weights, word_features(features, weights["words"], kept)
     )
 
 
@@ -353,12 +330,12 @@ def fisher_ratios(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
       float64 [...]; 0 for values that do not vary.
     """
     mean = values.mean(0, dtype=np.float64)
-    between, within = np.zeros_like(mean), np.full_like(mean, _LEAST_VARIANCE)
+    between, within = np.zeros_like(mean), np.full_like(mean, _MINIMUM_VARIANCE)
     for label in np.unique(labels):
-        of_class = values[labels == label].astype(np.float64)
-        of_mean = of_class.mean(0)
-        between += len(of_class) * (of_mean - mean) ** 2
-        within += ((of_class - of_mean) ** 2).sum(0)
+        members = values[labels == label].astype(np.float64)
+        class_mean = members.mean(0)
+        between += len(members) * (class_mean - mean) ** 2
+        within += ((members - class_mean) ** 2).sum(0)
     return between / within
 
 

@@ -180,24 +180,26 @@ def fit(
     if kernel is None:
         gammas = (_FALLBACK_GAMMA,)
     if fallback:
-        of_c = int(np.argmin(np.abs(np.log2(values / _FALLBACK_C))))
-        of_gamma = int(np.argmin(np.abs(np.log2(np.divide(gammas, _FALLBACK_GAMMA)))))
+        c_index = int(np.argmin(np.abs(np.log2(values / _FALLBACK_C))))
+        gamma_index = int(
+            np.argmin(np.abs(np.log2(np.divide(gammas, _FALLBACK_GAMMA))))
+        )
     else:
         held_out = _held_out_decisions(
             features, labels, inner, values, num_classes, kernel, gammas, inner_features
         )  # [K, G, N, C]
         # Equal scores may differ in their last bit, by the order of classes.
         scores = np.round(
-            [[_uar(labels, each.argmax(-1)) for each in of_c] for of_c in held_out], 12
+            [[_uar(labels, each.argmax(-1)) for each in row] for row in held_out], 12
         )  # [K, G]
-        of_c, of_gamma = divmod(int(scores.argmax()), len(gammas))
-        scale = _probability_scale(held_out[of_c, of_gamma], labels)
+        c_index, gamma_index = divmod(int(scores.argmax()), len(gammas))
+        scale = _probability_scale(held_out[c_index, gamma_index], labels)
 
     mean, spread = _standardisation(features)
     rows = (features - mean) / spread
-    gamma = gammas[of_gamma]
+    gamma = gammas[gamma_index]
     alphas, intercepts, converged = _solve(
-        _gram(rows, rows, kernel, gamma), labels, values[[of_c]], num_classes
+        _gram(rows, rows, kernel, gamma), labels, values[[c_index]], num_classes
     )
     weights = {
         "mean": mean,
@@ -206,9 +208,9 @@ def fit(
         "probability_scale": np.array(scale),
     }
     info = {
-        "c": float(values[of_c]),
+        "c": float(values[c_index]),
         "inner_folds": 0 if fallback else len(inner),
-        "inner_uar": None if scores is None else float(scores[of_c, of_gamma]),
+        "inner_uar": None if scores is None else float(scores[c_index, gamma_index]),
         "inner_uar_by_c": None if scores is None else scores.tolist(),
         "converged": converged,
         "fallback": fallback,

@@ -7,8 +7,8 @@ Neural Network", Pattern Analysis and Applications 22, 2019.
 [V] marks what is stated about it, [C] what this module chose, since its layers are not
 public:
 
-- [V] Three streams, of grey levels and of the two components of optical flow, each a
-  3-D convolutional network.
+- [V, second hand] Three streams, of grey levels and of the two components of optical
+  flow, each a 3-D convolutional network.
 - [C] Each stream has 16 x 64 x 64 voxels and three 3x3x3 convolutions of 16, 32 and 64
   channels with ReLU. Maxima are pooled over (1, 2, 2), (2, 2, 2) and (2, 2, 2) voxels.
   A dense layer of 128 units with dropout of 0.5 joins the streams.

@@ -61,6 +61,35 @@ def weight_shapes(model: nn.Module, clip_shape: Sequence[int]) -> dict[str, Any]
     return trace(model, clip_shape)[1]
 
 
+class EmptyLayerError(ValueError):
+    """The input or the output of a layer has no values."""
+
+
+def refuse_empty_layers() -> contextlib.AbstractContextManager:
+    """Returns a context in which a layer without values raises ``EmptyLayerError``.
+
+    Pooling of small clips can leave nothing. Some networks then have constant outputs.
+    """
+
+    def check(call, args, kwargs, context):
+        path = "/".join(context.module.path) or "the network"
+
+        def refuse_empty(values: Any, kind: str) -> None:
+            for leaf in jax.tree.leaves(values):
+                if 0 in (shape := getattr(leaf, "shape", ())):
+                    raise EmptyLayerError(f"the {kind} of {path} is {list(shape)}")
+
+        refuse_empty((args, kwargs), "input")
+        try:
+            output = call(*args, **kwargs)
+        except ZeroDivisionError as error:  # initialisers divide by the inputs
+            raise EmptyLayerError(f"a layer of {path} has no inputs") from error
+        refuse_empty(output, "output")
+        return output
+
+    return nn.intercept_methods(check)
+
+
 class Features(nn.Module):
     """Makes an intermediate result a layer, which saliency maps can explain."""
 

@@ -14,9 +14,10 @@ module chose:
 - [C] The momentum of batch normalisation is 0.9. He's initialisation.
 - [C] Training: Adam at 0.001, which decays to 0, 100 epochs, batches of 16, mirroring.
 
-The published network was pre-trained on ImageNet and on macro-expressions. These
-weights cannot be had, so that this one is trained from scratch, or from the weights of
-``--init``, such as those of a run on the macro-expressions of CAS(ME)^2.
+The published network is said to be pre-trained on ImageNet and on macro-expressions
+(second hand, not verified). Such weights are not available. This network is trained
+from scratch, or from the weights of ``--init``, such as those of a run on the
+macro-expressions of CAS(ME)^2.
 """
 
 import dataclasses
@@ -149,8 +150,8 @@ MICROATTENTION = Network(
     "Recognition, Neurocomputing 410, 2020",
     settings=MicroAttentionSettings,
     inputs=("apex_grey",),
-    # One frame: records of 224 x 224 are large, and only the apex frame is used.
-    defaults={"size": 224, "frames": 1},
+    # Only the apex frame is used. The other recorded frames tell whether clips overlap.
+    defaults={"size": 224},
     presets={"small": {"size": 112, "epochs": 18}},
     make=lambda settings, **arguments: MicroAttention(**arguments),
 )

@@ -9,11 +9,16 @@ IJCNN 2019.
 - [V] The layers, and with them 44,241,667 parameters for 96 frames and three classes.
   The convolution covers 15 frames without padding, and the pooling three, so that a
   clip needs 17 frames.
-- [V] Stochastic gradient descent at 0.01, 100 epochs, batches of 16 (8 in the paper).
+- [V] Stochastic gradient descent at 0.01, 100 epochs, batches of 16 (8 in the paper),
+  no mirroring.
+- [C] Incomplete batches are left out. The checkpoint is the best on the validation
+  part, which is held out of the training clips. In the authors' code it is the best on
+  the clips that are tested.
 - [V] The initialisation of the dense layers is normal, that of the convolution Keras's
   default, Glorot uniform. [C] The standard deviation of Keras's ``normal`` is 0.05.
 - [C] 18 frames, interpolated from onset to offset. The authors' code takes 96 frames of
-  videos that are longer than micro-expressions.
+  videos that are longer than micro-expressions. Reports name the network
+  "MicroExpSTCNN, short clips" unless ``--frames=96``.
 - [C] The mean and the maximum of the input are those of a clip. In the authors' code
   they are those of all clips, also of those that are tested.
 """
@@ -35,8 +40,11 @@ from meranet_jax.models.settings import Optimizer, Schedule, WithoutRemat
 from meranet_jax.recognisers import Network
 
 _FRAMES, _POOL = 15, 3
-# Fewest frames: one maximum over three outputs of the convolution.
-_LEAST = _FRAMES + _POOL - 1
+# One maximum over three outputs of the convolution.
+_MINIMUM_FRAMES = _FRAMES + _POOL - 1
+_MINIMUM_SIZE = 3 + _POOL - 1
+# Frames of a clip in the publication.
+_PUBLISHED_FRAMES = 96
 
 
 class MicroExpSTCNN(nn.Module):
@@ -61,9 +69,10 @@ class MicroExpSTCNN(nn.Module):
         Raises:
           ValueError: if the clips are too short.
         """
-        if x.shape[1] < _LEAST:
+        if x.shape[1] < _MINIMUM_FRAMES:
             raise ValueError(
-                f"a clip has {x.shape[1]} frames, but at least {_LEAST} are needed"
+                f"a clip has {x.shape[1]} frames, but at least {_MINIMUM_FRAMES} are "
+                "needed"
             )
         dropout = functools.partial(Dropout, 0.5, self.axis_name)
         normal = nn.initializers.normal(0.05)
@@ -93,7 +102,7 @@ class MicroExpSTCNN(nn.Module):
 
 @dataclasses.dataclass(frozen=True)
 class MicroExpSTCNNSettings(WithoutRemat):
-    """How MicroExpSTCNN is trained, as in the authors' code."""
+    """How MicroExpSTCNN is trained; the module's docstring lists what is our choice."""
 
     flip: bool = False
     batch_size: int = 16
@@ -102,24 +111,31 @@ class MicroExpSTCNNSettings(WithoutRemat):
     schedule: Schedule = "constant"
 
 
-def check_frames(settings: MicroExpSTCNNSettings, shape: Sequence[int]) -> None:
-    """Raises UserError if clips [T, H, W, C] are too short."""
-    if shape[0] < _LEAST:
+def check_clips(settings: MicroExpSTCNNSettings, shape: Sequence[int]) -> None:
+    """Raises UserError if clips [T, H, W, C] are too short or too small."""
+    if shape[0] < _MINIMUM_FRAMES:
         raise UserError(
             f"MicroExpSTCNN: a clip has {shape[0]} frames, but its convolution and its "
-            f"pooling need {_LEAST}. Choose --sampling=tim --frames=18, or 96 frames "
-            "as in the publication."
+            f"pooling need {_MINIMUM_FRAMES}. Choose --sampling=tim --frames=18, or "
+            f"{_PUBLISHED_FRAMES} frames as in the publication."
+        )
+    if min(shape[1:3]) < _MINIMUM_SIZE:
+        raise UserError(
+            f"MicroExpSTCNN: a clip has {shape[1]} x {shape[2]} pixels, but its "
+            f"convolution and its pooling need {_MINIMUM_SIZE} x {_MINIMUM_SIZE}. "
+            "Raise --size."
         )
 
 
 MICROEXPSTCNN = Network(
     name="microexpstcnn",
     title=lambda settings: "MicroExpSTCNN",
+    title_suffix=lambda frames: "" if frames == _PUBLISHED_FRAMES else ", short clips",
     citation="S. P. T. Reddy, S. T. Karri, S. R. Dubey, S. Mukherjee: Spontaneous "
     "Facial Micro-Expression Recognition using 3D Spatiotemporal Convolutional Neural "
     "Networks, IJCNN 2019",
     settings=MicroExpSTCNNSettings,
-    check=check_frames,
+    check=check_clips,
     inputs=("grey_by_maximum",),
     defaults={"sampling": "tim", "frames": 18, "size": 64},
     presets={"small": {"epochs": 30}},

@@ -1,5 +1,7 @@
 """The specifications of the networks, by which the registry knows them."""
 
+from collections.abc import Callable
+
 import flax.linen as nn
 
 from meranet_jax.errors import UserError
@@ -101,12 +103,23 @@ def check_shapes(network: Network, settings: NetworkSettings, clip_shape) -> Non
       clip_shape: of the input, [T, H, W, C].
 
     Raises:
-      UserError: if the network cannot be made, does not accept such clips, or has no
-        layer that ``freeze`` names.
+      UserError: if the network cannot be made, does not accept such clips, has no
+        layer that ``freeze`` names, or clips are so small that a layer has no values.
     """
     model = network.make(settings, num_classes=2, axis_name=None, dtype=None)
     try:
-        outputs, weights = layers.trace(model, clip_shape)
+        with layers.refuse_empty_layers():
+            outputs, weights = layers.trace(model, clip_shape)
+    except layers.EmptyLayerError as error:
+        frames, size, _, channels = clip_shape
+        smallest = _find_smallest(model, size, lambda n: (frames, n, n, channels))
+        advice = "Raise --size or --frames"
+        if smallest is not None:
+            advice = f"The smallest --size is {smallest}"
+        raise UserError(
+            f"{network.title(settings)}: clips of {frames} x {size} x {size} are too "
+            f"small, since {error}. {advice}."
+        ) from error
     except ValueError as error:
         raise UserError(f"{network.title(settings)}: {error}.") from error
     if getattr(outputs, "shape", None) != (1, 2):
@@ -115,6 +128,42 @@ def check_shapes(network: Network, settings: NetworkSettings, clip_shape) -> Non
             "classes. Expected logits of the shape (1, 2)."
         )
     layers.find_groups(settings.freeze, weights["params"])
+
+
+def _find_smallest(
+    model: nn.Module, too_small: int, shape: Callable[[int], tuple[int, ...]]
+) -> int | None:
+    """Returns the smallest size of clips with which all layers have values.
+
+    Args:
+      model: the network.
+      too_small: a size with which one has none.
+      shape: of clips of a size, [T, H, W, C].
+
+    Returns:
+      The size; None if it is more than 1024.
+    """
+
+    def fits(size: int) -> bool:
+        try:
+            with layers.refuse_empty_layers():
+                layers.trace(model, shape(size))
+        except ValueError:
+            return False
+        return True
+
+    fitting = 2 * too_small
+    while not fits(fitting):
+        if fitting > 1024:
+            return None
+        too_small, fitting = fitting, 2 * fitting
+    while fitting - too_small > 1:
+        between = (too_small + fitting) // 2
+        if fits(between):
+            fitting = between
+        else:
+            too_small = between
+    return fitting
 
 
 def _variant(settings: MERANetSettings) -> str:

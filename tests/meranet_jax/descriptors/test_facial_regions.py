@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from meranet_jax.descriptors import facial_regions
-from meranet_jax.descriptors.facial_regions import COARSE, FINE, LEAST_SIZE, TEMPLATE
+from meranet_jax.descriptors.facial_regions import COARSE, FINE, MINIMUM_SIZE, TEMPLATE
 from meranet_jax.errors import UserError
 
 NONE = np.full((5, 2), np.nan)
@@ -20,7 +20,7 @@ def test_there_are_36_and_12_regions():
 
 
 @pytest.mark.parametrize("rectangles", [FINE, COARSE])
-@pytest.mark.parametrize("size", [LEAST_SIZE, 56, 112])
+@pytest.mark.parametrize("size", [MINIMUM_SIZE, 56, 112])
 def test_regions_have_pixels_and_do_not_overlap(rectangles, size):
     masks = facial_regions.masks(NONE, (size, size), rectangles)
     assert masks.any((1, 2)).all()
@@ -86,6 +86,8 @@ def test_landmarks_are_relative_to_height_and_width():
 
 
 def test_small_frames_are_refused():
-    with pytest.raises(UserError, match=f"at least {LEAST_SIZE} x {LEAST_SIZE}.*size"):
-        facial_regions.check_size(None, (8, LEAST_SIZE - 1, LEAST_SIZE - 1, 2))
-    facial_regions.check_size(None, (8, LEAST_SIZE, LEAST_SIZE, 2))
+    with pytest.raises(
+        UserError, match=f"at least {MINIMUM_SIZE} x {MINIMUM_SIZE}.*size"
+    ):
+        facial_regions.check_size(None, (8, MINIMUM_SIZE - 1, MINIMUM_SIZE - 1, 2))
+    facial_regions.check_size(None, (8, MINIMUM_SIZE, MINIMUM_SIZE, 2))

@@ -35,12 +35,6 @@ def test_histograms_add_lengths_over_pixels_and_frames():
     np.testing.assert_allclose(found, expected)
 
 
-def test_blocks_differ_by_at_most_one_pixel():
-    blocks = flow_histograms.block_indices((7, 12), (3, 5))
-    assert blocks[:, 0].tolist() == [0, 0, 0, 5, 5, 10, 10]
-    assert blocks[0].tolist() == [0, 0, 0, 1, 1, 2, 2, 2, 3, 3, 4, 4]
-
-
 def test_strain_is_that_of_the_inputs():
     flow = random_flow(2, 9, 7)
     np.testing.assert_allclose(

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from meranet_jax.descriptors import fmbh
+from meranet_jax.descriptors import fmbh, specifications
 from meranet_jax.descriptors.fmbh import FmbhSettings
 from meranet_jax.errors import UserError
 from tests.meranet_jax.descriptors.flows import (
@@ -96,9 +96,9 @@ def test_a_mirrored_clip_has_mirrored_features():
     np.testing.assert_allclose(mirrored[1], plain[1][:, ::-1, MIRRORED])
 
 
-def test_features_of_all_are_those_of_each():
+def test_features_of_all_clips_are_those_of_each():
     clips = random_flow(4, 2, 12, 15).astype(np.float32)
-    found = fmbh.features_of_all(list(clips), SEPARATE, 2)
+    found = specifications.FMBH.features(list(clips), SEPARATE, 2)
     assert found.shape == (4, 96) and found.dtype == np.float32
     expected = [fmbh.features(clip, SEPARATE) for clip in clips]
     np.testing.assert_array_equal(found, np.float32(expected))

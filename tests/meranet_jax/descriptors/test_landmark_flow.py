@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from meranet_jax.descriptors import facial_regions, landmark_flow
+from meranet_jax.descriptors import facial_regions, landmark_flow, specifications
 from meranet_jax.descriptors.facial_regions import COARSE, TEMPLATE
 from meranet_jax.descriptors.landmark_flow import LandmarkFlowSettings
 from tests.meranet_jax.descriptors.flows import (
@@ -76,11 +76,11 @@ def test_a_face_beyond_the_frame_has_empty_regions():
     assert np.isfinite(found).all() and not mouth.any() and found.any()
 
 
-def test_features_of_all_take_the_landmarks_of_each_clip():
+def test_features_of_all_clips_take_the_landmarks_of_each_clip():
     clips = random_flow(3, 1, 40, 40).astype(np.float32)
     landmarks = np.stack([TEMPLATE, MOVED, np.full((5, 2), np.nan)])
     settings = LandmarkFlowSettings()
-    found = landmark_flow.features_of_all(list(clips), settings, 2, landmarks)
+    found = specifications.LANDMARK_FLOW.features(list(clips), settings, 2, landmarks)
     assert found.shape == (3, 96) and found.dtype == np.float32
     expected = [
         landmark_flow.features(clip[0], points)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from skimage.feature import local_binary_pattern
 
-from meranet_jax.descriptors import lbp_top
+from meranet_jax.descriptors import lbp_top, specifications
 from meranet_jax.descriptors.lbp_top import LbpTopSettings
 from meranet_jax.errors import UserError
 
@@ -249,14 +249,14 @@ def test_grey_clip_has_the_features_of_its_colour_clip():
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_features_of_all_are_those_of_each(workers):
+def test_features_of_all_clips_are_those_of_each(workers):
     clips = noise(5, 6, 12, 14, 3)
-    got = lbp_top.features_of_all(list(clips), SMALL, workers)
+    got = specifications.LBP_TOP.features(list(clips), SMALL, workers)
     assert got.dtype == np.float32
     np.testing.assert_array_equal(
         got, [lbp_top.features(clip, SMALL) for clip in clips]
     )
-    assert lbp_top.features_of_all([], SMALL, workers).shape == (0, 6 * 3 * 59)
+    assert specifications.LBP_TOP.features([], SMALL, workers).shape == (0, 6 * 3 * 59)
 
 
 # Refusals
@@ -270,7 +270,7 @@ def test_small_clips_are_refused_with_advice():
     with pytest.raises(UserError, match="6 rows.* at least 7.*--size"):
         lbp_top.features(noise(9, 6, 7), settings)
     with pytest.raises(UserError, match="6 columns"):
-        lbp_top.features_of_all([noise(9, 7, 6)] * 3, settings, 2)
+        specifications.LBP_TOP.features([noise(9, 7, 6)] * 3, settings, 2)
 
 
 @pytest.mark.parametrize(

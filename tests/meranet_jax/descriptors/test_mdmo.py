@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from meranet_jax.descriptors import facial_regions, mdmo
+from meranet_jax.descriptors import facial_regions, mdmo, specifications
 from meranet_jax.descriptors.facial_regions import FINE, TEMPLATE
 from meranet_jax.descriptors.mdmo import MdmoSettings
 from meranet_jax.errors import UserError
@@ -77,10 +77,10 @@ def test_a_mirrored_clip_has_mirrored_features():
     np.testing.assert_allclose(mirrored, plain[::-1] * (-1, 1))
 
 
-def test_features_of_all_take_the_landmarks_of_each_clip():
+def test_features_of_all_clips_take_the_landmarks_of_each_clip():
     clips = random_flow(3, 2, 40, 40).astype(np.float32)
     landmarks = np.stack([TEMPLATE, MOVED, np.full((5, 2), np.nan)])
-    found = mdmo.features_of_all(list(clips), MdmoSettings(), 2, landmarks)
+    found = specifications.MDMO.features(list(clips), MdmoSettings(), 2, landmarks)
     assert found.shape == (3, 72) and found.dtype == np.float32
     expected = [mdmo.features(*pair) for pair in zip(clips, landmarks, strict=True)]
     np.testing.assert_array_equal(found, np.float32(expected))

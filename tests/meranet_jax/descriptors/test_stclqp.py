@@ -1,9 +1,11 @@
 """STCLQP against a slow second implementation, and by hand."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from meranet_jax.descriptors import k_means, stclqp, svm
+from meranet_jax.descriptors import k_means, specifications, stclqp, svm
 from meranet_jax.descriptors.stclqp import StclqpSettings
 from meranet_jax.errors import UserError
 
@@ -139,9 +141,9 @@ def test_a_flat_clip_has_all_bits():
     assert (found[..., 255] == 1).all()
 
 
-def test_features_of_all_are_those_of_each():
+def test_features_of_all_clips_are_those_of_each():
     clips = noise(4, 5, 12, 14, 3)
-    found = stclqp.features_of_all(list(clips), SMALL, 2)
+    found = specifications.STCLQP.features(list(clips), SMALL, 2)
     expected = [stclqp.features(clip, SMALL) for clip in clips]
     np.testing.assert_array_equal(found, expected)
 
@@ -260,18 +262,32 @@ def test_learns_and_predicts():
 
 
 def test_words_of_inner_folds_are_learned_without_their_held_out_clips(monkeypatch):
+    """Other histograms of a clip change the words of all folds that learn from it."""
     features, labels, groups = generated()
-    parts = []
-    learn = stclqp.learn_words
+    learned, learn = [], stclqp.learn_words
 
-    def watch(features, labels, *arguments):
-        parts.append(len(labels))
-        return learn(features, labels, *arguments)
+    def watch(*arguments):
+        learned.append(learn(*arguments))
+        return learned[-1]
 
     monkeypatch.setattr(stclqp, "learn_words", watch)
-    stclqp.fit(ONE, features, labels, groups, seed=0, num_classes=3)
-    inner = [len(train) for train, _ in svm.inner_folds(labels, groups, 0)]
-    assert parts == [len(labels), *inner]
+
+    settings = dataclasses.replace(ONE, svm_c_exponents=(0, 0))
+
+    def words_of_folds(features):
+        learned.clear()
+        stclqp.fit(settings, features, labels, groups, seed=0, num_classes=3)
+        return list(learned)  # those of the complete part, then of the inner folds
+
+    before = words_of_folds(features)
+    inner = svm.inner_folds(labels, groups, 0)
+    assert len(before) == 1 + len(inner) > 2
+    _, held_out = inner[1]
+    histograms = features[held_out].reshape(-1, 9, 256)
+    features[held_out] = histograms[..., ::-1].reshape(len(held_out), -1)
+    after = words_of_folds(features)
+    same = [np.array_equal(*pair) for pair in zip(before, after, strict=True)]
+    assert same == [number == 2 for number in range(len(before))]
 
 
 def test_clips_of_one_class_keep_some_words():
@@ -286,7 +302,10 @@ def test_clips_of_one_class_keep_some_words():
 
 def test_equal_seeds_give_equal_bits():
     data = generated()
-    first, again = (stclqp.fit(ONE, *data, seed=3, num_classes=3)[0] for _ in range(2))
+    settings = dataclasses.replace(ONE, stclqp_words=6, svm_c_exponents=(0, 0))
+    first, again = (
+        stclqp.fit(settings, *data, seed=3, num_classes=3)[0] for _ in range(2)
+    )
     for name in first:
         np.testing.assert_array_equal(first[name], again[name])
 

@@ -229,3 +229,46 @@ def test_descriptors_are_compared(half_found, records, tmp_path):
         *(predictions.read(path / "predictions.csv") for path in paths)
     )
     assert found["clips"] == 36
+
+
+def test_features_and_landmarks_are_kept(half_found, records, tmp_path, monkeypatch):
+    config = configure("landmark_flow", tmp_path)
+    clips = clips_of(config, records)
+    recogniser, computed = config.recogniser, []
+
+    def compute(*arguments, **options):
+        computed.append(arguments)
+        return recogniser.features(*arguments, **options)
+
+    counted = dataclasses.replace(recogniser, features=compute)
+    monkeypatch.setattr(recognisers, "find", lambda name: counted)
+
+    def features(config=config, clips=clips):
+        fitter = fitters.DescriptorFitter(config, clips, records=tmp_path)
+        return fitter._features
+
+    expected = features()
+    for _ in range(2):
+        np.testing.assert_array_equal(features(), expected)
+    assert len(computed) == len(half_found) == 1
+    # Other settings, other flow, and other frames of which landmarks are detected
+    features(config.change(svm_gamma_exponents=(0, 4)))
+    assert len(computed) == 2 and len(half_found) == 1
+    flow = np.array(clips.inputs)
+    flow[3] *= 2
+    features(clips=dataclasses.replace(clips, stored=flow))
+    assert len(computed) == 3 and len(half_found) == 1
+    frames = np.stack(list(clips.references))
+    frames[5, 0, 0] ^= 1
+    features(clips=dataclasses.replace(clips, references=frames))
+    assert len(half_found) == 2
+    features(clips=clips_of(config, records, leave_out=clips.clip_ids[:1]))
+    assert len(computed) == 4 and len(half_found) == 3
+
+
+def test_features_of_a_descriptor_of_a_user_are_not_kept(records, tmp_path):
+    config = configure("bi_woof", tmp_path)
+    clips = clips_of(config, records)
+    own = config.change(model="meranet_jax.descriptors.specifications:BI_WOOF")
+    fitters.DescriptorFitter(own, clips, records=tmp_path)._features  # noqa: B018
+    assert not list(tmp_path.iterdir())

@@ -1,6 +1,7 @@
 """Complete runs of the networks of other publications, on a few small clips."""
 
 import dataclasses
+import json
 
 import jax
 import numpy as np
@@ -11,23 +12,30 @@ from meranet_jax.analysis import explainer, saliency_checks
 from meranet_jax.config import default_config
 from meranet_jax.convert import conversion
 from meranet_jax.inputs import registry
-from meranet_jax.runs import reader, verification
-from meranet_jax.training import trainers
+from meranet_jax.runs import merge, reader, verification
 from tests.meranet_jax import running
-from tests.meranet_jax.loading import load
+from tests.meranet_jax.loading import load, source
 
 pytestmark = pytest.mark.e2e
 
 # Small sizes that the networks accept
 SIZES = {
     "learnet": 16,
-    "microexpstcnn": 16,
+    "microexpstcnn": 8,
     "microattention": 16,
     "flow_cnn3d": 16,
-    "ststnet": 16,
-    "off_apexnet": 16,
+    "ststnet": 8,
+    "off_apexnet": 8,
     "rcn": 32,
 }
+
+# The others take long to compile. Their outputs, gradients, statistics, dropout and
+# conversion are tested in models/test_systems.py, and runs on clips of several frames
+# with MERANet.
+CASES = [
+    system if system == "ststnet" else pytest.param(system, marks=pytest.mark.slow)
+    for system in SIZES
+]
 
 
 @pytest.fixture(scope="module")
@@ -58,18 +66,20 @@ def tiny(runs_dir, system, **changes):
     return default_config("synthetic", "small", system).change(**values | changes)
 
 
-def load_for(config, records):
-    return load(records, size=config.size, network_input=registry.find(config.input))
+def load_for(config, *records, **options):
+    network_input = registry.find(config.input)
+    return load(*records, size=config.size, network_input=network_input, **options)
 
 
-@pytest.fixture(scope="module", params=SIZES)
-def finished(request, records, long_records, tmp_path_factory):
+@pytest.fixture(scope="module", params=CASES)
+def finished(request, records, tmp_path_factory):
     """A finished run and its clips."""
     config = tiny(tmp_path_factory.mktemp("runs"), request.param)
-    of_run = long_records if config.frames == 18 else records
-    clips = load_for(config, of_run)
+    if config.frames == 18:
+        records = request.getfixturevalue("long_records")
+    clips = load_for(config, records)
     path = running.run(config, clips)
-    return dataclasses.replace(reader.read(path), records=[of_run]), clips
+    return dataclasses.replace(reader.read(path), records=[records]), clips
 
 
 def test_a_run_can_be_verified_and_converted(finished):
@@ -87,14 +97,18 @@ def test_a_run_can_be_verified_and_converted(finished):
             jax.tree.map(np.testing.assert_array_equal, tree, converted.weights[kind])
 
 
-@pytest.mark.parametrize("finished", ["flow_cnn3d", "ststnet", "rcn"], indirect=True)
+@pytest.mark.parametrize(
+    "finished",
+    ["ststnet", pytest.param("rcn", marks=pytest.mark.slow)],
+    indirect=True,
+)
 def test_saliency_maps(finished):
     run, _ = finished
     opened = verification.open_run(run, None)
     explain = explainer.Explainer(opened)
     ((job, clip_id), *_) = explainer.test_clips(opened, None, 1)
     (one,) = explain.explain(job, [clip_id])
-    shape = (8 if run.config.model == "flow_cnn3d" else 1, *(run.config.size,) * 2)
+    shape = (1, *(run.config.size,) * 2)
     assert one.grad_cam.shape == one.smooth_grad.shape == shape
     assert one.smooth_grad.max() > 0
     assert one.flow.shape == (*shape, 2)
@@ -108,38 +122,37 @@ def test_saliency_maps(finished):
 
 def steps_of(config, clips, folds=1):
     """Returns the losses and the parameters after each of three steps."""
-    trainer = trainers.make_trainer(config, clips, folds=folds)
+    trainer = running.trainer_of(config, clips, folds=folds)
     trainer.set_states([trainer.initial_state(seed, 30) for seed in range(folds)])
     order = np.arange(12).reshape(3, 4)
     losses = [s["loss"] for s in trainer.train([order] * folds)]
     return np.concatenate(losses, 1), [trainer.weights(slot) for slot in range(folds)]
 
 
-def test_several_devices_compute_the_same_as_one(records, tmp_path):
+@pytest.mark.parametrize("finished", ["ststnet"], indirect=True)
+def test_several_devices_compute_the_same_as_one(finished):
     """Dropout and batch statistics included; also for folds side by side."""
-    config = tiny(tmp_path, "ststnet", learning_rate=1e-3)
-    clips = load_for(config, records)
+    run, clips = finished
     (one, (weights,)), (two, (others,)) = (
-        steps_of(config.change(devices=devices), clips) for devices in (1, 2)
+        steps_of(run.config.change(devices=devices), clips) for devices in (1, 2)
     )
     assert len(set(one[0])) == 3
     np.testing.assert_allclose(two, one, rtol=1e-4)
     for a, b in zip(jax.tree.leaves(others), jax.tree.leaves(weights), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
-    parallel, _ = steps_of(config.change(devices=2), clips, folds=2)
+    parallel, _ = steps_of(run.config.change(devices=2), clips, folds=2)
     np.testing.assert_allclose(parallel[0], one[0], rtol=1e-4)
     assert np.abs(parallel[1] - one[0]).max() > 1e-3  # another seed
 
 
 @pytest.mark.parametrize(
-    ("system", "changes"), [("ststnet", {"optimizer": "sgd"}), ("rcn", {})]
+    "finished",
+    ["ststnet", pytest.param("rcn", marks=pytest.mark.slow)],
+    indirect=True,
 )
-def test_a_resumed_run_has_the_same_result(system, changes, records, tmp_path):
-    """With dropout, and with the state of each optimiser."""
-    config = tiny(tmp_path, system, name="complete", checkpoint_every=0, **changes)
-    clips = load_for(config, records)
-    trainer = trainers.make_trainer(config, clips, folds=1)
-    complete = running.run(config, clips, trainer=trainer)
+def test_a_resumed_run_has_the_same_result(finished, tmp_path):
+    """With dropout, batch statistics and the state of each optimiser."""
+    complete, clips = finished
 
     class Killed(Exception):
         pass
@@ -147,17 +160,49 @@ def test_a_resumed_run_has_the_same_result(system, changes, records, tmp_path):
     def kill(*arguments):
         raise Killed
 
-    config = config.change(name="killed")
+    config = complete.config.change(runs_dir=str(tmp_path), checkpoint_every=0)
+    trainer = running.trainer_of(config, clips, folds=1)
     with pytest.raises(Killed):
         running.run(config, clips, trainer=trainer, watch={"epoch": kill})
     resumed = running.run(config, clips, trainer=trainer)
     (first, _), (second, _) = (
         next(iter(reader.read(path).finished().values()))
-        for path in (complete, resumed)
+        for path in (complete.path, resumed)
     )
-    for name in ("predictions.csv", "fold.json"):
-        expected = (first.path / name).read_bytes()
-        assert (second.path / name).read_bytes() == expected
+    assert (second.path / "predictions.csv").read_bytes() == (
+        first.path / "predictions.csv"
+    ).read_bytes()
+    one, other = (
+        json.loads((f.path / "fold.json").read_text()) for f in (first, second)
+    )
+    assert one["epoch"] == other["epoch"]
+
+
+def test_a_composite_data_set_under_loso_and_in_shards(records, tmp_path):
+    config = tiny(
+        tmp_path, "ststnet", dataset="synthetic,mylab", protocol="loso", epochs=1
+    )
+    load_for(config, records)  # computes the flow, which both read
+    both = source(records), source(records, "mylab")
+    # Two of the four subjects are of each data set, since equal clips are a leak.
+    left_out = [
+        clip_id
+        for clip_id in load_for(config, *both).clip_ids
+        if clip_id.startswith(("synthetic/s01", "synthetic/s02", "mylab/s03"))
+        or clip_id.startswith("mylab/s04")
+    ]
+    clips = load_for(config, *both, leave_out=left_out)
+    path = running.run(config, clips)
+    report = json.loads((path / "report.json").read_text())
+    assert report["folds"] == 4 and set(report["by_dataset"]) == {"synthetic", "mylab"}
+    parts = [
+        reader.read(running.run(config.change(fold_shard=f"{n}/2"), clips))
+        for n in (1, 2)
+    ]
+    assert [len(part.finished()) for part in parts] == [2, 2]
+    merge.merge(parts, tmp_path / "merged")
+    merged = (tmp_path / "merged" / "predictions.csv").read_bytes()
+    assert merged == (path / "predictions.csv").read_bytes()
 
 
 @pytest.mark.parametrize("finished", ["ststnet"], indirect=True)
