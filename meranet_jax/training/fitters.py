@@ -422,12 +422,14 @@ def check(config: TrainConfig) -> None:
     shape = network_input.shape(config.frames, config.size)
     if isinstance(recogniser, Network):
         network_input.check_augmentations(config.settings.augment)
-    elif recogniser.landmarks and not network_input.flow:
-        raise UserError(
-            f"--input={config.input}: {recogniser.name} asks for landmarks, which are "
-            "those of the frame that optical flow starts from. Its inputs must be of "
-            "optical flow."
-        )
+    elif recogniser.landmarks:
+        if not network_input.flow:
+            raise UserError(
+                f"--input={config.input}: {recogniser.name} asks for landmarks, which "
+                "are those of the frame that optical flow starts from. Its inputs must "
+                "be of optical flow."
+            )
+        landmarks.check_packages()
     recogniser.check(config.settings, shape)
     if isinstance(recogniser, Network):
         specifications.check_shapes(recogniser, config.settings, shape)
