@@ -128,13 +128,14 @@ def test_a_new_attention_is_trained_evaluated_and_explained(project):
 
 def test_a_new_recogniser_is_trained_evaluated_and_explained(project):
     model = ["--model=framenet:FRAMENET"]
-    flags = [flag for flag in FLAGS if flag not in SMALLEST[2:]]
+    only_of_meranet = (SMALLEST[0], *SMALLEST[2:])  # its preset, and its network
+    flags = [flag for flag in FLAGS if flag not in only_of_meranet]
     listed = run(project, "train.py", *model, "--help").stdout
     assert "--dropout" in listed and "--learning_rate" in listed
     assert "--kernel_size" not in listed
     trained = run(project, "train.py", *flags, *model, "--features=4", "--epochs=2")
     assert trained.returncode == 0, trained.stderr
-    assert "FrameNet, preset small, fp32, on 1 x cpu" in trained.stdout
+    assert "FrameNet, preset paper, fp32, on 1 x cpu" in trained.stdout
     (path,) = (project / "runs").glob("mylab-framenet-*")
     explained = run(project, "-c", EVALUATE_AND_EXPLAIN, path)
     assert explained.returncode == 0, explained.stderr
@@ -151,6 +152,7 @@ def test_a_new_recogniser_is_trained_evaluated_and_explained(project):
         (["--model=nowhere:NET"], "No module named 'nowhere'"),
         (["--model=framenet:FrameNet"], "Expected a meranet_jax.recognisers.Network"),
         (["--model=framenet:FRAMENET", "--width=4"], "--model=meranet has."),
+        (["--model=framenet:FRAMENET", "--preset=small"], "FRAMENET has paper only"),
         (["--model=framenet:FRAMENET", "--input=flow"], "accepts rgb"),
         (["--model=lbp_top", "--epochs=3"], "--model=meranet has."),
         (["--model=resnet3d", "--no-attention"], "choose --model=resnet3d"),
