@@ -50,7 +50,7 @@ FINE: tuple[Rectangle, ...] = (
     (0.3, 0.75, 0.5, 0.8),  # cheek
     (0.0, 0.25, 0.8, 1.2),  # lips
     (0.25, 0.5, 0.8, 1.2),  # corner of the mouth
-    (0.5, 0.8, 0.8, 1.2),  # beside the mouth
+    (0.5, 0.8, 0.8, 1.2),  # next to the mouth
     (0.0, 0.5, 1.2, 1.6),  # chin
 )
 
@@ -59,7 +59,7 @@ COARSE: tuple[Rectangle, ...] = (
     (0.0, 0.4, -0.6, -0.15),  # inner brow
     (0.4, 0.95, -0.6, -0.15),  # outer brow
     (0.15, 0.85, -0.15, 0.25),  # eye
-    (0.0, 0.4, 0.25, 0.75),  # nose and fold beside it
+    (0.0, 0.4, 0.25, 0.75),  # nose and the fold next to it
     (0.4, 0.9, 0.25, 0.75),  # cheek
     (0.0, 0.65, 0.75, 1.25),  # mouth
 )
