@@ -251,10 +251,6 @@ def describe_saliency(rows: Sequence[dict], checks: Sequence[dict]) -> str:
     return "\n".join(text) + "\n"
 
 
-def _number_or_empty(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"
-
-
 def _sd(values: np.ndarray) -> float | None:
     return float(values.std(ddof=1)) if len(values) > 1 else None
 

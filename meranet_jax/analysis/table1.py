@@ -148,7 +148,8 @@ def configure(
       systems: names of recognisers; see ``SYSTEMS``.
       given: names of the flags on the command line. They apply to every system that has
         them, but those that describe the clip only to the paper's two networks. A
-        system that does not have the preset of ``base`` has ``small``.
+        system that does not have the preset of ``base`` has ``small``. Recordings of
+        key frames alone are left out, of which some inputs cannot be made.
 
     Raises:
       UserError: if a flag is invalid for a system, or applies to none.
@@ -170,27 +171,17 @@ def configure(
             known = set(config.flags())
             unused -= known - set(_CLIP)
             config = config.change(**{n: v for n, v in chosen.items() if n in known})
+        # Whichever systems are chosen, so that finished runs can be reused
+        needs_clip = inputs.CLIP in inputs.find(config.input).features
+        if not needs_clip:
+            config = config.change(whole_clips=True)
         found[config.title] = config
     if unused:
         raise UserError(
             f"--{min(unused)} applies to none of {', '.join(systems)}. Leave it out, "
             "or choose other --systems."
         )
-    return _with_equal_clips(found)
-
-
-def _with_equal_clips(configs: dict[str, TrainConfig]) -> dict[str, TrainConfig]:
-    """Leaves out clips that the inputs of some systems cannot be made of."""
-    needs_clip = {
-        title: inputs.CLIP in inputs.find(config.input).features
-        for title, config in configs.items()
-    }
-    if not any(needs_clip.values()):
-        return configs
-    return {
-        title: config if needs_clip[title] else config.change(whole_clips=True)
-        for title, config in configs.items()
-    }
+    return found
 
 
 def make(finished: Mapping[tuple[str, str, str], Run]) -> tuple[list[dict], str]:
