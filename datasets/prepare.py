@@ -22,7 +22,7 @@ from datasets import existing
 from datasets.builder import LocalCopyBuilder
 from datasets.clip_record import ClipConfig, Sampling
 from datasets.parallel import check_workers
-from datasets.source.specification import Crop, Sizes, Specification
+from datasets.source.specification import Apex, Crop, Sizes, Specification
 from meranet_jax.errors import DataError, explain
 
 # Data sets with a builder where TFDS expects it: NAME/NAME_dataset_builder.py.
@@ -70,8 +70,15 @@ class Options:
     """Clips whose frames differ in size.
     same: they are left out.
     any: each frame is resized by itself, which adds motion that is not in the face."""
+    apex: Apex | None = None
+    """What replaces an apex that the table does not give.
+    middle: the middle of onset and offset.
+    spotted: the frame that has moved most since the onset.
+    table: nothing; such expressions are left out."""
     expressions: str | None = None
     """Expressions to include, for cas_me_2 only: micro, macro or both."""
+    camera: str | None = None
+    """Camera of the recordings, for smic only: HS, VIS or NIR."""
 
     def overrides(self) -> dict[str, object]:
         """Returns the options that are set."""

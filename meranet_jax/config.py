@@ -58,7 +58,7 @@ class TrainConfig:
     manual_dir: str | None = None
     """Folder of your copy of a licensed data set. It is needed once, to write its
     records. For several data sets: casme=DIR,casme2=DIR, and likewise for --release,
-    --table, --label and --expressions."""
+    --table, --label, --expressions and --camera."""
     data_dir: str | None = None
     """Folder of the records. Default: ~/tensorflow_datasets."""
 
@@ -102,8 +102,14 @@ class TrainConfig:
     sizes: Literal["same", "any"] | None = None
     """Clips whose frames differ in size. same: they are left out. any: each frame is
     resized by itself, which adds motion that is not in the face. Default: same."""
+    apex: Literal["table", "middle", "spotted"] | None = None
+    """What replaces an apex that a data set's table does not give. middle: the middle
+    of onset and offset. spotted: the frame that has moved most since the onset. table:
+    nothing; such clips are left out. Default: middle."""
     expressions: Literal["micro", "macro", "both"] | None = None
     """Kind of expressions of cas_me_2. Default: micro."""
+    camera: Literal["HS", "VIS", "NIR"] | None = None
+    """Camera of the recordings of smic. Default: HS."""
 
     label: str = "emotion"
     """Record field used as the class label. In cas_me_2, emotion is that of the
@@ -425,7 +431,9 @@ class TrainConfig:
             "release",
             "table",
             "sizes",
+            "apex",
             "expressions",
+            "camera",
         )
         # Records of the paper's size serve every size that divides it.
         size = self.size if recipes.RECORDED % self.size else recipes.RECORDED

@@ -13,6 +13,7 @@ LISTED = {
     "release": None,
     "table": (),
     "expressions": None,
+    "camera": None,
     "label": "emotion",
 }
 

@@ -6,11 +6,15 @@ from collections.abc import Iterator
 from datasets.source.annotations import Annotation
 from datasets.source.cells import canonical_subject
 from datasets.source.releases import LocalRelease
+from datasets.source.specification import Apex
 from meranet_jax.errors import DataError
 from meranet_jax.video.frames import Recording, open_recording
 
-# Ten seconds at 200 frames a second, far longer than any expression.
-_MAX_LENGTH = 2000
+# Kinds of notes on an apex that is the middle of onset and offset
+APEX_NOTES = ("apex estimated", "apex outside its interval")
+
+# Ten seconds at 200 frames a second; longer expressions are reported.
+_LONG = 2000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,17 +56,20 @@ class Expression:
     key_frames_only: bool = False
 
 
-def find_expression(local: LocalRelease, row: Annotation) -> Expression:
+def find_expression(
+    local: LocalRelease, row: Annotation, missing_apex: Apex = "middle"
+) -> Expression:
     """Finds the frames of a row and estimates its missing frame numbers.
 
-    The middle of onset and offset replaces a missing apex, and an apex outside of that
-    interval, which is invalid. The last frame replaces a missing offset if the release
-    ends at the offset; in a full recording the expression is assumed to fade as long as
-    it rose.
+    The middle of onset and offset, or the nearest frame that exists, replaces a missing
+    apex, and an apex outside of that interval, which is invalid. The last frame
+    replaces a missing offset if the release ends at the offset; in a full recording the
+    expression is assumed to fade as long as it rose.
 
     Args:
       local: the release on disk.
       row: the row of the annotation table.
+      missing_apex: ``table`` refuses a row without a usable apex.
 
     Raises:
       DataError: if there are no frames, no frame at the apex, or fewer than half of the
@@ -84,7 +91,7 @@ def find_expression(local: LocalRelease, row: Annotation) -> Expression:
         full_recording=release.full_recording,
         single_expression=source not in local.shared,
     )
-    notes = []
+    notes = [Note("corrected", text) for text in row.corrections]
     if found.renumbered:
         notes.append(
             Note(
@@ -116,7 +123,13 @@ def find_expression(local: LocalRelease, row: Annotation) -> Expression:
         text = f"the table marks {fields} with a question mark, which was ignored"
         notes.append(Note("uncertain numbers", text))
     apex, note = _apex(row, offset)
-    notes += [note] if note else []
+    if note is not None:
+        if missing_apex == "table":
+            problem, _, _ = note.text.partition("; ")
+            raise DataError(f"{problem}; --apex=table leaves it out")
+        notes.append(note)
+        if found.contiguous_run(apex) is None:
+            apex = found.nearest(apex)
     if _has_key_frames_only(found, row.onset, apex, offset):
         text = (
             "only its onset, apex and offset frames exist; it is for inputs that need "
@@ -140,11 +153,14 @@ def find_expression(local: LocalRelease, row: Annotation) -> Expression:
         )
     present = sum(row.onset <= number <= offset for number in run.locations)
     length = offset - row.onset + 1
-    if length > _MAX_LENGTH or 2 * present < length:
+    if 2 * present < length:
         raise DataError(
             f"onset to offset is {row.onset} to {offset}, {length} frames; "
             f"{present} of them exist"
         )
+    if length > _LONG:
+        text = f"onset to offset is {row.onset} to {offset}, {length} frames"
+        notes.append(Note("very long", text))
     if run.first > row.onset or run.last < offset:
         notes.append(
             Note(
@@ -207,11 +223,11 @@ def _apex(row: Annotation, offset: int) -> tuple[int, Note | None]:
     middle = (row.onset + offset) // 2
     if row.apex is None:
         text = f"the apex is missing in the table; the middle, {middle}, was used"
-        return middle, Note("apex estimated", text)
+        return middle, Note(APEX_NOTES[0], text)
     if not row.onset <= row.apex <= offset:
         text = (
             f"the apex {row.apex} is outside of onset {row.onset} to offset {offset}; "
             f"the middle, {middle}, was used"
         )
-        return middle, Note("apex outside its interval", text)
+        return middle, Note(APEX_NOTES[1], text)
     return row.apex, None

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from datasets.source.annotations import Annotation, LeftOut, Table, row_label
 from datasets.source.cells import is_number
+from datasets.source.folder_rows import renumbered, rows_of_folders
 from datasets.source.folders import shown, without_suffix
 from datasets.source.release_choice import choose_release
 from datasets.source.releases import LocalRelease
@@ -56,7 +57,9 @@ class LocalCopy:
         """Returns descriptions of the table, the release and the crop, for metadata."""
         return {
             "table": "; ".join(
-                f"{shown(table.path, self.manual_dir)}, sheet {table.sheet}"
+                f"names of the folders in {shown(table.path, self.manual_dir)}"
+                if table.of_folders
+                else f"{shown(table.path, self.manual_dir)}, sheet {table.sheet}"
                 for table in self.tables
             ),
             "release": f"{self.release.release.name}, in "
@@ -121,9 +124,13 @@ def open_local_copy(
         or no row is selected.
     """
     manual_dir = Path(manual_dir)
-    tables, missing_tables, notes = choose_tables(
-        specification, config, manual_dir, others
-    )
+    if specification.label_of_folders is None:
+        tables, missing_tables, notes = choose_tables(
+            specification, config, manual_dir, others
+        )
+    else:
+        table, notes = rows_of_folders(specification, config, manual_dir)
+        tables, missing_tables = [table], []
     rows, left_out, not_selected = [], [], 0
     for table in tables:
         left_out += table.left_out
@@ -176,6 +183,8 @@ def open_local_copy(
     release, release_notes = choose_release(
         manual_dir, specification, config, list(selected.values())
     )
+    if specification.label_of_folders is not None:
+        selected = {n: renumbered(row, release) for n, row in selected.items()}
     # Counted over all rows, including those that are not selected.
     sources = collections.Counter(release.source(row.subject, row.clip) for row in rows)
     shared = frozenset(source for source, n in sources.items() if source and n > 1)
@@ -183,7 +192,7 @@ def open_local_copy(
     crop = config.crop
     if crop == "auto":
         crop = "provided" if release.release.cropped else "detect"
-    left_out += _frames_without_row(release, (*rows, *left_out))
+    left_out += _frames_without_row(release, (*rows, *left_out), tables)
     return LocalCopy(
         specification=specification,
         manual_dir=manual_dir,
@@ -272,18 +281,22 @@ def _clip_key(row: Annotation) -> tuple[str, str]:
     return row.subject, row.clip.casefold()
 
 
-def _frames_without_row(release: LocalRelease, rows: Sequence) -> list[LeftOut]:
+def _frames_without_row(
+    release: LocalRelease, rows: Sequence, tables: Sequence[Table]
+) -> list[LeftOut]:
     used = {release.source(row.subject, row.clip) for row in rows}
     named = {(row.subject, release.release.parse_clip_name(row.clip)) for row in rows}
     unused = []
     for (subject, _), source in release.clips.items():
         if source in used:
             continue
-        name = source.name if source.is_dir() else source.stem
+        name = release.name_of(source)
         _, without = release.release.parse_folder_names(
             subject, without_suffix(name)[0]
         )
         reason = "frames, but no row in the table"
+        if any(table.of_folders for table in tables):
+            reason = "its name is not that of an expression"
         if (subject, without) in named:
             reason = _SECOND
         try:
@@ -291,7 +304,7 @@ def _frames_without_row(release: LocalRelease, rows: Sequence) -> list[LeftOut]:
                 continue
         except PermissionError:
             reason = "permission denied for its folder, and no row in the table"
-        unused.append(LeftOut(None, None, subject, source.stem, reason))
+        unused.append(LeftOut(None, None, subject, name, reason))
     others = [
         LeftOut(
             None,

@@ -101,7 +101,7 @@ def choose_release(
         f"{local.relative_roots(manual_dir)} ({local.count_clips(wanted)} of the "
         f"table's {len(wanted)} expressions) was not read"
         for local in found
-        if local.roots[0] not in chosen.roots
+        if not any(local.roots[0].is_relative_to(root) for root in chosen.roots)
     ]
     return chosen, notes
 

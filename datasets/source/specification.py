@@ -15,6 +15,7 @@ from meranet_jax.video import faces
 
 Crop = Literal["auto", "provided", "detect", "none"]
 Sizes = Literal["same", "any"]
+Apex = Literal["table", "middle", "spotted"]
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -31,6 +32,9 @@ class LocalCopyConfig(clip_record.ClipConfig):
         copy; empty selects the preferred one.
       sizes: ``same`` leaves out clips whose frames differ in size; ``any`` resizes each
         frame by itself, which adds motion that is not in the face.
+      apex: what replaces an apex that the table does not give. ``middle`` is the middle
+        of onset and offset; ``spotted`` the frame that differs most from the onset, see
+        ``meranet_jax.video.apex``; with ``table`` such expressions are left out.
 
     Raises:
       DataError: if a value is out of range.
@@ -41,6 +45,7 @@ class LocalCopyConfig(clip_record.ClipConfig):
     release: str | None = None
     table: tuple[str, ...] = ()
     sizes: Sizes = "same"
+    apex: Apex = "middle"
 
     def __post_init__(self):
         super().__post_init__()
@@ -53,6 +58,10 @@ class LocalCopyConfig(clip_record.ClipConfig):
             )
         if self.sizes not in ("same", "any"):
             raise DataError(f"--sizes={self.sizes} must be same or any.")
+        if self.apex not in ("table", "middle", "spotted"):
+            raise DataError(
+                f"--apex={self.apex} must be one of table, middle, spotted."
+            )
         if not 0 <= self.margin <= 2:
             raise DataError(f"--margin={self.margin} must be from 0 to 2.")
 
@@ -77,6 +86,8 @@ class LocalCopyConfig(clip_record.ClipConfig):
             parts.append(f"table_{_folder_name(name)}")
         if self.sizes != "same":
             parts.append(f"sizes_{self.sizes}")
+        if self.apex != "middle":
+            parts.append(f"apex_{self.apex}")
         return "-".join(parts)
 
 
@@ -98,7 +109,8 @@ class Specification:
       emotions: emotions in its table.
       columns: columns of its tables.
       tables: accepted tables in order of preference. Each is a tuple of parts, which
-        are all read; a part has a name for messages and a pattern for file names.
+        are all read; a part has a name for messages and a pattern for file names. Empty
+        with ``label_of_folders``.
       releases: releases in order of preference, cropped ones first.
       expected_layout: description, for the user, of a copy's folders and files.
       frame_rate: frames of its recordings per second (Hz); None if it is unknown or
@@ -117,6 +129,10 @@ class Specification:
       selects: whether a configuration selects a row.
       extra_features: features of a row's record in addition to the common ones.
       counts_apply: whether the published counts apply to a configuration.
+      label_of_folders: for data sets without a table; see ``folder_rows``. It returns
+        the emotion of a clip by the names of the folders from that of its subject, or
+        below that of all clips, to its own, or without suffix its video's; None if
+        they name none. It raises DataError if they contradict each other.
     """
 
     name: str
@@ -140,6 +156,7 @@ class Specification:
     selects: Callable[[Annotation, LocalCopyConfig], bool] = lambda row, config: True
     extra_features: Callable[[Annotation], dict] = lambda row: {}
     counts_apply: Callable[[LocalCopyConfig], bool] = lambda config: True
+    label_of_folders: Callable[[tuple[str, ...]], str | None] | None = None
 
     def generation(self, counts: Mapping[str, int]) -> str | None:
         """Returns the generation of the table with these numbers of expressions.

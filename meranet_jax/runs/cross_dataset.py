@@ -34,8 +34,8 @@ from meranet_jax.runs.train_run import Prepare
 from meranet_jax.training import checkpoint, fitters
 
 # Settings of a run that belong to its data sets, and not to another one.
-_OF_DATASET = ("manual_dir", "release", "table", "sizes", "expressions")
-_OF_DATASET += ("leave_out", "split")
+_OF_DATASET = ("manual_dir", "release", "table", "sizes", "apex", "expressions")
+_OF_DATASET += ("camera", "leave_out", "split")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,8 +66,13 @@ class Target:
     sizes: Literal["same", "any"] | None = None
     """With --dataset: clips whose frames differ in size, see train.py --help. Default:
     same."""
+    apex: Literal["table", "middle", "spotted"] | None = None
+    """With --dataset: what replaces an apex that the table does not give, see train.py
+    --help. Default: middle."""
     expressions: str | None = None
     """With --dataset: kind of expressions of cas_me_2: micro, macro or both."""
+    camera: str | None = None
+    """With --dataset: camera of the recordings of smic: HS, VIS or NIR."""
     label: str | None = None
     """With --dataset: record field used as the class label. Default: emotion."""
 
