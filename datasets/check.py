@@ -234,7 +234,7 @@ def main(
     every image can be read.
 
     Args:
-      name: casme, casme2, cas_me_2 or your own licensed data set.
+      name: casme, casme2, cas_me_2, samm, mmew, fourdme or your own licensed data set.
       manual_dir: folder of your licensed copy.
       json: print the report as JSON.
       sheet: image file in which to draw onset, apex and offset of some clips of each

@@ -93,6 +93,7 @@ class Report:
 def describe(report: Report) -> str:
     """Returns the report as text."""
     (published, counts), *_ = [*report.published_counts.items(), ("none", {})]
+    width = max(12, *(len(emotion) + 1 for emotion in report.emotions))
     lines = [
         f"{report.data_set} in {report.manual_dir}",
         f"table    {report.table}",
@@ -107,13 +108,13 @@ def describe(report: Report) -> str:
         lines.append(f"{report.not_selected} other expressions were not selected.")
     lines += [
         "",
-        f"{'emotion':12}{'rows':>8}{'records':>9}{'published':>11}{'paper':>7}",
+        f"{'emotion':{width}}{'rows':>8}{'records':>9}{'published':>11}{'paper':>7}",
     ]
     for emotion, found in report.emotions.items():
         count = counts.get(emotion, "") if counts else ""
         paper = report.paper_counts.get(emotion, "")
         lines.append(
-            f"{emotion:12}{found['rows']:8}{found['records']:9}{count:>11}{paper:>7}"
+            f"{emotion:{width}}{found['rows']:8}{found['records']:9}{count:>11}{paper:>7}"
         )
     if counts:
         lines.append(f"(published: {published})")

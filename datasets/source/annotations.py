@@ -50,6 +50,7 @@ class Annotation:
       uncertain: names of the frame numbers that the table marks as uncertain, ``59?``.
       corrections: a sentence on each frame number that was corrected; see
         ``columns.Erratum``.
+      contradictions: a sentence on each pair of cells that contradict each other.
     """
 
     table: str
@@ -65,6 +66,7 @@ class Annotation:
     # Not part of fingerprints, which contain the other fields as text
     uncertain: tuple[str, ...] = dataclasses.field(default=(), repr=False)
     corrections: tuple[str, ...] = dataclasses.field(default=(), repr=False)
+    contradictions: tuple[str, ...] = dataclasses.field(default=(), repr=False)
 
 
 @dataclasses.dataclass(frozen=True)

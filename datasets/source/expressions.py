@@ -41,7 +41,7 @@ class Expression:
       apex: frame number of the apex.
       offset: frame number of the offset.
       apex_estimated: whether the table gives no usable apex.
-      offset_estimated: whether the table gives no offset.
+      offset_estimated: whether the table gives no usable offset.
       notes: notes on what was unusual.
       key_frames_only: whether there are no images but those of onset, apex and offset.
     """
@@ -64,7 +64,9 @@ def find_expression(
     The middle of onset and offset, or the nearest frame that exists, replaces a missing
     apex, and an apex outside of that interval, which is invalid. The last frame
     replaces a missing offset if the release ends at the offset; in a full recording the
-    expression is assumed to fade as long as it rose.
+    expression is assumed to fade as long as it rose. In a release with
+    ``ends_at_offset`` the last frame also replaces an offset that lies beyond it, or
+    whose apex does.
 
     Args:
       local: the release on disk.
@@ -88,10 +90,13 @@ def find_expression(
         row.onset,
         row.offset,
         apex=row.apex,
-        full_recording=release.full_recording,
+        # The numbers of such a release are right, and need no comparison with the
+        # offset, which may be wrong.
+        full_recording=release.full_recording or release.ends_at_offset,
         single_expression=source not in local.shared,
     )
     notes = [Note("corrected", text) for text in row.corrections]
+    notes += [Note("contradictory row", text) for text in row.contradictions]
     if found.renumbered:
         notes.append(
             Note(
@@ -118,6 +123,16 @@ def find_expression(
                 f"the offset is missing in the table; {offset} was used",
             )
         )
+    elif release.ends_at_offset and found.last < max(offset, row.apex or 0):
+        apex = "no apex" if row.apex is None else f"the apex {row.apex}"
+        offset = max(found.last, row.onset)
+        notes.append(
+            Note(
+                "offset or apex beyond the last file",
+                f"the table has {apex} and the offset {row.offset}, but its files end "
+                f"at {found.last}, which was used as the offset",
+            )
+        )
     if row.uncertain:
         fields = " and ".join(row.uncertain)
         text = f"the table marks {fields} with a question mark, which was ignored"
@@ -142,7 +157,7 @@ def find_expression(
             apex=apex,
             offset=offset,
             apex_estimated=False,
-            offset_estimated=row.offset is None,
+            offset_estimated=offset != row.offset,
             notes=tuple(notes),
             key_frames_only=True,
         )
@@ -175,7 +190,7 @@ def find_expression(
         apex=apex,
         offset=offset,
         apex_estimated=apex != row.apex,
-        offset_estimated=row.offset is None,
+        offset_estimated=offset != row.offset,
         notes=tuple(notes),
     )
 

@@ -54,6 +54,12 @@ class Release:
       frames_folder: name of the folder in that of a clip that has the frames; None if
         they are in that of the clip. Case is ignored.
       frame_rate: frames per second (Hz); None if it is that of the data set.
+      direct: whether ``parts`` names only the folder that contains the subjects, and
+        no folder around it. It is for names that people also give the folder that
+        contains all releases.
+      ends_at_offset: whether the frames of a clip have the table's numbers and end at
+        its offset, so that the last one replaces an offset in the table that lies
+        beyond it.
     """
 
     name: str
@@ -67,6 +73,8 @@ class Release:
     of_subjects: bool = True
     frames_folder: str | None = None
     frame_rate: float | None = None
+    direct: bool = False
+    ends_at_offset: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -212,7 +220,9 @@ def _known_place(
             paths = [f"{outer}/{known}" for outer in around]
             for spelling in map(_normalise, [*paths, known]):
                 if spelling in spellings:
-                    return spellings[spelling], faces
+                    release, _ = spellings[spelling]
+                    if not (release.direct and place):
+                        return spellings[spelling], faces
     return None
 
 

@@ -11,7 +11,8 @@ ClassSet = dict[str, tuple[str, ...]]
 
 # MEGC 2019 (See et al.): happiness is positive, surprise is a class of its own,
 # "others" is excluded and all remaining emotions are negative. CAS(ME)^2 already has
-# labels named positive and negative. "neutral" names clips without an expression.
+# labels named positive and negative. "neutral" names clips without an expression. A
+# label of two emotions, "negative+repression", belongs to the class of both.
 _POSITIVE = ("happiness", "positive")
 _EXCLUDED = ("others", "other", "neutral")
 
@@ -67,13 +68,26 @@ def resolve(
 
 
 def _megc3(emotions: Collection[str]) -> ClassSet:
-    positive = tuple(e for e in _POSITIVE if e in emotions)
-    negative = sorted(set(emotions) - {*_POSITIVE, *_EXCLUDED, "surprise"})
+    members: dict[str, list[str]] = {"negative": [], "positive": [], "surprise": []}
+    for emotion in sorted(emotions):
+        classes = {_megc3_class(part) for part in emotion.split("+")}
+        # Labels whose emotions belong to different classes are excluded.
+        if len(classes) == 1 and (name := classes.pop()) is not None:
+            members[name].append(emotion)
     return {
-        "negative": tuple(negative),
-        "positive": positive or _POSITIVE,
-        "surprise": ("surprise",),
+        "negative": tuple(members["negative"]),
+        "positive": tuple(members["positive"]) or _POSITIVE,
+        "surprise": tuple(members["surprise"]) or ("surprise",),
     }
+
+
+def _megc3_class(emotion: str) -> str | None:
+    """Returns the class of one emotion; None if it is excluded."""
+    if emotion in _EXCLUDED:
+        return None
+    if emotion in _POSITIVE:
+        return "positive"
+    return "surprise" if emotion == "surprise" else "negative"
 
 
 def _read(path: Path) -> ClassSet:

@@ -33,7 +33,10 @@ def command(*arguments, under=()):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("casme3", "no data set named 'casme3'.*mean casme.*casme, casme2, synthetic"),
+        (
+            "casme3",
+            "no data set named 'casme3'.*mean casme.*casme, casme2, .*synthetic",
+        ),
         ("synthetic/hrd", "configuration of synthetic.*mean hard.*medium, easy, hard"),
         ("../synthetic", r"no data set named '\.\.'"),
     ],
