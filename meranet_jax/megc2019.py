@@ -49,8 +49,9 @@ class Rule:
         """
         own = self.other_emotions.get(clip_id.partition("@")[0].lower(), emotion)
         if own not in self.emotions:
-            of = emotion if own == emotion else f"{emotion}, in its table {own}"
-            return f"{of}, not in MEGC 2019"
+            if own != emotion:
+                return f"{emotion}, but {own} in the table that MEGC 2019 used"
+            return f"{emotion}, not in MEGC 2019"
         if self.needs_apex and apex_estimated:
             return "no apex in the table, not in MEGC 2019"
         if self.needs_apex and apex == onset:
