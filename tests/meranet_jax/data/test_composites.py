@@ -12,7 +12,7 @@ from meranet_jax.data import splits
 from meranet_jax.errors import UserError
 from meranet_jax.runs import report_text, writer
 from meranet_jax.runs.train_run import load_clips
-from tests.meranet_jax.records import rows_of, write_records
+from tests.meranet_jax.records import casme2_rows, rows_of, write_records
 
 # Published numbers of expressions by emotion.
 SMIC = {"negative": 70, "positive": 51, "surprise": 43}
@@ -20,22 +20,7 @@ SAMM = {
     **{"anger": 57, "happiness": 26, "others": 26, "surprise": 15, "contempt": 12},
     **{"disgust": 9, "fear": 8, "sadness": 6},
 }
-CASME2 = {
-    **{"others": 99, "disgust": 63, "happiness": 32, "surprise": 28, "repression": 27},
-    **{"sadness": 4, "fear": 2},
-}
 CASME = {"tense": 6, "disgust": 5, "repression": 4, "surprise": 3, "sadness": 2}
-
-
-def casme2_rows():
-    """Returns rows of CASME II's table of 2019 with the facts that the rule needs."""
-    rows = rows_of(CASME2, 26)
-    surprise = [row for row in rows if row["emotion"] == "surprise"]
-    for row, clip in zip(surprise, ("EP07_01", "EP07_04f", "EP10_03"), strict=False):
-        row |= {"subject": "sub24", "clip_id": f"sub24/{clip}"}
-    rows[100] |= {"apex_estimated": True}  # of disgust
-    rows[101] |= {"apex": 1}
-    return rows
 
 
 @pytest.fixture(scope="module")
