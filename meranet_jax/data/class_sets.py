@@ -10,10 +10,10 @@ from meranet_jax.errors import UserError
 # Class name -> emotions that belong to the class.
 ClassSet = dict[str, tuple[str, ...]]
 
-# Of data sets for which ``megc2019`` has no rule, "others" is excluded and all emotions
-# but happiness and surprise are negative. CAS(ME)^2 already has labels named positive
-# and negative. "neutral" names clips without an expression.
-_POSITIVE = megc2019.CLASSES["positive"]
+# MEGC 2019 (See et al.): happiness is positive, surprise is a class of its own,
+# "others" is excluded and all remaining emotions are negative. CAS(ME)^2 already has
+# labels named positive and negative. "neutral" names clips without an expression.
+_POSITIVE = ("happiness", "positive")
 _EXCLUDED = ("others", "other", "neutral")
 
 # The value of --classes that stands for objective classes, which are determined by the
