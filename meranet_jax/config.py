@@ -121,8 +121,8 @@ class TrainConfig:
     """Classes; clips of other emotions are left out. paper: those of the paper. all:
     each emotion. megc3: negative, positive, surprise; of casme2, smic and samm the
     clips of MEGC 2019. objective: the objective classes I to V. emotions5 (casme2,
-    samm) and emotions4 (casme): those of many publications. A list: disgust,happiness.
-    A JSON file that maps classes to emotions: FILE.json."""
+    samm), emotions4 (casme): see docs/protocols.md. A list: disgust,happiness. A JSON
+    file that maps classes to emotions: FILE.json."""
     min_frames: int | None = None
     """Minimum number of frames from onset to offset; shorter expressions are left out.
     Default: the paper's, which is 16 for casme and casme2 and 1 otherwise."""

@@ -224,20 +224,22 @@ confidence intervals."""
 
 
 def datasets_lines(report: dict) -> list[str]:
-    """Returns a line for each data set of a composite data set, for a terminal.
+    """Returns lines on each data set of a composite data set, for a terminal.
 
     Args:
       report: the result of ``report.make``, or another one with its results.
     """
-    lines = []
-    for name, part in report.get("by_dataset", {}).items():
+    if "by_dataset" not in report:
+        return []
+    lines = ["by data set, with 95 % intervals:"]
+    for name, part in report["by_dataset"].items():
         numbers = ", ".join(
             f"{NAMES[n].partition(' ')[0]} {interval_text(part['metrics'][n])}"
             for n in _OF_DATASETS
         )
         clips = count(part["clips"], "clip")
         lines.append(
-            f"{name}: {numbers} ({clips} of {count(part['subjects'], 'subject')})"
+            f"  {name}: {numbers} ({clips} of {count(part['subjects'], 'subject')})"
         )
     return lines
 
