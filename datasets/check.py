@@ -23,6 +23,7 @@ from datasets.source.annotations import Annotation, row_label
 from datasets.source.examples import Example, make_example
 from datasets.source.local_copy import LocalCopy, open_local_copy
 from datasets.source.specification import LocalCopyConfig
+from meranet_jax import megc2019
 from meranet_jax.errors import DataError, explain
 
 
@@ -164,7 +165,32 @@ def _report(
         published_counts=published_counts,
         paper_counts=dict(copy.specification.paper_counts),
         differences=differences,
+        megc2019=_megc2019(name, config, [example.record for example in records]),
     )
+
+
+def _megc2019(
+    name: str, config: LocalCopyConfig, records: Sequence[Mapping]
+) -> dict | None:
+    """Returns ``Report.megc2019``: which records are in the composite of MEGC 2019."""
+    rule = megc2019.find(name, getattr(config, "camera", None))
+    if rule is None:
+        return None
+    counts, left_out = dict.fromkeys(megc2019.CLASSES, 0), collections.defaultdict(list)
+    for record in records:
+        facts = ("clip_id", "emotion", "onset", "apex", "apex_estimated")
+        reason = rule.exclusion(**{fact: record[fact] for fact in facts})
+        if reason is not None:
+            left_out[reason].append(record["clip_id"])
+            continue
+        for class_name, emotions in megc2019.CLASSES.items():
+            counts[class_name] += record["emotion"] in emotions
+    return {
+        "counts": counts,
+        "published": dict(rule.counts),
+        "summary": rule.describe(counts),
+        "left_out": dict(sorted(left_out.items())),
+    }
 
 
 def _compare(

@@ -156,7 +156,7 @@ def find_expression(
             onset=row.onset,
             apex=apex,
             offset=offset,
-            apex_estimated=False,
+            apex_estimated=apex != row.apex,
             offset_estimated=offset != row.offset,
             notes=tuple(notes),
             key_frames_only=True,

@@ -35,7 +35,7 @@ from meranet_jax.training import checkpoint, fitters
 
 # Settings of a run that belong to its data sets, and not to another one.
 _OF_DATASET = ("manual_dir", "release", "table", "sizes", "apex", "expressions")
-_OF_DATASET += ("camera", "leave_out", "split")
+_OF_DATASET += ("camera", "leave_out", "split", "train_datasets", "test_datasets")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,6 +119,7 @@ def evaluate(
         functools.partial(
             shared_classes, run.classes, text=target.classes, dataset=config.dataset
         ),
+        _class_set(run, target),
     )
     _check_shape(clips, config)
     trained_on = _check_subjects(run, clips)
@@ -171,6 +172,21 @@ def _if_set(config: TrainConfig, name: str) -> object:
     return None if len(config.datasets) == 1 and value == default else value
 
 
+def _class_set(run: Run, target: Target) -> str:
+    """Returns the value of ``--classes`` that determines which clips are tested.
+
+    It is that of the evaluation where it maps emotions. Otherwise the classes of the
+    run are those that contain the labels, which are objective classes or emotions.
+    """
+    if target.classes == "megc3" or _is_file(target.classes):
+        return target.classes
+    return class_sets.OBJECTIVE if run.config.classes == class_sets.OBJECTIVE else "all"
+
+
+def _is_file(classes: str | None) -> bool:
+    return classes is not None and (classes.endswith(".json") or "/" in classes)
+
+
 def shared_classes(
     classes: ClassSet, emotions: Collection[str], *, text: str | None, dataset: str
 ) -> ClassSet:
@@ -190,7 +206,7 @@ def shared_classes(
     """
     chosen = classes
     listed = ", ".join(f"{name} ({', '.join(es)})" for name, es in classes.items())
-    if text == "megc3" or (text and (text.endswith(".json") or "/" in text)):
+    if text == "megc3" or _is_file(text):
         chosen = class_sets.resolve(emotions, text=text, paper=None)
     elif text is not None:
         names = [name.strip() for name in text.split(",") if name.strip()]
@@ -345,7 +361,11 @@ def make(run: Run, config: TrainConfig, predicted: Predictions) -> dict:
     made = {
         "evaluation": "cross-data-set",
         "model": config.title,
-        "trained_on": list(run.config.datasets),
+        "trained_on": [
+            name
+            for name in run.config.datasets
+            if name.partition("/")[0] not in run.config.tested_datasets
+        ],
         "tested_on": list(config.datasets),
         "protocol": run.config.protocol,
         "selection": config.recogniser.selection(config.settings),

@@ -145,6 +145,16 @@ def test_updated_table_is_the_second_choice(tmp_path):
         read_back(tmp_path / "casme2", tmp_path / "data", table=("2013.xlsx",))
 
 
+def test_objective_classes_are_read_where_the_table_has_them(tmp_path):
+    write_tree(tmp_path / "casme2", table="updated", rows=FEW)
+    _, records = read_back(tmp_path / "casme2", tmp_path / "data")
+    found = [int(records[id_of(row)]["objective_class"]) for row in FEW]
+    assert found == [4, 1, 2, 7, 4, 4]  # those of the generated table
+    write_tree(tmp_path / "other", rows=FEW)
+    _, records = read_back(tmp_path / "other", tmp_path / "data2")
+    assert {int(record["objective_class"]) for record in records.values()} == {0}
+
+
 def test_table_with_unknown_name_is_found_by_its_columns(tmp_path):
     write_tree(tmp_path / "casme2", rows=FEW)
     path = tmp_path / "casme2/CASME2-coding-20190701.xlsx"
@@ -170,7 +180,7 @@ def test_cropped_release_is_preferred_unless_options_exclude_it(tmp_path):
         assert metadata["release"] == "CASME2-RAW, in CASME2-RAW"
         assert metadata["crop"] == "none" and len(records) == 6
     # Each configuration has its own folder; none replaced another.
-    assert {path.parent.name for path in data_dir.glob("casme2/*/2.2.0")} == {
+    assert {path.parent.name for path in data_dir.glob("casme2/*/2.3.0")} == {
         "apex32-16x112",
         "apex32-16x112-none",
         "apex32-16x112-none-release_CASME2-RAW",
@@ -199,7 +209,7 @@ def test_invalid_options_raise(tmp_path, options, message):
     write_tree(tmp_path / "casme2", rows=FEW[:1])
     with pytest.raises(DataError, match=message):
         read_back(tmp_path / "casme2", tmp_path / "data", **options)
-    assert not list(tmp_path.glob("data/casme2/*/2.2.0"))
+    assert not list(tmp_path.glob("data/casme2/*/2.3.0"))
 
 
 def test_uniform_sampling_selects_frames_from_onset_to_offset(tmp_path):

@@ -158,7 +158,7 @@ def test_incomplete_records_of_a_killed_run_are_ignored(tmp_path, monkeypatch):
                 "casme2", manual_dir=tmp_path / "casme2", data_dir=tmp_path / "data"
             )
     # What a run leaves behind if it is killed before it can clean up.
-    left = tmp_path / "data/casme2/apex32-16x112/incomplete.XYZ_2.2.0"
+    left = tmp_path / "data/casme2/apex32-16x112/incomplete.XYZ_2.3.0"
     left.mkdir(parents=True)
     (left / "dataset_info.json").write_text("{}")
     _, records = read_back(tmp_path / "casme2", tmp_path / "data")
