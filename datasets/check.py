@@ -176,12 +176,13 @@ def _compare(
 ) -> tuple[dict[str, dict[str, int]], list[str]]:
     """Returns the nearest published counts, and a sentence on each difference."""
     specification = copy.specification
-    if not specification.published_counts or not specification.counts_apply(config):
+    published = specification.counts_for(config)
+    if not published:
         return {}, ["There are no published counts for this configuration."]
     name = min(
-        specification.published_counts,
+        published,
         key=lambda name: sum(
-            abs(in_table[e] - specification.published_counts[name].get(e, 0))
+            abs(in_table[e] - published[name].get(e, 0))
             for e in specification.emotions
         ),
     )
@@ -190,7 +191,7 @@ def _compare(
         f"{emotion} {in_table[emotion]} instead of {count}"
         for emotion in specification.emotions
         if in_table[emotion]
-        != (count := specification.published_counts[name].get(emotion, 0))
+        != (count := published[name].get(emotion, 0))
     ]:
         why = [f"{part} was not found" for part in copy.missing_tables]
         why += [f"{unread} rows cannot be read"] if unread else []
@@ -204,7 +205,7 @@ def _compare(
     for emotion, count in specification.paper_counts.items():
         if recorded[emotion] == count:
             continue
-        why, expected = [], specification.published_counts[name].get(emotion, 0)
+        why, expected = [], published[name].get(emotion, 0)
         if expected != count:
             remarks = specification.count_remarks.get(name, {})
             why.append(remarks.get(emotion, f"{name} has {expected}"))
@@ -216,7 +217,7 @@ def _compare(
             f"{emotion} has {recorded[emotion]} records, {count} in the paper"
         )
     sentences += [f"{', '.join(counts)}: {why}." for why, counts in reasons.items()]
-    return {name: dict(specification.published_counts[name])}, sentences
+    return {name: dict(published[name])}, sentences
 
 
 def main(

@@ -152,7 +152,7 @@ def open_local_copy(
             rows.append(row)
     # Counted over all rows, so that clip ids do not depend on the selection.
     counts = collections.Counter(_clip_key(row) for row in rows)
-    notes += _overlap_notes(rows, tables)
+    notes += _overlap_notes(rows, tables, specification)
     selected: dict[str, Annotation] = {}
     first_rows: dict[tuple, Annotation] = {}
     doubled = 0  # rows that another table has, too
@@ -218,21 +218,22 @@ def _same_expression(
 
 
 def _overlap_notes(
-    rows: Sequence[Annotation], tables: Sequence[Table]
+    rows: Sequence[Annotation], tables: Sequence[Table], specification: Specification
 ) -> Iterator[str]:
     """Yields a note on each row that overlaps with an earlier one of its clip."""
     of_clip = collections.defaultdict(list)
     for row in rows:
-        of_clip[_clip_key(row)].append(row)
+        of_clip[row.subject, specification.recording_of(row).casefold()].append(row)
     for some in of_clip.values():
         one, *others = sorted(some, key=lambda row: row.onset)
         for other in others:
             if one.onset < other.onset <= _end(one):
                 labels = " and ".join(row_label(row, tables) for row in (one, other))
                 yield (
-                    f"{labels} are of the same clip, {one.subject}/{one.clip}, and "
-                    f"overlap: {one.emotion} from {one.onset} to {_end(one)}, "
-                    f"{other.emotion} from {other.onset}"
+                    f"{labels} are of the same clip, {one.subject}/"
+                    f"{specification.recording_of(one)}, and overlap: {one.emotion} "
+                    f"from {one.onset} to {_end(one)}, {other.emotion} from "
+                    f"{other.onset}"
                 )
             if _end(other) > _end(one):
                 one = other
@@ -250,12 +251,10 @@ def _generation_note(
     rows: Iterable[Annotation],
 ) -> list[str]:
     """Returns a note if the table is another generation than the preferred one."""
-    if not specification.counts_apply(config):
-        return []
     generation = specification.generation(
-        collections.Counter(row.emotion for row in rows)
+        collections.Counter(row.emotion for row in rows), config
     )
-    preferred = next(iter(specification.published_counts), "")
+    preferred = next(iter(specification.counts_for(config)), "")
     if generation in (None, preferred):
         return []
     names = " and ".join(table.path.name for table in tables)

@@ -54,6 +54,9 @@ class Release:
       frames_folder: name of the folder in that of a clip that has the frames; None if
         they are in that of the clip. Case is ignored.
       frame_rate: frames per second (Hz); None if it is that of the data set.
+      other_frames: found in names of folders that have frames of another kind, such as
+        those of another camera. Such a folder is not read as this release, unless its
+        name is one of ``parts``. None if there are no such folders.
     """
 
     name: str
@@ -67,6 +70,7 @@ class Release:
     of_subjects: bool = True
     frames_folder: str | None = None
     frame_rate: float | None = None
+    other_frames: re.Pattern | None = None
 
 
 @dataclasses.dataclass(frozen=True)
