@@ -182,16 +182,14 @@ def _compare(
     name = min(
         published,
         key=lambda name: sum(
-            abs(in_table[e] - published[name].get(e, 0))
-            for e in specification.emotions
+            abs(in_table[e] - published[name].get(e, 0)) for e in specification.emotions
         ),
     )
     sentences = []
     if differing := [
         f"{emotion} {in_table[emotion]} instead of {count}"
         for emotion in specification.emotions
-        if in_table[emotion]
-        != (count := published[name].get(emotion, 0))
+        if in_table[emotion] != (count := published[name].get(emotion, 0))
     ]:
         why = [f"{part} was not found" for part in copy.missing_tables]
         why += [f"{unread} rows cannot be read"] if unread else []

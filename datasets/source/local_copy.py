@@ -15,7 +15,7 @@ from datasets.source.annotations import Annotation, LeftOut, Table, row_label
 from datasets.source.cells import is_number
 from datasets.source.folder_rows import renumbered, rows_of_folders
 from datasets.source.folders import shown, without_suffix
-from datasets.source.release_choice import choose_release
+from datasets.source.release_choice import check_options, choose_release
 from datasets.source.releases import LocalRelease
 from datasets.source.specification import LocalCopyConfig, Specification
 from datasets.source.tables import choose_tables
@@ -129,6 +129,7 @@ def open_local_copy(
             specification, config, manual_dir, others
         )
     else:
+        check_options(specification, config)
         table, notes = rows_of_folders(specification, config, manual_dir)
         tables, missing_tables = [table], []
     rows, left_out, not_selected = [], [], 0

@@ -61,11 +61,11 @@ def read_colours(image: np.ndarray) -> tuple[int, int]:
 
 
 @functools.lru_cache(maxsize=40_000)  # all frames of one release
-def _jpeg(clip: int, number: int, shape: tuple[int, int]) -> bytes:
+def _file(clip: int, number: int, shape: tuple[int, int], suffix: str) -> bytes:
     """Returns the file of ``frame_image``, which several releases contain."""
     image = frame_image(clip, number, shape)
     # Several times as fast as Pillow for such a small image
-    _, file = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
+    _, file = cv2.imencode(suffix, image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
     return file.tobytes()
 
 
@@ -90,7 +90,8 @@ def write_clip(
     (folder / "Thumbs.db").write_bytes(b"junk")
     (folder / ".DS_Store").write_bytes(b"junk")
     for number, name in names.items():
-        (folder / name).write_bytes(_jpeg(clip, number, shape))
+        suffix = ".bmp" if name.endswith(".bmp") else ".jpg"
+        (folder / name).write_bytes(_file(clip, number, shape, suffix))
 
 
 def write_video(path: Path, images: Sequence[np.ndarray], *, fps: int = 30) -> None:
