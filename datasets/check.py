@@ -233,7 +233,8 @@ def main(
     every image can be read.
 
     Args:
-      name: casme, casme2, cas_me_2 or your own licensed data set.
+      name: casme, casme2, cas_me_2, smic, casme3, casme3_c or your own licensed
+        data set.
       manual_dir: folder of your licensed copy.
       json: print the report as JSON.
       sheet: image file in which to draw onset, apex and offset of some clips of each

@@ -165,7 +165,7 @@ class Specification:
     label_of_folders: Callable[[tuple[str, ...]], str | None] | None = None
 
     def counts_for(self, config: LocalCopyConfig) -> dict[str, Mapping[str, int]]:
-        """Returns the published counts that apply to a configuration, the best first."""
+        """Returns the published counts that apply to a configuration."""
         if not self.counts_apply(config):
             return {}
         return {

@@ -1,8 +1,8 @@
 """Generated copies of CAS(ME)^3, parts A and C, with the folders, names and tables.
 
-They contain none of its data. ``python -m tests.datasets.casme3_tree FOLDER`` writes one.
-The colours of each image encode its frame number and the index of its recording, so that
-``read_colours`` identifies the frame of a resized image.
+They contain none of its data. ``python -m tests.datasets.casme3_tree FOLDER`` writes
+one. The colours of each image encode its frame number and the index of its recording,
+so that ``read_colours`` identifies the frame of a resized image.
 """
 
 import argparse
