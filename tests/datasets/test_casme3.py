@@ -58,7 +58,7 @@ def test_a_row_finds_its_frames_in_every_release(tmp_path, release):
 def test_complete_part_a_has_the_published_counts(tmp_path, release):
     casme3_tree.write_tree(tmp_path, release=release)
     options = prepare.Options(**SMALL)
-    report = check.check("casme3", tmp_path, options=options, workers=1)
+    report = check.check("casme3", tmp_path, options=options)
     assert report.complete and report.differences == []
     assert {e: n["records"] for e, n in report.emotions.items()} == casme3_tree.COUNTS
     assert len(report.subjects) == 94 and sum(report.subjects.values()) == 860
