@@ -202,21 +202,20 @@ def _compare(
 ) -> tuple[dict[str, dict[str, int]], list[str]]:
     """Returns the nearest published counts, and a sentence on each difference."""
     specification = copy.specification
-    if not specification.published_counts or not specification.counts_apply(config):
+    published = specification.counts_for(config)
+    if not published:
         return {}, ["There are no published counts for this configuration."]
     name = min(
-        specification.published_counts,
+        published,
         key=lambda name: sum(
-            abs(in_table[e] - specification.published_counts[name].get(e, 0))
-            for e in specification.emotions
+            abs(in_table[e] - published[name].get(e, 0)) for e in specification.emotions
         ),
     )
     sentences = []
     if differing := [
         f"{emotion} {in_table[emotion]} instead of {count}"
         for emotion in specification.emotions
-        if in_table[emotion]
-        != (count := specification.published_counts[name].get(emotion, 0))
+        if in_table[emotion] != (count := published[name].get(emotion, 0))
     ]:
         why = [f"{part} was not found" for part in copy.missing_tables]
         why += [f"{unread} rows cannot be read"] if unread else []
@@ -230,7 +229,7 @@ def _compare(
     for emotion, count in specification.paper_counts.items():
         if recorded[emotion] == count:
             continue
-        why, expected = [], specification.published_counts[name].get(emotion, 0)
+        why, expected = [], published[name].get(emotion, 0)
         if expected != count:
             remarks = specification.count_remarks.get(name, {})
             why.append(remarks.get(emotion, f"{name} has {expected}"))
@@ -242,7 +241,7 @@ def _compare(
             f"{emotion} has {recorded[emotion]} records, {count} in the paper"
         )
     sentences += [f"{', '.join(counts)}: {why}." for why, counts in reasons.items()]
-    return {name: dict(specification.published_counts[name])}, sentences
+    return {name: dict(published[name])}, sentences
 
 
 def main(
@@ -260,7 +259,8 @@ def main(
     every image can be read.
 
     Args:
-      name: casme, casme2, cas_me_2, samm, mmew, fourdme or your own licensed data set.
+      name: casme, casme2, cas_me_2, casme3, casme3_c, samm, smic, mmew, fourdme or your
+        own licensed data set.
       manual_dir: folder of your licensed copy.
       json: print the report as JSON.
       sheet: image file in which to draw onset, apex and offset of some clips of each

@@ -380,7 +380,8 @@ def main(
     """Write the records of a data set, and print what was found and left out.
 
     Args:
-      name: synthetic, casme, casme2, cas_me_2, samm, mmew, fourdme or your own data
+      name: synthetic, casme, casme2, cas_me_2, casme3, casme3_c, samm, smic, mmew,
+        fourdme or your own data
         set, optionally with a configuration: synthetic/hard.
       manual_dir: folder of your licensed copy.
       data_dir: folder of the records (default: ~/tensorflow_datasets).

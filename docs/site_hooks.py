@@ -25,6 +25,9 @@ _PAGES = {
     "data_sets/samm.md": ("datasets/samm/README.md", "SAMM"),
     "data_sets/mmew.md": ("datasets/mmew/README.md", "MMEW"),
     "data_sets/fourdme.md": ("datasets/fourdme/README.md", "4DME"),
+    "data_sets/smic.md": ("datasets/smic/README.md", "SMIC"),
+    "data_sets/casme3.md": ("datasets/casme3/README.md", "CAS(ME)^3, part A"),
+    "data_sets/casme3_c.md": ("datasets/casme3_c/README.md", "CAS(ME)^3, part C"),
     "data_sets/synthetic.md": ("datasets/synthetic/README.md", "synthetic"),
 }
 _FILES = {file: page for page, (file, _) in _PAGES.items()}

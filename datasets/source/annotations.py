@@ -48,9 +48,11 @@ class Annotation:
       action_units: action units as in the table, ``4+L10``.
       extra_fields: text of the data set's additional fields, by field.
       uncertain: names of the frame numbers that the table marks as uncertain, ``59?``.
-      corrections: a sentence on each frame number that was corrected; see
+      corrections: a sentence on each value that was corrected; see
         ``columns.Erratum``.
       contradictions: a sentence on each pair of cells that contradict each other.
+      gap: a sentence on frames of the clip that are not of the expression, since
+        numbers are missing in between. Empty if there are none, or there is a table.
     """
 
     table: str
@@ -67,6 +69,7 @@ class Annotation:
     uncertain: tuple[str, ...] = dataclasses.field(default=(), repr=False)
     corrections: tuple[str, ...] = dataclasses.field(default=(), repr=False)
     contradictions: tuple[str, ...] = dataclasses.field(default=(), repr=False)
+    gap: str = dataclasses.field(default="", repr=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -237,7 +240,7 @@ def _parse_rows(
             rows.append(_annotation(path.name, number, subject, fields, columns))
         except ValueError as error:
             subject = subject or cell_text(fields["subject"])
-            clip = cell_text(fields["clip"])
+            clip = cell_text(fields.get("clip", columns.only_clip))
             left_out.append(LeftOut(path.name, number, subject, clip, str(error)))
     return Table(path, sheet, tuple(rows), tuple(left_out))
 
@@ -253,7 +256,7 @@ def _annotation(
     written = fields.pop("subject")
     if subject is None:
         raise ValueError(f"subject {cell_text(written)!r} is none of this data set's")
-    if not (clip := cell_text(fields.pop("clip"))):
+    if not (clip := cell_text(fields.pop("clip", columns.only_clip))):
         raise ValueError("the row names no clip")
     cells = {field: fields.pop(field, "") for field in ("onset", "apex", "offset")}
     numbers = {

@@ -80,6 +80,7 @@ class Columns:
       subject_parser: takes all cells of the subject column and returns a function that
         maps a cell to the canonical subject, or to None if the cell is invalid.
       errata: frame numbers that are known to be wrong in published tables.
+      only_clip: name of the clip of every row, for tables without such a column.
     """
 
     headers: Mapping[str, Sequence[str]]
@@ -91,6 +92,7 @@ class Columns:
         lambda cells: canonical_subject
     )
     errata: tuple[Erratum, ...] = ()
+    only_clip: str = ""
 
 
 def column_positions(

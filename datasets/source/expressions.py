@@ -97,6 +97,8 @@ def find_expression(
     )
     notes = [Note("corrected", text) for text in row.corrections]
     notes += [Note("contradictory row", text) for text in row.contradictions]
+    if row.gap:
+        notes.append(Note("gap in the numbers", row.gap))
     if found.renumbered:
         notes.append(
             Note(
@@ -142,9 +144,10 @@ def find_expression(
         if missing_apex == "table":
             problem, _, _ = note.text.partition("; ")
             raise DataError(f"{problem}; --apex=table leaves it out")
+        if (existing := found.nearest(apex)) != apex:
+            text = f"{note.text}; it is missing, and {existing} took its place"
+            note, apex = Note(note.kind, text), existing
         notes.append(note)
-        if found.contiguous_run(apex) is None:
-            apex = found.nearest(apex)
     if _has_key_frames_only(found, row.onset, apex, offset):
         text = (
             "only its onset, apex and offset frames exist; it is for inputs that need "
@@ -166,8 +169,10 @@ def find_expression(
         raise DataError(
             f"its frames {found.first} to {found.last} do not include the apex {apex}"
         )
-    present = sum(row.onset <= number <= offset for number in run.locations)
     length = offset - row.onset + 1
+    # Over such a time numbers are missing in most recordings; the apex is not in doubt.
+    existing_frames = found.locations if length > _LONG else run.locations
+    present = sum(row.onset <= number <= offset for number in existing_frames)
     if 2 * present < length:
         raise DataError(
             f"onset to offset is {row.onset} to {offset}, {length} frames; "

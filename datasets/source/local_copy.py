@@ -15,7 +15,7 @@ from datasets.source.annotations import Annotation, LeftOut, Table, row_label
 from datasets.source.cells import is_number
 from datasets.source.folder_rows import renumbered, rows_of_folders
 from datasets.source.folders import shown, without_suffix
-from datasets.source.release_choice import choose_release
+from datasets.source.release_choice import check_options, choose_release
 from datasets.source.releases import LocalRelease
 from datasets.source.specification import LocalCopyConfig, Specification
 from datasets.source.tables import choose_tables
@@ -129,6 +129,7 @@ def open_local_copy(
             specification, config, manual_dir, others
         )
     else:
+        check_options(specification, config)
         table, notes = rows_of_folders(specification, config, manual_dir)
         tables, missing_tables = [table], []
     rows, left_out, not_selected = [], [], 0
@@ -152,7 +153,7 @@ def open_local_copy(
             rows.append(row)
     # Counted over all rows, so that clip ids do not depend on the selection.
     counts = collections.Counter(_clip_key(row) for row in rows)
-    notes += _overlap_notes(rows, tables)
+    notes += _overlap_notes(rows, tables, specification)
     selected: dict[str, Annotation] = {}
     first_rows: dict[tuple, Annotation] = {}
     doubled = 0  # rows that another table has, too
@@ -218,21 +219,22 @@ def _same_expression(
 
 
 def _overlap_notes(
-    rows: Sequence[Annotation], tables: Sequence[Table]
+    rows: Sequence[Annotation], tables: Sequence[Table], specification: Specification
 ) -> Iterator[str]:
     """Yields a note on each row that overlaps with an earlier one of its clip."""
     of_clip = collections.defaultdict(list)
     for row in rows:
-        of_clip[_clip_key(row)].append(row)
+        of_clip[row.subject, specification.recording_of(row).casefold()].append(row)
     for some in of_clip.values():
         one, *others = sorted(some, key=lambda row: row.onset)
         for other in others:
             if one.onset < other.onset <= _end(one):
                 labels = " and ".join(row_label(row, tables) for row in (one, other))
                 yield (
-                    f"{labels} are of the same clip, {one.subject}/{one.clip}, and "
-                    f"overlap: {one.emotion} from {one.onset} to {_end(one)}, "
-                    f"{other.emotion} from {other.onset}"
+                    f"{labels} are of the same clip, {one.subject}/"
+                    f"{specification.recording_of(one)}, and overlap: {one.emotion} "
+                    f"from {one.onset} to {_end(one)}, {other.emotion} from "
+                    f"{other.onset}"
                 )
             if _end(other) > _end(one):
                 one = other
@@ -250,12 +252,10 @@ def _generation_note(
     rows: Iterable[Annotation],
 ) -> list[str]:
     """Returns a note if the table is another generation than the preferred one."""
-    if not specification.counts_apply(config):
-        return []
     generation = specification.generation(
-        collections.Counter(row.emotion for row in rows)
+        collections.Counter(row.emotion for row in rows), config
     )
-    preferred = next(iter(specification.published_counts), "")
+    preferred = next(iter(specification.counts_for(config)), "")
     if generation in (None, preferred):
         return []
     names = " and ".join(table.path.name for table in tables)

@@ -60,6 +60,9 @@ class Release:
       ends_at_offset: whether the frames of a clip have the table's numbers and end at
         its offset, so that the last one replaces an offset in the table that lies
         beyond it.
+      other_frames: found in names of folders that have frames of another kind, such as
+        those of another camera. Such a folder is not read as this release, unless its
+        name is one of ``parts``. None if there are no such folders.
     """
 
     name: str
@@ -75,6 +78,7 @@ class Release:
     frame_rate: float | None = None
     direct: bool = False
     ends_at_offset: bool = False
+    other_frames: re.Pattern | None = None
 
 
 @dataclasses.dataclass(frozen=True)

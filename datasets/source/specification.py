@@ -129,6 +129,10 @@ class Specification:
       selects: whether a configuration selects a row.
       extra_features: features of a row's record in addition to the common ones.
       counts_apply: whether the published counts apply to a configuration.
+      counts_of: whether those of a generation do, by its name. Generations that are not
+        of the same recordings differ in it.
+      recording_of: name of the recording of a row. Rows of one recording that overlap
+        in time are reported.
       label_of_folders: for data sets without a table; see ``folder_rows``. It returns
         the emotion of a clip by the names of the folders from that of its subject, or
         below that of all clips, to its own, or without suffix its video's; None if
@@ -156,19 +160,34 @@ class Specification:
     selects: Callable[[Annotation, LocalCopyConfig], bool] = lambda row, config: True
     extra_features: Callable[[Annotation], dict] = lambda row: {}
     counts_apply: Callable[[LocalCopyConfig], bool] = lambda config: True
+    counts_of: Callable[[str, LocalCopyConfig], bool] = lambda name, config: True
+    recording_of: Callable[[Annotation], str] = lambda row: row.clip
     label_of_folders: Callable[[tuple[str, ...]], str | None] | None = None
 
-    def generation(self, counts: Mapping[str, int]) -> str | None:
+    def counts_for(self, config: LocalCopyConfig) -> dict[str, Mapping[str, int]]:
+        """Returns the published counts that apply to a configuration."""
+        if not self.counts_apply(config):
+            return {}
+        return {
+            name: counts
+            for name, counts in self.published_counts.items()
+            if self.counts_of(name, config)
+        }
+
+    def generation(
+        self, counts: Mapping[str, int], config: LocalCopyConfig
+    ) -> str | None:
         """Returns the generation of the table with these numbers of expressions.
 
         Args:
           counts: number of expressions by emotion.
+          config: the configuration with which they were counted.
 
         Returns:
           A key of ``published_counts``; None if none has exactly these numbers.
         """
         counts = {emotion: n for emotion, n in counts.items() if n}
-        for name, published in self.published_counts.items():
+        for name, published in self.counts_for(config).items():
             if dict(published) == counts:
                 return name
         return None
@@ -176,11 +195,12 @@ class Specification:
     @property
     def instructions(self) -> str:
         """How to obtain the data set and where to put it, for the user."""
-        steps = f"Give the folder with the table and the frames of {self.title}:"
+        table = "the table and " if self.tables else ""
+        steps = f"Give the folder with {table}the frames of {self.title}:"
         if self.homepage:
             steps = f"""\
 {self.title} is licensed: apply for it at {self.homepage}, sign the
-agreement, then download the table and the cropped frames (or the raw ones), unpack
+agreement, then download {table}the cropped frames (or the raw ones), unpack
 the archives into one folder and give that folder:"""
         return f"""\
 {steps}

@@ -188,7 +188,15 @@ def _shows_faces(
 
 
 def may_contain(folder: Path, release: Release) -> bool:
-    """Returns whether a folder has subjects' folders, or those of clips, in it."""
+    """Returns whether a folder has subjects' folders, or those of clips, in it.
+
+    Its name and that of the folder around it must not be those of other frames.
+    """
+    place = folder.absolute()
+    if release.other_frames is not None and any(
+        release.other_frames.search(path.name) for path in (place, place.parent)
+    ):
+        return False
     names = (without_suffix(child.name)[0] for child in subfolders(folder))
     if release.of_subjects:
         return any(canonical_subject(name) for name in names)

@@ -79,16 +79,10 @@ class Recording:
         Gaps of up to two frames are bridged. A longer gap ends the run, since the
         frames after it may belong to another expression.
         """
-        runs: list[dict] = []
-        previous = None
-        for n, location in self.locations.items():
-            if previous is None or n - previous > _MAX_GAP + 1:
-                runs.append({})
-            runs[-1][n] = location
-            previous = n
-        for run in runs:
-            if next(iter(run)) <= number <= next(reversed(run)):
-                return dataclasses.replace(self, locations=run)
+        for run in contiguous_runs(self.locations):
+            if run[0] <= number <= run[-1]:
+                locations = {n: self.locations[n] for n in run}
+                return dataclasses.replace(self, locations=locations)
         return None
 
     def nearest(self, number: int) -> int:
@@ -115,6 +109,16 @@ class Recording:
             return
         for number in wanted:
             yield number, read_image(self.locations[number])
+
+
+def contiguous_runs(numbers: Iterable[int]) -> list[list[int]]:
+    """Divides ascending frame numbers where more than two of them are missing."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if not runs or number - runs[-1][-1] > _MAX_GAP + 1:
+            runs.append([])
+        runs[-1].append(number)
+    return runs
 
 
 def numbered_frames(folder: Path) -> dict[int, Path]:

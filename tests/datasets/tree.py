@@ -83,14 +83,16 @@ def read_greys(image: np.ndarray) -> tuple[int, int]:
 
 
 @functools.lru_cache(maxsize=40_000)  # all frames of one release
-def _jpeg(clip: int, number: int, shape: tuple[int, int], grey: bool) -> bytes:
+def _file(
+    clip: int, number: int, shape: tuple[int, int], suffix: str, grey: bool
+) -> bytes:
     """Returns the file of an image, which several releases contain."""
     if grey:
         image = grey_image(clip, number, shape)
     else:
         image = frame_image(clip, number, shape)[..., ::-1]
     # Several times as fast as Pillow for such a small image
-    _, file = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 90])
+    _, file = cv2.imencode(suffix, image, [cv2.IMWRITE_JPEG_QUALITY, 90])
     return file.tobytes()
 
 
@@ -121,7 +123,8 @@ def write_clip(
     (folder / "Thumbs.db").write_bytes(b"junk")
     (folder / ".DS_Store").write_bytes(b"junk")
     for number, name in names.items():
-        (folder / name).write_bytes(_jpeg(clip, number, shape, grey))
+        suffix = ".bmp" if name.endswith(".bmp") else ".jpg"
+        (folder / name).write_bytes(_file(clip, number, shape, suffix, grey))
 
 
 def write_video(path: Path, images: Sequence[np.ndarray], *, fps: int = 30) -> None:
