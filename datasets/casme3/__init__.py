@@ -1,0 +1,1 @@
+"""CAS(ME)^3, from the user's own licensed copy."""
