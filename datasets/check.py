@@ -15,7 +15,7 @@ import tyro
 from rich.console import Console
 from rich.progress import track
 
-from datasets import prepare
+from datasets import long_check, prepare
 from datasets.check_report import SHORT, Report, describe
 from datasets.contact_sheet import ContactSheet, check_path, key_frames
 from datasets.parallel import parallel_map
@@ -249,6 +249,7 @@ def main(
     /,
     manual_dir: Path,
     json: bool = False,
+    long: bool = False,
     sheet: Path | None = None,
     workers: int | None = None,
     clip: tyro.conf.OmitArgPrefixes[prepare.Options] = prepare.Options(),  # noqa: B008
@@ -263,11 +264,21 @@ def main(
         own licensed data set.
       manual_dir: folder of your licensed copy.
       json: print the report as JSON.
+      long: check the long recordings of cas_me_2, samm, smic or casme3 and the
+        intervals in them, for spotting; --table and --release select their source.
       sheet: image file in which to draw onset, apex and offset of some clips of each
         emotion.
       workers: number of threads that read your copy (default: one per core).
       clip: how clips would be made; the defaults are those of the data set.
     """
+    if long:
+        if sheet is not None:
+            raise DataError("--sheet shows clips: leave it out with --long.")
+        found = long_check.check(
+            name, manual_dir.expanduser(), options=clip, workers=workers
+        )
+        print(found.to_json() if json else long_check.describe(found), flush=True)
+        return 0 if found.complete else 1
     if sheet is not None:
         check_path(sheet)
     contact_sheet = None if sheet is None else ContactSheet()

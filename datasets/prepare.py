@@ -351,8 +351,17 @@ def _unknown(kind: str, given: str, valid) -> str:
     return f"There is no {kind} named {given!r}.{hint} Valid names: {', '.join(valid)}."
 
 
-def check_manual_dir(name: str, manual_dir: str | os.PathLike | None) -> None:
+def check_manual_dir(
+    name: str,
+    manual_dir: str | os.PathLike | None,
+    instructions: str | None = None,
+) -> None:
     """Checks that the folder of a licensed copy exists and is not empty.
+
+    Args:
+      name: name of the data set, or ``name/config``.
+      manual_dir: the folder.
+      instructions: how to obtain the data set; None takes those of its builder.
 
     Raises:
       DataError: if it does not; the message explains how to obtain the data set.
@@ -365,7 +374,8 @@ def check_manual_dir(name: str, manual_dir: str | os.PathLike | None) -> None:
         problem = f"--manual_dir={manual_dir} is empty."
     else:
         return
-    instructions = builder_class(name).MANUAL_DOWNLOAD_INSTRUCTIONS
+    if instructions is None:
+        instructions = builder_class(name).MANUAL_DOWNLOAD_INSTRUCTIONS
     raise DataError(f"{problem}\n{instructions.strip()}")
 
 
@@ -381,8 +391,7 @@ def main(
 
     Args:
       name: synthetic, casme, casme2, cas_me_2, casme3, casme3_c, samm, smic, mmew,
-        fourdme or your own data
-        set, optionally with a configuration: synthetic/hard.
+        fourdme or your own data set, optionally with a configuration: synthetic/hard.
       manual_dir: folder of your licensed copy.
       data_dir: folder of the records (default: ~/tensorflow_datasets).
       workers: number of threads that read or render clips (default: one per core).

@@ -107,7 +107,7 @@ def find_expression(
                 f"the first was read as frame {row.onset}",
             )
         )
-    notes += _video_notes(found)
+    notes += video_notes(found)
     if release.full_recording and found.first == 0:
         notes.append(
             Note(
@@ -207,7 +207,7 @@ def _has_key_frames_only(found: Recording, onset: int, apex: int, offset: int) -
     return few and {onset, apex} <= numbers <= {onset, apex, offset}
 
 
-def _video_notes(found: Recording) -> Iterator[Note]:
+def video_notes(found: Recording) -> Iterator[Note]:
     """Yields notes on a video with an unusual course of time."""
     if found.video is None:
         return

@@ -106,7 +106,8 @@ class Specification:
     Attributes:
       name: name of the data set in this program.
       title: name of the data set as its authors write it.
-      emotions: emotions in its table.
+      emotions: emotions in its table; empty only for long recordings whose table has
+        none.
       columns: columns of its tables.
       tables: accepted tables in order of preference. Each is a tuple of parts, which
         are all read; a part has a name for messages and a pattern for file names. Empty
