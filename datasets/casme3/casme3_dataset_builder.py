@@ -10,7 +10,7 @@ from datasets.builder import LocalCopyBuilder
 from datasets.casme3 import parts
 from datasets.source.annotations import Annotation
 from datasets.source.cells import canonical_subject, parse_frame_number
-from datasets.source.columns import Columns, Erratum
+from datasets.source.columns import Columns
 from datasets.source.releases import Release
 from datasets.source.specification import LocalCopyConfig, Specification
 
@@ -28,18 +28,9 @@ or, for the long recordings, part_A/spNO.1/a/color/<number>.jpg."""
 # Names of emotions in the table that other data sets spell in another way
 _SPELLINGS = {"sad": "sadness", "happy": "happiness", "other": "others"}
 
-_SOURCE = "the authors' table v2.xls"
-_ERRATA = (
-    Erratum("sub149", "d", 112, "apex", 83, 160, _SOURCE),
-    Erratum("sub216", "d", 3647, "onset", 3647, 2647, _SOURCE),
-    Erratum("sub40", "e", 1812, "offset", None, 1845, _SOURCE),
-    Erratum("sub40", "e", 2327, "offset", None, 2403, _SOURCE),
-    Erratum("sub216", "e", 0, "onset", 0, 1, "there is no 0.jpg"),
-    Erratum("sub216", "e", 0, "apex", 0, 1, "there is no 0.jpg"),
-)
 _RIGHT_ONSETS = {
     (erratum.subject, erratum.clip, erratum.wrong): erratum.right
-    for erratum in _ERRATA
+    for erratum in parts.ERRATA
     if erratum.field == "onset"
 }
 
@@ -111,7 +102,7 @@ SPECIFICATION = Specification(
         },
         optional=frozenset({"objective_class"}),
         zero_is_missing=frozenset({"offset"}),
-        errata=_ERRATA,
+        errata=parts.ERRATA,
     ),
     tables=tuple(
         (("cas(me)3_part_A_ME_label_JpgIndex", parts.table_name("a", version)),)

@@ -2,31 +2,19 @@
 
 import re
 
-from datasets.source.columns import Columns, Erratum
+from datasets.casme3 import parts
+from datasets.source.columns import Columns
 from datasets.source.long_recordings import LongRecordings
 from datasets.source.releases import Release
 from datasets.source.specification import Specification
-
-_V2 = "the authors' table v2.xls"
-_ERRATA = tuple(
-    Erratum(f"sub{subject}", clip, onset, field, wrong, right, source)
-    for subject, clip, onset, field, wrong, right, source in (
-        (149, "d", 112, "apex", 83, 160, _V2),
-        (216, "d", 3647, "onset", 3647, 2647, _V2),
-        (40, "e", 1812, "offset", None, 1845, _V2),
-        (40, "e", 2327, "offset", None, 2403, _V2),
-        (216, "e", 0, "onset", 0, 1, "the first frame is 1.jpg"),
-        (216, "e", 0, "apex", 0, 1, "the first frame is 1.jpg"),
-    )
-)
 
 LONG_RECORDINGS = LongRecordings(
     specification=Specification(
         name="casme3",
         title="CAS(ME)^3 part A",
-        frame_rate=30,
-        recorded_sizes=((1280, 720),),
-        homepage="http://casme.psych.ac.cn/casme/e4",
+        frame_rate=parts.FRAME_RATE,
+        recorded_sizes=parts.RECORDED_SIZES,
+        homepage=parts.HOMEPAGE,
         emotions=("anger", "disgust", "fear", "happy", "others", "sad", "surprise"),
         columns=Columns(
             headers={
@@ -39,7 +27,7 @@ LONG_RECORDINGS = LongRecordings(
                 "emotion": ("emotion",),
             },
             zero_is_missing=frozenset({"offset"}),
-            errata=_ERRATA,
+            errata=parts.ERRATA,
         ),
         # The tables of micro-expressions: those of macro-expressions are named MaE.
         tables=tuple(
@@ -55,7 +43,7 @@ LONG_RECORDINGS = LongRecordings(
                 "part_A",
                 (("part_A", "CAS(ME)^3_part_A", "CASME3_part_A"),),
                 full_recording=True,
-                frames_folder="color",
+                frames_folder=parts.COLOUR_FOLDER,
             ),
         ),
         expected_layout="""\

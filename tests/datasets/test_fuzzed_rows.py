@@ -85,6 +85,93 @@ CASES = {
             for number in range(1, 11)
         ],
     ),
+    "samm": (
+        {},
+        "SAMM_Micro_FACS_Codes_v2.csv",
+        {
+            "Subject": ["006", "7", "011"],
+            "Filename": [f"006_1_{number}" for number in range(1, 31)],
+            "Onset Frame": _ONSETS,
+            "Apex Frame": _APEXES,
+            "Offset Frame": _OFFSETS,
+            "Action Units": ["AU4", "AU12 or AU14"],
+            "Estimated Emotion": ["Anger", "Other", "Surprise"],
+            "Objective Classes": ["1", "2.0", "7"],
+        },
+        [
+            f"SAMM/{subject}/006_1_{number}"
+            for subject in ("006", "007", "011")
+            for number in range(1, 30)
+        ],
+    ),
+    "mmew": (
+        {},
+        "MMEW_Micro_Exp.csv",
+        {
+            "Subject": ["1", "01", "S01"],
+            "Filename": [f"S01-01-{number:03d}" for number in range(1, 31)],
+            "OnsetFrame": _ONSETS,
+            "ApexFrame": _APEXES,
+            "OffsetFrame": _OFFSETS,
+            "Action Units": ["4"],
+            "Estimated Emotion": ["happiness", "others", "repression"],
+            "remarks": ["", "blink"],
+        },
+        [f"Micro_Expression/fear/S01-01-{number:03d}" for number in range(1, 30)],
+    ),
+    "fourdme": (
+        {},
+        "4DME_Labelling_Micro_release v1.csv",
+        {
+            "sub_ID": ["8", "S08", "9"],
+            "fold_name": [f"S08_002_01_{number}" for number in range(1, 31)],
+            "Emotion": ["Negative", "Surprise+Positive", "repression"],
+            "Onset": _ONSETS,
+            "Apex": _APEXES,
+            "Offset": _OFFSETS,
+            "AU4": ["0", "1"],
+            "AUs": ["AU4", ""],
+            "eye blink": ["0", "1"],
+        },
+        [
+            f"gray_micro/{subject}/S08_002_01_{number}"
+            for subject in ("S08", "S09")
+            for number in range(1, 30)
+        ],
+    ),
+    "casme3": (
+        {},
+        "cas(me)3_part_A_ME_label_JpgIndex_v2.csv",
+        {
+            "Subject": ["spNO.1", "spNo.2", "40"],
+            "Filename": [*"abcdefghijklm"],
+            "Onset": _ONSETS,
+            "Apex": _APEXES,
+            "Offset": _OFFSETS,
+            "AU": ["4"],
+            "Objective class": ["1", "VII"],
+            "emotion": ["sad", "Others", "disgust"],
+        },
+        [
+            f"part_A/spNO.{subject}/{clip}/color"
+            for subject in (1, 2, 40)
+            for clip in "abcdefghijkl"
+        ],
+    ),
+    "casme3_c": (
+        {},
+        "CAS(ME)3_part_C_ME.csv",
+        {
+            "sub": [str(number) for number in range(1, 31)],
+            "count": ["1", "2"],
+            "onset": _ONSETS,
+            "offset": _OFFSETS,
+            "au": ["4"],
+            # One emotion: of two for an expression none would be taken.
+            "emotion": ["negative"],
+        },
+        [f"part_C/{subject:02d}/a/color" for subject in range(1, 30)],
+    ),
 }
 
 LONG_CASES = {
