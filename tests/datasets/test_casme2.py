@@ -7,6 +7,7 @@ import time
 import numpy as np
 import openpyxl
 import pytest
+from PIL import Image
 
 from datasets import DataError, prepare
 from datasets.casme2.casme2_dataset_builder import SPECIFICATION
@@ -24,6 +25,7 @@ from tests.datasets.casme2_tree import (
     write_table,
     write_tree,
 )
+from tests.datasets.motion import moving_clip
 
 FEW = ROWS[:6]  # the sixth has no apex
 EMOTIONS = SPECIFICATION.emotions
@@ -202,6 +204,7 @@ def test_cropped_release_is_preferred_unless_options_exclude_it(tmp_path):
         ({"frames": 40}, "--window=32: 40 frames cannot be drawn"),
         ({"size": 5000}, "--size=5000 must be from 16"),
         ({"margin": -0.5}, "--margin=-0.5"),
+        ({"apex": "onset"}, "--apex=onset must be one of table, middle, spotted"),
         ({"expressions": "both"}, "casme2 has no --expressions; it has --sampling"),
     ],
 )
@@ -319,3 +322,32 @@ def test_csv_table(tmp_path):
         csv.writer(file).writerows(values)
     _, records = read_back(tmp_path / "casme2", tmp_path / "data")
     assert set(records) == {id_of(row) for row in FEW}
+
+
+def test_missing_apex_is_spotted_or_leaves_its_row_out(tmp_path):
+    row = FEW[5]
+    write_tree(tmp_path / "casme2", rows=FEW)
+    folder = tmp_path / "casme2/Cropped" / id_of(row)
+    for path in folder.iterdir():
+        path.unlink()
+    numbers, peak = range(row.onset, row.offset + 1), row.onset + 9
+    for number, frame in zip(
+        numbers, moving_clip(len(numbers), peak - row.onset), strict=True
+    ):
+        Image.fromarray(frame).save(folder / f"reg_img{number}.jpg", quality=95)
+    data_dir = tmp_path / "data"
+    metadata, records = read_back(tmp_path / "casme2", data_dir, apex="spotted")
+    record = records[id_of(row)]
+    assert record["apex_estimated"] and abs(record["apex"] - peak) <= 2
+    (note,) = [note for note in metadata["notes"] if "apex" in note]
+    assert f"frame {record['apex']}, which differs most from the onset" in note
+    assert records[id_of(FEW[0])]["apex"] == FEW[0].apex
+    metadata, records = read_back(tmp_path / "casme2", data_dir, apex="table")
+    assert set(records) == {id_of(row) for row in FEW[:5]}
+    (entry,) = metadata["left_out"]
+    assert "the apex is missing in the table; --apex=table" in entry["reason"]
+    # Each way has records of its own.
+    assert {path.parent.name for path in data_dir.glob("casme2/*/2.3.0")} == {
+        "apex32-16x112-apex_spotted",
+        "apex32-16x112-apex_table",
+    }
