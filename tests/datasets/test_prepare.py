@@ -34,8 +34,8 @@ def command(*arguments, under=()):
     ("name", "message"),
     [
         (
-            "casme3",
-            "no data set named 'casme3'.*mean casme.*casme, casme2, .*synthetic",
+            "casme4",
+            "no data set named 'casme4'.*mean casme.*casme, casme2, .*synthetic",
         ),
         ("synthetic/hrd", "configuration of synthetic.*mean hard.*medium, easy, hard"),
         ("../synthetic", r"no data set named '\.\.'"),
