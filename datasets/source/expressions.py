@@ -148,7 +148,9 @@ def find_expression(
             text = f"{note.text}; it is missing, and {existing} took its place"
             note, apex = Note(note.kind, text), existing
         notes.append(note)
-    if _has_key_frames_only(found, row.onset, apex, offset):
+    # Of three images the middle one is the apex; of onset and offset neither is.
+    known = note is None or apex not in (row.onset, offset)
+    if known and _has_key_frames_only(found, row.onset, apex, offset):
         text = (
             "only its onset, apex and offset frames exist; it is for inputs that need "
             "no other frames, such as --input=onset_apex_flow"
