@@ -22,6 +22,7 @@ _CPU = (
     "run --repetitions 1",
     "input --repetitions 3",
     "preparation --number 60 --repetitions 3",
+    "large_frames --repetitions 1",
     "startup",
 )
 _GPU = (

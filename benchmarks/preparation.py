@@ -34,6 +34,7 @@ from meranet_jax.video import sampling
 _LENGTH = 64  # frames of a clip on disk, about the median of CASME II
 _ONSET, _APEX = 1, 32
 _CONFIG = ClipConfig(name="paper")
+SIZE = _CONFIG.size  # height and width of a clip, pixels
 _DISTINCT_FRAMES = 48  # the clips share them by hard links
 
 _COLUMNS = ("what", "crop", "unit", "rate", "rate_least", "rate_most")
@@ -58,18 +59,20 @@ def main(
     threads = cores.count()
     with tempfile.TemporaryDirectory() as name, _quiet():
         folder = Path(name)
-        folders = _write_copy(folder / "copy", number)
+        folders = write_copy(folder / "copy", number)
         measured = _compare(
             {
                 "plain loop of imageio and resize": lambda: _plain(folders),
-                "prepare, 1 thread": lambda: _prepare(folder, crop, 1),
-                f"prepare, {threads} threads": lambda: _prepare(folder, crop, threads),
+                "prepare, 1 thread": lambda: prepare_copy(folder, crop, 1),
+                f"prepare, {threads} threads": lambda: prepare_copy(
+                    folder, crop, threads
+                ),
             },
             repetitions,
-            number * len(_numbers()),
+            number * len(numbers()),
             "frames/s",
         )
-        records = _prepare(folder, crop, threads)
+        records = prepare_copy(folder, crop, threads)
         measured += _compare(
             {
                 "decoding the JPEGs": lambda: _plain(folders),
@@ -108,14 +111,28 @@ def _compare(
     return measured
 
 
-def _write_copy(folder: Path, number: int) -> list[Path]:
-    """Writes frames of a moving face and a table; returns the folders of the clips."""
+def write_copy(
+    folder: Path, number: int, shape: tuple[int, int] = (640, 480)
+) -> list[Path]:
+    """Writes frames of a moving face and a table.
+
+    Args:
+      folder: folder of the copy.
+      number: number of clips.
+      shape: width and height of the frames, pixels.
+
+    Returns:
+      The folders of the clips.
+    """
+    width, height = shape
     pool = folder / "pool"
     pool.mkdir(parents=True)
     rng = np.random.default_rng(0)
-    picture = cv2.resize(data.astronaut(), (900, 900))
+    side = round(900 * max(width / 640, height / 480))
+    left = round(110 * width / 640)
+    picture = cv2.resize(data.astronaut(), (side, side))
     for index in range(_DISTINCT_FRAMES):
-        frame = picture[:480, 110 + index : 750 + index].astype(np.float32)
+        frame = picture[:height, left + index : left + width + index].astype(np.float32)
         frame += rng.normal(0, 3, frame.shape)  # like the noise of a sensor
         Image.fromarray(np.clip(frame, 0, 255).astype(np.uint8)).save(
             pool / f"{index}.jpg", quality=92
@@ -137,19 +154,19 @@ def _write_copy(folder: Path, number: int) -> list[Path]:
     return folders
 
 
-def _numbers() -> list[int]:
+def numbers() -> list[int]:
     """Returns the numbers of the frames that a record is made from."""
-    numbers = sampling.window_frame_numbers(
+    window = sampling.window_frame_numbers(
         _APEX, 1, _LENGTH, window=_CONFIG.window, frames=_CONFIG.frames
     )
-    return sorted({_ONSET, _APEX, *numbers.tolist()})
+    return sorted({_ONSET, _APEX, *window.tolist()})
 
 
 def _plain(folders: list[Path]) -> None:
-    numbers = _numbers()
-    size = (_CONFIG.size, _CONFIG.size)
+    wanted = numbers()
+    size = (SIZE, SIZE)
     for folder in folders:
-        images = [iio.imread(folder / f"img{number}.jpg") for number in numbers]
+        images = [iio.imread(folder / f"img{number}.jpg") for number in wanted]
         resized = [
             Image.fromarray(image).resize(size, Image.Resampling.BOX)
             for image in images
@@ -157,7 +174,8 @@ def _plain(folders: list[Path]) -> None:
         np.stack([np.asarray(image) for image in resized])
 
 
-def _prepare(folder: Path, crop: str, workers: int) -> Path:
+def prepare_copy(folder: Path, crop: str, workers: int) -> Path:
+    """Prepares the copy in ``folder``; returns the folder of the records."""
     return prepare.prepare(
         "casme2",
         manual_dir=folder / "copy",

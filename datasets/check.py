@@ -15,7 +15,7 @@ import tyro
 from rich.console import Console
 from rich.progress import track
 
-from datasets import prepare
+from datasets import long_check, prepare
 from datasets.check_report import SHORT, Report, describe
 from datasets.contact_sheet import ContactSheet, check_path, key_frames
 from datasets.parallel import parallel_map
@@ -23,6 +23,7 @@ from datasets.source.annotations import Annotation, row_label
 from datasets.source.examples import Example, make_example
 from datasets.source.local_copy import LocalCopy, open_local_copy
 from datasets.source.specification import LocalCopyConfig
+from meranet_jax import megc2019
 from meranet_jax.errors import DataError, explain
 
 
@@ -164,7 +165,32 @@ def _report(
         published_counts=published_counts,
         paper_counts=dict(copy.specification.paper_counts),
         differences=differences,
+        megc2019=_megc2019(name, config, [example.record for example in records]),
     )
+
+
+def _megc2019(
+    name: str, config: LocalCopyConfig, records: Sequence[Mapping]
+) -> dict | None:
+    """Returns ``Report.megc2019``: which records are in the composite of MEGC 2019."""
+    rule = megc2019.find(name, getattr(config, "camera", None))
+    if rule is None:
+        return None
+    counts, left_out = dict.fromkeys(megc2019.CLASSES, 0), collections.defaultdict(list)
+    for record in records:
+        facts = ("clip_id", "emotion", "onset", "apex", "apex_estimated")
+        reason = rule.exclusion(**{fact: record[fact] for fact in facts})
+        if reason is not None:
+            left_out[reason].append(record["clip_id"])
+            continue
+        for class_name, emotions in megc2019.CLASSES.items():
+            counts[class_name] += record["emotion"] in emotions
+    return {
+        "counts": counts,
+        "published": dict(rule.counts),
+        "summary": rule.describe(counts),
+        "left_out": dict(sorted(left_out.items())),
+    }
 
 
 def _compare(
@@ -176,21 +202,20 @@ def _compare(
 ) -> tuple[dict[str, dict[str, int]], list[str]]:
     """Returns the nearest published counts, and a sentence on each difference."""
     specification = copy.specification
-    if not specification.published_counts or not specification.counts_apply(config):
+    published = specification.counts_for(config)
+    if not published:
         return {}, ["There are no published counts for this configuration."]
     name = min(
-        specification.published_counts,
+        published,
         key=lambda name: sum(
-            abs(in_table[e] - specification.published_counts[name].get(e, 0))
-            for e in specification.emotions
+            abs(in_table[e] - published[name].get(e, 0)) for e in specification.emotions
         ),
     )
     sentences = []
     if differing := [
         f"{emotion} {in_table[emotion]} instead of {count}"
         for emotion in specification.emotions
-        if in_table[emotion]
-        != (count := specification.published_counts[name].get(emotion, 0))
+        if in_table[emotion] != (count := published[name].get(emotion, 0))
     ]:
         why = [f"{part} was not found" for part in copy.missing_tables]
         why += [f"{unread} rows cannot be read"] if unread else []
@@ -204,7 +229,7 @@ def _compare(
     for emotion, count in specification.paper_counts.items():
         if recorded[emotion] == count:
             continue
-        why, expected = [], specification.published_counts[name].get(emotion, 0)
+        why, expected = [], published[name].get(emotion, 0)
         if expected != count:
             remarks = specification.count_remarks.get(name, {})
             why.append(remarks.get(emotion, f"{name} has {expected}"))
@@ -216,7 +241,7 @@ def _compare(
             f"{emotion} has {recorded[emotion]} records, {count} in the paper"
         )
     sentences += [f"{', '.join(counts)}: {why}." for why, counts in reasons.items()]
-    return {name: dict(specification.published_counts[name])}, sentences
+    return {name: dict(published[name])}, sentences
 
 
 def main(
@@ -224,6 +249,7 @@ def main(
     /,
     manual_dir: Path,
     json: bool = False,
+    long: bool = False,
     sheet: Path | None = None,
     workers: int | None = None,
     clip: tyro.conf.OmitArgPrefixes[prepare.Options] = prepare.Options(),  # noqa: B008
@@ -234,14 +260,25 @@ def main(
     every image can be read.
 
     Args:
-      name: casme, casme2, cas_me_2 or your own licensed data set.
+      name: casme, casme2, cas_me_2, casme3, casme3_c, samm, smic, mmew, fourdme or your
+        own licensed data set.
       manual_dir: folder of your licensed copy.
       json: print the report as JSON.
+      long: check the long recordings of cas_me_2, samm, smic or casme3 and the
+        intervals in them, for spotting; --table and --release select their source.
       sheet: image file in which to draw onset, apex and offset of some clips of each
         emotion.
       workers: number of threads that read your copy (default: one per core).
       clip: how clips would be made; the defaults are those of the data set.
     """
+    if long:
+        if sheet is not None:
+            raise DataError("--sheet shows clips: leave it out with --long.")
+        found = long_check.check(
+            name, manual_dir.expanduser(), options=clip, workers=workers
+        )
+        print(found.to_json() if json else long_check.describe(found), flush=True)
+        return 0 if found.complete else 1
     if sheet is not None:
         check_path(sheet)
     contact_sheet = None if sheet is None else ContactSheet()

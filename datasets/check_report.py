@@ -54,6 +54,10 @@ class Report:
       published_counts: the published counts nearest to the rows, by name and emotion.
       paper_counts: the paper's counts by emotion.
       differences: a sentence on each difference from these counts.
+      megc2019: for a data set of the composite data set of MEGC 2019, the number of
+        records that are in it, by class (``counts``), the number in the publication
+        (``published``), both as text (``summary``), and the ids of the other records by
+        the reason (``left_out``). None for other data sets.
     """
 
     data_set: str
@@ -77,6 +81,7 @@ class Report:
     published_counts: dict[str, dict[str, int]]
     paper_counts: dict[str, int]
     differences: list[str]
+    megc2019: dict | None = None
 
     @property
     def complete(self) -> bool:
@@ -93,6 +98,7 @@ class Report:
 def describe(report: Report) -> str:
     """Returns the report as text."""
     (published, counts), *_ = [*report.published_counts.items(), ("none", {})]
+    width = max(12, *(len(emotion) + 1 for emotion in report.emotions))
     lines = [
         f"{report.data_set} in {report.manual_dir}",
         f"table    {report.table}",
@@ -107,17 +113,24 @@ def describe(report: Report) -> str:
         lines.append(f"{report.not_selected} other expressions were not selected.")
     lines += [
         "",
-        f"{'emotion':12}{'rows':>8}{'records':>9}{'published':>11}{'paper':>7}",
+        f"{'emotion':{width}}{'rows':>8}{'records':>9}{'published':>11}{'paper':>7}",
     ]
     for emotion, found in report.emotions.items():
         count = counts.get(emotion, "") if counts else ""
         paper = report.paper_counts.get(emotion, "")
         lines.append(
-            f"{emotion:12}{found['rows']:8}{found['records']:9}{count:>11}{paper:>7}"
+            f"{emotion:{width}}{found['rows']:8}{found['records']:9}{count:>11}{paper:>7}"
         )
     if counts:
         lines.append(f"(published: {published})")
     lines += [f"- {sentence}" for sentence in report.differences]
+    if report.megc2019 is not None:
+        lines += ["", f"--classes=megc3: {report.megc2019['summary']}"]
+        for reason, clips in report.megc2019["left_out"].items():
+            shown = ", ".join(clips[:_MAX_NOTES])
+            if len(clips) > _MAX_NOTES:
+                shown += f" and {len(clips) - _MAX_NOTES} more; --json lists all"
+            lines.append(f"  left out: {len(clips)} ({reason}): {shown}")
     by_subject = ", ".join(f"{name} {n}" for name, n in report.subjects.items())
     lines += ["", f"{len(report.subjects)} subjects: {by_subject}"]
     if report.lengths:

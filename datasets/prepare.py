@@ -22,7 +22,7 @@ from datasets import existing
 from datasets.builder import LocalCopyBuilder
 from datasets.clip_record import ClipConfig, Sampling
 from datasets.parallel import check_workers
-from datasets.source.specification import Crop, Sizes, Specification
+from datasets.source.specification import Apex, Crop, Sizes, Specification
 from meranet_jax.errors import DataError, explain
 
 # Data sets with a builder where TFDS expects it: NAME/NAME_dataset_builder.py.
@@ -70,8 +70,15 @@ class Options:
     """Clips whose frames differ in size.
     same: they are left out.
     any: each frame is resized by itself, which adds motion that is not in the face."""
+    apex: Apex | None = None
+    """What replaces an apex that the table does not give.
+    middle: the middle of onset and offset.
+    spotted: the frame that has moved most since the onset.
+    table: nothing; such expressions are left out."""
     expressions: str | None = None
     """Expressions to include, for cas_me_2 only: micro, macro or both."""
+    camera: str | None = None
+    """Camera of the recordings, for smic only: HS, VIS or NIR."""
 
     def overrides(self) -> dict[str, object]:
         """Returns the options that are set."""
@@ -344,8 +351,17 @@ def _unknown(kind: str, given: str, valid) -> str:
     return f"There is no {kind} named {given!r}.{hint} Valid names: {', '.join(valid)}."
 
 
-def check_manual_dir(name: str, manual_dir: str | os.PathLike | None) -> None:
+def check_manual_dir(
+    name: str,
+    manual_dir: str | os.PathLike | None,
+    instructions: str | None = None,
+) -> None:
     """Checks that the folder of a licensed copy exists and is not empty.
+
+    Args:
+      name: name of the data set, or ``name/config``.
+      manual_dir: the folder.
+      instructions: how to obtain the data set; None takes those of its builder.
 
     Raises:
       DataError: if it does not; the message explains how to obtain the data set.
@@ -358,7 +374,8 @@ def check_manual_dir(name: str, manual_dir: str | os.PathLike | None) -> None:
         problem = f"--manual_dir={manual_dir} is empty."
     else:
         return
-    instructions = builder_class(name).MANUAL_DOWNLOAD_INSTRUCTIONS
+    if instructions is None:
+        instructions = builder_class(name).MANUAL_DOWNLOAD_INSTRUCTIONS
     raise DataError(f"{problem}\n{instructions.strip()}")
 
 
@@ -373,8 +390,8 @@ def main(
     """Write the records of a data set, and print what was found and left out.
 
     Args:
-      name: synthetic, casme, casme2, cas_me_2 or your own data set, optionally with a
-        configuration: synthetic/hard.
+      name: synthetic, casme, casme2, cas_me_2, casme3, casme3_c, samm, smic, mmew,
+        fourdme or your own data set, optionally with a configuration: synthetic/hard.
       manual_dir: folder of your licensed copy.
       data_dir: folder of the records (default: ~/tensorflow_datasets).
       workers: number of threads that read or render clips (default: one per core).

@@ -22,6 +22,12 @@ _PAGES = {
     "data_sets/casme.md": ("datasets/casme/README.md", "CASME"),
     "data_sets/casme2.md": ("datasets/casme2/README.md", "CASME II"),
     "data_sets/cas_me_2.md": ("datasets/cas_me_2/README.md", "CAS(ME)^2"),
+    "data_sets/samm.md": ("datasets/samm/README.md", "SAMM"),
+    "data_sets/mmew.md": ("datasets/mmew/README.md", "MMEW"),
+    "data_sets/fourdme.md": ("datasets/fourdme/README.md", "4DME"),
+    "data_sets/smic.md": ("datasets/smic/README.md", "SMIC"),
+    "data_sets/casme3.md": ("datasets/casme3/README.md", "CAS(ME)^3, part A"),
+    "data_sets/casme3_c.md": ("datasets/casme3_c/README.md", "CAS(ME)^3, part C"),
     "data_sets/synthetic.md": ("datasets/synthetic/README.md", "synthetic"),
 }
 _FILES = {file: page for page, (file, _) in _PAGES.items()}

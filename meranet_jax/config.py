@@ -13,7 +13,9 @@ from meranet_jax.recognisers import Network, Recogniser
 from meranet_jax.validation import check_choices, check_minimums
 
 Preset = Literal["paper", "small", "new_people"]
-Protocol = Literal["holdout", "holdout_subject", "kfold", "loso"]
+Protocol = Literal[
+    "holdout", "holdout_subject", "kfold", "loso", "lodo", "cross_dataset"
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,9 +28,9 @@ class TrainConfig:
     """
 
     dataset: str = "synthetic"
-    """Data set: synthetic, casme, casme2, cas_me_2 or your own, with a configuration
-    after a slash: synthetic/hard. Several, separated by commas, form a composite data
-    set."""
+    """Data set: synthetic, casme, casme2, cas_me_2, samm, mmew, fourdme or your own,
+    with a configuration after a slash: synthetic/hard. Several, separated by commas,
+    form a composite data set."""
     preset: Preset = "paper"
     """paper: the paper's settings. small: a smaller network for machines without an
     accelerator. new_people: settings for recognition on new people, a small network on
@@ -58,7 +60,7 @@ class TrainConfig:
     manual_dir: str | None = None
     """Folder of your copy of a licensed data set. It is needed once, to write its
     records. For several data sets: casme=DIR,casme2=DIR, and likewise for --release,
-    --table, --label and --expressions."""
+    --table, --label, --expressions and --camera."""
     data_dir: str | None = None
     """Folder of the records. Default: ~/tensorflow_datasets."""
 
@@ -102,8 +104,14 @@ class TrainConfig:
     sizes: Literal["same", "any"] | None = None
     """Clips whose frames differ in size. same: they are left out. any: each frame is
     resized by itself, which adds motion that is not in the face. Default: same."""
+    apex: Literal["table", "middle", "spotted"] | None = None
+    """What replaces an apex that a data set's table does not give. middle: the middle
+    of onset and offset. spotted: the frame that has moved most since the onset. table:
+    nothing; such clips are left out. Default: middle."""
     expressions: Literal["micro", "macro", "both"] | None = None
     """Kind of expressions of cas_me_2. Default: micro."""
+    camera: Literal["HS", "VIS", "NIR"] | None = None
+    """Camera of the recordings of smic. Default: HS."""
 
     label: str = "emotion"
     """Record field used as the class label. In cas_me_2, emotion is that of the
@@ -111,7 +119,9 @@ class TrainConfig:
     self_reported_emotion."""
     classes: str = "paper"
     """Classes; clips of other emotions are left out. paper: those of the paper. all:
-    each emotion. megc3: negative, positive, surprise. A list: disgust,happiness. A JSON
+    each emotion. megc3: negative, positive, surprise; of casme2, smic and samm the
+    clips of MEGC 2019. objective: the objective classes I to V. emotions5 (casme2,
+    samm), emotions4 (casme): see docs/protocols.md. A list: disgust,happiness. A JSON
     file that maps classes to emotions: FILE.json."""
     min_frames: int | None = None
     """Minimum number of frames from onset to offset; shorter expressions are left out.
@@ -125,7 +135,15 @@ class TrainConfig:
     protocol: Protocol = "holdout"
     """Evaluation protocol. holdout: the paper's, not subject-disjoint. holdout_subject:
     subject-disjoint hold-out. kfold: subject-disjoint cross-validation with --folds
-    folds. loso: leave-one-subject-out."""
+    folds. loso: leave-one-subject-out. lodo: leave one data set of a composite data set
+    out. cross_dataset: train on --train_datasets, test on --test_datasets."""
+    train_datasets: str | None = None
+    """With --protocol=cross_dataset: the data sets of --dataset to train on, separated
+    by commas. Validation parts are of these, too. Default: those that are not
+    tested."""
+    test_datasets: str | None = None
+    """With --protocol=cross_dataset: the data sets of --dataset to test on. Default:
+    those that are not trained on."""
     folds: int = 5
     """Number of folds of kfold."""
     test_fraction: float = 0.25
@@ -353,6 +371,58 @@ class TrainConfig:
         return tuple(clip.strip() for clip in self.leave_out.split(","))
 
     @property
+    def tested_datasets(self) -> tuple[str, ...]:
+        """The data sets that ``--protocol=cross_dataset`` tests, without configuration.
+
+        Empty for other protocols. Raises UserError if the flags do not divide the data
+        sets into those to train on and those to test.
+        """
+        flags = {
+            name: getattr(self, name) for name in ("train_datasets", "test_datasets")
+        }
+        given = {
+            flag: [name.strip() for name in value.split(",")]
+            for flag, value in flags.items()
+            if value is not None
+        }
+        shown = " ".join(f"--{flag}={flags[flag]}" for flag in given)
+        if self.protocol != "cross_dataset":
+            if given:
+                raise UserError(
+                    f"{shown} is for --protocol=cross_dataset, not for "
+                    f"{self.protocol}. Set --protocol=cross_dataset, or leave it out."
+                )
+            return ()
+        names = [name.partition("/")[0] for name in self.datasets]
+        if not given:
+            raise UserError(
+                "--protocol=cross_dataset: say with --test_datasets which data sets of "
+                f"--dataset={self.dataset} are tested. The others are trained on."
+            )
+        named = [name for value in given.values() for name in value]
+        if unknown := [name for name in named if name not in names]:
+            raise UserError(
+                f"{shown}: {unknown[0]!r} is not one of the data sets of --dataset: "
+                f"{', '.join(names)}."
+            )
+        if twice := [name for name in named if named.count(name) > 1]:
+            raise UserError(f"{shown} has {twice[0]} twice. Name each data set once.")
+        if len(given) == 2 and (unused := [n for n in names if n not in named]):
+            raise UserError(
+                f"{shown}: {unused[0]} is in neither. Leave it out of --dataset, or "
+                "leave out one of the two flags, which then has the other data sets."
+            )
+        tested = given.get("test_datasets")
+        if tested is None:
+            tested = [name for name in names if name not in given["train_datasets"]]
+        if not tested or len(tested) == len(names):
+            raise UserError(
+                f"{shown}: all data sets of --dataset={self.dataset} are "
+                f"{'tested' if tested else 'trained on'}. Name a part of them."
+            )
+        return tuple(name for name in names if name in tested)
+
+    @property
     def shard(self) -> tuple[int, int] | None:
         """Index, from 0, and number of parts of ``fold_shard``; None for all folds."""
         if self.fold_shard is None:
@@ -425,7 +495,9 @@ class TrainConfig:
             "release",
             "table",
             "sizes",
+            "apex",
             "expressions",
+            "camera",
         )
         # Records of the paper's size serve every size that divides it.
         size = self.size if recipes.RECORDED % self.size else recipes.RECORDED
@@ -455,6 +527,7 @@ class TrainConfig:
             self.preset,
             *origin,
             *([] if self.protocol == "holdout" else [self.protocol]),
+            *([f"test-{'+'.join(tested)}"] if (tested := self.tested_datasets) else []),
             f"seed{'-'.join(map(str, seeds[:3]))}",
         ]
         return self.name or "-".join(parts)

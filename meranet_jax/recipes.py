@@ -13,6 +13,7 @@ LISTED = {
     "release": None,
     "table": (),
     "expressions": None,
+    "camera": None,
     "label": "emotion",
 }
 
@@ -38,6 +39,31 @@ RECIPES = {
     # The benchmark, which has other emotions than the rest of synthetic
     **dict.fromkeys(_WILD, {"classes": "megc3"}),
 }
+
+# Class sets that publications use for single data sets, by the value of --classes and
+# the data set; docs/protocols.md says where each comes from. Clips of other emotions
+# are left out.
+NAMED_CLASSES = {
+    "emotions5": {
+        "casme2": ("disgust", "happiness", "others", "repression", "surprise"),
+        "samm": ("anger", "contempt", "happiness", "others", "surprise"),
+    },
+    "emotions4": {"casme": ("disgust", "repression", "surprise", "tense")},
+}
+
+# Data sets that show the same people as another one, under the same names: the name of
+# the data set by whose name their subjects are prefixed. Such a person is one subject.
+SAME_PEOPLE: dict[str, str] = {}
+
+
+def people(dataset: str) -> str:
+    """Returns the name that stands for the people of a data set.
+
+    It is the name of the data set without its configuration, since configurations show
+    the same people, unless ``SAME_PEOPLE`` has another.
+    """
+    name = dataset.partition("/")[0]
+    return SAME_PEOPLE.get(name, name)
 
 
 def recipe(dataset: str) -> dict:

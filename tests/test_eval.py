@@ -192,8 +192,8 @@ def test_two_runs_are_compared(folder, capsys):
         ({"run": "a", "split": "b"}, "--split can only be used with --predictions"),
         ({"run": "a", "report": "b"}, "--report can only be used with --predictions"),
         (
-            {"predictions": "a", "target": Target(dataset="casme3")},
-            "no data set named 'casme3'. Did you mean casme",
+            {"predictions": "a", "target": Target(dataset="casme4")},
+            "no data set named 'casme4'. Did you mean casme",
         ),
         ({"run": "a", "target": Target(label="b")}, "--label can only be used with"),
         (

@@ -34,16 +34,18 @@ def project(tmp_path_factory):
     files = dict(_FILE.findall((ROOT / "docs" / "extending.md").read_text()))
     assert set(files) == {
         "datasets/mylab/mylab_dataset_builder.py",
+        "datasets/ourlab/ourlab_dataset_builder.py",
         "temporal.py",
         "framenet.py",
     }
-    mylab = folder / "datasets" / "mylab"
-    mylab.mkdir()
-    for name in ("__init__.py", "README.md", "CITATIONS.bib", "TAGS.txt"):
-        (mylab / name).touch()
+    for dataset in ("mylab", "ourlab"):
+        (folder / "datasets" / dataset).mkdir()
+        for name in ("__init__.py", "README.md", "CITATIONS.bib", "TAGS.txt"):
+            (folder / "datasets" / dataset / name).touch()
     for name, text in files.items():
         (folder / name).write_text(text)
     _record(folder / "recordings")
+    _record_without_table(folder / "labelled")
     return folder
 
 
@@ -58,6 +60,15 @@ def _record(folder):
             write_clip(clip, 10 * subject + index, names, CROPPED)
             rows.append([f"sub{subject:02d}", emotion, 10, 20, 30, "AU12", emotion])
     write_csv(folder / "codes.csv", [header, *rows])
+
+
+def _record_without_table(folder):
+    """Writes recordings in folders that are their labels."""
+    for subject in range(1, 7):
+        for index, emotion in enumerate(_EMOTIONS, start=1):
+            place = folder / "frames" / f"sub{subject:02d}" / emotion / f"clip{index}"
+            names = {number: f"{number:04d}.jpg" for number in range(1, 41)}
+            write_clip(place, 10 * subject + index, names, CROPPED)
 
 
 def run(project, *command):
@@ -88,6 +99,17 @@ def test_a_new_data_set_is_checked_and_used_for_training(project):
     assert trained.returncode == 0, trained.stderr
     assert "mylab: 18 clips of 6 subjects: disgust (6 clips)" in trained.stdout
     assert "Report: runs/one/report.md" in trained.stdout
+
+
+def test_a_data_set_without_a_table_is_checked_and_used_for_training(project):
+    copy = "--manual_dir=labelled"
+    checked = run(project, "-m", "datasets.check", "ourlab", copy)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert "18 of 18 expressions can become a record" in checked.stdout
+    flags = [f for f in FLAGS if not f.startswith(("--dataset=", "--manual_dir="))]
+    trained = run(project, "train.py", "--dataset=ourlab", copy, *flags)
+    assert trained.returncode == 0, trained.stderr
+    assert "ourlab: 18 clips of 6 subjects: disgust (6 clips)" in trained.stdout
 
 
 def test_a_run_on_another_data_set_is_tested_on_the_new_one(project):

@@ -229,7 +229,7 @@ def test_damaged_records_are_named(folder, flags, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--dataset=casme3"], "Did you mean casme?"),
+        (["--dataset=casme4"], "Did you mean casme?"),
         (["--epoch=3"], "Did you mean --epochs? Valid flags: --dataset, --preset"),
         (["--seed=99999999999"], "--seed=99999999999 must be below"),
         (["--optimizer=lion"], "adam_warmup"),
@@ -239,7 +239,7 @@ def test_damaged_records_are_named(folder, flags, tmp_path):
         (["--classes=disgust,joy"], "no clip is labelled joy; the labels are disgust"),
         (["--classes=disgust"], "name at least two different"),
         (["--dataset=casme2,casme2"], "names a data set twice"),
-        (["--dataset=casme2,casme3"], "Did you mean casme?"),
+        (["--dataset=casme2,casme4"], "Did you mean casme?"),
         (["--seeds=0"], "--seeds=0 is neither a number"),
         (["--seeds=1,2", "--seed=3"], "set only one"),
         (["--fold_shard=3/2"], "--fold_shard=3/2 is not PART/PARTS"),
@@ -279,7 +279,7 @@ def test_invalid_flags_are_refused(folder, flags, capsys, arguments, message):
     ("arguments", "message"),
     [
         (["--epoch=3"], "error: Unknown flag --epoch. Did you mean --epochs?"),
-        (["--dataset=casme3"], "error: There is no data set named 'casme3'"),
+        (["--dataset=casme4"], "error: There is no data set named 'casme4'"),
         (["--runs_dir=/proc/none"], "error: Cannot read or write /proc/none"),
     ],
 )

@@ -195,7 +195,7 @@ SPECIFICATION = Specification(
             "expression",
             "self_reported_emotion",
         ),
-        zero_is_missing=True,
+        zero_is_missing=frozenset({"onset", "apex", "offset"}),
         subject_parser=_subject_parser,
     ),
     tables=tuple(

@@ -5,6 +5,8 @@ import re
 import tensorflow_datasets as tfds
 
 from datasets.builder import LocalCopyBuilder
+from datasets.source import objective_class
+from datasets.source.annotations import Annotation
 from datasets.source.columns import Columns
 from datasets.source.releases import Release
 from datasets.source.specification import LocalCopyConfig, Specification
@@ -17,6 +19,21 @@ The folder is expected to contain, up to three folders deep:
     sub01/
       EP01_1/
         reg_img<number>.jpg        or img<number>.jpg"""
+
+# The tables of 2014 and 2019 have no column of objective classes; others have.
+_OBJECTIVE = "objective_class"
+
+
+def _interpret(row: Annotation) -> Annotation:
+    """Checks the objective class."""
+    objective_class.parse_objective_class(row.extra_fields.get(_OBJECTIVE, ""))
+    return row
+
+
+def _extra_features(row: Annotation) -> dict:
+    text = row.extra_fields.get(_OBJECTIVE, "")
+    return {_OBJECTIVE: objective_class.parse_objective_class(text)}
+
 
 SPECIFICATION = Specification(
     name="casme2",
@@ -42,7 +59,9 @@ SPECIFICATION = Specification(
             "offset": ("OffsetFrame",),
             "action_units": ("Action Units",),
             "emotion": ("Estimated Emotion",),
-        }
+            _OBJECTIVE: objective_class.HEADERS,
+        },
+        optional=frozenset({_OBJECTIVE}),
     ),
     # The table of 2019 first, since its counts of surprise and sadness are the paper's.
     tables=tuple(
@@ -92,14 +111,17 @@ SPECIFICATION = Specification(
             "CASME2-coding-20190701.xlsx"
         }
     },
+    interpret=_interpret,
+    extra_features=_extra_features,
 )
 
 
 class Builder(LocalCopyBuilder):
     """Writes the records of CASME II, one for each row of its table."""
 
-    VERSION = tfds.core.Version("2.2.0")
+    VERSION = tfds.core.Version("2.3.0")
     RELEASE_NOTES = {
+        "2.3.0": "The objective class.",
         "2.2.0": "The frame rate. Images of 16 bits, rotated images and videos, "
         "damaged JPEGs and videos, and frames of several sizes are no longer changed "
         "or accepted silently.",
@@ -115,3 +137,7 @@ class Builder(LocalCopyBuilder):
         )
     ]
     MANUAL_DOWNLOAD_INSTRUCTIONS = SPECIFICATION.instructions
+
+    def extra_features(self) -> dict:
+        """Returns the feature of the objective class."""
+        return dict(objective_class.FEATURE)

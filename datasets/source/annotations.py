@@ -25,6 +25,7 @@ from datasets.source.columns import (
     OPTIONAL,
     SYNONYMS,
     Columns,
+    Erratum,
     column_positions,
     headerless_start,
 )
@@ -47,6 +48,11 @@ class Annotation:
       action_units: action units as in the table, ``4+L10``.
       extra_fields: text of the data set's additional fields, by field.
       uncertain: names of the frame numbers that the table marks as uncertain, ``59?``.
+      corrections: a sentence on each value that was corrected; see
+        ``columns.Erratum``.
+      contradictions: a sentence on each pair of cells that contradict each other.
+      gap: a sentence on frames of the clip that are not of the expression, since
+        numbers are missing in between. Empty if there are none, or there is a table.
     """
 
     table: str
@@ -61,6 +67,9 @@ class Annotation:
     extra_fields: Mapping[str, str]
     # Not part of fingerprints, which contain the other fields as text
     uncertain: tuple[str, ...] = dataclasses.field(default=(), repr=False)
+    corrections: tuple[str, ...] = dataclasses.field(default=(), repr=False)
+    contradictions: tuple[str, ...] = dataclasses.field(default=(), repr=False)
+    gap: str = dataclasses.field(default="", repr=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +101,7 @@ class Table:
       rows: the rows that can be read.
       left_out: the others.
       other_sheets: names of further sheets that have the columns, and were not read.
+      of_folders: whether the rows were made of folders; there is no file then.
     """
 
     path: Path
@@ -99,6 +109,7 @@ class Table:
     rows: tuple[Annotation, ...]
     left_out: tuple[LeftOut, ...]
     other_sheets: tuple[str, ...] = ()
+    of_folders: bool = False
 
 
 class OtherColumnsError(DataError):
@@ -229,7 +240,7 @@ def _parse_rows(
             rows.append(_annotation(path.name, number, subject, fields, columns))
         except ValueError as error:
             subject = subject or cell_text(fields["subject"])
-            clip = cell_text(fields["clip"])
+            clip = cell_text(fields.get("clip", columns.only_clip))
             left_out.append(LeftOut(path.name, number, subject, clip, str(error)))
     return Table(path, sheet, tuple(rows), tuple(left_out))
 
@@ -245,12 +256,15 @@ def _annotation(
     written = fields.pop("subject")
     if subject is None:
         raise ValueError(f"subject {cell_text(written)!r} is none of this data set's")
-    if not (clip := cell_text(fields.pop("clip"))):
+    if not (clip := cell_text(fields.pop("clip", columns.only_clip))):
         raise ValueError("the row names no clip")
     cells = {field: fields.pop(field, "") for field in ("onset", "apex", "offset")}
-    onset, apex, offset = (
-        _frame(field, cell, columns.zero_is_missing) for field, cell in cells.items()
-    )
+    numbers = {
+        field: _frame(field, cell, columns.zero_is_missing)
+        for field, cell in cells.items()
+    }
+    numbers, corrections = _corrected(subject, clip, numbers, columns.errata)
+    onset, apex, offset = numbers.values()
     if onset is None:
         raise ValueError("the onset is missing")
     if offset is None and apex is None:
@@ -273,15 +287,39 @@ def _annotation(
             for field, cell in cells.items()
             if re.fullmatch(r"\?.*[0-9].*|[0-9].*\?", cell_text(cell))
         ),
+        corrections=corrections,
     )
 
 
-def _frame(field: str, cell: object, zero_is_missing: bool) -> int | None:
+def _corrected(
+    subject: str,
+    clip: str,
+    numbers: Mapping[str, int | None],
+    errata: Sequence[Erratum],
+) -> tuple[dict[str, int | None], tuple[str, ...]]:
+    """Returns the frame numbers without known errors, and a sentence on each error."""
+    corrected, sentences = dict(numbers), []
+    for erratum in errata:
+        key = (erratum.subject, erratum.clip.casefold(), erratum.onset)
+        wrong = numbers[erratum.field]
+        if (subject, clip.casefold(), numbers["onset"]) == key and (
+            wrong == erratum.wrong
+        ):
+            corrected[erratum.field] = erratum.right
+            found = "missing" if wrong is None else str(wrong)
+            sentences.append(
+                f"the {erratum.field} is {found} in the table, a known error; "
+                f"{erratum.right} was used ({erratum.source})"
+            )
+    return corrected, tuple(sentences)
+
+
+def _frame(field: str, cell: object, zero_is_missing: frozenset[str]) -> int | None:
     try:
         number = parse_frame_number(cell_text(cell))
     except ValueError as error:
         raise ValueError(f"the {field} {error}") from None
-    return None if number == 0 and zero_is_missing else number
+    return None if number == 0 and field in zero_is_missing else number
 
 
 def _columns_found(cells: Sequence[Sequence[object]]) -> str:
@@ -295,5 +333,10 @@ def _columns_found(cells: Sequence[Sequence[object]]) -> str:
 
 
 def row_label(row: Annotation, tables: Sequence[Table]) -> str:
-    """Returns ``row 12``, with the name of the table if there are several tables."""
+    """Returns ``row 12``, with the name of the table if there are several tables.
+
+    Without a table, it is ``folder 12``.
+    """
+    if any(table.of_folders for table in tables):
+        return f"folder {row.number}"
     return f"row {row.number}" + (f" of {row.table}" if len(tables) > 1 else "")

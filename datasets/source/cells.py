@@ -23,7 +23,7 @@ _MISSING = frozenset(
 MAX_HEADER_ROWS = 30
 
 _SUBJECT = re.compile(
-    r"(?:(?:subject|sub|s)[\s_-]*)?([0-9]{1,6})(?:\.0+)?", re.IGNORECASE
+    r"(?:(?:subject|spno\.?|sub|s)[\s_-]*)?([0-9]{1,6})(?:\.0+)?", re.IGNORECASE
 )
 
 
@@ -95,7 +95,7 @@ def normalised_header(header: object) -> str:
 
 
 def canonical_subject(value: object) -> str | None:
-    """Returns ``sub01`` for 1, 1.0, '01', 'sub01' or 's1'; None for other values."""
+    """Returns ``sub01`` for 1, 1.0, '01', 'sub01', 's1' or 'spNO.1'; else None."""
     match = _SUBJECT.fullmatch(str(value).strip())
     return f"sub{int(match[1]):02d}" if match else None
 

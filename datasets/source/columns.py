@@ -35,6 +35,32 @@ _ROWS_TO_INSPECT = 10
 
 
 @dataclasses.dataclass(frozen=True)
+class Erratum:
+    """A frame number that is known to be wrong in a published table.
+
+    It is found by its expression and never by the number of its row, since people sort
+    tables and delete rows. A table with another value is not changed.
+
+    Attributes:
+      subject: canonical name of the subject.
+      clip: name of the clip; case is ignored.
+      onset: onset of the expression, as in the table.
+      field: ``onset``, ``apex`` or ``offset``.
+      wrong: the table's value; None if it marks the number as missing.
+      right: the correct value.
+      source: how it is known, for the user.
+    """
+
+    subject: str
+    clip: str
+    onset: int
+    field: str
+    wrong: int | None
+    right: int
+    source: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Columns:
     """The columns of a data set's annotation tables.
 
@@ -49,19 +75,24 @@ class Columns:
         of these headers, or the data set's own header of an apex or offset.
       order: fields by position, for sheets without a header; None for a column that is
         not read. Empty if the data set has no such sheets.
-      zero_is_missing: whether 0 marks a frame number as missing.
+      zero_is_missing: frame numbers that 0 marks as missing: ``onset``, ``apex`` or
+        ``offset``.
       subject_parser: takes all cells of the subject column and returns a function that
         maps a cell to the canonical subject, or to None if the cell is invalid.
+      errata: frame numbers that are known to be wrong in published tables.
+      only_clip: name of the clip of every row, for tables without such a column.
     """
 
     headers: Mapping[str, Sequence[str]]
     optional: frozenset[str] = frozenset()
     not_frames: frozenset[str] = frozenset()
     order: tuple[str | None, ...] = ()
-    zero_is_missing: bool = False
+    zero_is_missing: frozenset[str] = frozenset()
     subject_parser: Callable[[Sequence[object]], Callable[[object], str | None]] = (
         lambda cells: canonical_subject
     )
+    errata: tuple[Erratum, ...] = ()
+    only_clip: str = ""
 
 
 def column_positions(

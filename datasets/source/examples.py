@@ -10,11 +10,16 @@ import numpy as np
 
 from datasets.parallel import parallel_map
 from datasets.source.annotations import Annotation, LeftOut
-from datasets.source.expressions import Expression, Note, find_expression
+from datasets.source.expressions import (
+    APEX_NOTES,
+    Expression,
+    Note,
+    find_expression,
+)
 from datasets.source.local_copy import LocalCopy
 from datasets.source.specification import LocalCopyConfig, Sizes
 from meranet_jax.errors import DataError
-from meranet_jax.video import faces, sampling
+from meranet_jax.video import apex, faces, sampling
 from meranet_jax.video.frames import Recording
 from meranet_jax.video.images import resize
 
@@ -83,7 +88,9 @@ def make_example(
     """Makes the record of one expression, or gives the reason why there is none."""
     expression = None
     try:
-        expression = find_expression(copy.release, row)
+        expression = find_expression(copy.release, row, config.apex)
+        if expression.apex_estimated and config.apex == "spotted":
+            expression = _with_spotted_apex(copy, config, expression)
         record, notes = _record(copy, config, row, expression)
     except DataError as error:
         return Example(clip_id, row, None, str(error), expression=expression)
@@ -91,12 +98,35 @@ def make_example(
     return Example(clip_id, row, record, None, notes, expression)
 
 
+def _with_spotted_apex(
+    copy: LocalCopy, config: LocalCopyConfig, expression: Expression
+) -> Expression:
+    """Returns an expression whose apex is the frame that has moved most."""
+    run = expression.run
+    numbers = [n for n in run.locations if expression.onset <= n <= expression.offset]
+    face = None
+    if copy.crop == "detect":
+        face = _find_face(run, numbers, config.margin)
+    images = (
+        image if face is None else face.apply(image) for _, image in run.read(numbers)
+    )
+    found = numbers[apex.spot(resize(image, config.size) for image in images)]
+    text = (
+        f"the table has no usable apex; frame {found}, which differs most from the "
+        "onset, was used"
+    )
+    notes = (n for n in expression.notes if n.kind not in APEX_NOTES)
+    return dataclasses.replace(
+        expression, apex=found, notes=(*notes, Note("apex spotted", text))
+    )
+
+
 def _record(
     copy: LocalCopy, config: LocalCopyConfig, row: Annotation, expression: Expression
 ) -> tuple[dict[str, object], tuple[Note, ...]]:
     run = expression.run
     notes = list(expression.notes)
-    frame_rate = copy.specification.frame_rate
+    frame_rate = copy.release.release.frame_rate or copy.specification.frame_rate
     if frame_rate is None and run.video is not None:
         frame_rate = run.video.frame_rate
     numbers = sampling.clip_frame_numbers(

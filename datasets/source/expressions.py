@@ -6,11 +6,15 @@ from collections.abc import Iterator
 from datasets.source.annotations import Annotation
 from datasets.source.cells import canonical_subject
 from datasets.source.releases import LocalRelease
+from datasets.source.specification import Apex
 from meranet_jax.errors import DataError
 from meranet_jax.video.frames import Recording, open_recording
 
-# Ten seconds at 200 frames a second, far longer than any expression.
-_MAX_LENGTH = 2000
+# Kinds of notes on an apex that is the middle of onset and offset
+APEX_NOTES = ("apex estimated", "apex outside its interval")
+
+# Ten seconds at 200 frames a second; longer expressions are reported.
+_LONG = 2000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Expression:
       apex: frame number of the apex.
       offset: frame number of the offset.
       apex_estimated: whether the table gives no usable apex.
-      offset_estimated: whether the table gives no offset.
+      offset_estimated: whether the table gives no usable offset.
       notes: notes on what was unusual.
       key_frames_only: whether there are no images but those of onset, apex and offset.
     """
@@ -52,17 +56,22 @@ class Expression:
     key_frames_only: bool = False
 
 
-def find_expression(local: LocalRelease, row: Annotation) -> Expression:
+def find_expression(
+    local: LocalRelease, row: Annotation, missing_apex: Apex = "middle"
+) -> Expression:
     """Finds the frames of a row and estimates its missing frame numbers.
 
-    The middle of onset and offset replaces a missing apex, and an apex outside of that
-    interval, which is invalid. The last frame replaces a missing offset if the release
-    ends at the offset; in a full recording the expression is assumed to fade as long as
-    it rose.
+    The middle of onset and offset, or the nearest frame that exists, replaces a missing
+    apex, and an apex outside of that interval, which is invalid. The last frame
+    replaces a missing offset if the release ends at the offset; in a full recording the
+    expression is assumed to fade as long as it rose. In a release with
+    ``ends_at_offset`` the last frame also replaces an offset that lies beyond it, or
+    whose apex does.
 
     Args:
       local: the release on disk.
       row: the row of the annotation table.
+      missing_apex: ``table`` refuses a row without a usable apex.
 
     Raises:
       DataError: if there are no frames, no frame at the apex, or fewer than half of the
@@ -81,10 +90,15 @@ def find_expression(local: LocalRelease, row: Annotation) -> Expression:
         row.onset,
         row.offset,
         apex=row.apex,
-        full_recording=release.full_recording,
+        # The numbers of such a release are right, and need no comparison with the
+        # offset, which may be wrong.
+        full_recording=release.full_recording or release.ends_at_offset,
         single_expression=source not in local.shared,
     )
-    notes = []
+    notes = [Note("corrected", text) for text in row.corrections]
+    notes += [Note("contradictory row", text) for text in row.contradictions]
+    if row.gap:
+        notes.append(Note("gap in the numbers", row.gap))
     if found.renumbered:
         notes.append(
             Note(
@@ -93,7 +107,7 @@ def find_expression(local: LocalRelease, row: Annotation) -> Expression:
                 f"the first was read as frame {row.onset}",
             )
         )
-    notes += _video_notes(found)
+    notes += video_notes(found)
     if release.full_recording and found.first == 0:
         notes.append(
             Note(
@@ -111,13 +125,32 @@ def find_expression(local: LocalRelease, row: Annotation) -> Expression:
                 f"the offset is missing in the table; {offset} was used",
             )
         )
+    elif release.ends_at_offset and found.last < max(offset, row.apex or 0):
+        apex = "no apex" if row.apex is None else f"the apex {row.apex}"
+        offset = max(found.last, row.onset)
+        notes.append(
+            Note(
+                "offset or apex beyond the last file",
+                f"the table has {apex} and the offset {row.offset}, but its files end "
+                f"at {found.last}, which was used as the offset",
+            )
+        )
     if row.uncertain:
         fields = " and ".join(row.uncertain)
         text = f"the table marks {fields} with a question mark, which was ignored"
         notes.append(Note("uncertain numbers", text))
     apex, note = _apex(row, offset)
-    notes += [note] if note else []
-    if _has_key_frames_only(found, row.onset, apex, offset):
+    if note is not None:
+        if missing_apex == "table":
+            problem, _, _ = note.text.partition("; ")
+            raise DataError(f"{problem}; --apex=table leaves it out")
+        if (existing := found.nearest(apex)) != apex:
+            text = f"{note.text}; it is missing, and {existing} took its place"
+            note, apex = Note(note.kind, text), existing
+        notes.append(note)
+    # Of three images the middle one is the apex; of onset and offset neither is.
+    known = note is None or apex not in (row.onset, offset)
+    if known and _has_key_frames_only(found, row.onset, apex, offset):
         text = (
             "only its onset, apex and offset frames exist; it is for inputs that need "
             "no other frames, such as --input=onset_apex_flow"
@@ -128,8 +161,8 @@ def find_expression(local: LocalRelease, row: Annotation) -> Expression:
             onset=row.onset,
             apex=apex,
             offset=offset,
-            apex_estimated=False,
-            offset_estimated=row.offset is None,
+            apex_estimated=apex != row.apex,
+            offset_estimated=offset != row.offset,
             notes=tuple(notes),
             key_frames_only=True,
         )
@@ -138,13 +171,18 @@ def find_expression(local: LocalRelease, row: Annotation) -> Expression:
         raise DataError(
             f"its frames {found.first} to {found.last} do not include the apex {apex}"
         )
-    present = sum(row.onset <= number <= offset for number in run.locations)
     length = offset - row.onset + 1
-    if length > _MAX_LENGTH or 2 * present < length:
+    # Over such a time numbers are missing in most recordings; the apex is not in doubt.
+    existing_frames = found.locations if length > _LONG else run.locations
+    present = sum(row.onset <= number <= offset for number in existing_frames)
+    if 2 * present < length:
         raise DataError(
             f"onset to offset is {row.onset} to {offset}, {length} frames; "
             f"{present} of them exist"
         )
+    if length > _LONG:
+        text = f"onset to offset is {row.onset} to {offset}, {length} frames"
+        notes.append(Note("very long", text))
     if run.first > row.onset or run.last < offset:
         notes.append(
             Note(
@@ -159,7 +197,7 @@ def find_expression(local: LocalRelease, row: Annotation) -> Expression:
         apex=apex,
         offset=offset,
         apex_estimated=apex != row.apex,
-        offset_estimated=row.offset is None,
+        offset_estimated=offset != row.offset,
         notes=tuple(notes),
     )
 
@@ -171,7 +209,7 @@ def _has_key_frames_only(found: Recording, onset: int, apex: int, offset: int) -
     return few and {onset, apex} <= numbers <= {onset, apex, offset}
 
 
-def _video_notes(found: Recording) -> Iterator[Note]:
+def video_notes(found: Recording) -> Iterator[Note]:
     """Yields notes on a video with an unusual course of time."""
     if found.video is None:
         return
@@ -207,11 +245,11 @@ def _apex(row: Annotation, offset: int) -> tuple[int, Note | None]:
     middle = (row.onset + offset) // 2
     if row.apex is None:
         text = f"the apex is missing in the table; the middle, {middle}, was used"
-        return middle, Note("apex estimated", text)
+        return middle, Note(APEX_NOTES[0], text)
     if not row.onset <= row.apex <= offset:
         text = (
             f"the apex {row.apex} is outside of onset {row.onset} to offset {offset}; "
             f"the middle, {middle}, was used"
         )
-        return middle, Note("apex outside its interval", text)
+        return middle, Note(APEX_NOTES[1], text)
     return row.apex, None

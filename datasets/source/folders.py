@@ -7,8 +7,11 @@ from pathlib import Path
 
 from meranet_jax.video.frames import false_on_os_error
 
-# Subjects' folders, which contain nothing but frames: sub01, s15, 15, subject_1.
-_SUBJECT_FOLDER = re.compile(r"(?:s|sub|subject)?[\s_-]*[0-9]{1,3}", re.IGNORECASE)
+# Subjects' folders, which contain nothing but frames: sub01, s15, 15, subject_1 and
+# spNO.1.
+_SUBJECT_FOLDER = re.compile(
+    r"(?:s|sub|subject|spno\.?)?[\s_-]*[0-9]{1,3}", re.IGNORECASE
+)
 
 # Words that people and programs append to the names of folders; the first group says
 # that the frames show faces only.

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from datasets.source.annotations import Annotation, LeftOut, Table, row_label
 from datasets.source.cells import is_number
+from datasets.source.folder_rows import renumbered, rows_of_folders
 from datasets.source.folders import shown, without_suffix
-from datasets.source.release_choice import choose_release
+from datasets.source.release_choice import check_options, choose_release
 from datasets.source.releases import LocalRelease
 from datasets.source.specification import LocalCopyConfig, Specification
 from datasets.source.tables import choose_tables
@@ -56,7 +57,9 @@ class LocalCopy:
         """Returns descriptions of the table, the release and the crop, for metadata."""
         return {
             "table": "; ".join(
-                f"{shown(table.path, self.manual_dir)}, sheet {table.sheet}"
+                f"names of the folders in {shown(table.path, self.manual_dir)}"
+                if table.of_folders
+                else f"{shown(table.path, self.manual_dir)}, sheet {table.sheet}"
                 for table in self.tables
             ),
             "release": f"{self.release.release.name}, in "
@@ -121,9 +124,14 @@ def open_local_copy(
         or no row is selected.
     """
     manual_dir = Path(manual_dir)
-    tables, missing_tables, notes = choose_tables(
-        specification, config, manual_dir, others
-    )
+    if specification.label_of_folders is None:
+        tables, missing_tables, notes = choose_tables(
+            specification, config, manual_dir, others
+        )
+    else:
+        check_options(specification, config)
+        table, notes = rows_of_folders(specification, config, manual_dir)
+        tables, missing_tables = [table], []
     rows, left_out, not_selected = [], [], 0
     for table in tables:
         left_out += table.left_out
@@ -145,7 +153,7 @@ def open_local_copy(
             rows.append(row)
     # Counted over all rows, so that clip ids do not depend on the selection.
     counts = collections.Counter(_clip_key(row) for row in rows)
-    notes += _overlap_notes(rows, tables)
+    notes += _overlap_notes(rows, tables, specification)
     selected: dict[str, Annotation] = {}
     first_rows: dict[tuple, Annotation] = {}
     doubled = 0  # rows that another table has, too
@@ -176,6 +184,8 @@ def open_local_copy(
     release, release_notes = choose_release(
         manual_dir, specification, config, list(selected.values())
     )
+    if specification.label_of_folders is not None:
+        selected = {n: renumbered(row, release) for n, row in selected.items()}
     # Counted over all rows, including those that are not selected.
     sources = collections.Counter(release.source(row.subject, row.clip) for row in rows)
     shared = frozenset(source for source, n in sources.items() if source and n > 1)
@@ -183,7 +193,7 @@ def open_local_copy(
     crop = config.crop
     if crop == "auto":
         crop = "provided" if release.release.cropped else "detect"
-    left_out += _frames_without_row(release, (*rows, *left_out))
+    left_out += _frames_without_row(release, (*rows, *left_out), tables)
     return LocalCopy(
         specification=specification,
         manual_dir=manual_dir,
@@ -209,21 +219,22 @@ def _same_expression(
 
 
 def _overlap_notes(
-    rows: Sequence[Annotation], tables: Sequence[Table]
+    rows: Sequence[Annotation], tables: Sequence[Table], specification: Specification
 ) -> Iterator[str]:
     """Yields a note on each row that overlaps with an earlier one of its clip."""
     of_clip = collections.defaultdict(list)
     for row in rows:
-        of_clip[_clip_key(row)].append(row)
+        of_clip[row.subject, specification.recording_of(row).casefold()].append(row)
     for some in of_clip.values():
         one, *others = sorted(some, key=lambda row: row.onset)
         for other in others:
             if one.onset < other.onset <= _end(one):
                 labels = " and ".join(row_label(row, tables) for row in (one, other))
                 yield (
-                    f"{labels} are of the same clip, {one.subject}/{one.clip}, and "
-                    f"overlap: {one.emotion} from {one.onset} to {_end(one)}, "
-                    f"{other.emotion} from {other.onset}"
+                    f"{labels} are of the same clip, {one.subject}/"
+                    f"{specification.recording_of(one)}, and overlap: {one.emotion} "
+                    f"from {one.onset} to {_end(one)}, {other.emotion} from "
+                    f"{other.onset}"
                 )
             if _end(other) > _end(one):
                 one = other
@@ -241,12 +252,10 @@ def _generation_note(
     rows: Iterable[Annotation],
 ) -> list[str]:
     """Returns a note if the table is another generation than the preferred one."""
-    if not specification.counts_apply(config):
-        return []
     generation = specification.generation(
-        collections.Counter(row.emotion for row in rows)
+        collections.Counter(row.emotion for row in rows), config
     )
-    preferred = next(iter(specification.published_counts), "")
+    preferred = next(iter(specification.counts_for(config)), "")
     if generation in (None, preferred):
         return []
     names = " and ".join(table.path.name for table in tables)
@@ -272,18 +281,22 @@ def _clip_key(row: Annotation) -> tuple[str, str]:
     return row.subject, row.clip.casefold()
 
 
-def _frames_without_row(release: LocalRelease, rows: Sequence) -> list[LeftOut]:
+def _frames_without_row(
+    release: LocalRelease, rows: Sequence, tables: Sequence[Table]
+) -> list[LeftOut]:
     used = {release.source(row.subject, row.clip) for row in rows}
     named = {(row.subject, release.release.parse_clip_name(row.clip)) for row in rows}
     unused = []
     for (subject, _), source in release.clips.items():
         if source in used:
             continue
-        name = source.name if source.is_dir() else source.stem
+        name = release.name_of(source)
         _, without = release.release.parse_folder_names(
             subject, without_suffix(name)[0]
         )
         reason = "frames, but no row in the table"
+        if any(table.of_folders for table in tables):
+            reason = "its name is not that of an expression"
         if (subject, without) in named:
             reason = _SECOND
         try:
@@ -291,7 +304,7 @@ def _frames_without_row(release: LocalRelease, rows: Sequence) -> list[LeftOut]:
                 continue
         except PermissionError:
             reason = "permission denied for its folder, and no row in the table"
-        unused.append(LeftOut(None, None, subject, source.stem, reason))
+        unused.append(LeftOut(None, None, subject, name, reason))
     others = [
         LeftOut(
             None,

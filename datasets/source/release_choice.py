@@ -47,7 +47,7 @@ def choose_release(
       DataError: if no permitted release has any of the clips, or the configuration
         contradicts itself.
     """
-    _check_options(specification, config)
+    check_options(specification, config)
     wanted = [(row.subject, row.clip) for row in rows]
     found: list[LocalRelease] = []
     best_of: dict[tuple[str, int, bool], LocalRelease] = {}
@@ -101,12 +101,12 @@ def choose_release(
         f"{local.relative_roots(manual_dir)} ({local.count_clips(wanted)} of the "
         f"table's {len(wanted)} expressions) was not read"
         for local in found
-        if local.roots[0] not in chosen.roots
+        if not any(local.roots[0].is_relative_to(root) for root in chosen.roots)
     ]
     return chosen, notes
 
 
-def _check_options(specification: Specification, config: LocalCopyConfig) -> None:
+def check_options(specification: Specification, config: LocalCopyConfig) -> None:
     """Raises DataError if the release does not exist or contradicts the crop."""
     releases = [r for r in specification.releases if r.name == config.release]
     if config.release is not None and not releases:

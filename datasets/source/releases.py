@@ -32,13 +32,14 @@ def _parse_folder_names(subject: str, clip: str) -> tuple[str | None, str]:
 
 @dataclasses.dataclass(frozen=True)
 class Release:
-    """A published form of a data set: one folder for each subject, with its clips.
+    """A published form of a data set: folders or videos of clips, by subject or not.
 
     Attributes:
       name: name of the release, as in messages and in ``--release``.
-      parts: accepted names of the folder that contains the subjects; case, blanks,
-        hyphens and underscores are ignored. One tuple for each part, if the release is
-        divided by subjects into several parts.
+      parts: accepted names of the folder that contains the subjects, or the end of its
+        path, ``SMIC_all_cropped/HS``; case, blanks, hyphens and underscores are
+        ignored. One tuple for each part, if the release is divided by subjects into
+        several parts.
       cropped: whether the frames are already cropped to the face.
       full_recording: whether a clip is the full recording, which extends beyond onset
         and offset.
@@ -46,6 +47,22 @@ class Release:
         folder (or of its video, without suffix) to the canonical subject, None if there
         is none, and the normalised name of the clip.
       parse_clip_name: maps the clip's name in the table to the same normalised name.
+      of_subjects: whether there is a folder for each subject. If not, the folders of
+        all clips are together, directly or some levels down, and
+        ``parse_folder_names`` finds the subject in the name of the clip; that of the
+        subject's folder is then empty.
+      frames_folder: name of the folder in that of a clip that has the frames; None if
+        they are in that of the clip. Case is ignored.
+      frame_rate: frames per second (Hz); None if it is that of the data set.
+      direct: whether ``parts`` names only the folder that contains the subjects, and
+        no folder around it. It is for names that people also give the folder that
+        contains all releases.
+      ends_at_offset: whether the frames of a clip have the table's numbers and end at
+        its offset, so that the last one replaces an offset in the table that lies
+        beyond it.
+      other_frames: found in names of folders that have frames of another kind, such as
+        those of another camera. Such a folder is not read as this release, unless its
+        name is one of ``parts``. None if there are no such folders.
     """
 
     name: str
@@ -56,6 +73,27 @@ class Release:
         _parse_folder_names
     )
     parse_clip_name: Callable[[str], str] = str.casefold
+    of_subjects: bool = True
+    frames_folder: str | None = None
+    frame_rate: float | None = None
+    direct: bool = False
+    ends_at_offset: bool = False
+    other_frames: re.Pattern | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Found:
+    """A folder or video that may be a clip.
+
+    Attributes:
+      source: the folder with its frames, or the video.
+      name: name of the clip.
+      outer: name of the folder that contains nothing but it, or None.
+    """
+
+    source: Path
+    name: str
+    outer: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,6 +134,14 @@ class LocalRelease:
         """
         key = (subject, self.release.parse_clip_name(clip))
         return self.clips.get(key, self.aliases.get(key))
+
+    def name_of(self, source: Path) -> str:
+        """Returns the name of a folder or video of a clip."""
+        if not source.is_dir():
+            return source.stem
+        frames = self.release.frames_folder
+        inside = frames is not None and source.name.casefold() == frames.casefold()
+        return source.parent.name if inside else source.name
 
     def count_clips(self, wanted: Sequence[tuple[str, str]]) -> int:
         """Returns how many of the wanted clips (subject and name) the release has."""
@@ -146,15 +192,10 @@ def find_releases(
     for folder in folders_under(manual_dir, MAX_DEPTH):
         inside = folder.relative_to(manual_dir).parts
         # From the inside out: the folder nearest to the frames determines the release.
-        for name in [*reversed(inside), *_names(manual_dir)]:
-            known, faces = name, False
-            if _normalise(name) not in spellings:
-                known, faces = without_suffix(name)
-            if _normalise(known) in spellings:
-                break
-        else:
+        place = _known_place([*reversed(inside), *_names(manual_dir)], spellings)
+        if place is None:
             continue
-        release, part = spellings[_normalise(known)]
+        (release, part), faces = place
         if faces:
             release = dataclasses.replace(release, cropped=True)
         local = read_release(folder, release)
@@ -164,41 +205,68 @@ def find_releases(
     return list(found.values())
 
 
+def _known_place(
+    names: Sequence[str], spellings: Mapping[str, tuple[Release, int]]
+) -> tuple[tuple[Release, int], bool] | None:
+    """Returns the part of a release that a folder belongs to.
+
+    Args:
+      names: names of the folder and of those around it, from the inside out.
+      spellings: parts of releases by normalised name or end of a path.
+
+    Returns:
+      The part, and whether a word in the name says that its frames show faces. None if
+      no name is known.
+    """
+    for place, name in enumerate(names):
+        around = names[place + 1 : place + 2]
+        for known, faces in ((name, False), without_suffix(name)):
+            paths = [f"{outer}/{known}" for outer in around]
+            for spelling in map(_normalise, [*paths, known]):
+                if spelling in spellings:
+                    release, _ = spellings[spelling]
+                    if not (release.direct and place):
+                        return spellings[spelling], faces
+    return None
+
+
 def read_release(root: Path, release: Release) -> LocalRelease:
     """Lists the clips of a release in a folder.
 
     Args:
-      root: contains a folder for each subject. These contain folders or videos of
-        clips, directly or one level further down.
+      root: contains a folder for each subject, or those of all clips. Folders and
+        videos of clips are in it directly, or up to two levels further down.
       release: the form of the clips.
     """
     exact: dict[tuple[str, str], list[Path]] = {}
     aliases: dict[tuple[str, str], list[Path]] = {}
     faces, faces_of_subjects, unreadable = set(), set(), []
-    for subject_folder in subfolders(root):
+    for subject_folder in subfolders(root) if release.of_subjects else [root]:
         subject_name, shows_faces = without_suffix(subject_folder.name)
-        if canonical_subject(subject_name) is None:
+        if not release.of_subjects:
+            subject_name, shows_faces = "", False
+        elif canonical_subject(subject_name) is None:
             continue
         try:
-            found = _clips_of_subject(subject_folder)
+            found = _clips_in(subject_folder, release)
         except PermissionError:
             unreadable.append(subject_folder)
             continue
-        for source, outer in found:
-            name = source.name if source.is_dir() else source.stem
-            other, clip_shows_faces = without_suffix(name)
+        for clip in found:
+            source = clip.source
+            other, clip_shows_faces = without_suffix(clip.name)
             if shows_faces:
                 faces_of_subjects.add(source)
             if shows_faces or clip_shows_faces:
                 faces.add(source)
             for names, found_by in (
-                ({name}, exact),
-                ({other, outer} - {name}, aliases),
+                ({clip.name}, exact),
+                ({other, clip.outer} - {clip.name}, aliases),
             ):
                 for one in filter(None, names):
-                    subject, clip = release.parse_folder_names(subject_name, one)
-                    if subject:
-                        found_by.setdefault((subject, clip), []).append(source)
+                    key = release.parse_folder_names(subject_name, one)
+                    if key[0]:
+                        found_by.setdefault(key, []).append(source)
     clips, duplicates = {}, []
     for key, alternatives in exact.items():
         chosen = alternatives[0]
@@ -249,26 +317,39 @@ def merge_parts(parts: Sequence[LocalRelease]) -> LocalRelease:
     )
 
 
-def _clips_of_subject(folder: Path) -> list[tuple[Path, str | None]]:
-    """Returns the folders and videos that may be clips.
+def _clips_in(folder: Path, release: Release, levels: int = 2) -> list[_Found]:
+    """Returns the folders and videos that may be clips, sorted by path.
 
-    Returns:
-      Each with the name of the folder that contains nothing but it, or None.
+    Args:
+      folder: folder of a subject, or that of all clips.
+      release: the form of the clips.
+      levels: number of levels of folders between this one and those of clips.
 
     Raises:
       PermissionError: if the folder is not readable.
     """
-    found: list[tuple[Path, str | None]] = [(video, None) for video in _videos(folder)]
+    found = [_Found(video, video.stem) for video in _videos(folder)]
     for child in subfolders(folder):
-        below = []
+        below: list[_Found] = []
         with contextlib.suppress(PermissionError):  # reported with its row
+            if frames := _frames_folder(child, release):
+                below = [_Found(frames, child.name)]
             # Usually the first file is an image, so that no more are listed.
-            if not any(is_image_name(name) for name in _names_in(child)):
-                below = [*subfolders(child), *_videos(child)]
+            elif levels and not any(map(is_image_name, _names_in(child))):
+                below = _clips_in(child, release, levels - 1)
+                if len(below) == 1:
+                    below = [dataclasses.replace(below[0], outer=child.name)]
         # A folder that contains clips is none itself.
-        outer = child.name if len(below) == 1 else None
-        found += [(one, outer) for one in below] or [(child, None)]
-    return sorted(found)
+        found += below or [_Found(child, child.name)]
+    return sorted(found, key=lambda clip: clip.source)
+
+
+def _frames_folder(clip: Path, release: Release) -> Path | None:
+    """Returns the folder in that of a clip that has its frames, if there is one."""
+    if release.frames_folder is None:
+        return None
+    wanted = release.frames_folder.casefold()
+    return next((f for f in subfolders(clip) if f.name.casefold() == wanted), None)
 
 
 def _names_in(folder: Path) -> Iterator[str]:

@@ -15,6 +15,7 @@ from meranet_jax.video import faces
 
 Crop = Literal["auto", "provided", "detect", "none"]
 Sizes = Literal["same", "any"]
+Apex = Literal["table", "middle", "spotted"]
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -31,6 +32,9 @@ class LocalCopyConfig(clip_record.ClipConfig):
         copy; empty selects the preferred one.
       sizes: ``same`` leaves out clips whose frames differ in size; ``any`` resizes each
         frame by itself, which adds motion that is not in the face.
+      apex: what replaces an apex that the table does not give. ``middle`` is the middle
+        of onset and offset; ``spotted`` the frame that differs most from the onset, see
+        ``meranet_jax.video.apex``; with ``table`` such expressions are left out.
 
     Raises:
       DataError: if a value is out of range.
@@ -41,6 +45,7 @@ class LocalCopyConfig(clip_record.ClipConfig):
     release: str | None = None
     table: tuple[str, ...] = ()
     sizes: Sizes = "same"
+    apex: Apex = "middle"
 
     def __post_init__(self):
         super().__post_init__()
@@ -53,6 +58,10 @@ class LocalCopyConfig(clip_record.ClipConfig):
             )
         if self.sizes not in ("same", "any"):
             raise DataError(f"--sizes={self.sizes} must be same or any.")
+        if self.apex not in ("table", "middle", "spotted"):
+            raise DataError(
+                f"--apex={self.apex} must be one of table, middle, spotted."
+            )
         if not 0 <= self.margin <= 2:
             raise DataError(f"--margin={self.margin} must be from 0 to 2.")
 
@@ -77,6 +86,8 @@ class LocalCopyConfig(clip_record.ClipConfig):
             parts.append(f"table_{_folder_name(name)}")
         if self.sizes != "same":
             parts.append(f"sizes_{self.sizes}")
+        if self.apex != "middle":
+            parts.append(f"apex_{self.apex}")
         return "-".join(parts)
 
 
@@ -95,10 +106,12 @@ class Specification:
     Attributes:
       name: name of the data set in this program.
       title: name of the data set as its authors write it.
-      emotions: emotions in its table.
+      emotions: emotions in its table; empty only for long recordings whose table has
+        none.
       columns: columns of its tables.
       tables: accepted tables in order of preference. Each is a tuple of parts, which
-        are all read; a part has a name for messages and a pattern for file names.
+        are all read; a part has a name for messages and a pattern for file names. Empty
+        with ``label_of_folders``.
       releases: releases in order of preference, cropped ones first.
       expected_layout: description, for the user, of a copy's folders and files.
       frame_rate: frames of its recordings per second (Hz); None if it is unknown or
@@ -117,6 +130,14 @@ class Specification:
       selects: whether a configuration selects a row.
       extra_features: features of a row's record in addition to the common ones.
       counts_apply: whether the published counts apply to a configuration.
+      counts_of: whether those of a generation do, by its name. Generations that are not
+        of the same recordings differ in it.
+      recording_of: name of the recording of a row. Rows of one recording that overlap
+        in time are reported.
+      label_of_folders: for data sets without a table; see ``folder_rows``. It returns
+        the emotion of a clip by the names of the folders from that of its subject, or
+        below that of all clips, to its own, or without suffix its video's; None if
+        they name none. It raises DataError if they contradict each other.
     """
 
     name: str
@@ -140,18 +161,34 @@ class Specification:
     selects: Callable[[Annotation, LocalCopyConfig], bool] = lambda row, config: True
     extra_features: Callable[[Annotation], dict] = lambda row: {}
     counts_apply: Callable[[LocalCopyConfig], bool] = lambda config: True
+    counts_of: Callable[[str, LocalCopyConfig], bool] = lambda name, config: True
+    recording_of: Callable[[Annotation], str] = lambda row: row.clip
+    label_of_folders: Callable[[tuple[str, ...]], str | None] | None = None
 
-    def generation(self, counts: Mapping[str, int]) -> str | None:
+    def counts_for(self, config: LocalCopyConfig) -> dict[str, Mapping[str, int]]:
+        """Returns the published counts that apply to a configuration."""
+        if not self.counts_apply(config):
+            return {}
+        return {
+            name: counts
+            for name, counts in self.published_counts.items()
+            if self.counts_of(name, config)
+        }
+
+    def generation(
+        self, counts: Mapping[str, int], config: LocalCopyConfig
+    ) -> str | None:
         """Returns the generation of the table with these numbers of expressions.
 
         Args:
           counts: number of expressions by emotion.
+          config: the configuration with which they were counted.
 
         Returns:
           A key of ``published_counts``; None if none has exactly these numbers.
         """
         counts = {emotion: n for emotion, n in counts.items() if n}
-        for name, published in self.published_counts.items():
+        for name, published in self.counts_for(config).items():
             if dict(published) == counts:
                 return name
         return None
@@ -159,11 +196,12 @@ class Specification:
     @property
     def instructions(self) -> str:
         """How to obtain the data set and where to put it, for the user."""
-        steps = f"Give the folder with the table and the frames of {self.title}:"
+        table = "the table and " if self.tables else ""
+        steps = f"Give the folder with {table}the frames of {self.title}:"
         if self.homepage:
             steps = f"""\
 {self.title} is licensed: apply for it at {self.homepage}, sign the
-agreement, then download the table and the cropped frames (or the raw ones), unpack
+agreement, then download {table}the cropped frames (or the raw ones), unpack
 the archives into one folder and give that folder:"""
         return f"""\
 {steps}

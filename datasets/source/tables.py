@@ -243,6 +243,8 @@ def _why_of_other(path: Path, others: Sequence[Specification]) -> str:
 
 def _why_of_other_emotions(table: Table, specification: Specification) -> str:
     """Returns why a table is another data set's by its emotions; empty if it is not."""
+    if not specification.emotions:
+        return ""
     unknown = collections.Counter()
     for row in table.rows:
         try:

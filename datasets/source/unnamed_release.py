@@ -10,6 +10,7 @@ from datasets.source.folders import folders_under, subfolders, without_suffix
 from datasets.source.releases import (
     MAX_DEPTH,
     LocalRelease,
+    Release,
     merge_parts,
     read_release,
 )
@@ -52,11 +53,15 @@ def find_unnamed(
     """
     wanted = [(row.subject, row.clip) for row in rows]
     roots = {root for local in named for root in local.roots}
-    folders = [f for f in _folders_of_subjects(manual_dir) if f not in roots]
+    folders = [f for f in folders_under(manual_dir, MAX_DEPTH) if f not in roots]
     readings = []
     for release in specification.releases:
         if config.release in (None, release.name):
-            parts = [read_release(folder, release) for folder in folders]
+            parts = [
+                read_release(folder, release)
+                for folder in folders
+                if may_contain(folder, release)
+            ]
             local = _with_most_clips(parts, wanted)
             if local is not None:
                 local = local.with_crops(wanted)
@@ -182,12 +187,17 @@ def _shows_faces(
     return None, "none of its images can be read"
 
 
-def _folders_of_subjects(manual_dir: Path) -> list[Path]:
-    return [
-        folder
-        for folder in folders_under(manual_dir, MAX_DEPTH)
-        if any(
-            canonical_subject(without_suffix(child.name)[0])
-            for child in subfolders(folder)
-        )
-    ]
+def may_contain(folder: Path, release: Release) -> bool:
+    """Returns whether a folder has subjects' folders, or those of clips, in it.
+
+    Its name and that of the folder around it must not be those of other frames.
+    """
+    place = folder.absolute()
+    if release.other_frames is not None and any(
+        release.other_frames.search(path.name) for path in (place, place.parent)
+    ):
+        return False
+    names = (without_suffix(child.name)[0] for child in subfolders(folder))
+    if release.of_subjects:
+        return any(canonical_subject(name) for name in names)
+    return any(release.parse_folder_names("", name)[0] for name in names)

@@ -4,6 +4,7 @@ import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from meranet_jax import megc2019, recipes
 from meranet_jax.errors import UserError
 
 # Class name -> emotions that belong to the class.
@@ -11,23 +12,38 @@ ClassSet = dict[str, tuple[str, ...]]
 
 # MEGC 2019 (See et al.): happiness is positive, surprise is a class of its own,
 # "others" is excluded and all remaining emotions are negative. CAS(ME)^2 already has
-# labels named positive and negative. "neutral" names clips without an expression.
+# labels named positive and negative. "neutral" names clips without an expression. A
+# label of two emotions, "negative+repression", belongs to the class of both.
 _POSITIVE = ("happiness", "positive")
 _EXCLUDED = ("others", "other", "neutral")
 
+# The value of --classes that stands for objective classes, which are determined by the
+# action units (Davison et al. 2018); the record field that has their number, and the
+# names of its values. Publications use the first five classes.
+OBJECTIVE = "objective"
+OBJECTIVE_FIELD = "objective_class"
+OBJECTIVE_NAMES = ("objective class unknown", "I", "II", "III", "IV", "V", "VI", "VII")
+_OBJECTIVE_CLASSES = OBJECTIVE_NAMES[1:6]
+
 
 def resolve(
-    emotions: Collection[str], *, text: str, paper: tuple[str, ...] | None
+    emotions: Collection[str],
+    *,
+    text: str,
+    paper: tuple[str, ...] | None,
+    datasets: Collection[str] = (),
 ) -> ClassSet:
     """Returns the class set that the value of ``--classes`` describes.
 
     Args:
-      emotions: all emotions of the data sets.
+      emotions: all emotions of the data sets; with ``objective`` all objective classes.
       text: the value of ``--classes``: ``paper``; ``all``; ``megc3`` (negative,
-        positive, surprise); emotions separated by commas; or the path of a JSON file
-        with ``{"class": ["emotion", ...]}``.
+        positive, surprise); ``objective``; a name in ``recipes.NAMED_CLASSES``;
+        emotions separated by commas; or the path of a JSON file with
+        ``{"class": ["emotion", ...]}``.
       paper: the classes that the paper uses for these data sets; None if it uses none,
         or different ones for each.
+      datasets: names of the data sets.
 
     Returns:
       At least two classes. No emotion belongs to more than one.
@@ -47,6 +63,10 @@ def resolve(
         classes = {name: (name,) for name in sorted(emotions)}
     elif text == "megc3":
         classes = _megc3(emotions)
+    elif text == OBJECTIVE:
+        classes = {name: (name,) for name in _OBJECTIVE_CLASSES}
+    elif text in recipes.NAMED_CLASSES:
+        classes = _named(text, datasets)
     elif text.endswith(".json") or "/" in text:
         classes = _read(Path(text).expanduser())
     else:
@@ -54,7 +74,8 @@ def resolve(
         if len(classes) < len(text.split(",")) or len(classes) < 2:
             raise UserError(
                 f"--classes={text}: name at least two different emotions, separated by "
-                "commas, or choose paper, all, megc3 or a mapping file (.json)."
+                "commas, or choose paper, all, megc3, objective, "
+                f"{', '.join(recipes.NAMED_CLASSES)} or a mapping file (.json)."
             )
     for name, members in classes.items():
         if not any(member in emotions for member in members):
@@ -66,14 +87,102 @@ def resolve(
     return classes
 
 
+def check(text: str, datasets: Collection[str]) -> None:
+    """Checks ``--classes`` before anything is prepared, as far as that is possible.
+
+    Args:
+      text: the value of ``--classes``.
+      datasets: names of the data sets.
+
+    Raises:
+      UserError: if a data set does not have these named classes.
+    """
+    if text in recipes.NAMED_CLASSES:
+        _named(text, datasets)
+
+
+def label(text: str, field: str) -> str:
+    """Returns the record field that has the label of a clip.
+
+    Args:
+      text: the value of ``--classes``.
+      field: the value of ``--label``.
+
+    Raises:
+      UserError: if both name a field.
+    """
+    if text != OBJECTIVE:
+        return field
+    if field != "emotion":
+        raise UserError(
+            f"--classes={OBJECTIVE} uses the objective class of each clip, and no "
+            f"--label. Leave out --label={field}, or choose other --classes."
+        )
+    return OBJECTIVE_FIELD
+
+
+def rule(
+    text: str, dataset: str, camera: str | None, field: str
+) -> megc2019.Rule | None:
+    """Returns the rule that determines the clips of a data set; None for all clips.
+
+    Args:
+      text: the value of ``--classes``.
+      dataset: name of the data set.
+      camera: the value of ``--camera``.
+      field: the value of ``--label``.
+    """
+    if text != "megc3" or field != "emotion":
+        return None
+    return megc2019.find(dataset, camera)
+
+
+def _named(text: str, datasets: Collection[str]) -> ClassSet:
+    """Returns named classes of data sets.
+
+    Raises:
+      UserError: if one of the data sets does not have them, or others than the rest.
+    """
+    by_dataset = recipes.NAMED_CLASSES[text]
+    listed = "; ".join(f"{name}: {', '.join(es)}" for name, es in by_dataset.items())
+    found = {name: by_dataset.get(name.partition("/")[0]) for name in datasets}
+    if missing := [name for name, classes in found.items() if classes is None]:
+        raise UserError(
+            f"--classes={text}: {missing[0]} has no classes of this name. They are "
+            f"those of {listed}. Choose megc3, all, a list of emotions or a mapping "
+            "file (.json)."
+        )
+    if len(set(found.values())) != 1:
+        raise UserError(
+            f"--classes={text}: the classes of {' and '.join(datasets)} differ "
+            f"({listed}). Choose megc3, which has the same classes for all data sets, "
+            "a list of emotions or a mapping file (.json)."
+        )
+    (classes,) = set(found.values())
+    return {name: (name,) for name in classes}
+
+
 def _megc3(emotions: Collection[str]) -> ClassSet:
-    positive = tuple(e for e in _POSITIVE if e in emotions)
-    negative = sorted(set(emotions) - {*_POSITIVE, *_EXCLUDED, "surprise"})
+    members: dict[str, list[str]] = {"negative": [], "positive": [], "surprise": []}
+    for emotion in sorted(emotions):
+        classes = {_megc3_class(part) for part in emotion.split("+")}
+        # Labels whose emotions belong to different classes are excluded.
+        if len(classes) == 1 and (name := classes.pop()) is not None:
+            members[name].append(emotion)
     return {
-        "negative": tuple(negative),
-        "positive": positive or _POSITIVE,
-        "surprise": ("surprise",),
+        "negative": tuple(members["negative"]),
+        "positive": tuple(members["positive"]) or _POSITIVE,
+        "surprise": tuple(members["surprise"]) or ("surprise",),
     }
+
+
+def _megc3_class(emotion: str) -> str | None:
+    """Returns the class of one emotion; None if it is excluded."""
+    if emotion in _EXCLUDED:
+        return None
+    if emotion in _POSITIVE:
+        return "positive"
+    return "surprise" if emotion == "surprise" else "negative"
 
 
 def _read(path: Path) -> ClassSet:

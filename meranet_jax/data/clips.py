@@ -60,7 +60,8 @@ class Clips:
       clips: uint8 [N, T, H, W, 3]; in memory, or ``LazyClips``.
       labels: int32 [N], indices into ``classes``.
       clip_ids: N unique ids, prefixed by the data set's name if there are several.
-      subjects: N subjects, prefixed likewise.
+      subjects: N subjects, prefixed likewise; those of data sets that show the same
+        people have the same prefix, see ``recipes.people``.
       datasets: N names of data sets.
       emotions: N emotions as in the data set's table.
       classes: the emotions of each class.
@@ -74,6 +75,8 @@ class Clips:
       left_out_ids: reason for each recorded clip that is left out, by its id.
       references: for an input of optical flow, the frame that the flow of each clip
         starts from, uint8 [H, W, 3] each, in the recorded size; otherwise None.
+      megc2019: number of clips by class of each data set whose clips were chosen by the
+        rule of MEGC 2019.
     """
 
     clips: np.ndarray | LazyClips
@@ -89,6 +92,7 @@ class Clips:
     frame_rates: dict[str, list[float]] = dataclasses.field(default_factory=dict)
     left_out_ids: dict[str, str] = dataclasses.field(default_factory=dict)
     references: np.ndarray | LazyClips | None = None
+    megc2019: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.clip_ids)

@@ -1,5 +1,6 @@
 """Loading of clips from the records of one or several data sets."""
 
+import collections
 import concurrent.futures
 import dataclasses
 import math
@@ -8,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from meranet_jax import cores
-from meranet_jax.data import machine
+from meranet_jax import cores, recipes
+from meranet_jax.data import class_sets, machine
 from meranet_jax.data.class_sets import ClassSet
 from meranet_jax.data.clip_store import ClipStore
 from meranet_jax.data.clips import Clips, LazyClips
@@ -18,6 +19,7 @@ from meranet_jax.data.records import open_records, report_damage
 from meranet_jax.errors import UserError
 from meranet_jax.inputs import optical_flow
 from meranet_jax.inputs.registry import CLIP, INPUTS, Input
+from meranet_jax.megc2019 import Rule
 
 # Features that each record must have, in addition to its label.
 _REQUIRED = {"clip", "clip_id", "subject", "onset", "offset"}
@@ -42,12 +44,14 @@ class Source:
       min_frames: minimum number of frames from onset to offset; shorter expressions are
         left out.
       label: record field used as the class label.
+      rule: which clips to load, by the rule of MEGC 2019; None for all.
     """
 
     dataset: str
     folder: Path
     min_frames: int = 1
     label: str = "emotion"
+    rule: Rule | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,12 +63,14 @@ class _Record:
       source: index of the source.
       index: index among the records of the source.
       clip_id: prefixed by the data set's name if there are several.
-      subject: prefixed likewise.
+      subject: prefixed likewise, by the name that stands for the people of the data
+        set; see ``recipes.people``.
       emotion: value of the label.
       length: number of frames from onset to offset.
       key_frames_only: whether the recording has no frames but onset, apex and offset.
-      digest: digests of the clip; None if it is left out for its length, by its id, or
-        since the input needs more than key frames.
+      exclusion: why the rule of the source leaves it out; None if it does not.
+      digest: digests of the clip; None if it is left out by the rule, for its length,
+        by its id, or since the input needs more than key frames.
     """
 
     number: int
@@ -75,6 +81,7 @@ class _Record:
     emotion: str
     length: int
     key_frames_only: bool
+    exclusion: str | None
     digest: ClipDigest | None
 
 
@@ -98,7 +105,8 @@ def load(
     Args:
       sources: the data sets. With several, ids and subjects are prefixed by their data
         set's name.
-      choose_classes: returns the classes, given all emotions of the records.
+      choose_classes: returns the classes, given all emotions of the records that the
+        rules of the sources do not leave out.
       size: H and W of the result, by which the size of the records must be divisible.
       leave_out: ids of clips to leave out.
       whole_clips: whether to leave out recordings of key frames alone, even if the
@@ -136,7 +144,9 @@ def load(
     records = _read_records(
         sources, opened, store, leave_out, buffer, needs_clip=needs_clip
     )
-    classes = choose_classes({record.emotion for record in records})
+    classes = choose_classes(
+        {record.emotion for record in records if record.exclusion is None}
+    )
     class_of = {e: index for index, es in enumerate(classes.values()) for e in es}
     if unknown := set(leave_out) - {record.clip_id for record in records}:
         raise UserError(
@@ -151,7 +161,9 @@ def load(
             left_out[_with_dataset(source, sources, reason)] = unrecorded
     for record in records:
         source = sources[record.source]
-        if record.emotion not in class_of:
+        if record.exclusion is not None:
+            reason = record.exclusion
+        elif record.emotion not in class_of:
             reason = f"{record.emotion}, not among the classes"
         elif record.length < source.min_frames:
             reason = f"fewer than {source.min_frames} frames"
@@ -218,6 +230,9 @@ def load(
         },
         left_out_ids,
         references,
+        _count_by_rule(
+            sources, kept, {e: list(classes)[n] for e, n in class_of.items()}
+        ),
     )
     # Fills the cached property.
     vars(loaded)["digests"] = tuple(record.digest for record in kept)
@@ -263,23 +278,31 @@ def _read_records(
     def read(number: int) -> _Record:
         source_index, index = positions[number]
         source, (_, rows) = sources[source_index], opened[source_index]
-        prefix = f"{_dataset_name(source)}/" if len(sources) > 1 else ""
+        prefix = people = ""
+        if len(sources) > 1:
+            prefix = f"{_dataset_name(source)}/"
+            people = f"{recipes.people(source.dataset)}/"
         with report_damage(source.folder):
             row = rows[index]
             label = row[source.label]
+            emotion = (
+                names[source_index][label] if names[source_index] else label.decode()
+            )
             record = _Record(
                 number,
                 source_index,
                 index,
                 prefix + row["clip_id"].decode(),
-                prefix + row["subject"].decode(),
-                names[source_index][label] if names[source_index] else label.decode(),
+                people + row["subject"].decode(),
+                emotion,
                 int(row["offset"] - row["onset"] + 1),
                 bool(row.get("key_frames_only", False)),
+                _exclusion(source.rule, row, emotion),
                 None,
             )
         if (
-            record.length < source.min_frames
+            record.exclusion is not None
+            or record.length < source.min_frames
             or record.clip_id in leave_out
             or (record.key_frames_only and needs_clip)
         ):
@@ -306,6 +329,37 @@ def _read_records(
             return [record for task in tasks for record in track(task)]
     finally:  # also if the user interrupts it
         readers.shutdown(cancel_futures=True)
+
+
+def _exclusion(rule: Rule | None, row, emotion: str) -> str | None:
+    """Returns why a rule leaves a record out; None if it does not."""
+    if rule is None:
+        return None
+    return rule.exclusion(
+        clip_id=row["clip_id"].decode(),
+        emotion=emotion,
+        onset=int(row["onset"]),
+        apex=int(row["apex"]),
+        apex_estimated=bool(row["apex_estimated"]),
+    )
+
+
+def _count_by_rule(
+    sources: Sequence[Source], kept: Sequence[_Record], class_of: dict[str, str]
+) -> dict[str, dict[str, int]]:
+    """Returns ``Clips.megc2019``.
+
+    Args:
+      sources: the data sets.
+      kept: the records that are not left out.
+      class_of: the class of each emotion.
+    """
+    counts: dict[str, dict[str, int]] = {}
+    for index, source in enumerate(sources):
+        if source.rule is not None:
+            of_source = (class_of[r.emotion] for r in kept if r.source == index)
+            counts[_dataset_name(source)] = dict(collections.Counter(of_source))
+    return counts
 
 
 def _take_in_place(clips: np.ndarray, order: Sequence[int]) -> np.ndarray:
@@ -430,6 +484,15 @@ def _label_names(info, label: str) -> list[str]:
     Raises:
       UserError: if there is no such label.
     """
+    if label == class_sets.OBJECTIVE_FIELD:
+        if label not in info.features:
+            raise UserError(
+                f"--classes={class_sets.OBJECTIVE}: the records of {info.name} have no "
+                f"objective classes (field {label}). Choose other --classes; if its "
+                "table has a column of objective classes, prepare it again with this "
+                "version."
+            )
+        return list(class_sets.OBJECTIVE_NAMES)
     labels = [name for name in info.features if name.endswith("emotion")]
     if label not in labels:
         raise UserError(

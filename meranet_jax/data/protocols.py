@@ -1,6 +1,7 @@
 """Evaluation protocols: divide clips into training, validation and test parts."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -22,7 +23,8 @@ class Fold:
     """One division of clips into three disjoint parts, given as indices.
 
     Attributes:
-      name: the test subject under LOSO, a number under k-fold, otherwise ``holdout``.
+      name: the test subject under LOSO, the tested data sets under ``lodo`` and
+        ``cross_dataset``, a number under k-fold, otherwise ``holdout``.
       train: int [N], the clips that the model is trained on.
       validation: int [N], the clips that select the checkpoint.
       test: int [N], the clips that are predicted once, after that.
@@ -52,6 +54,7 @@ def draw(
     test_fraction: float,
     validation_fraction: float,
     seed: int,
+    tested_datasets: Sequence[str] = (),
 ) -> list[Fold]:
     """Draws the folds of a protocol at random.
 
@@ -59,15 +62,19 @@ def draw(
 
     Args:
       protocol: ``holdout``, the paper's protocol; ``holdout_subject``, a hold-out with
-        disjoint subjects; ``kfold``; or ``loso``, leave one subject out.
+        disjoint subjects; ``kfold``; ``loso``, leave one subject out; ``lodo``, leave
+        one data set out; or ``cross_dataset``, which tests some data sets.
       clips: the clips to divide.
       folds: the number of folds of ``kfold``.
       test_fraction: the fraction of clips in the test part of a hold-out.
       validation_fraction: the fraction of the other clips in the validation part.
       seed: the random seed.
+      tested_datasets: the data sets that ``cross_dataset`` tests, without their
+        configurations.
 
     Raises:
-      UserError: if there are too few clips or subjects.
+      UserError: if there are too few clips, subjects or data sets, or a person is in a
+        data set that is tested and in one that is trained on.
     """
     if protocol == "holdout":
         fold = holdout(
@@ -78,6 +85,7 @@ def draw(
         )
         return [fold]
     subjects = sorted(set(clips.subjects))
+    of_datasets = protocol in ("lodo", "cross_dataset")
     min_subjects = 3 if protocol != "kfold" else max(3, folds)
     if len(subjects) < min_subjects:
         raise UserError(
@@ -91,6 +99,8 @@ def draw(
     if protocol == "holdout_subject":
         names = ["holdout"]
         tests = [_sample_subjects(clips, all_clips, test_fraction, rng, min_rest=2)]
+    elif of_datasets:
+        names, tests = _by_dataset(protocol, clips, tested_datasets)
     elif protocol == "kfold":
         names = [str(number + 1) for number in range(folds)]
         tests = _partition_subjects(clips, folds, rng)
@@ -104,11 +114,63 @@ def draw(
         if len({clips.subjects[index] for index in rest}) < 2:
             raise UserError(
                 f"Fold {name} leaves one subject for training and validation, which "
-                "need at least one each. Choose more --folds."
+                "need at least one each. Choose "
+                + ("other data sets." if of_datasets else "more --folds.")
             )
         validation = _sample_subjects(clips, rest, validation_fraction, rng)
         drawn.append(Fold(name, np.setdiff1d(rest, validation), validation, test))
     return drawn
+
+
+def datasets_of(clips: Clips) -> np.ndarray:
+    """Returns the name of the data set of each clip, str [N], without configuration."""
+    return np.array([name.partition("/")[0] for name in clips.datasets])
+
+
+def _by_dataset(
+    protocol: Protocol, clips: Clips, tested: Sequence[str]
+) -> tuple[list[str], list[np.ndarray]]:
+    """Returns the names and the test parts of folds that test complete data sets.
+
+    Raises:
+      UserError: if there is only one data set, a tested one has no clips, or a person
+        is in several parts.
+    """
+    datasets = datasets_of(clips)
+    names = list(dict.fromkeys(datasets.tolist()))
+    if len(names) < 2:
+        raise UserError(
+            f"--protocol={protocol} needs several data sets; these clips are of "
+            f"{names[0]}. Name several with --dataset=NAME,NAME, or choose "
+            "--protocol=loso."
+        )
+    groups = [[name] for name in names] if protocol == "lodo" else [list(tested)]
+    tests = []
+    for group in groups:
+        chosen = np.isin(datasets, group)
+        if empty := [name for name in group if name not in names]:
+            raise UserError(
+                f"--protocol={protocol}: {empty[0]} has no clip of the classes to "
+                "test. Choose other data sets or --classes."
+            )
+        if chosen.all():
+            raise UserError(
+                f"--protocol={protocol}: no other data set than {', '.join(group)} has "
+                "a clip of the classes to train on. Choose other data sets or "
+                "--classes."
+            )
+        subjects = np.array(clips.subjects)
+        if both := sorted(set(subjects[chosen]) & set(subjects[~chosen])):
+            others = datasets[~chosen & np.isin(subjects, both)]
+            raise UserError(
+                f"--protocol={protocol}: {len(both)} of the people of "
+                f"{', '.join(group)} are in {', '.join(sorted(set(others)))}, too, "
+                f"such as {both[0]}, and would be in training and test. Use only one "
+                "of these data sets, test them together with --protocol=cross_dataset, "
+                "or choose --protocol=loso or kfold, which keep each person together."
+            )
+        tests.append(np.flatnonzero(chosen))
+    return ["+".join(group) for group in groups], tests
 
 
 def limit(

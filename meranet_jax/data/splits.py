@@ -48,6 +48,22 @@ def jobs(split: Split) -> list[Job]:
     ]
 
 
+def check_settings(config: TrainConfig) -> None:
+    """Checks the protocol of a run before its data sets are prepared.
+
+    Raises:
+      UserError: if the protocol needs several data sets and there is one, or its flags
+        do not say which of them are tested.
+    """
+    _ = config.tested_datasets
+    if config.protocol == "lodo" and len(config.datasets) < 2:
+        raise UserError(
+            f"--protocol=lodo tests each data set once and trains on the others; "
+            f"--dataset={config.dataset} is one. Name several, --dataset=NAME,NAME, or "
+            "choose --protocol=loso."
+        )
+
+
 def make(config: TrainConfig, clips: Clips) -> Split:
     """Makes the split of a run: drawn for each seed, or read from ``--split``.
 
@@ -69,12 +85,15 @@ def make(config: TrainConfig, clips: Clips) -> Split:
                 test_fraction=config.test_fraction,
                 validation_fraction=config.validation_fraction,
                 seed=seed,
+                tested_datasets=config.tested_datasets,
             )
             for seed in config.all_seeds
         }
     else:
         split = _read_split(config, clips)
     check(split, clips, config.protocol)
+    if config.split is not None and config.protocol == "cross_dataset":
+        _check_tested(split, clips, config)
     if (config.train_subjects, config.train_clips) != (None, None):
         split = {
             seed: [
@@ -212,11 +231,33 @@ def check(split: Split, clips: Clips, protocol: Protocol) -> None:
         _check_protocol(seed, folds, clips, protocol)
 
 
+def _check_tested(split: Split, clips: Clips, config: TrainConfig) -> None:
+    """Raises UserError unless a split tests the data sets that the flags name."""
+    datasets = protocols.datasets_of(clips)
+    for job in jobs(split):
+        tested = set(datasets[job.fold.test].tolist())
+        if tested != set(config.tested_datasets):
+            raise UserError(
+                f"--split={config.split} tests {', '.join(sorted(tested))}, not "
+                f"{', '.join(config.tested_datasets)}. Set "
+                f"--test_datasets={','.join(sorted(tested))} alone."
+            )
+
+
 def _check_protocol(
     seed: int, folds: Sequence[Fold], clips: Clips, protocol: Protocol
 ) -> None:
     """Raises UserError unless the folds of a seed follow the protocol."""
-    if protocol in ("holdout", "holdout_subject"):
+    datasets = protocols.datasets_of(clips)
+    for fold in folds if protocol in ("lodo", "cross_dataset") else ():
+        fitted = np.concatenate([fold.train, fold.validation])
+        if both := sorted({*datasets[fold.test]} & {*datasets[fitted]}):
+            raise UserError(
+                f"--protocol={protocol} trains on no clip of a tested data set, but "
+                f"fold {fold.name} of seed {seed} has clips of {both[0]} in its "
+                "test part and in its training or validation part."
+            )
+    if protocol in ("holdout", "holdout_subject", "cross_dataset"):
         if len(folds) > 1:
             raise UserError(
                 f"--protocol={protocol} has one fold, but the split has {len(folds)} "
@@ -235,6 +276,15 @@ def _check_protocol(
             raise UserError(
                 f"--protocol=loso tests one subject in each fold, but fold {fold.name} "
                 f"of seed {seed} tests {', '.join(subjects)}."
+            )
+    for fold in folds if protocol == "lodo" else ():
+        tested_datasets = sorted({*datasets[fold.test].tolist()})
+        complete = np.flatnonzero(np.isin(datasets, tested_datasets))
+        if len(tested_datasets) > 1 or len(fold.test) < len(complete):
+            raise UserError(
+                f"--protocol=lodo tests all clips of one data set in each fold, but "
+                f"fold {fold.name} of seed {seed} tests {len(fold.test)} of the "
+                f"{len(complete)} clips of {', '.join(tested_datasets)}."
             )
 
 

@@ -34,8 +34,8 @@ from meranet_jax.runs.train_run import Prepare
 from meranet_jax.training import checkpoint, fitters
 
 # Settings of a run that belong to its data sets, and not to another one.
-_OF_DATASET = ("manual_dir", "release", "table", "sizes", "expressions")
-_OF_DATASET += ("leave_out", "split")
+_OF_DATASET = ("manual_dir", "release", "table", "sizes", "apex", "expressions")
+_OF_DATASET += ("camera", "leave_out", "split", "train_datasets", "test_datasets")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,8 +66,13 @@ class Target:
     sizes: Literal["same", "any"] | None = None
     """With --dataset: clips whose frames differ in size, see train.py --help. Default:
     same."""
+    apex: Literal["table", "middle", "spotted"] | None = None
+    """With --dataset: what replaces an apex that the table does not give, see train.py
+    --help. Default: middle."""
     expressions: str | None = None
     """With --dataset: kind of expressions of cas_me_2: micro, macro or both."""
+    camera: str | None = None
+    """With --dataset: camera of the recordings of smic: HS, VIS or NIR."""
     label: str | None = None
     """With --dataset: record field used as the class label. Default: emotion."""
 
@@ -114,6 +119,7 @@ def evaluate(
         functools.partial(
             shared_classes, run.classes, text=target.classes, dataset=config.dataset
         ),
+        _class_set(run, target),
     )
     _check_shape(clips, config)
     trained_on = _check_subjects(run, clips)
@@ -166,6 +172,21 @@ def _if_set(config: TrainConfig, name: str) -> object:
     return None if len(config.datasets) == 1 and value == default else value
 
 
+def _class_set(run: Run, target: Target) -> str:
+    """Returns the value of ``--classes`` that determines which clips are tested.
+
+    It is that of the evaluation where it maps emotions. Otherwise the classes of the
+    run are those that contain the labels, which are objective classes or emotions.
+    """
+    if target.classes == "megc3" or _is_file(target.classes):
+        return target.classes
+    return class_sets.OBJECTIVE if run.config.classes == class_sets.OBJECTIVE else "all"
+
+
+def _is_file(classes: str | None) -> bool:
+    return classes is not None and (classes.endswith(".json") or "/" in classes)
+
+
 def shared_classes(
     classes: ClassSet, emotions: Collection[str], *, text: str | None, dataset: str
 ) -> ClassSet:
@@ -185,7 +206,7 @@ def shared_classes(
     """
     chosen = classes
     listed = ", ".join(f"{name} ({', '.join(es)})" for name, es in classes.items())
-    if text == "megc3" or (text and (text.endswith(".json") or "/" in text)):
+    if text == "megc3" or _is_file(text):
         chosen = class_sets.resolve(emotions, text=text, paper=None)
     elif text is not None:
         names = [name.strip() for name in text.split(",") if name.strip()]
@@ -340,7 +361,11 @@ def make(run: Run, config: TrainConfig, predicted: Predictions) -> dict:
     made = {
         "evaluation": "cross-data-set",
         "model": config.title,
-        "trained_on": list(run.config.datasets),
+        "trained_on": [
+            name
+            for name in run.config.datasets
+            if name.partition("/")[0] not in run.config.tested_datasets
+        ],
         "tested_on": list(config.datasets),
         "protocol": run.config.protocol,
         "selection": config.recogniser.selection(config.settings),

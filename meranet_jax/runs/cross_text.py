@@ -74,8 +74,7 @@ def describe(report: dict) -> str:
             f"  {name:{width}}  recall {row['recall']:.3f}, F1 {row['f1']:.3f} "
             f"({row['clips'] // models} clips{of})"
         )
-    for name, part in report.get("by_dataset", {}).items():
-        lines.append(f"{name}: {_main_numbers(part)} ({part['clips']} clips)")
+    lines += report_text.datasets_lines(report)
     if report["ensemble"] is not None:
         lines.append(
             f"ensemble (mean of the probabilities of {models} models): "
@@ -154,18 +153,7 @@ def to_markdown(run: Run, report: dict) -> str:
             f"| {report_text.cell(name)} | {report_text.cell(of)} | "
             f"{sum(counts.values())} | {row['recall']:.3f} | {row['f1']:.3f} |"
         )
-    if "by_dataset" in report:
-        lines += ["", "## By data set", ""]
-        lines += ["| data set | clips | subjects | accuracy | UF1 | UAR |"]
-        lines.append("|---|---|---|---|---|---|")
-        for name, part in report["by_dataset"].items():
-            numbers = " | ".join(
-                report_text.interval_text(part["metrics"][n])
-                for n in ("accuracy", "uf1", "uar")
-            )
-            lines.append(
-                f"| {name} | {part['clips']} | {part['subjects']} | {numbers} |"
-            )
+    lines += report_text.datasets_table(report)
     if several:
         lines += ["", "## By model", "", "| seed | fold | accuracy | UF1 | UAR |"]
         lines.append("|---|---|---|---|---|")
@@ -178,6 +166,9 @@ def to_markdown(run: Run, report: dict) -> str:
     lines += [
         f"![{report_text.FIGURE_TITLES[name]}]({name}.png)" for name in CROSS_FIGURES
     ]
+    if composite := report_text.composite_lines(data):
+        lines += ["", "## Clips of MEGC 2019", ""]
+        lines += [f"- {line}" for line in composite]
     if data["left_out"]:
         lines += ["", "## Clips left out", ""]
         lines += [f"- {n} clips: {why}" for why, n in data["left_out"].items()]

@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from meranet_jax import megc2019
 from meranet_jax.config import TrainConfig
 from meranet_jax.data import class_sets, loading
 from meranet_jax.errors import UserError
@@ -104,8 +105,18 @@ class Run:
         if data_dir is not None:  # <data_dir>/<name>/<configuration>/<version>
             base = Path(data_dir).expanduser()
             folders = [base.joinpath(*folder.parts[-3:]) for folder in folders]
+        # Older versions chose no clips by a rule.
+        by_rule = self.data.get("megc2019", {})
         return [
-            loading.Source(one.dataset, folder, one.min_frames, one.label)
+            loading.Source(
+                one.dataset,
+                folder,
+                one.min_frames,
+                class_sets.label(self.config.classes, one.label),
+                megc2019.find(one.dataset)
+                if one.dataset.partition("/")[0] in by_rule
+                else None,
+            )
             for one, folder in zip(self.config.each_dataset(), folders, strict=True)
         ]
 

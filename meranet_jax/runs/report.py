@@ -38,6 +38,8 @@ def make(run: Run, predicted: Predictions) -> dict:
         **summary.summarise(predicted),
         **fold_results([(seed, name) for seed, _, name in run.folds], predicted),
     }
+    if tested := run.config.tested_datasets:
+        report["tested_datasets"] = list(tested)
     if run.origin is not None:
         report["origin"] = run.origin
     if len(run.config.datasets) > 1:

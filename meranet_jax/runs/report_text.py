@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Sequence
 
+from meranet_jax import megc2019
 from meranet_jax.config import TrainConfig
 from meranet_jax.data.splits import Job
 from meranet_jax.evaluation.summary import NAMES
@@ -26,6 +27,14 @@ _PROTOCOLS = {
         "leave-one-subject-out, one fold for each subject",
         "subject-disjoint validation parts",
     ),
+    "lodo": (
+        "leave-one-data-set-out, one fold for each data set",
+        "subject-disjoint validation parts of the other data sets",
+    ),
+    "cross_dataset": (
+        "trained on {trained}, tested on {tested}",
+        "subject-disjoint validation part of the former",
+    ),
 }
 
 # Titles of figures in reports, by their names in the run folder.
@@ -43,10 +52,29 @@ def title(run: Run) -> str:
     return f"{run.config.title} on {run.config.dataset}, protocol {run.config.protocol}"
 
 
-def _protocol(name: str, folds: int, split: str | None) -> str:
+def _protocol(
+    name: str,
+    folds: int,
+    split: str | None,
+    datasets: Sequence[str],
+    tested: Sequence[str],
+) -> str:
+    """Describes a protocol and how its parts were drawn.
+
+    Args:
+      name: the protocol.
+      folds: number of folds.
+      split: the file from which the split was read, if any.
+      datasets: the data sets of the run.
+      tested: those that are only tested, without configuration.
+    """
     protocol, drawn = _PROTOCOLS[name]
     source = f"split read from {split}" if split else drawn
-    return f"{protocol.format(folds=folds)}; {source}"
+    trained = [d for d in datasets if d.partition("/")[0] not in tested]
+    described = protocol.format(
+        folds=folds, trained=" and ".join(trained), tested=" and ".join(tested)
+    )
+    return f"{described}; {source}"
 
 
 def _devices(start: dict) -> str:
@@ -95,7 +123,14 @@ def describe_plan(run: Run, jobs: Sequence[Job], missing: Sequence[Job]) -> str:
         ),
         f"{config.dataset}: {data['clips']} clips of "
         f"{count(data['subjects'], 'subject')}: {class_list(data)}",
-        f"protocol: {_protocol(config.protocol, folds, config.split)}",
+        "protocol: "
+        + _protocol(
+            config.protocol,
+            folds,
+            config.split,
+            config.datasets,
+            config.tested_datasets,
+        ),
     ]
     if run.origin is not None:
         lines.append(describe_origin(run.origin))
@@ -107,10 +142,25 @@ def describe_plan(run: Run, jobs: Sequence[Job], missing: Sequence[Job]) -> str:
     if len(missing) < len(jobs):
         lines.append(f"{len(jobs) - len(missing)} of them are finished already")
     lines += window_text.lines(config, data)
+    lines += composite_lines(data)
     lines += [f"left out: {n} clips ({why})" for why, n in data["left_out"].items()]
     lines += [f"note: {text}" for text in data["lacking"]]
     lines += _other_convolutions(run.starts)
     return "\n".join(lines)
+
+
+def composite_lines(data: dict) -> list[str]:
+    """Compares the clips of each data set with those that MEGC 2019 has of it.
+
+    Args:
+      data: the result of ``writer.describe_clips``.
+    """
+    # Older versions did not choose clips by the rule of MEGC 2019.
+    return [
+        f"{name}: {rule.describe(counts)}"
+        for name, counts in data.get("megc2019", {}).items()
+        if (rule := megc2019.find(name)) is not None
+    ]
 
 
 def describe_duration(seconds: float) -> str:
@@ -158,13 +208,58 @@ def describe_results(report: dict) -> str:
         lines.append(f"  {name:{width}}  {_of_class(row, report['seeds'])}")
     if "fold_means" in report:
         lines.append(_fold_means(report["fold_means"]))
-    for name, part in report.get("by_dataset", {}).items():
-        numbers = ", ".join(
-            f"{NAMES[n].partition(' ')[0]} {part['metrics'][n]['mean']:.3f}"
-            for n in ("accuracy", "uf1", "uar")
-        )
-        lines.append(f"{name}: {numbers} ({part['clips']} clips)")
+    lines += datasets_lines(report)
     return "\n".join(lines)
+
+
+# Metrics of each data set of a composite data set, as MEGC 2019 reports UF1 and UAR
+_OF_DATASETS = ("uf1", "uar", "accuracy")
+
+# What the rows of the table by data set are.
+_BY_DATASET = """\
+The first row is computed from the clips of all data sets, and is not the mean of the
+other rows, which are computed from the clips of one data set each. UF1 and UAR of a
+data set are averages over the classes that it has test clips of. Intervals are 95 %
+confidence intervals."""
+
+
+def datasets_lines(report: dict) -> list[str]:
+    """Returns lines on each data set of a composite data set, for a terminal.
+
+    Args:
+      report: the result of ``report.make``, or another one with its results.
+    """
+    if "by_dataset" not in report:
+        return []
+    lines = ["by data set, with 95 % intervals:"]
+    for name, part in report["by_dataset"].items():
+        numbers = ", ".join(
+            f"{NAMES[n].partition(' ')[0]} {interval_text(part['metrics'][n])}"
+            for n in _OF_DATASETS
+        )
+        clips = count(part["clips"], "clip")
+        lines.append(
+            f"  {name}: {numbers} ({clips} of {count(part['subjects'], 'subject')})"
+        )
+    return lines
+
+
+def datasets_table(report: dict) -> list[str]:
+    """Returns the table of metrics by data set for ``report.md``; empty for one.
+
+    Args:
+      report: the result of ``report.make``, or another one with its results.
+    """
+    if "by_dataset" not in report:
+        return []
+    names = " | ".join(NAMES[name].partition(" ")[0] for name in _OF_DATASETS)
+    lines = ["", "## By data set", "", _BY_DATASET, ""]
+    lines.append(f"| data set | clips | subjects | {names} |")
+    lines.append("|---|---|---|" + "---|" * len(_OF_DATASETS))
+    for name, part in {"all": report, **report["by_dataset"]}.items():
+        numbers = " | ".join(interval_text(part["metrics"][n]) for n in _OF_DATASETS)
+        lines.append(f"| {name} | {part['clips']} | {part['subjects']} | {numbers} |")
+    return lines
 
 
 def _fold_means(means: dict) -> str:
@@ -178,7 +273,13 @@ def _fold_means(means: dict) -> str:
 
 def describe_protocol(report: dict) -> str:
     """Describes protocol, classes, test clips and selection behind the results."""
-    protocol = _protocol(report["protocol"], report["folds"], report["split"])
+    protocol = _protocol(
+        report["protocol"],
+        report["folds"],
+        report["split"],
+        report["datasets"],
+        report.get("tested_datasets", ()),
+    )
     seeds, clips = report["seeds"], count_test_clips(report)
     several = _several(report)
     pooled = "The predictions of all folds" + (" of a seed" if several else "")
@@ -352,22 +453,7 @@ def to_markdown(run: Run, report: dict, figures: Sequence[str] = FIGURES) -> str
             f"| {NAMES[name]} | {report['fold_means'][name]['mean']:.3f} |"
             for name in ("accuracy", "uf1", "uar")
         ]
-    if "by_dataset" in report:
-        lines += [
-            "",
-            "## By data set",
-            "",
-            "Computed from the clips of one data set, in the same folds.",
-        ]
-        lines += ["", "| data set | clips | subjects | accuracy | UF1 | UAR |"]
-        lines.append("|---|---|---|---|---|---|")
-        for name, part in report["by_dataset"].items():
-            numbers = " | ".join(
-                interval_text(part["metrics"][n]) for n in ("accuracy", "uf1", "uar")
-            )
-            lines.append(
-                f"| {name} | {part['clips']} | {part['subjects']} | {numbers} |"
-            )
+    lines += datasets_table(report)
     lines += [
         "",
         "## Figures",
@@ -388,6 +474,7 @@ def to_markdown(run: Run, report: dict, figures: Sequence[str] = FIGURES) -> str
     for name, counts in data["counts"].items():
         of = ", ".join(f"{emotion} {n}" for emotion, n in counts.items())
         lines.append(f"| {cell(name)} | {cell(of)} | {sum(counts.values())} |")
+    lines += [f"- {line}" for line in composite_lines(data)]
     if data["left_out"]:
         lines += ["", "Clips left out:", ""]
         lines += [f"- {n} clips: {why}" for why, n in data["left_out"].items()]

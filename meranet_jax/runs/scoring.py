@@ -208,6 +208,7 @@ def describe(made: dict) -> str:
         "every number is computed.",
         UNKNOWN,
     ]
+    lines += report_text.composite_lines(made["data"])
     lines += [f"left out: {n} clips ({w})" for w, n in made["data"]["left_out"].items()]
     lines += [f"note: {note}" for note in made["notes"]]
     lines.append(report_text.describe_results(made))

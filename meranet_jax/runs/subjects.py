@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from meranet_jax import recipes
 from meranet_jax.data import loading
 from meranet_jax.data.loading import Clips
 from meranet_jax.data.protocols import Fold
@@ -13,8 +14,9 @@ from meranet_jax.runs.layout import FoldLayout
 from meranet_jax.runs.reader import Run
 from meranet_jax.weights_file import Metadata
 
-# Sorted subjects by the name of their data set, without its configuration: the
-# configurations of a data set show the same subjects. None if they are unknown.
+# Sorted subjects by the name that stands for the people of their data set: its name
+# without its configuration, unless another data set shows the same people
+# (``recipes.people``). None if they are unknown.
 Subjects = dict[str, list[str] | None]
 
 # The data set of weights of which not even the data set is known.
@@ -86,7 +88,7 @@ def of_metadata(metadata: Metadata) -> Subjects:
     if metadata.datasets is None:
         return {UNKNOWN: None}
     if metadata.subjects is None:
-        return dict.fromkeys(sorted(map(_base, metadata.datasets)))
+        return dict.fromkeys(sorted(map(recipes.people, metadata.datasets)))
     if len(metadata.datasets) == 1:
         return _group((metadata.datasets[0], name) for name in metadata.subjects)
     return _group((name.partition("/")[0], name) for name in metadata.subjects)
@@ -103,7 +105,7 @@ def to_metadata(
     """
     if UNKNOWN in subjects:
         return None, None
-    full = {_base(dataset): dataset for dataset in datasets}
+    full = {recipes.people(dataset): dataset for dataset in datasets}
     names = tuple(full.get(dataset, dataset) for dataset in subjects)
     prefixed = [
         f"{dataset}/{name}" if len(names) > 1 else name
@@ -139,7 +141,7 @@ def of_run(run: Run, folds: Iterable[tuple[int, int]]) -> Subjects:
         try:
             found.append(_from_records(run, clip_ids))
         except UserError:  # they were deleted, or are on another machine
-            found.append(dict.fromkeys(map(_base, run.config.datasets)))
+            found.append(dict.fromkeys(map(recipes.people, run.config.datasets)))
     return merge(found)
 
 
@@ -158,11 +160,12 @@ def _from_records(run: Run, clip_ids: set[str]) -> Subjects:
     sources, pairs = run.sources(), []
     incomplete: Subjects = {}
     for source in sources:
-        prefix = f"{_base(source.dataset)}/" if len(sources) > 1 else ""
+        name = source.dataset.partition("/")[0]
+        prefix = f"{name}/" if len(sources) > 1 else ""
         wanted = {i.removeprefix(prefix) for i in clip_ids if i.startswith(prefix)}
         features = loading.read_features([source], wanted, ["subject"])
         if len(features) < len(wanted):  # they were prepared again, from another table
-            incomplete[_base(source.dataset)] = None
+            incomplete[recipes.people(source.dataset)] = None
         pairs += [(source.dataset, f["subject"].decode()) for f in features.values()]
     return merge([_group(pairs), incomplete])
 
@@ -176,10 +179,6 @@ def _group(pairs: Iterable[tuple[str, str]]) -> Subjects:
     """
     groups: dict[str, set[str]] = {}
     for dataset, subject in pairs:
-        name = _base(dataset)
+        name = recipes.people(dataset)
         groups.setdefault(name, set()).add(subject.removeprefix(f"{name}/"))
     return {name: sorted(groups[name]) for name in sorted(groups)}
-
-
-def _base(dataset: str) -> str:
-    return dataset.partition("/")[0]

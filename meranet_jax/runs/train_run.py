@@ -60,6 +60,7 @@ def train_run(config: TrainConfig, prepare: Prepare, console: Console) -> None:
     distributed.initialize(config)
     config = fitters.resolve(config)
     console.quiet = not distributed.is_first()
+    splits.check_settings(config)
     path = layout.run_path(config)
     # Preparing may take long, so everything that can fail before it is checked first.
     initial = origins.load(config)
@@ -152,6 +153,7 @@ def load_clips(
     config: TrainConfig,
     prepare: Prepare,
     choose_classes: Callable[[Collection[str]], ClassSet] | None = None,
+    class_set: str | None = None,
 ) -> tuple[list[Path], Clips]:
     """Prepares the records of a configuration, and loads their clips.
 
@@ -160,18 +162,26 @@ def load_clips(
       prepare: see ``Prepare``.
       choose_classes: returns the classes, given all emotions of the records; by default
         those of ``--classes``.
+      class_set: the value of ``--classes`` that determines which clips are loaded, and
+        by which record field; by default that of the configuration.
 
     Returns:
       The folder of the records of each data set, and the clips.
 
     Raises:
-      UserError: see ``loading.load``.
+      UserError: see ``class_sets.check`` and ``loading.load``.
       DataError: if a data set cannot be prepared.
     """
+    class_set = config.classes if class_set is None else class_set
+    class_sets.check(class_set, config.datasets)
     with distributed.first_process_first("records"):
         sources = [
             loading.Source(
-                one.dataset, prepare(one), min_frames=one.min_frames, label=one.label
+                one.dataset,
+                prepare(one),
+                min_frames=one.min_frames,
+                label=class_sets.label(class_set, one.label),
+                rule=class_sets.rule(class_set, one.dataset, one.camera, one.label),
             )
             for one in config.each_dataset()
         ]
@@ -179,7 +189,10 @@ def load_clips(
         sources,
         choose_classes=choose_classes
         or functools.partial(
-            class_sets.resolve, text=config.classes, paper=config.paper_classes
+            class_sets.resolve,
+            text=config.classes,
+            paper=config.paper_classes,
+            datasets=config.datasets,
         ),
         size=config.size,
         leave_out=config.left_out,

@@ -197,7 +197,7 @@ class RunFolder:
         saved = json.loads(self.layout.config.read_text())
         before, now = saved.get("data", {}), json_round_trip(self._saved["data"])
         # Older versions did not save them.
-        added = {"first_as_onset": False}
+        added = {"first_as_onset": False, "megc2019": {}}
         if "flow" in now:
             added["flow"] = now["flow"]
         # Records of earlier versions do not give frame rates, so that these may become
@@ -282,6 +282,7 @@ def describe_clips(clips: Clips) -> dict:
         "left_out": clips.left_out,
         "first_as_onset": clips.first_as_onset,
         "frame_rates": clips.frame_rates,
+        "megc2019": clips.megc2019,
     }
 
 

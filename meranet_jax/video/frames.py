@@ -4,6 +4,7 @@ Frames are identified by their number in the recording, never by the order of th
 names, in which img10 precedes img2.
 """
 
+import contextlib
 import dataclasses
 import filecmp
 import os
@@ -79,16 +80,10 @@ class Recording:
         Gaps of up to two frames are bridged. A longer gap ends the run, since the
         frames after it may belong to another expression.
         """
-        runs: list[dict] = []
-        previous = None
-        for n, location in self.locations.items():
-            if previous is None or n - previous > _MAX_GAP + 1:
-                runs.append({})
-            runs[-1][n] = location
-            previous = n
-        for run in runs:
-            if next(iter(run)) <= number <= next(reversed(run)):
-                return dataclasses.replace(self, locations=run)
+        for run in contiguous_runs(self.locations):
+            if run[0] <= number <= run[-1]:
+                locations = {n: self.locations[n] for n in run}
+                return dataclasses.replace(self, locations=locations)
         return None
 
     def nearest(self, number: int) -> int:
@@ -115,6 +110,16 @@ class Recording:
             return
         for number in wanted:
             yield number, read_image(self.locations[number])
+
+
+def contiguous_runs(numbers: Iterable[int]) -> list[list[int]]:
+    """Divides ascending frame numbers where more than two of them are missing."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if not runs or number - runs[-1][-1] > _MAX_GAP + 1:
+            runs.append([])
+        runs[-1].append(number)
+    return runs
 
 
 def numbered_frames(folder: Path) -> dict[int, Path]:
@@ -257,6 +262,42 @@ def _named_key_frames(
     return dict(sorted(found.items()))
 
 
+def list_recording(source: Path, needed: Set[int] = frozenset()) -> Recording:
+    """Lists all frames of a folder or a video with their own numbers.
+
+    Args:
+      source: a folder of images or a video file.
+      needed: numbers of frames that must be there, which decide if several integers in
+        the names of images count.
+
+    Raises:
+      DataError: if there are no frames, the source is not readable, or its numbers are
+        ambiguous.
+    """
+    video = None
+    locations: Mapping[int, Path | int]
+    with _permission_errors(source):
+        if source.is_dir():
+            images = _images_by_number(source, needed)
+            _check_unique(images)
+            locations = {number: paths[0] for number, paths in images.items()}
+        else:
+            video = list_frames(source)
+            locations = video.keys
+    if not locations:
+        raise DataError("its folder contains no frames")
+    return Recording(source, locations, renumbered=False, video=video)
+
+
+@contextlib.contextmanager
+def _permission_errors(source: Path):
+    """Raises DataError if the permission to read is missing."""
+    try:
+        yield
+    except PermissionError as error:
+        raise DataError(f"{source.name} cannot be read: permission denied") from error
+
+
 def open_recording(
     source: Path,
     onset: int,
@@ -292,24 +333,13 @@ def open_recording(
       DataError: if there are no frames, the source is not readable, or its numbers are
         ambiguous.
     """
-    video = None
-    try:
-        if source.is_dir():
-            if apex is not None and single_expression:
-                named = _named_key_frames(source, onset, apex, offset)
-                if named:
-                    return Recording(source, named, renumbered=False)
-            needed = {n for n in (onset, apex, offset) if n is not None}
-            images = _images_by_number(source, needed)
-            _check_unique(images)
-            locations = {number: paths[0] for number, paths in images.items()}
-        else:
-            video = list_frames(source)
-            locations = video.keys
-    except PermissionError as error:
-        raise DataError(f"{source.name} cannot be read: permission denied") from error
-    if not locations:
-        raise DataError("its folder contains no frames")
+    if apex is not None and single_expression and source.is_dir():
+        with _permission_errors(source):
+            named = _named_key_frames(source, onset, apex, offset)
+        if named:
+            return Recording(source, named, renumbered=False)
+    found = list_recording(source, {n for n in (onset, apex, offset) if n is not None})
+    locations = found.locations
     first, last = next(iter(locations)), next(reversed(locations))
     if offset is None:  # shift only what cannot be the recording's numbers
         renumbered = (
@@ -330,7 +360,7 @@ def open_recording(
                 f"expression's frames are {onset} to {end}: the files cannot be "
                 "matched to frame numbers"
             )
-    return Recording(source, locations, renumbered, video)
+    return dataclasses.replace(found, locations=locations, renumbered=renumbered)
 
 
 def false_on_os_error(check: Callable[[], bool]) -> bool:

@@ -23,6 +23,7 @@ from tests.datasets.tree import (
 )
 
 __all__ = [
+    "MEGC",
     "RELEASES",
     "ROWS",
     "SHORT",
@@ -163,7 +164,46 @@ def _short(row: Row) -> Row:
 
 SHORT = tuple(map(_short, ROWS))  # complete, for tests that read every frame
 
-_PLACES = {(row.subject, row.clip): place for place, row in enumerate(ROWS)}
+
+def _megc_rows() -> tuple[Row, ...]:
+    """Returns rows of three frames, with what the clips of MEGC 2019 depend on.
+
+    Three clips of subject 24 have other emotions in 2014, a disgust clip has no apex,
+    another has it at the onset, and subjects 10 and 18 have other emotions only. The
+    other subjects have clips of these emotions.
+    """
+    chance, rows = random.Random(3), []
+    names = iter(["EP07_01", "EP07_04f", "EP10_03"])
+    special = iter([(4, "EP12_01f", None), (5, "EP09_05f", 0)])
+    for row in ROWS:
+        used = row.emotions[0] in ("disgust", "happiness", "repression", "surprise")
+        subject, clip, apex = chance.choice(_WITHOUT_10_18), row.clip, 1
+        if not used:
+            subject = (10, 18, *_WITHOUT_10_18)[len(rows) % 26]
+        if row.emotions[0] != row.emotions[1]:
+            subject, clip = 24, next(names)
+        elif row.emotions[0] == "disgust":
+            subject, clip, apex = next(special, (subject, clip, apex))
+        rows.append(
+            dataclasses.replace(
+                row,
+                subject=subject,
+                clip=clip,
+                apex=None if apex is None else row.onset + apex,
+                offset=row.onset + 2,
+            )
+        )
+    return tuple(rows)
+
+
+_WITHOUT_10_18 = [subject for subject in range(1, 27) if subject not in (10, 18)]
+MEGC = _megc_rows()
+
+_PLACES = {
+    (row.subject, row.clip): place
+    for rows in (MEGC, ROWS)
+    for place, row in enumerate(rows)
+}
 
 
 def id_of(row: Row) -> str:

@@ -56,7 +56,8 @@ def test_every_release_with_every_table(tmp_path, release, table):
 
 
 @pytest.mark.parametrize(
-    ("expressions", "number"), [("micro", 57), ("macro", 300), ("both", 357)]
+    ("expressions", "number"),
+    [("micro", 57), pytest.param("macro", 300, marks=pytest.mark.slow), ("both", 357)],
 )
 def test_complete_data_set_with_its_irregularities(tmp_path, expressions, number):
     cas_me_2_tree.write_tree(tmp_path / "copy", rows=ROWS)

@@ -7,6 +7,7 @@ import time
 import numpy as np
 import openpyxl
 import pytest
+from PIL import Image
 
 from datasets import DataError, prepare
 from datasets.casme2.casme2_dataset_builder import SPECIFICATION
@@ -24,6 +25,7 @@ from tests.datasets.casme2_tree import (
     write_table,
     write_tree,
 )
+from tests.datasets.motion import moving_clip
 
 FEW = ROWS[:6]  # the sixth has no apex
 EMOTIONS = SPECIFICATION.emotions
@@ -145,6 +147,16 @@ def test_updated_table_is_the_second_choice(tmp_path):
         read_back(tmp_path / "casme2", tmp_path / "data", table=("2013.xlsx",))
 
 
+def test_objective_classes_are_read_where_the_table_has_them(tmp_path):
+    write_tree(tmp_path / "casme2", table="updated", rows=FEW)
+    _, records = read_back(tmp_path / "casme2", tmp_path / "data")
+    found = [int(records[id_of(row)]["objective_class"]) for row in FEW]
+    assert found == [4, 1, 2, 7, 4, 4]  # those of the generated table
+    write_tree(tmp_path / "other", rows=FEW)
+    _, records = read_back(tmp_path / "other", tmp_path / "data2")
+    assert {int(record["objective_class"]) for record in records.values()} == {0}
+
+
 def test_table_with_unknown_name_is_found_by_its_columns(tmp_path):
     write_tree(tmp_path / "casme2", rows=FEW)
     path = tmp_path / "casme2/CASME2-coding-20190701.xlsx"
@@ -170,7 +182,7 @@ def test_cropped_release_is_preferred_unless_options_exclude_it(tmp_path):
         assert metadata["release"] == "CASME2-RAW, in CASME2-RAW"
         assert metadata["crop"] == "none" and len(records) == 6
     # Each configuration has its own folder; none replaced another.
-    assert {path.parent.name for path in data_dir.glob("casme2/*/2.2.0")} == {
+    assert {path.parent.name for path in data_dir.glob("casme2/*/2.3.0")} == {
         "apex32-16x112",
         "apex32-16x112-none",
         "apex32-16x112-none-release_CASME2-RAW",
@@ -192,6 +204,7 @@ def test_cropped_release_is_preferred_unless_options_exclude_it(tmp_path):
         ({"frames": 40}, "--window=32: 40 frames cannot be drawn"),
         ({"size": 5000}, "--size=5000 must be from 16"),
         ({"margin": -0.5}, "--margin=-0.5"),
+        ({"apex": "onset"}, "--apex=onset must be one of table, middle, spotted"),
         ({"expressions": "both"}, "casme2 has no --expressions; it has --sampling"),
     ],
 )
@@ -199,7 +212,7 @@ def test_invalid_options_raise(tmp_path, options, message):
     write_tree(tmp_path / "casme2", rows=FEW[:1])
     with pytest.raises(DataError, match=message):
         read_back(tmp_path / "casme2", tmp_path / "data", **options)
-    assert not list(tmp_path.glob("data/casme2/*/2.2.0"))
+    assert not list(tmp_path.glob("data/casme2/*/2.3.0"))
 
 
 def test_uniform_sampling_selects_frames_from_onset_to_offset(tmp_path):
@@ -309,3 +322,32 @@ def test_csv_table(tmp_path):
         csv.writer(file).writerows(values)
     _, records = read_back(tmp_path / "casme2", tmp_path / "data")
     assert set(records) == {id_of(row) for row in FEW}
+
+
+def test_missing_apex_is_spotted_or_leaves_its_row_out(tmp_path):
+    row = FEW[5]
+    write_tree(tmp_path / "casme2", rows=FEW)
+    folder = tmp_path / "casme2/Cropped" / id_of(row)
+    for path in folder.iterdir():
+        path.unlink()
+    numbers, peak = range(row.onset, row.offset + 1), row.onset + 9
+    for number, frame in zip(
+        numbers, moving_clip(len(numbers), peak - row.onset), strict=True
+    ):
+        Image.fromarray(frame).save(folder / f"reg_img{number}.jpg", quality=95)
+    data_dir = tmp_path / "data"
+    metadata, records = read_back(tmp_path / "casme2", data_dir, apex="spotted")
+    record = records[id_of(row)]
+    assert record["apex_estimated"] and abs(record["apex"] - peak) <= 2
+    (note,) = [note for note in metadata["notes"] if "apex" in note]
+    assert f"frame {record['apex']}, which differs most from the onset" in note
+    assert records[id_of(FEW[0])]["apex"] == FEW[0].apex
+    metadata, records = read_back(tmp_path / "casme2", data_dir, apex="table")
+    assert set(records) == {id_of(row) for row in FEW[:5]}
+    (entry,) = metadata["left_out"]
+    assert "the apex is missing in the table; --apex=table" in entry["reason"]
+    # Each way has records of its own.
+    assert {path.parent.name for path in data_dir.glob("casme2/*/2.3.0")} == {
+        "apex32-16x112-apex_spotted",
+        "apex32-16x112-apex_table",
+    }

@@ -54,6 +54,14 @@ def test_their_records_have_the_frames_and_are_marked(copy, tmp_path):
     assert len(notes) == 2
 
 
+def test_a_missing_apex_is_marked(tmp_path):
+    row = dataclasses.replace(WITHOUT_CLIP[0], apex=None)
+    write_tree(tmp_path / "copy", rows=[row])
+    keep_key_frames(tmp_path / "copy", WITHOUT_CLIP[0])
+    _, records = read_back("casme2", tmp_path / "copy", tmp_path / "data")
+    assert records[id_of(row)]["apex_estimated"]
+
+
 def test_they_are_used_by_inputs_that_need_no_other_frames(copy, tmp_path):
     info, _ = read_back("casme2", copy, tmp_path / "data")
 
@@ -114,3 +122,16 @@ def test_named_images_of_two_expressions_in_one_folder_are_not_assigned(tmp_path
         path.unlink()
     with pytest.raises(DataError, match="its folder contains no frames"):
         read_back("casme2", tmp_path / "copy", tmp_path / "data")
+
+
+def test_an_onset_does_not_take_the_place_of_a_missing_apex(tmp_path):
+    row = dataclasses.replace(WITHOUT_CLIP[0], apex=None)
+    write_tree(tmp_path / "copy", rows=[row, *COMPLETE])
+    clip = tmp_path / "copy/Cropped" / id_of(row)
+    for number, path in numbered_frames(clip).items():
+        if number not in (row.onset, row.offset):
+            path.unlink()
+    info, records = read_back("casme2", tmp_path / "copy", tmp_path / "data")
+    assert set(records) == {id_of(other) for other in COMPLETE}
+    (entry,) = info.metadata["left_out"]
+    assert "1 of them exist" in entry["reason"]

@@ -33,7 +33,10 @@ def command(*arguments, under=()):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("casme3", "no data set named 'casme3'.*mean casme.*casme, casme2, synthetic"),
+        (
+            "casme4",
+            "no data set named 'casme4'.*mean casme.*casme, casme2, .*synthetic",
+        ),
         ("synthetic/hrd", "configuration of synthetic.*mean hard.*medium, easy, hard"),
         ("../synthetic", r"no data set named '\.\.'"),
     ],
@@ -55,7 +58,7 @@ def test_error_without_a_copy_explains_how_to_get_one(tmp_path):
             prepare.prepare("casme2", manual_dir=manual_dir, data_dir=tmp_path / "data")
         assert "apply for it at" in str(error.value)
         assert "CASME2-coding-20190701.xlsx" in str(error.value)
-    assert not list(tmp_path.glob("data/casme2/*/2.2.0"))
+    assert not list(tmp_path.glob("data/casme2/*/2.3.0"))
 
 
 def test_command_prints_one_error_message(tmp_path):
@@ -151,7 +154,7 @@ def test_leftovers_of_a_killed_run_are_removed(tmp_path):
     folder = prepare.prepare(
         "casme2", manual_dir=tmp_path / "copy", data_dir=tmp_path / "data"
     )
-    leftover = folder.with_name("incomplete.ABC123_2.2.0")
+    leftover = folder.with_name("incomplete.ABC123_2.3.0")
     shutil.copytree(folder, leftover)
     shutil.rmtree(folder)
     _, records = read_back("casme2", tmp_path / "copy", tmp_path / "data")
@@ -185,9 +188,9 @@ def test_each_form_of_clip_has_its_own_folder(tmp_path):
         _, records = read_back(
             "casme2", tmp_path / "copy", tmp_path / "data", **options
         )
-        assert (tmp_path / "data/casme2" / name / "2.2.0").is_dir()
+        assert (tmp_path / "data/casme2" / name / "2.3.0").is_dir()
         assert {record["clip"].shape for record in records.values()} == {shape}
-    assert len(list(tmp_path.glob("data/casme2/*/2.2.0"))) == 4
+    assert len(list(tmp_path.glob("data/casme2/*/2.3.0"))) == 4
 
 
 def test_options_apply_to_synthetic(tmp_path):

@@ -29,7 +29,7 @@ COLUMNS = [names[0] for names in HEADERS.values()][:-1]
 HEADERLESS = Columns(
     HEADERS,
     order=("subject", "clip", "onset", "apex", "offset", None, "emotion"),
-    zero_is_missing=True,
+    zero_is_missing=frozenset({"onset", "apex", "offset"}),
 )
 
 

@@ -15,7 +15,14 @@ from datasets import DataError, prepare
 from datasets.casme2.casme2_dataset_builder import SPECIFICATION as CASME2
 from datasets.source.local_copy import open_local_copy
 from datasets.source.specification import LocalCopyConfig
-from tests.datasets import cas_me_2_tree, casme2_tree, casme_tree
+from tests.datasets import (
+    cas_me_2_tree,
+    casme2_tree,
+    casme_tree,
+    fourdme_tree,
+    mmew_tree,
+    samm_tree,
+)
 from tests.datasets.astronaut import with_faces
 from tests.datasets.casme2_tree import ROWS, SOME, id_of
 from tests.datasets.reading import read_back
@@ -111,8 +118,16 @@ def test_data_sets_in_one_folder_are_distinguished(tmp_path):
     cas_me_2_tree.write_tree(
         tmp_path / "all/CAS(ME)^2", release="cropped", rows=cas_me_2_tree.SOME
     )
+    samm_tree.write_tree(tmp_path / "all/SAMM", rows=samm_tree.ROWS[2:8])
+    mmew_tree.write_tree(tmp_path / "all", rows=mmew_tree.ROWS[4:9])
+    fourdme_tree.write_tree(
+        tmp_path / "all/4DME", release="gray_micro_crop", rows=fourdme_tree.ROWS[4:8]
+    )
     micro = [row for row in cas_me_2_tree.SOME if row in cas_me_2_tree.MICRO]
     for name, number, release in (
+        ("samm", 6, "SAMM/SAMM_CROP"),
+        ("mmew", 5, "MMEW_Final/Micro_Expression"),
+        ("fourdme", 4, "4DME/gray_micro_crop"),
         ("casme2", len(FEW), "CASME II/Cropped"),
         ("casme", len(casme_tree.SOME), "CASME/Cropped"),
         ("cas_me_2", len(micro), "CAS(ME)^2/cropped"),

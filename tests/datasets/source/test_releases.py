@@ -1,6 +1,8 @@
 """Search for releases, wherever archives and users put them."""
 
+import dataclasses
 import os
+import re
 
 import pytest
 from PIL import Image
@@ -349,3 +351,44 @@ def test_a_copy_in_which_only_some_folders_name_faces_is_named(tmp_path):
     wanted = [("sub01", f"EP0{n}") for n in (0, 1, 2, 3, 8)]
     local, notes = choose(tmp_path, RELEASES, wanted)
     assert local.release.cropped and "All were read as faces" in notes[0]
+
+
+FLAT = Release(
+    "cut",
+    (("ME_clip/frame",),),
+    of_subjects=False,
+    parse_folder_names=lambda _, clip: (
+        tuple(clip.split("_")[:2]) if clip.startswith("sub") else (None, clip)
+    ),
+    other_frames=re.compile("depth"),
+)
+
+
+@pytest.mark.parametrize("place", ["ME_clip/frame", "a/ME_clip/ME_clip/frame", "data"])
+def test_clips_may_be_together_without_folders_of_subjects(tmp_path, place):
+    touch(tmp_path, f"{place}/sub01_EP1/1.jpg", f"{place}/sub02_EP2/1.jpg")
+    touch(tmp_path, f"{place}/notes/1.jpg", "ME_clip/depth/sub01_EP1/1.jpg")
+    wanted = [("sub01", "EP1"), ("sub02", "EP2"), ("sub02", "EP1")]
+    releases = (dataclasses.replace(FLAT, parse_clip_name=str),)
+    local, notes = choose(tmp_path, releases, wanted, crop="none", release="cut")
+    assert local.roots == (tmp_path / place,)
+    assert local.clips == {
+        ("sub01", "EP1"): tmp_path / place / "sub01_EP1",
+        ("sub02", "EP2"): tmp_path / place / "sub02_EP2",
+    }
+    assert local.source("sub02", "EP1") is None
+    assert len(notes) == (place == "data")  # that its name is unknown
+
+
+def test_frames_are_in_the_folder_that_the_release_names(tmp_path):
+    release = Release("part", (("part_A",),), frames_folder="color")
+    touch(tmp_path, "part_A/sub01/a/color/1.jpg", "part_A/sub01/a/depth/1.png")
+    touch(tmp_path, "part_A/sub01/b/Color/1.jpg", "part_A/sub01/c/1.jpg")
+    ((local,),) = find_releases(tmp_path, [release])
+    subject = tmp_path / "part_A/sub01"
+    assert local.clips == {
+        ("sub01", "a"): subject / "a/color",
+        ("sub01", "b"): subject / "b/Color",
+        ("sub01", "c"): subject / "c",
+    }
+    assert [local.name_of(source) for source in local.clips.values()] == ["a", "b", "c"]

@@ -54,6 +54,17 @@ def test_megc3_accepts_labels_with_its_class_names():
     assert found == {c: (c,) for c in ("negative", "positive", "surprise")}
 
 
+def test_megc3_excludes_labels_of_two_classes():
+    of_4dme = {"negative", "others", "positive", "repression", "surprise"}
+    of_4dme |= {"negative+repression", "positive+repression"}
+    of_4dme |= {"surprise+positive", "surprise+negative", "surprise+repression"}
+    assert resolve("megc3", emotions=of_4dme) == {
+        "negative": ("negative", "negative+repression", "repression"),
+        "positive": ("positive",),
+        "surprise": ("surprise",),
+    }
+
+
 def test_list_keeps_its_order():
     assert list(resolve("surprise,disgust")) == ["surprise", "disgust"]
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from datasets.synthetic.synthetic_dataset_builder import Builder, SyntheticConfig
+from meranet_jax import recipes
 from meranet_jax.data import splits
 from meranet_jax.errors import UserError
 from meranet_jax.evaluation import figures, metrics, predictions
@@ -221,6 +222,12 @@ def test_subjects_of_the_training_are_refused(path, evaluate, dataset):
     with pytest.raises(UserError, match=message):
         evaluate(path, dataset)
     assert not (path / "cross" / dataset.replace("/", "-")).exists()
+
+
+def test_a_data_set_that_shows_the_same_people_is_refused(path, evaluate, monkeypatch):
+    monkeypatch.setitem(recipes.SAME_PEOPLE, "mylab", "synthetic")
+    with pytest.raises(UserError, match="s01, s02 of synthetic"):
+        evaluate(path, "mylab")
 
 
 def test_a_composite_data_set_with_subjects_of_the_training_is_refused(path, evaluate):

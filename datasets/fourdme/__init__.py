@@ -1,0 +1,1 @@
+"""4DME, from the user's own licensed copy."""

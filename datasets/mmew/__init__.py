@@ -1,0 +1,1 @@
+"""MMEW, from the user's own licensed copy."""

@@ -1,0 +1,1 @@
+"""SAMM, from the user's own licensed copy."""

@@ -1,0 +1,1 @@
+"""SMIC, from the user's own licensed copy."""

@@ -1,0 +1,88 @@
+"""The clips of MEGC 2019 in generated copies of CASME II."""
+
+import json
+
+import numpy as np
+import pytest
+
+from datasets import check, prepare
+from meranet_jax.config import TrainConfig
+from meranet_jax.runs.train_run import load_clips
+from tests.datasets.casme2_tree import MEGC, write_tree
+
+COUNTS = {"negative": 88, "positive": 32, "surprise": 25}
+
+
+@pytest.fixture(scope="module", params=["20140508", "20190701"])
+def table(request):
+    """A generation of the table."""
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory, table):
+    """A copy with all 255 expressions, of three frames each."""
+    folder = tmp_path_factory.mktemp("copy")
+    write_tree(folder, rows=MEGC, table=table)
+    return folder
+
+
+def test_the_check_counts_them_and_names_the_others(copy, table):
+    report = check.check("casme2", copy)
+    found = report.megc2019
+    assert found["counts"] == found["published"] == COUNTS
+    left_out = {reason: len(clips) for reason, clips in found["left_out"].items()}
+    assert left_out == {
+        "apex at the onset, not in MEGC 2019": 1,
+        "fear, not in MEGC 2019": 2,
+        "no apex in the table, not in MEGC 2019": 1,
+        "others, not in MEGC 2019": 99,
+    } | (
+        {"sadness, not in MEGC 2019": 7}
+        if table == "20140508"
+        else {
+            "sadness, not in MEGC 2019": 4,
+            "surprise, but sadness in the table that MEGC 2019 used": 3,
+        }
+    )
+    text = check.describe(report)
+    assert (
+        "--classes=megc3: all 145 clips of MEGC 2019 (negative 88, positive 32, "
+        "surprise 25)" in text
+    )
+    assert "1 (no apex in the table, not in MEGC 2019): sub04/EP12_01f\n" in text
+    assert json.loads(report.to_json())["megc2019"] == found
+
+
+def test_a_run_has_these_clips(copy, table, tmp_path):
+    config = TrainConfig(dataset="casme2", classes="megc3", size=16, min_frames=1)
+
+    def records_of(one):
+        return prepare.prepare(
+            "casme2",
+            manual_dir=copy,
+            data_dir=tmp_path,
+            options=prepare.Options(frames=2, window=2, size=16),
+        )
+
+    _, clips = load_clips(config, records_of)
+    by_class = zip(clips.classes, np.bincount(clips.labels).tolist(), strict=True)
+    assert dict(by_class) == clips.megc2019["casme2"] == COUNTS
+    assert len(set(clips.subjects)) == 24
+    assert not {"sub10", "sub18"} & set(clips.subjects)
+    assert clips.classes["negative"] == ("disgust", "repression")
+    excluded = {"sub24/EP07_01", "sub24/EP07_04f", "sub24/EP10_03", "sub05/EP09_05f"}
+    assert excluded <= clips.left_out_ids.keys()
+    assert sum(clips.left_out.values()) == 255 - 145
+    # Other class sets have them.
+    _, clips = load_clips(config.change(classes="all"), records_of)
+    assert len(clips) == 255 and clips.megc2019 == {}
+
+
+def test_a_part_of_the_clips_is_reported(tmp_path):
+    write_tree(tmp_path, rows=MEGC[10:14])  # disgust, happiness, surprise, others
+    text = check.describe(check.check("casme2", tmp_path))
+    assert (
+        "3 clips by the rule of MEGC 2019 (negative 1, positive 1, surprise 1), which "
+        "has 145 (negative 88, positive 32, surprise 25)" in text
+    )
