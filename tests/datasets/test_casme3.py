@@ -52,9 +52,8 @@ def test_a_row_finds_its_frames_in_every_release(tmp_path, release):
         assert sum(clip in note and sentence in note for note in notes) == 1
 
 
-@pytest.mark.parametrize(
-    "release", [RELEASES[0], pytest.param(RELEASES[1], marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("release", RELEASES[:2])
 def test_complete_part_a_has_the_published_counts(tmp_path, release):
     casme3_tree.write_tree(tmp_path, release=release)
     options = prepare.Options(**SMALL)

@@ -67,6 +67,7 @@ def test_complete_copy_of_every_release(tmp_path, name, tree, release, number):
     assert not report.frames_without_row and report.frames_read > 10 * number
 
 
+@pytest.mark.slow
 def test_macro_expressions_can_be_selected(tmp_path):
     cas_me_2_tree.write_tree(tmp_path)
     options = prepare.Options(crop="none", expressions="both")
