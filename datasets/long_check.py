@@ -17,14 +17,8 @@ from rich.progress import track
 
 from datasets import prepare
 from datasets.parallel import parallel_map
-from datasets.source.long_recordings import (
-    TYPES,
-    Finding,
-    LongCopy,
-    LongRecording,
-    LongRecordings,
-    open_long_recordings,
-)
+from datasets.source.long_copy import Finding, LongCopy, open_long_recordings
+from datasets.source.long_recordings import TYPES, LongRecording, LongRecordings
 from meranet_jax.errors import DataError
 
 # Data sets with long recordings: NAME/long_recordings.py.

@@ -28,9 +28,9 @@ class TrainConfig:
     """
 
     dataset: str = "synthetic"
-    """Data set: synthetic, casme, casme2, cas_me_2, samm, mmew, fourdme or your own,
-    with a configuration after a slash: synthetic/hard. Several, separated by commas,
-    form a composite data set."""
+    """Data set: synthetic, casme, casme2, cas_me_2, casme3, casme3_c, samm, smic, mmew,
+    fourdme or your own, with a configuration after a slash: synthetic/hard. Several,
+    separated by commas, form a composite data set."""
     preset: Preset = "paper"
     """paper: the paper's settings. small: a smaller network for machines without an
     accelerator. new_people: settings for recognition on new people, a small network on

@@ -3,16 +3,18 @@
 import dataclasses
 import re
 
-import numpy as np
 import tensorflow_datasets as tfds
 
 from datasets.builder import LocalCopyBuilder
 from datasets.casme3 import parts
+from datasets.source import objective_class
 from datasets.source.annotations import Annotation
-from datasets.source.cells import canonical_subject, parse_frame_number
+from datasets.source.cells import canonical_subject
 from datasets.source.columns import Columns
+from datasets.source.objective_class import parse_objective_class
 from datasets.source.releases import Release
 from datasets.source.specification import LocalCopyConfig, Specification
+from meranet_jax.errors import DataError
 
 _EXPECTED_LAYOUT = """\
 The folder is expected to contain, up to three folders deep:
@@ -61,15 +63,16 @@ def _interpret(row: Annotation) -> Annotation:
     written = row.extra_fields.get("objective_class", "")
     corrections = row.corrections
     try:
-        objective_class = parse_frame_number(written) or 0
-    except ValueError:
-        objective_class = 0
-        corrections += (f"the objective class {written!r} is no number; 0 was used",)
+        number = 0 if written == "0" else parse_objective_class(written)
+    except DataError:
+        # Another label of the clip is no reason to lose it.
+        number = 0
+        corrections += (f"the objective class {written!r} is unknown; 0 was used",)
     return dataclasses.replace(
         row,
         clip=f"{row.clip.casefold()}_{row.onset}",
         emotion=_SPELLINGS.get(row.emotion, row.emotion),
-        extra_fields={"objective_class": str(objective_class)},
+        extra_fields={"objective_class": str(number)},
         corrections=corrections,
     )
 
@@ -97,7 +100,7 @@ SPECIFICATION = Specification(
             "apex": ("Apex",),
             "offset": ("Offset",),
             "action_units": ("AU",),
-            "objective_class": ("Objective class", "Objective classes"),
+            "objective_class": objective_class.HEADERS,
             "emotion": ("emotion",),
         },
         optional=frozenset({"objective_class"}),
@@ -161,4 +164,4 @@ class Builder(LocalCopyBuilder):
 
     def extra_features(self) -> dict:
         """Returns the feature of the objective class, 0 if the table gives none."""
-        return {"objective_class": tfds.features.Scalar(np.int32)}
+        return dict(objective_class.FEATURE)

@@ -56,14 +56,8 @@ class LocalCopy:
     def describe(self) -> dict[str, str]:
         """Returns descriptions of the table, the release and the crop, for metadata."""
         return {
-            "table": "; ".join(
-                f"names of the folders in {shown(table.path, self.manual_dir)}"
-                if table.of_folders
-                else f"{shown(table.path, self.manual_dir)}, sheet {table.sheet}"
-                for table in self.tables
-            ),
-            "release": f"{self.release.release.name}, in "
-            f"{self.release.relative_roots(self.manual_dir)}",
+            "table": describe_tables(self.tables, self.manual_dir),
+            "release": self.release.describe(self.manual_dir),
             "crop": self.crop,
         }
 
@@ -88,6 +82,16 @@ class LocalCopy:
             if source not in known:
                 digest.update(repr((clip, _file_sizes(source))).encode())
         return digest.hexdigest()
+
+
+def describe_tables(tables: Iterable[Table], manual_dir: Path) -> str:
+    """Returns the files and sheets that were read, relative to the user's folder."""
+    return "; ".join(
+        f"names of the folders in {shown(table.path, manual_dir)}"
+        if table.of_folders
+        else f"{shown(table.path, manual_dir)}, sheet {table.sheet}"
+        for table in tables
+    )
 
 
 def _file_sizes(source: Path) -> list[tuple[str, int]]:

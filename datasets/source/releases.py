@@ -171,6 +171,10 @@ class LocalRelease:
         """Returns the roots relative to ``manual_dir``, for messages."""
         return ", ".join(shown(root, manual_dir) for root in self.roots)
 
+    def describe(self, manual_dir: Path) -> str:
+        """Returns the name of the release and where it is, for metadata."""
+        return f"{self.release.name}, in {self.relative_roots(manual_dir)}"
+
 
 def find_releases(
     manual_dir: Path, releases: Sequence[Release]

@@ -7,7 +7,7 @@ import pytest
 from datasets import DataError, long_check, prepare
 from datasets.source.expressions import find_expression
 from datasets.source.local_copy import open_local_copy
-from datasets.source.long_recordings import open_long_recordings
+from datasets.source.long_copy import open_long_recordings
 from tests.datasets.tree import touch, write_csv
 
 # Cells that people leave in any column
