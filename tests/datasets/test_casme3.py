@@ -112,9 +112,7 @@ def test_an_objective_class_that_is_no_number_is_reported(tmp_path):
     casme3_tree.write_tree(tmp_path / "copy", rows=rows)
     info, records = read_back("casme3", tmp_path / "copy", tmp_path / "d", **SMALL)
     assert [record["objective_class"] for record in records.values()] == [0]
-    assert any(
-        "class 'x' is unknown; 0 was used" in n for n in info.metadata["notes"]
-    )
+    assert any("class 'x' is unknown; 0 was used" in n for n in info.metadata["notes"])
 
 
 def test_part_c(tmp_path):
