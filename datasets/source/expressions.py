@@ -122,7 +122,7 @@ def find_expression(
         notes.append(
             Note(
                 "offset estimated",
-                f"the offset is missing in the table; {offset} was used",
+                f"no offset is given; {offset} was used",
             )
         )
     elif release.ends_at_offset and found.last < max(offset, row.apex or 0):
@@ -244,7 +244,7 @@ def _apex(row: Annotation, offset: int) -> tuple[int, Note | None]:
     """Returns the apex, and a note if it is estimated."""
     middle = (row.onset + offset) // 2
     if row.apex is None:
-        text = f"the apex is missing in the table; the middle, {middle}, was used"
+        text = f"no apex is given; the middle, {middle}, was used"
         return middle, Note(APEX_NOTES[0], text)
     if not row.onset <= row.apex <= offset:
         text = (

@@ -68,7 +68,7 @@ def test_without_a_column_of_the_apex_it_is_estimated_and_marked(tmp_path):
         record = records[id_of(row)]
         assert record["apex"] == (row.onset + row.offset) // 2
         assert record["apex_estimated"] and not record["offset_estimated"]
-    assert sum("the apex is missing" in note for note in metadata["notes"]) == len(FEW)
+    assert sum("no apex is given" in note for note in metadata["notes"]) == len(FEW)
 
 
 def test_without_a_column_of_the_offset_it_is_estimated_and_marked(tmp_path):

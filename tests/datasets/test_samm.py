@@ -123,7 +123,7 @@ def test_missing_apex_and_frames(tmp_path):
         extra.clip: "frames, but no row in the table",
     }
     notes = " ".join(info.metadata["notes"])
-    assert "the apex is missing in the table" in notes
+    assert "no apex is given; the middle" in notes
     assert f"missing: {gap.apex}; the nearest frame was used" in notes
     assert not check.check("samm", tmp_path / "copy").complete
 
