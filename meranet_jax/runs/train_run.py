@@ -20,6 +20,7 @@ from meranet_jax.runs import (
     fold_loop,
     layout,
     origins,
+    plan_text,
     provenance,
     reader,
     report,
@@ -109,7 +110,7 @@ def train_run(config: TrainConfig, prepare: Prepare, console: Console) -> None:
             if missing and distributed.is_first():
                 folder.log_start(fitter.devices, fitter.threads)
                 console.print(
-                    report_text.describe_plan(reader.read(path), of_shard, missing)
+                    plan_text.describe_plan(reader.read(path), of_shard, missing)
                 )
         to_fit = [
             job
@@ -221,7 +222,7 @@ def _fit(
     if jax.default_backend() == "cpu" and config.preset == "paper":
         seconds = fitter.seconds_per_step(jobs[0].fold.train)
         if seconds is not None:
-            console.print(report_text.describe_duration(seconds * steps))
+            console.print(plan_text.describe_duration(seconds * steps))
     epochs = getattr(config.settings, "epochs", 1)
     with RunProgress(console, epochs, steps=steps, folds=folds) as progress:
         fold_loop.run(folder, fitter, clips, jobs, progress)
