@@ -13,6 +13,7 @@ from meranet_jax.config import TrainConfig
 from meranet_jax.data import class_sets, loading, splits
 from meranet_jax.data.class_sets import ClassSet
 from meranet_jax.data.loading import Clips
+from meranet_jax.data.source_records import Source
 from meranet_jax.data.splits import Job
 from meranet_jax.inputs import registry as inputs
 from meranet_jax.recognisers import Network
@@ -177,7 +178,7 @@ def load_clips(
     class_sets.check(class_set, config.datasets)
     with distributed.first_process_first("records"):
         sources = [
-            loading.Source(
+            Source(
                 one.dataset,
                 prepare(one),
                 min_frames=one.min_frames,
