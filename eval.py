@@ -22,6 +22,7 @@ from meranet_jax.runs import (
     merge,
     reader,
     report_text,
+    run_text,
     scoring,
     verification,
 )
@@ -171,14 +172,14 @@ def _score(
 
 def _compare(first: reader.Run, second: reader.Run, console: Console) -> None:
     both = [verification.read_predictions(run) for run in (first, second)]
-    titles = [f"{run.path}, {report_text.title(run)}" for run in (first, second)]
+    titles = [f"{run.path}, {run_text.title(run)}" for run in (first, second)]
     console.print(comparison.describe(comparison.compare(*both), *titles))
 
 
 def _compare_file(run: reader.Run, file: str, console: Console) -> None:
     predicted = scoring.match_run(Path(file).expanduser(), run)
     titles = [
-        f"{run.path}, {report_text.title(run)}",
+        f"{run.path}, {run_text.title(run)}",
         f"{file}, predictions of another program",
     ]
     compared = comparison.compare(verification.read_predictions(run), predicted)

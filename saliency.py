@@ -9,7 +9,7 @@ from rich.console import Console
 from meranet_jax.analysis import explainer, overlays, saliency_checks
 from meranet_jax.errors import UserError, explain, explain_out_of_memory
 from meranet_jax.evaluation import figures
-from meranet_jax.runs import reader, report_text, verification
+from meranet_jax.runs import reader, run_text, verification
 from meranet_jax.training import xla
 
 
@@ -53,7 +53,7 @@ def main(
     explained = explain.explain_all(chosen, target=target)
     folder = finished.layout.saliency if out is None else Path(out).expanduser()
     folder.mkdir(parents=True, exist_ok=True)
-    title = report_text.title(finished).partition(" on ")[0]
+    title = run_text.title(finished).partition(" on ")[0]
     if clip is None:
         figures.save(overlays.overview({title: explained}), folder / "overview.png")
         console.print(

@@ -16,6 +16,7 @@ from benchmarks import rows
 from datasets.prepare import Options, prepare
 from meranet_jax.config import Preset, TrainConfig, default_config
 from meranet_jax.data import feed, loading
+from meranet_jax.data.source_records import Source
 from meranet_jax.training import trainers, xla
 
 COLUMNS = ("preset", "what", "unit", "repetitions", "value", "value_least")
@@ -46,7 +47,7 @@ def main(
     folder = prepare("synthetic", manual_dir=None, data_dir=data_dir, options=options)
     on_device, recorded = (
         loading.load(
-            [loading.Source("synthetic", folder)],
+            [Source("synthetic", folder)],
             choose_classes=lambda emotions: {
                 name: (name,) for name in sorted(emotions)
             },

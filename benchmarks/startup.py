@@ -23,6 +23,7 @@ from benchmarks import rows
 from datasets import clip_record, shards
 from meranet_jax.config import TrainConfig, default_config
 from meranet_jax.data import loading, splits
+from meranet_jax.data.source_records import Source
 from meranet_jax.runs import layout, writer
 
 COLUMNS = ("clips", "frames", "size", "feed", "repetitions", "reads", "reads_per_clip")
@@ -141,7 +142,7 @@ def counted() -> Iterator[collections.Counter]:
 def start(config: TrainConfig, records: Path) -> None:
     """Does what ``train.py`` does with prepared records before it makes a trainer."""
     clips = loading.load(
-        [loading.Source("noise", records)],
+        [Source("noise", records)],
         choose_classes=lambda emotions: {name: (name,) for name in sorted(emotions)},
         size=config.size,
         feed=config.feed,

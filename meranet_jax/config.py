@@ -2,10 +2,9 @@
 
 import dataclasses
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal
 
-from meranet_jax import recipes, recognisers
+from meranet_jax import flag_values, folder_names, recipes, recognisers
 from meranet_jax.errors import UserError
 from meranet_jax.inputs import optical_flow
 from meranet_jax.inputs import registry as inputs
@@ -239,7 +238,7 @@ class TrainConfig:
                 value = getattr(self, field)
                 raise UserError(f"--{field}={value} must be between 0 and 1.")
         if self.name is not None:
-            check_name(self.name)
+            folder_names.check_name(self.name)
         processes = (self.coordinator, self.num_processes, self.process_id)
         if processes not in ((None, None, None), ("auto", None, None)) and (
             None in processes or self.process_id >= self.num_processes
@@ -335,40 +334,17 @@ class TrainConfig:
     @property
     def datasets(self) -> tuple[str, ...]:
         """The names of the data sets, with their configurations."""
-        return tuple(name.strip() for name in self.dataset.split(","))
+        return flag_values.parse_list(self.dataset)
 
     @property
     def all_seeds(self) -> tuple[int, ...]:
         """All seeds, from ``seed`` and ``seeds``."""
-        if self.seeds is None:
-            return (self.seed,)
-        try:
-            seeds = tuple(int(text) for text in self.seeds.split(","))
-            if len(seeds) == 1:
-                seeds = tuple(range(self.seed, self.seed + seeds[0]))
-            elif self.seed:
-                raise UserError(
-                    f"--seed={self.seed} and --seeds={self.seeds}: set only one."
-                )
-        except ValueError:
-            seeds = ()
-        if not seeds or len(set(seeds)) < len(seeds) or not 0 <= min(seeds):
-            raise UserError(
-                f"--seeds={self.seeds} is neither a number of seeds, such as 5, nor a "
-                "list of different seeds, such as 3,7,9."
-            )
-        if len(seeds) > 1000 or max(seeds) >= 2**32:
-            raise UserError(
-                f"--seeds={self.seeds}: set at most 1000 seeds, each below {2**32}."
-            )
-        return seeds
+        return flag_values.parse_seeds(self.seeds, self.seed)
 
     @property
     def left_out(self) -> tuple[str, ...]:
         """The ids of the clips to leave out."""
-        if self.leave_out is None:
-            return ()
-        return tuple(clip.strip() for clip in self.leave_out.split(","))
+        return () if self.leave_out is None else flag_values.parse_list(self.leave_out)
 
     @property
     def tested_datasets(self) -> tuple[str, ...]:
@@ -377,64 +353,19 @@ class TrainConfig:
         Empty for other protocols. Raises UserError if the flags do not divide the data
         sets into those to train on and those to test.
         """
-        flags = {
-            name: getattr(self, name) for name in ("train_datasets", "test_datasets")
-        }
-        given = {
-            flag: [name.strip() for name in value.split(",")]
-            for flag, value in flags.items()
-            if value is not None
-        }
-        shown = " ".join(f"--{flag}={flags[flag]}" for flag in given)
-        if self.protocol != "cross_dataset":
-            if given:
-                raise UserError(
-                    f"{shown} is for --protocol=cross_dataset, not for "
-                    f"{self.protocol}. Set --protocol=cross_dataset, or leave it out."
-                )
-            return ()
-        names = [name.partition("/")[0] for name in self.datasets]
-        if not given:
-            raise UserError(
-                "--protocol=cross_dataset: say with --test_datasets which data sets of "
-                f"--dataset={self.dataset} are tested. The others are trained on."
-            )
-        named = [name for value in given.values() for name in value]
-        if unknown := [name for name in named if name not in names]:
-            raise UserError(
-                f"{shown}: {unknown[0]!r} is not one of the data sets of --dataset: "
-                f"{', '.join(names)}."
-            )
-        if twice := [name for name in named if named.count(name) > 1]:
-            raise UserError(f"{shown} has {twice[0]} twice. Name each data set once.")
-        if len(given) == 2 and (unused := [n for n in names if n not in named]):
-            raise UserError(
-                f"{shown}: {unused[0]} is in neither. Leave it out of --dataset, or "
-                "leave out one of the two flags, which then has the other data sets."
-            )
-        tested = given.get("test_datasets")
-        if tested is None:
-            tested = [name for name in names if name not in given["train_datasets"]]
-        if not tested or len(tested) == len(names):
-            raise UserError(
-                f"{shown}: all data sets of --dataset={self.dataset} are "
-                f"{'tested' if tested else 'trained on'}. Name a part of them."
-            )
-        return tuple(name for name in names if name in tested)
+        return flag_values.parse_tested_datasets(
+            self.dataset,
+            protocol=self.protocol,
+            train_datasets=self.train_datasets,
+            test_datasets=self.test_datasets,
+        )
 
     @property
     def shard(self) -> tuple[int, int] | None:
         """Index, from 0, and number of parts of ``fold_shard``; None for all folds."""
         if self.fold_shard is None:
             return None
-        part, _, parts = self.fold_shard.partition("/")
-        if not (
-            part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)
-        ):
-            raise UserError(
-                f"--fold_shard={self.fold_shard} is not PART/PARTS, such as 2/8."
-            )
-        return int(part) - 1, int(parts)
+        return flag_values.parse_shard(self.fold_shard)
 
     def each_dataset(self) -> list["TrainConfig"]:
         """Returns a configuration for each data set of a composite data set.
@@ -451,30 +382,18 @@ class TrainConfig:
                 if getattr(self, name) is None
             }
             if len(self.datasets) > 1:
-                changes |= {n: self._value_for(dataset, n) for n in recipes.LISTED}
+                changes |= {
+                    name: flag_values.value_of_dataset(
+                        getattr(self, name),
+                        dataset,
+                        self.datasets,
+                        flag=name,
+                        default=default,
+                    )
+                    for name, default in recipes.LISTED.items()
+                }
             alone.append(self.change(dataset=dataset, **changes))
         return alone
-
-    def _value_for(self, dataset: str, field: str) -> str | tuple[str, ...] | None:
-        """Returns the value for a data set in a NAME=VALUE list."""
-        given = getattr(self, field)
-        default = recipes.LISTED[field]
-        if given == default:
-            return default
-        text = given if isinstance(given, str) else ",".join(given)
-        parts = [part.partition("=")[::2] for part in text.split(",")]
-        pairs = dict(parts)
-        names = [name.partition("/")[0] for name in self.datasets]
-        if not all(pairs.values()) or not set(pairs) <= set(names):
-            raise UserError(
-                f"--{field}={text}: with several data sets, set a value for each, "
-                f"--{field}={','.join(f'{name}=...' for name in names)}. A data set "
-                f"without a value has {default or 'its own default'}."
-            )
-        name = dataset.partition("/")[0]
-        if field == "table":  # a name may be given several times
-            return tuple(value for key, value in parts if key == name) or default
-        return pairs.get(name, default)
 
     @property
     def used_flow_method(self) -> str | None:
@@ -513,43 +432,19 @@ class TrainConfig:
     @property
     def run_name(self) -> str:
         """The name of the run folder, without that of the shard."""
-        seeds = self.all_seeds
-        if seeds == tuple(range(seeds[0], seeds[-1] + 1)):
-            seeds = seeds if len(seeds) < 3 else (seeds[0], seeds[-1])
-        origin = []
-        if self.init is not None:  # the weights determine the input
-            origin = [f"init-{_stem(self.init)}"]
-        elif self.input != self.recogniser.inputs[0]:
-            origin = [self.input]
-        parts = [
-            folder_name(self.dataset),
-            self.recogniser.name + self.recogniser.variant(self.settings),
-            self.preset,
-            *origin,
-            *([] if self.protocol == "holdout" else [self.protocol]),
-            *([f"test-{'+'.join(tested)}"] if (tested := self.tested_datasets) else []),
-            f"seed{'-'.join(map(str, seeds[:3]))}",
-        ]
-        return self.name or "-".join(parts)
-
-
-def _stem(init: str) -> str:
-    """Returns the value of ``--init`` as a part of the name of a folder."""
-    parts = Path(init).expanduser().absolute().parts
-    # A fold is named after its run: RUN/folds/FOLD
-    name = "-".join(parts[-3::2]) if parts[-2:-1] == ("folds",) else parts[-1]
-    return name.removesuffix(".npz")
-
-
-def folder_name(dataset: str) -> str:
-    """Returns the value of ``--dataset`` as a part of the name of a folder."""
-    return dataset.replace("/", "-").replace(",", "+").replace(" ", "")
-
-
-def check_name(name: str) -> None:
-    """Raises UserError unless ``name`` is a valid name of a run folder."""
-    if name in ("", ".", "..") or "/" in name or "\\" in name:
-        raise UserError(f"--name={name!r} must be a folder name without separators.")
+        default = folder_names.run_name(
+            dataset=self.dataset,
+            model=self.recogniser.name + self.recogniser.variant(self.settings),
+            preset=self.preset,
+            network_input=(
+                None if self.input == self.recogniser.inputs[0] else self.input
+            ),
+            init=self.init,
+            protocol=self.protocol,
+            tested_datasets=self.tested_datasets,
+            seeds=self.all_seeds,
+        )
+        return self.name or default
 
 
 def _presets(recogniser: Recogniser) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 
 from meranet_jax.analysis.saliency import Saliency
 from meranet_jax.config import TrainConfig
-from meranet_jax.data import loading
+from meranet_jax.data import source_records
 from meranet_jax.data.splits import Job
 from meranet_jax.errors import UserError
 from meranet_jax.inputs import registry as inputs
@@ -115,7 +115,7 @@ class Explainer:
     def _annotations(self) -> dict[str, dict]:
         """Fields of the record of each clip; the motion at the size of the input."""
         clips = self._opened.clips
-        found = loading.read_features(
+        found = source_records.read_features(
             self._opened.sources, set(clips.clip_ids), _FIELDS
         )
         for fields in found.values():

@@ -1,88 +1,23 @@
 """Loading of clips from the records of one or several data sets."""
 
 import collections
-import concurrent.futures
-import dataclasses
 import math
 from collections.abc import Callable, Collection, Sequence
-from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
-from meranet_jax import cores, recipes
-from meranet_jax.data import class_sets, machine
+from meranet_jax.data import machine
 from meranet_jax.data.class_sets import ClassSet
 from meranet_jax.data.clip_store import ClipStore
 from meranet_jax.data.clips import Clips, LazyClips
-from meranet_jax.data.digests import ClipDigest
-from meranet_jax.data.records import open_records, report_damage
+from meranet_jax.data.source_records import Record, Source, open_source, read_records
 from meranet_jax.errors import UserError
 from meranet_jax.inputs import optical_flow
 from meranet_jax.inputs.registry import CLIP, INPUTS, Input
-from meranet_jax.megc2019 import Rule
-
-# Features that each record must have, in addition to its label.
-_REQUIRED = {"clip", "clip_id", "subject", "onset", "offset"}
 
 # Fraction of this machine's memory that clips may use.
 _MEMORY_FRACTION = 0.5
-
-# Number of records that a thread reads in one task, and of threads. Where the flow of a
-# record may be missing, which takes far longer than reading it, a task has one record
-# and each core a thread. Each thread holds the frames of one record at a time.
-_RECORDS_PER_TASK = 32
-_READERS = 8
-
-
-@dataclasses.dataclass(frozen=True)
-class Source:
-    """The records of one data set, and which of them to load.
-
-    Attributes:
-      dataset: name of the data set.
-      folder: where ``python -m datasets.prepare`` wrote its records.
-      min_frames: minimum number of frames from onset to offset; shorter expressions are
-        left out.
-      label: record field used as the class label.
-      rule: which clips to load, by the rule of MEGC 2019; None for all.
-    """
-
-    dataset: str
-    folder: Path
-    min_frames: int = 1
-    label: str = "emotion"
-    rule: Rule | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class _Record:
-    """A record without its clip.
-
-    Attributes:
-      number: index among the records of all sources.
-      source: index of the source.
-      index: index among the records of the source.
-      clip_id: prefixed by the data set's name if there are several.
-      subject: prefixed likewise, by the name that stands for the people of the data
-        set; see ``recipes.people``.
-      emotion: value of the label.
-      length: number of frames from onset to offset.
-      key_frames_only: whether the recording has no frames but onset, apex and offset.
-      exclusion: why the rule of the source leaves it out; None if it does not.
-      digest: digests of the clip; None if it is left out by the rule, for its length,
-        by its id, or since the input needs more than key frames.
-    """
-
-    number: int
-    source: int
-    index: int
-    clip_id: str
-    subject: str
-    emotion: str
-    length: int
-    key_frames_only: bool
-    exclusion: str | None
-    digest: ClipDigest | None
 
 
 def load(
@@ -124,7 +59,7 @@ def load(
         in shape.
       OSError: if the flow cannot be written.
     """
-    opened = [_open(source, size) for source in sources]
+    opened = [open_source(source, size) for source in sources]
     shape = _common_shape(sources, opened, size)
     store = ClipStore(
         [source.folder for source in sources],
@@ -141,211 +76,142 @@ def load(
     ):
         buffer = np.empty(buffer_shape, store.dtype)
     needs_clip = whole_clips or CLIP in network_input.features
-    records = _read_records(
+    records = read_records(
         sources, opened, store, leave_out, buffer, needs_clip=needs_clip
     )
     classes = choose_classes(
         {record.emotion for record in records if record.exclusion is None}
     )
-    class_of = {e: index for index, es in enumerate(classes.values()) for e in es}
+    class_of = {e: name for name, emotions in classes.items() for e in emotions}
     if unknown := set(leave_out) - {record.clip_id for record in records}:
         raise UserError(
             f"--leave_out: there is no clip {sorted(unknown)[0]}. Give ids such as "
             f"{records[0].clip_id}."
         )
 
-    kept, left_out, left_out_ids = [], {}, {}
-    for source, (info, _) in zip(sources, opened, strict=True):
-        if unrecorded := len((info.metadata or {}).get("left_out", [])):
-            reason = "no record of it; python -m datasets.prepare lists why"
-            left_out[_with_dataset(source, sources, reason)] = unrecorded
+    kept, left_out, left_out_ids = [], _count_unrecorded(sources, opened), {}
     for record in records:
         source = sources[record.source]
-        if record.exclusion is not None:
-            reason = record.exclusion
-        elif record.emotion not in class_of:
-            reason = f"{record.emotion}, not among the classes"
-        elif record.length < source.min_frames:
-            reason = f"fewer than {source.min_frames} frames"
-        elif record.clip_id in leave_out:
-            reason = "as --leave_out says"
-        elif record.key_frames_only and needs_clip:
-            reason = "only onset, apex and offset frames, " + (
-                f"--input={network_input.name} needs a clip"
-                if CLIP in network_input.features
-                else "as --whole_clips says"
-            )
-        else:
+        reason = _why_left_out(
+            record, source, class_of, leave_out, network_input, needs_clip=needs_clip
+        )
+        if reason is None:
             kept.append(record)
             continue
         reason = _with_dataset(source, sources, reason)
         left_out[reason] = left_out.get(reason, 0) + 1
         left_out_ids[record.clip_id] = reason
     kept.sort(key=lambda record: record.clip_id)
-    labels = [class_of[record.emotion] for record in kept]
-    for index, name in enumerate(classes):
-        if index not in labels:
-            raise UserError(
-                f"There is no clip of {name} in "
-                f"{', '.join(str(s.folder) for s in sources)}"
-                + (f" (left out: {left_out})." if left_out else ".")
-            )
+    names = [class_of[record.emotion] for record in kept]
+    if without := [name for name in classes if name not in names]:
+        raise UserError(
+            f"There is no clip of {without[0]} in "
+            f"{', '.join(str(source.folder) for source in sources)}"
+            + (f" (left out: {left_out})." if left_out else ".")
+        )
+
+    def lazy(
+        read: Callable[[int, int], np.ndarray],
+        shape: Sequence[int],
+        dtype: npt.DTypeLike = np.uint8,
+    ) -> LazyClips:
+        """Makes clips of a function of the indices of a source and of its record."""
+        return LazyClips(
+            lambda index: read(kept[index].source, kept[index].index),
+            (len(kept), *shape),
+            dtype,
+        )
 
     if buffer is None:
-        stored = LazyClips(
-            lambda index: store.read(kept[index].source, kept[index].index),
-            (len(kept), *stored_shape),
-            store.dtype,
-        )
+        stored = lazy(store.read, stored_shape, store.dtype)
     else:
         stored = _take_in_place(buffer, [record.number for record in kept])
     clips = stored
     if network_input.features != (CLIP,):
         # Few clips are read, for pictures of saliency maps.
-        clips = LazyClips(
-            lambda index: store.read_clip(kept[index].source, kept[index].index),
-            (len(kept), *shape),
-        )
+        clips = lazy(store.read_clip, shape)
     references = None
     if network_input.flow:
         recorded = opened[0][0].features["clip"].shape[1:]
-        references = LazyClips(
-            lambda index: store.read_reference(kept[index].source, kept[index].index),
-            (len(kept), *recorded),
-        )
+        references = lazy(store.read_reference, recorded)
+    index_of = {name: index for index, name in enumerate(classes)}
     loaded = Clips(
         clips,
-        np.array(labels, np.int32),
+        np.array([index_of[name] for name in names], np.int32),
         tuple(record.clip_id for record in kept),
         tuple(record.subject for record in kept),
         tuple(sources[record.source].dataset for record in kept),
         tuple(record.emotion for record in kept),
         classes,
         left_out,
-        None if clips is stored else stored,
-        store.first_as_onset,
-        {
-            _dataset_name(source): _frame_rates(info)
+        stored=None if clips is stored else stored,
+        first_as_onset=store.first_as_onset,
+        frame_rates={
+            source.name: _frame_rates(info)
             for source, (info, _) in zip(sources, opened, strict=True)
         },
-        left_out_ids,
-        references,
-        _count_by_rule(
-            sources, kept, {e: list(classes)[n] for e, n in class_of.items()}
-        ),
+        left_out_ids=left_out_ids,
+        references=references,
+        megc2019=_count_by_rule(sources, kept, class_of),
     )
     # Fills the cached property.
     vars(loaded)["digests"] = tuple(record.digest for record in kept)
     return loaded
 
 
-def _read_records(
-    sources,
-    opened,
-    store: ClipStore,
+def _why_left_out(
+    record: Record,
+    source: Source,
+    emotions: Collection[str],
     leave_out: Collection[str],
-    buffer,
+    network_input: Input,
     *,
     needs_clip: bool,
-) -> list[_Record]:
-    """Reads every record once, on several threads.
+) -> str | None:
+    """Returns why a record is left out; None if it is not.
 
     Args:
-      sources: the data sets.
-      opened: what ``_open`` returned for each.
-      store: converts records.
-      leave_out: clips to leave out, by id.
-      buffer: array [N, ...], filled with what is stored for each record that has a
-        digest; None if it is not loaded.
-      needs_clip: whether the input needs more than the frames at onset and apex.
-
-    Returns:
-      N records in the order of the sources.
-
-    Raises:
-      UserError: if a record cannot be read, or there is no such label.
+      record: the record.
+      source: its source.
+      emotions: those that belong to a class.
+      leave_out: see ``load``.
+      network_input: see ``load``.
+      needs_clip: whether recordings of key frames alone are left out.
     """
-    names = [
-        _label_names(info, source.label)
-        for source, (info, _) in zip(sources, opened, strict=True)
-    ]
-    positions = [
-        (source_index, index)
-        for source_index, (_, rows) in enumerate(opened)
-        for index in range(len(rows))
-    ]
-
-    def read(number: int) -> _Record:
-        source_index, index = positions[number]
-        source, (_, rows) = sources[source_index], opened[source_index]
-        prefix = people = ""
-        if len(sources) > 1:
-            prefix = f"{_dataset_name(source)}/"
-            people = f"{recipes.people(source.dataset)}/"
-        with report_damage(source.folder):
-            row = rows[index]
-            label = row[source.label]
-            emotion = (
-                names[source_index][label] if names[source_index] else label.decode()
-            )
-            record = _Record(
-                number,
-                source_index,
-                index,
-                prefix + row["clip_id"].decode(),
-                people + row["subject"].decode(),
-                emotion,
-                int(row["offset"] - row["onset"] + 1),
-                bool(row.get("key_frames_only", False)),
-                _exclusion(source.rule, row, emotion),
-                None,
-            )
-        if (
-            record.exclusion is not None
-            or record.length < source.min_frames
-            or record.clip_id in leave_out
-            or (record.key_frames_only and needs_clip)
-        ):
-            return record
-        stored, digest = store.convert(source_index, index, row)
-        if buffer is not None:
-            buffer[number] = stored
-        return dataclasses.replace(record, digest=digest)
-
-    if store.computes_flow:
-        per_task, threads = 1, cores.count()
-    else:
-        per_task, threads = _RECORDS_PER_TASK, min(_READERS, cores.count())
-
-    def read_task(first: int) -> list[_Record]:
-        last = min(first + per_task, len(positions))
-        return [read(number) for number in range(first, last)]
-
-    readers = concurrent.futures.ThreadPoolExecutor(threads)
-    try:
-        with store.computing(len(positions)) as track:
-            # In order, so that the first of several damaged records is reported.
-            tasks = readers.map(read_task, range(0, len(positions), per_task))
-            return [record for task in tasks for record in track(task)]
-    finally:  # also if the user interrupts it
-        readers.shutdown(cancel_futures=True)
+    if record.exclusion is not None:
+        return record.exclusion
+    if record.emotion not in emotions:
+        return f"{record.emotion}, not among the classes"
+    if record.length < source.min_frames:
+        return f"fewer than {source.min_frames} frames"
+    if record.clip_id in leave_out:
+        return "as --leave_out says"
+    if record.key_frames_only and needs_clip:
+        if CLIP in network_input.features:
+            why = f"--input={network_input.name} needs a clip"
+        else:
+            why = "as --whole_clips says"
+        return f"only onset, apex and offset frames, {why}"
+    return None
 
 
-def _exclusion(rule: Rule | None, row, emotion: str) -> str | None:
-    """Returns why a rule leaves a record out; None if it does not."""
-    if rule is None:
-        return None
-    return rule.exclusion(
-        clip_id=row["clip_id"].decode(),
-        emotion=emotion,
-        onset=int(row["onset"]),
-        apex=int(row["apex"]),
-        apex_estimated=bool(row["apex_estimated"]),
-    )
+def _count_unrecorded(sources: Sequence[Source], opened) -> dict[str, int]:
+    """Counts the clips that have no record; returns their number by reason."""
+    counts = {}
+    for source, (info, _) in zip(sources, opened, strict=True):
+        if unrecorded := len((info.metadata or {}).get("left_out", [])):
+            reason = "no record of it; python -m datasets.prepare lists why"
+            counts[_with_dataset(source, sources, reason)] = unrecorded
+    return counts
+
+
+def _with_dataset(source: Source, sources: Sequence[Source], reason: str) -> str:
+    """Prefixes a reason by the data set's name if there are several."""
+    return f"{source.name}: {reason}" if len(sources) > 1 else reason
 
 
 def _count_by_rule(
-    sources: Sequence[Source], kept: Sequence[_Record], class_of: dict[str, str]
+    sources: Sequence[Source], kept: Sequence[Record], class_of: dict[str, str]
 ) -> dict[str, dict[str, int]]:
     """Returns ``Clips.megc2019``.
 
@@ -358,7 +224,7 @@ def _count_by_rule(
     for index, source in enumerate(sources):
         if source.rule is not None:
             of_source = (class_of[r.emotion] for r in kept if r.source == index)
-            counts[_dataset_name(source)] = dict(collections.Counter(of_source))
+            counts[source.name] = dict(collections.Counter(of_source))
     return counts
 
 
@@ -411,92 +277,7 @@ def _fits_in_memory(shape: Sequence[int], dtype: np.dtype) -> bool:
     return needed <= _MEMORY_FRACTION * machine.memory_bytes()
 
 
-def read_features(
-    sources: Sequence[Source], clip_ids: Collection[str], names: Collection[str]
-) -> dict[str, dict[str, object]]:
-    """Reads further features of the records of some clips.
-
-    Args:
-      sources: the sources from which ``load`` loaded the clips.
-      clip_ids: ids of the clips.
-      names: of the features.
-
-    Returns:
-      The features by clip id and name; features that a record does not have are
-      missing.
-
-    Raises:
-      UserError: if records cannot be read.
-    """
-    features = {}
-    for source in sources:
-        _, rows = open_records(source.folder)
-        prefix = f"{_dataset_name(source)}/" if len(sources) > 1 else ""
-        for index in range(len(rows)):
-            with report_damage(source.folder):
-                row = rows[index]
-            if (clip_id := prefix + row["clip_id"].decode()) in clip_ids:
-                features[clip_id] = {name: row[name] for name in names if name in row}
-    return features
-
-
-def _open(source: Source, size: int):
-    """Opens records (see ``open_records``) and checks their features and size."""
-    info, rows = open_records(source.folder)
-    with report_damage(source.folder):
-        features = info.features
-        if missing := _REQUIRED - features.keys():
-            raise ValueError(f"features are missing: {', '.join(sorted(missing))}")
-        shape = features["clip"].shape
-        fits = len(shape) == 4 and shape[1] == shape[2] and shape[3] == 3
-        if not fits or min(shape) < 1 or features["clip"].np_dtype != np.uint8:
-            raise ValueError(
-                f"clips are {features['clip'].np_dtype} {shape}, not uint8 [T, S, S, 3]"
-            )
-    recorded = shape[1]
-    if recorded % size:
-        sizes = [n for n in range(16, recorded + 1) if recorded % n == 0]
-        raise UserError(
-            f"--size={size}: the records are {recorded} x {recorded}. Choose one of "
-            f"{', '.join(map(str, sizes))}."
-        )
-    return info, rows
-
-
 def _frame_rates(info) -> list[float]:
     """Returns ``Clips.frame_rates`` of records; older ones do not give them."""
     rates = (info.metadata or {}).get("frame_rates", [])
     return [float(rate) for rate in rates]
-
-
-def _dataset_name(source: Source) -> str:
-    return source.dataset.partition("/")[0]
-
-
-def _with_dataset(source: Source, sources: Sequence[Source], reason: str) -> str:
-    """Prefixes a reason by the data set's name if there are several."""
-    return f"{_dataset_name(source)}: {reason}" if len(sources) > 1 else reason
-
-
-def _label_names(info, label: str) -> list[str]:
-    """Returns the values of a label by number; empty if it is recorded as text.
-
-    Raises:
-      UserError: if there is no such label.
-    """
-    if label == class_sets.OBJECTIVE_FIELD:
-        if label not in info.features:
-            raise UserError(
-                f"--classes={class_sets.OBJECTIVE}: the records of {info.name} have no "
-                f"objective classes (field {label}). Choose other --classes; if its "
-                "table has a column of objective classes, prepare it again with this "
-                "version."
-            )
-        return list(class_sets.OBJECTIVE_NAMES)
-    labels = [name for name in info.features if name.endswith("emotion")]
-    if label not in labels:
-        raise UserError(
-            f"--label={label}: {info.name} has no such label. Choose one of "
-            f"{', '.join(labels)}."
-        )
-    return list(getattr(info.features[label], "names", []))

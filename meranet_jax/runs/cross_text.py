@@ -3,7 +3,8 @@
 import shlex
 
 from meranet_jax.evaluation.summary import NAMES
-from meranet_jax.runs import report_text
+from meranet_jax.runs import composite_text, report_text, run_text
+from meranet_jax.runs.formatters import cell
 from meranet_jax.runs.layout import CROSS_FIGURES
 from meranet_jax.runs.reader import Run
 
@@ -40,7 +41,7 @@ def describe_evaluation(report: dict) -> str:
         f"{report['clips']} clips of {report['subjects']} "
         f"subject{'s' if report['subjects'] > 1 else ''}, none of whom the run was "
         f"trained on{unknown}. Classes of the run that are tested: "
-        f"{report_text.class_list(report['data'])}"
+        f"{run_text.class_list(report['data'])}"
     )
     if unused:
         text += (
@@ -74,7 +75,7 @@ def describe(report: dict) -> str:
             f"  {name:{width}}  recall {row['recall']:.3f}, F1 {row['f1']:.3f} "
             f"({row['clips'] // models} clips{of})"
         )
-    lines += report_text.datasets_lines(report)
+    lines += composite_text.datasets_lines(report)
     if report["ensemble"] is not None:
         lines.append(
             f"ensemble (mean of the probabilities of {models} models): "
@@ -121,7 +122,7 @@ def to_markdown(run: Run, report: dict) -> str:
         "",
         describe_evaluation(report),
         "",
-        f"{report_text.describe_recogniser(config, data)} Run: `{run.path.name}`.",
+        f"{run_text.describe_recogniser(config, data)} Run: `{run.path.name}`.",
         "",
         "## Results",
         "",
@@ -150,23 +151,23 @@ def to_markdown(run: Run, report: dict) -> str:
         row = report["by_class"][name]
         of = ", ".join(f"{emotion} {n}" for emotion, n in counts.items())
         lines.append(
-            f"| {report_text.cell(name)} | {report_text.cell(of)} | "
+            f"| {cell(name)} | {cell(of)} | "
             f"{sum(counts.values())} | {row['recall']:.3f} | {row['f1']:.3f} |"
         )
-    lines += report_text.datasets_table(report)
+    lines += composite_text.datasets_table(report)
     if several:
         lines += ["", "## By model", "", "| seed | fold | accuracy | UF1 | UAR |"]
         lines.append("|---|---|---|---|---|")
         for model in report["by_model"]:
             lines.append(
-                f"| {model['seed']} | {report_text.cell(model['fold'])} | "
+                f"| {model['seed']} | {cell(model['fold'])} | "
                 f"{model['accuracy']:.3f} | {model['uf1']:.3f} | {model['uar']:.3f} |"
             )
     lines += ["", "## Figures", ""]
     lines += [
         f"![{report_text.FIGURE_TITLES[name]}]({name}.png)" for name in CROSS_FIGURES
     ]
-    if composite := report_text.composite_lines(data):
+    if composite := composite_text.megc2019_lines(data):
         lines += ["", "## Clips of MEGC 2019", ""]
         lines += [f"- {line}" for line in composite]
     if data["left_out"]:

@@ -8,9 +8,10 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from meranet_jax.config import TrainConfig, folder_name
+from meranet_jax.config import TrainConfig
 from meranet_jax.data.splits import Job
 from meranet_jax.files import temporary_path
+from meranet_jax.folder_names import folder_name
 
 # Names of a run's figures, in the order of the report.
 FIGURES = ("confusion", "spread", "subjects", "reliability", "curves")

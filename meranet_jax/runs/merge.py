@@ -6,8 +6,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from meranet_jax import files
-from meranet_jax.config import check_name
+from meranet_jax import files, folder_names
 from meranet_jax.errors import UserError
 from meranet_jax.evaluation import predictions
 from meranet_jax.runs import provenance, reader, report
@@ -35,7 +34,7 @@ def merged_path(parts: Sequence[Run], name: str | None) -> Path:
                 "The runs have different names. Name the merged run with --name."
             )
         name = parts[0].config.run_name
-    check_name(name)
+    folder_names.check_name(name)
     return parts[0].path.parent / name
 
 

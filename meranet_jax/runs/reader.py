@@ -10,7 +10,8 @@ from pathlib import Path
 
 from meranet_jax import megc2019
 from meranet_jax.config import TrainConfig
-from meranet_jax.data import class_sets, loading
+from meranet_jax.data import class_sets
+from meranet_jax.data.source_records import Source
 from meranet_jax.errors import UserError
 from meranet_jax.evaluation import predictions
 from meranet_jax.evaluation.predictions import Predictions
@@ -95,7 +96,7 @@ class Run:
             for number, fold in enumerate(folds)
         ]
 
-    def sources(self, data_dir: str | None = None) -> list[loading.Source]:
+    def sources(self, data_dir: str | None = None) -> list[Source]:
         """Returns the records of each data set.
 
         Args:
@@ -108,7 +109,7 @@ class Run:
         # Older versions chose no clips by a rule.
         by_rule = self.data.get("megc2019", {})
         return [
-            loading.Source(
+            Source(
                 one.dataset,
                 folder,
                 one.min_frames,

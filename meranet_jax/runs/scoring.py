@@ -16,8 +16,17 @@ from meranet_jax.errors import UserError
 from meranet_jax.evaluation import external, prediction_file, summary
 from meranet_jax.evaluation.external import Matched, Reference
 from meranet_jax.evaluation.predictions import Predictions
-from meranet_jax.runs import report, report_text, train_run, verification, writer
+from meranet_jax.runs import (
+    composite_text,
+    report,
+    report_text,
+    run_text,
+    train_run,
+    verification,
+    writer,
+)
 from meranet_jax.runs.cross_dataset import Target
+from meranet_jax.runs.formatters import count
 from meranet_jax.runs.reader import Run
 from meranet_jax.runs.train_run import Prepare
 
@@ -200,15 +209,15 @@ def describe(made: dict) -> str:
     lines = [
         f"Predictions of another program, {made['file']}, on "
         f"{', '.join(made['datasets'])}. Classes: "
-        f"{report_text.class_list(made['data'])}. {tested}: "
+        f"{run_text.class_list(made['data'])}. {tested}: "
         f"{report_text.count_test_clips(made)} of "
-        f"{report_text.count(made['subjects'], 'subject')}, "
-        f"{report_text.count(len(seeds), 'seed')} ({', '.join(map(str, seeds))}). "
+        f"{count(made['subjects'], 'subject')}, "
+        f"{count(len(seeds), 'seed')} ({', '.join(map(str, seeds))}). "
         "The predictions of a seed are pooled into one confusion matrix, from which "
         "every number is computed.",
         UNKNOWN,
     ]
-    lines += report_text.composite_lines(made["data"])
+    lines += composite_text.megc2019_lines(made["data"])
     lines += [f"left out: {n} clips ({w})" for w, n in made["data"]["left_out"].items()]
     lines += [f"note: {note}" for note in made["notes"]]
     lines.append(report_text.describe_results(made))

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from meranet_jax import recipes
-from meranet_jax.data import loading
+from meranet_jax.data import source_records
 from meranet_jax.data.loading import Clips
 from meranet_jax.data.protocols import Fold
 from meranet_jax.errors import UserError
@@ -163,7 +163,7 @@ def _from_records(run: Run, clip_ids: set[str]) -> Subjects:
         name = source.dataset.partition("/")[0]
         prefix = f"{name}/" if len(sources) > 1 else ""
         wanted = {i.removeprefix(prefix) for i in clip_ids if i.startswith(prefix)}
-        features = loading.read_features([source], wanted, ["subject"])
+        features = source_records.read_features([source], wanted, ["subject"])
         if len(features) < len(wanted):  # they were prepared again, from another table
             incomplete[recipes.people(source.dataset)] = None
         pairs += [(source.dataset, f["subject"].decode()) for f in features.values()]

@@ -13,6 +13,7 @@ from meranet_jax.config import TrainConfig
 from meranet_jax.data import class_sets, loading, splits
 from meranet_jax.data.class_sets import ClassSet
 from meranet_jax.data.loading import Clips
+from meranet_jax.data.source_records import Source
 from meranet_jax.data.splits import Job
 from meranet_jax.inputs import registry as inputs
 from meranet_jax.recognisers import Network
@@ -20,6 +21,7 @@ from meranet_jax.runs import (
     fold_loop,
     layout,
     origins,
+    plan_text,
     provenance,
     reader,
     report,
@@ -109,7 +111,7 @@ def train_run(config: TrainConfig, prepare: Prepare, console: Console) -> None:
             if missing and distributed.is_first():
                 folder.log_start(fitter.devices, fitter.threads)
                 console.print(
-                    report_text.describe_plan(reader.read(path), of_shard, missing)
+                    plan_text.describe_plan(reader.read(path), of_shard, missing)
                 )
         to_fit = [
             job
@@ -176,7 +178,7 @@ def load_clips(
     class_sets.check(class_set, config.datasets)
     with distributed.first_process_first("records"):
         sources = [
-            loading.Source(
+            Source(
                 one.dataset,
                 prepare(one),
                 min_frames=one.min_frames,
@@ -221,7 +223,7 @@ def _fit(
     if jax.default_backend() == "cpu" and config.preset == "paper":
         seconds = fitter.seconds_per_step(jobs[0].fold.train)
         if seconds is not None:
-            console.print(report_text.describe_duration(seconds * steps))
+            console.print(plan_text.describe_duration(seconds * steps))
     epochs = getattr(config.settings, "epochs", 1)
     with RunProgress(console, epochs, steps=steps, folds=folds) as progress:
         fold_loop.run(folder, fitter, clips, jobs, progress)

@@ -7,6 +7,7 @@ import numpy as np
 
 from meranet_jax import files
 from meranet_jax.data import loading, splits
+from meranet_jax.data.source_records import Source
 from meranet_jax.errors import UserError
 from meranet_jax.evaluation import predictions
 from meranet_jax.evaluation.predictions import Predictions
@@ -62,7 +63,7 @@ class OpenedRun:
     """
 
     run: Run
-    sources: list[loading.Source]
+    sources: list[Source]
     clips: loading.Clips
     jobs: list[splits.Job]
 

@@ -7,6 +7,7 @@ import pytest
 from datasets import DataError
 from datasets.check import check
 from meranet_jax.data import class_sets, loading
+from meranet_jax.data.source_records import Source
 from meranet_jax.inputs.registry import INPUTS
 from meranet_jax.video.frames import numbered_frames
 from tests.datasets.casme2_tree import ROWS, id_of, read_colours, write_tree
@@ -67,7 +68,7 @@ def test_they_are_used_by_inputs_that_need_no_other_frames(copy, tmp_path):
 
     def load(name, **options):
         return loading.load(
-            [loading.Source("casme2", info.data_dir)],
+            [Source("casme2", info.data_dir)],
             choose_classes=lambda emotions: class_sets.resolve(
                 emotions, text="all", paper=None
             ),

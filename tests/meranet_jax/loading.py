@@ -8,13 +8,14 @@ import numpy as np
 
 from meranet_jax.config import TrainConfig
 from meranet_jax.data import loading
+from meranet_jax.data.source_records import Source
 
 CLASSES = ("disgust", "happiness", "surprise")
 
 
 def load(*sources, classes=CLASSES, size=16, **options):
     """Loads clips from folders or sources, by default with a class for each emotion."""
-    sources = [s if isinstance(s, loading.Source) else source(s) for s in sources]
+    sources = [s if isinstance(s, Source) else source(s) for s in sources]
     if not callable(classes):
         classes = {name: (name,) for name in classes}
         options["choose_classes"] = lambda emotions: classes
@@ -24,7 +25,7 @@ def load(*sources, classes=CLASSES, size=16, **options):
 
 
 def source(folder, name="synthetic", **options):
-    return loading.Source(name, folder, **options)
+    return Source(name, folder, **options)
 
 
 def smallest(runs_dir, **changes):

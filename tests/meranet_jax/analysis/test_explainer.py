@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from meranet_jax.analysis import explainer, overlays, saliency_checks
-from meranet_jax.data import loading, splits
+from meranet_jax.data import source_records, splits
 from meranet_jax.errors import UserError
 from meranet_jax.evaluation import figures
 from meranet_jax.runs import reader
@@ -23,7 +23,7 @@ def opened(records, clips, tmp_path_factory):
     path = run(config, clips)
     jobs = splits.jobs(splits.make(config, clips))
     return OpenedRun(
-        reader.read(path), [loading.Source("synthetic", records)], clips, jobs
+        reader.read(path), [source_records.Source("synthetic", records)], clips, jobs
     )
 
 
@@ -98,8 +98,10 @@ def test_maps_change_when_layers_are_randomised(explain, explained):
 
 def test_motion_masks_have_the_size_of_the_input(records, explained):
     for one in explained:
-        known = loading.read_features(
-            [loading.Source("synthetic", records)], {one.clip_id}, ["motion_mask"]
+        known = source_records.read_features(
+            [source_records.Source("synthetic", records)],
+            {one.clip_id},
+            ["motion_mask"],
         )
         mask = known[one.clip_id]["motion_mask"]
         assert one.motion.shape == one.frames.shape[:3]

@@ -10,7 +10,7 @@ import pytest
 from rich.progress import Progress
 
 from meranet_jax import cores
-from meranet_jax.data import clip_store, flow_cache, loading
+from meranet_jax.data import clip_store, flow_cache, source_records
 from meranet_jax.data import records as data_records
 from meranet_jax.data.clip_store import downsample, shrink
 from meranet_jax.errors import UserError
@@ -56,7 +56,7 @@ def without_onset(monkeypatch):
         )
         return old, rows
 
-    monkeypatch.setattr(loading, "open_records", open_old)
+    monkeypatch.setattr(source_records, "open_records", open_old)
 
 
 @pytest.mark.parametrize("feed", ["device", "records"])

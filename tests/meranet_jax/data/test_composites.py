@@ -10,7 +10,7 @@ from meranet_jax import recipes
 from meranet_jax.config import TrainConfig
 from meranet_jax.data import splits
 from meranet_jax.errors import UserError
-from meranet_jax.runs import report_text, writer
+from meranet_jax.runs import composite_text, writer
 from meranet_jax.runs.train_run import load_clips
 from tests.meranet_jax.records import casme2_rows, rows_of, write_records
 
@@ -81,7 +81,7 @@ def test_the_composite_has_the_442_clips_of_megc_2019(three):
         "casme2: apex at the onset, not in MEGC 2019": 1,
         "samm: others, not in MEGC 2019": 26,
     }
-    lines = report_text.composite_lines(writer.describe_clips(three))
+    lines = composite_text.megc2019_lines(writer.describe_clips(three))
     assert lines[2] == (
         "samm: all 133 clips of MEGC 2019 (negative 92, positive 26, surprise 15)"
     )

@@ -8,7 +8,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from meranet_jax import cores
-from meranet_jax.data import digests, loading, machine, splits
+from meranet_jax.data import digests, loading, machine, source_records, splits
 from meranet_jax.errors import UserError
 from tests.meranet_jax.loading import first_fingerprint, load, source
 
@@ -159,9 +159,9 @@ def reading(monkeypatch):
             info, rows = open_records(folder)
             return info, Rows(rows, lambda index: function(folder, index))
 
-        monkeypatch.setattr(loading, "open_records", opened)
+        monkeypatch.setattr(source_records, "open_records", opened)
 
-    open_records = loading.open_records
+    open_records = source_records.open_records
     return register
 
 
@@ -169,7 +169,7 @@ def reading(monkeypatch):
 def eight_threads(monkeypatch):
     """Tasks of one record, on eight threads."""
     monkeypatch.setattr(cores, "count", lambda: 8)
-    monkeypatch.setattr(loading, "_RECORDS_PER_TASK", 1)
+    monkeypatch.setattr(source_records, "_RECORDS_PER_TASK", 1)
 
 
 @pytest.mark.parametrize("feed", ["device", "records", "auto"])

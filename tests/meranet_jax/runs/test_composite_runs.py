@@ -10,6 +10,7 @@ from meranet_jax.errors import UserError
 from meranet_jax.evaluation import comparison, figures
 from meranet_jax.runs import cross_dataset, merge, reader, report_text, verification
 from meranet_jax.runs.cross_dataset import Target
+from meranet_jax.runs.formatters import interval_text
 from meranet_jax.runs.train_run import load_clips
 from tests.meranet_jax.loading import smallest
 from tests.meranet_jax.records import casme2_rows, rows_of, write_records
@@ -63,12 +64,10 @@ def test_the_report_has_each_data_set(path):
     ):
         cells = [cell.strip() for cell in row.strip("|").split("|")]
         names = ("uf1", "uar", "accuracy")
-        assert cells[3:] == [
-            report_text.interval_text(found["metrics"][name]) for name in names
-        ]
+        assert cells[3:] == [interval_text(found["metrics"][name]) for name in names]
     shown = report_text.describe(report)
     accuracy = report["by_dataset"]["mylab"]["metrics"]["accuracy"]
-    assert f"accuracy {report_text.interval_text(accuracy)} (18 clips of 2 sub" in shown
+    assert f"accuracy {interval_text(accuracy)} (18 clips of 2 sub" in shown
 
 
 def test_merged_shards_equal_the_run_and_a_finished_run_is_kept(path, two, tmp_path):

@@ -9,7 +9,8 @@ import pytest
 from meranet_jax import cores
 from meranet_jax.analysis.explainer import Explainer
 from meranet_jax.config import TrainConfig
-from meranet_jax.data import loading, splits
+from meranet_jax.data import splits
+from meranet_jax.data.source_records import Source
 from meranet_jax.descriptors import svm
 from meranet_jax.errors import UserError
 from meranet_jax.evaluation import comparison, predictions
@@ -157,7 +158,7 @@ def test_saliency_maps_are_refused(finished, records, clips):
     config, path = finished
     saved = reader.read(path)
     jobs = splits.jobs(splits.make(config, clips))
-    sources = [loading.Source("synthetic", records)]
+    sources = [Source("synthetic", records)]
     opened = verification.OpenedRun(saved, sources, clips, jobs)
     with pytest.raises(UserError, match="LBP-TOP.*not of a network"):
         Explainer(opened)

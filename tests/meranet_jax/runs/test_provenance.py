@@ -8,7 +8,7 @@ import pytest
 from meranet_jax.errors import UserError
 from meranet_jax.inputs import optical_flow
 from meranet_jax.models.convolution import lowerings
-from meranet_jax.runs import layout, provenance, reader, report_text, writer
+from meranet_jax.runs import layout, plan_text, provenance, reader, writer
 from tests.meranet_jax.loading import smallest
 from tests.meranet_jax.running import plan, run
 
@@ -71,18 +71,18 @@ def test_a_start_records_how_convolutions_are_computed(config, clips, monkeypatc
     (start,) = finished.starts
     assert start["convolutions"] == "planes"
     jobs, _ = plan(config, clips)
-    text = report_text.describe_plan(finished, jobs, jobs)
+    text = plan_text.describe_plan(finished, jobs, jobs)
     assert "convolutions: planes" in text and "last digits" not in text
     other = start | {"convolutions": "native (oneDNN 2.6.3)"}
     resumed = dataclasses.replace(finished, starts=[start, other])
-    text = report_text.describe_plan(resumed, jobs, jobs)
+    text = plan_text.describe_plan(resumed, jobs, jobs)
     assert "earlier starts of this run computed convolutions as planes, so" in text
     # Version 0.1 did not save this, and had one form.
     older = {n: value for n, value in start.items() if n != "convolutions"}
     resumed = dataclasses.replace(finished, starts=[older, start])
-    assert "last digits" not in report_text.describe_plan(resumed, jobs, jobs)
+    assert "last digits" not in plan_text.describe_plan(resumed, jobs, jobs)
     resumed = dataclasses.replace(finished, starts=[older, other])
-    assert "as planes, so" in report_text.describe_plan(resumed, jobs, jobs)
+    assert "as planes, so" in plan_text.describe_plan(resumed, jobs, jobs)
 
 
 def test_a_descriptor_has_no_convolutions(config):

@@ -209,19 +209,6 @@ def test_the_report_names_another_reference_than_the_onset():
     assert sentence in report_text.to_markdown(run, made)
 
 
-@pytest.mark.parametrize(
-    ("seconds", "expected"),
-    [
-        (59, "less than a minute"),
-        (70, "about 1 minute on"),
-        (4000, "about 67 minutes"),
-        (7200, "about 2.0 hours"),
-    ],
-)
-def test_durations(seconds, expected):
-    assert expected in report_text.describe_duration(seconds)
-
-
 def test_bars_in_names_are_escaped():
     run, predicted = experiment()
     run.data["counts"] = {"a|b": {"c|d": 1}}
