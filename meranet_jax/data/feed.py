@@ -16,7 +16,7 @@ from jax.sharding import NamedSharding
 from meranet_jax import cores
 from meranet_jax.config import TrainConfig
 from meranet_jax.data import machine
-from meranet_jax.data.loading import Clips
+from meranet_jax.data.clips import Clips
 
 # Fraction of a device's memory that clips may use; the rest is for the network.
 _MEMORY_FRACTION = 0.5

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from meranet_jax.config import Protocol
-from meranet_jax.data.loading import Clips
+from meranet_jax.data.clips import Clips
 from meranet_jax.errors import UserError
 
 # Number of random orders of subjects that are tried. The one whose parts are closest to

@@ -11,7 +11,7 @@ import numpy as np
 
 from meranet_jax.config import Protocol, TrainConfig
 from meranet_jax.data import protocols
-from meranet_jax.data.loading import Clips
+from meranet_jax.data.clips import Clips
 from meranet_jax.data.protocols import Fold
 from meranet_jax.errors import UserError
 

@@ -13,7 +13,7 @@ from meranet_jax import files, recipes
 from meranet_jax.config import TrainConfig
 from meranet_jax.data import class_sets
 from meranet_jax.data.class_sets import ClassSet
-from meranet_jax.data.loading import Clips
+from meranet_jax.data.clips import Clips
 from meranet_jax.errors import UserError
 from meranet_jax.evaluation import figures, predictions, summary
 from meranet_jax.evaluation.predictions import Predictions

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from meranet_jax.data.loading import Clips
+from meranet_jax.data.clips import Clips
 from meranet_jax.data.splits import Job
 from meranet_jax.errors import UserError
 from meranet_jax.evaluation.predictions import Predictions

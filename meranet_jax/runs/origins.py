@@ -12,7 +12,7 @@ import numpy as np
 from meranet_jax import flags, recognisers, weights_file
 from meranet_jax.config import Preset, TrainConfig
 from meranet_jax.data.class_sets import ClassSet
-from meranet_jax.data.loading import Clips
+from meranet_jax.data.clips import Clips
 from meranet_jax.data.splits import Job
 from meranet_jax.errors import UserError
 from meranet_jax.models.settings import architecture, of_architecture

@@ -7,7 +7,7 @@ import numpy as np
 
 from meranet_jax import recipes
 from meranet_jax.data import source_records
-from meranet_jax.data.loading import Clips
+from meranet_jax.data.clips import Clips
 from meranet_jax.data.protocols import Fold
 from meranet_jax.errors import UserError
 from meranet_jax.runs.layout import FoldLayout

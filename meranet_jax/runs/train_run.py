@@ -12,7 +12,7 @@ from rich.console import Console
 from meranet_jax.config import TrainConfig
 from meranet_jax.data import class_sets, loading, splits
 from meranet_jax.data.class_sets import ClassSet
-from meranet_jax.data.loading import Clips
+from meranet_jax.data.clips import Clips
 from meranet_jax.data.source_records import Source
 from meranet_jax.data.splits import Job
 from meranet_jax.inputs import registry as inputs

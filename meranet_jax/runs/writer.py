@@ -11,7 +11,7 @@ import jax
 
 from meranet_jax.config import TrainConfig
 from meranet_jax.data import splits
-from meranet_jax.data.loading import Clips
+from meranet_jax.data.clips import Clips
 from meranet_jax.data.splits import Job, Split
 from meranet_jax.errors import UserError
 from meranet_jax.evaluation.predictions import Predictions

@@ -21,7 +21,7 @@ import numpy as np
 from meranet_jax import cores, recognisers
 from meranet_jax.config import TrainConfig
 from meranet_jax.data import feature_cache, landmarks
-from meranet_jax.data.loading import Clips
+from meranet_jax.data.clips import Clips
 from meranet_jax.errors import UserError
 from meranet_jax.inputs import registry as inputs
 from meranet_jax.inputs.registry import Input
