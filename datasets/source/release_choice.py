@@ -14,8 +14,8 @@ from datasets.source.releases import (
 from datasets.source.specification import LocalCopyConfig, Specification
 from datasets.source.unnamed_release import find_unnamed
 from meranet_jax.errors import DataError
+from meranet_jax.video.containers import VIDEO_SUFFIXES
 from meranet_jax.video.frames import is_image_name
-from meranet_jax.video.video_file import VIDEO_SUFFIXES
 
 _ARCHIVES = (".zip", ".rar", ".7z", ".tar", ".gz")
 

@@ -14,12 +14,12 @@ from datasets.source.folders import (
     subfolders,
     without_suffix,
 )
+from meranet_jax.video.containers import VIDEO_SUFFIXES
 from meranet_jax.video.frames import (
     false_on_os_error,
     is_image_name,
     numbered_frames,
 )
-from meranet_jax.video.video_file import VIDEO_SUFFIXES
 
 # Maximum depth of a release's folder: three folders that a user or an archive adds, and
 # repetitions of its own name (Cropped-updated/Cropped/Cropped).

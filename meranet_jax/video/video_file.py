@@ -4,7 +4,6 @@ PyAV is used directly, since imageio's plugin converts all frames, including tho
 are not needed, and does not give presentation times.
 """
 
-import contextlib
 import dataclasses
 import functools
 import itertools
@@ -18,9 +17,8 @@ from av.video.reformatter import VideoReformatter
 from PIL import Image
 
 from meranet_jax.errors import DataError
+from meranet_jax.video.containers import open_video
 from meranet_jax.video.images import check_brightness, is_damaged_jpeg, orient
-
-VIDEO_SUFFIXES = (".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm")
 
 KeyedBy = Literal["time", "place", "count"]
 
@@ -84,14 +82,14 @@ def list_frames(path: Path) -> FrameList:
 def _list_frames(path: Path, modified: int, size: int) -> FrameList:
     times: list[int | None] = []
     hidden = 0
-    with _open(path) as (container, stream):
+    with open_video(path) as (container, stream):
         if stream.width * stream.height > Image.MAX_IMAGE_PIXELS:
             raise DataError(
                 f"{path.name} cannot be read: its frames have more than "
                 f"{Image.MAX_IMAGE_PIXELS} pixels"
             )
         interlaced = bool(next(container.decode(stream)).interlaced_frame)
-    with _open(path) as (container, stream):
+    with open_video(path) as (container, stream):
         # An AVI has no presentation times, only a place for each frame, in the order of
         # decoding. Places without a frame repeat the one before.
         keyed_by: KeyedBy = "place" if container.format.name == "avi" else "time"
@@ -129,7 +127,7 @@ def _list_frames(path: Path, modified: int, size: int) -> FrameList:
 
 def _has_gap(path: Path) -> bool:
     """Returns whether there is more than chunks between the frames of an AVI."""
-    with path.open("rb") as file, _open(path) as (container, _):
+    with path.open("rb") as file, open_video(path) as (container, _):
         place = file.read(_LONGEST_HEADER).find(b"movi")
         if place < 0:
             return True
@@ -189,7 +187,7 @@ def _number_by_time(
 
 def _count(path: Path) -> int:
     """Returns the number of frames, by decoding them."""
-    with _open(path) as (container, stream):
+    with open_video(path) as (container, stream):
         counted = itertools.islice(container.decode(stream), _MAX_FRAMES)
         return sum(1 for _ in counted)
 
@@ -213,12 +211,12 @@ def read_frames(
     missing = dict(numbers_at)
     # Created once, since creating it takes longer than using it.
     reformatter = VideoReformatter()
-    for key, frame, damaged in _decode(path, keyed_by):
+    for key, frame, damaged in decode(path, keyed_by):
         if key not in missing:
             continue
         if damaged:
             break
-        yield missing.pop(key), _picture(path, frame, reformatter)
+        yield missing.pop(key), to_image(path, frame, reformatter)
         if not missing:
             return
     raise DataError(
@@ -227,12 +225,12 @@ def read_frames(
     )
 
 
-def _decode(path: Path, keyed_by: KeyedBy) -> Iterator[tuple[int, av.VideoFrame, bool]]:
+def decode(path: Path, keyed_by: KeyedBy) -> Iterator[tuple[int, av.VideoFrame, bool]]:
     """Yields the key of each frame of a video, the frame, and whether it is damaged."""
     damage = _Damage()
     indices: dict[int | None, int] = {}  # of packets in an AVI, by their place
     count = 0
-    with _open(path) as (container, stream):
+    with open_video(path) as (container, stream):
         # By default the decoder hides errors behind pixels of other frames.
         stream.codec_context.options = {"err_detect": "explode"}
         mjpeg = stream.codec_context.name == "mjpeg"
@@ -304,7 +302,7 @@ class _Damage:
         return start is None or any(start <= bad <= place for bad in self.bad)
 
 
-def _picture(
+def to_image(
     path: Path, frame: av.VideoFrame, reformatter: VideoReformatter
 ) -> np.ndarray:
     """Converts a frame to uint8 [H, W, 3].
@@ -341,24 +339,3 @@ def _display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int]:
     # Three columns of integers; the third is that of a projection.
     a, b, _, c, d, *_ = np.frombuffer(bytes(data), np.int32).tolist()
     return a, b, c, d
-
-
-@contextlib.contextmanager
-def _open(path: Path):
-    """Opens the container and its first video stream.
-
-    Any exception of the decoder on a damaged video becomes a DataError.
-    """
-    try:
-        with av.open(path) as container:
-            stream = container.streams.video[0]
-            # Clips are already read in parallel.
-            stream.codec_context.thread_count = 1
-            yield container, stream
-    except DataError:
-        raise
-    except Exception as error:
-        raise DataError(
-            f"{path.name} cannot be read: it is damaged or not a video "
-            f"({type(error).__name__})"
-        ) from error

@@ -1,0 +1,177 @@
+"""Frames of a recording in the order in which they are shown, one after another.
+
+A recording of any length is read with the memory of a few frames. ``video_file.py``
+lists the frames of a video by number instead, for data sets, whose tables name them.
+"""
+
+import contextlib
+import dataclasses
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+from av.video.reformatter import VideoReformatter
+
+from meranet_jax.errors import DataError
+from meranet_jax.video.containers import open_video
+from meranet_jax.video.frames import list_recording
+from meranet_jax.video.images import read_image
+from meranet_jax.video.video_file import KeyedBy, decode, to_image
+
+
+@dataclasses.dataclass(frozen=True)
+class Frame:
+    """A frame of a recording.
+
+    Attributes:
+      number: from 1, in the order in which frames are shown; of a folder, the number
+        in the name of the file.
+      time: when it is shown, in seconds after the first.
+      damaged: whether its picture is known to be wrong.
+      read: returns the picture, uint8 [H, W, 3], turned as it is shown. It can be
+        called until the next frame is asked for, and raises DataError if the picture
+        cannot be used.
+    """
+
+    number: int
+    time: float
+    damaged: bool
+    read: Callable[[], np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Stream:
+    """A recording that is read from its first frame to its last.
+
+    Attributes:
+      source: a video, or a folder of images.
+      frame_rate: in Hz, as the file or the user gives it; None if neither does.
+      duration: in seconds, as the file gives it; None if it does not.
+      interlaced: whether a frame consists of two fields of different times.
+    """
+
+    source: Path
+    frame_rate: float | None
+    duration: float | None
+    interlaced: bool = False
+
+    def frames(self) -> Iterator[Frame]:
+        """Yields all frames in the order in which they are shown.
+
+        Raises:
+          DataError: if the recording cannot be read.
+        """
+        if self.source.is_dir():
+            yield from _frames_of_folder(self.source, self.frame_rate)
+        else:
+            yield from _frames_of_video(self.source)
+
+
+def open_stream(source: Path, rate: float | None = None) -> Stream:
+    """Opens a recording.
+
+    Args:
+      source: a video, or a folder of numbered images.
+      rate: frame rate of a folder in Hz, which a video has itself.
+
+    Raises:
+      DataError: if it is neither, or the frame rate is missing or not needed.
+      OSError: if it cannot be read.
+    """
+    if not source.exists():
+        raise DataError(
+            f"There is no file or folder {source}. Name a video, or a folder with the "
+            "frames of one."
+        )
+    if source.is_dir():
+        if rate is None:
+            raise DataError(
+                f"{source} is a folder of images, which do not say when they were "
+                "taken. Give their frame rate in Hz, for instance --rate=200."
+            )
+        numbers = list_recording(source).locations
+        first, last = next(iter(numbers)), next(reversed(numbers))
+        return Stream(source, rate, (last - first) / rate)
+    if rate is not None:
+        raise DataError(
+            f"--rate={rate:g} is for folders of images. The frames of {source.name} "
+            "have times of their own; leave out --rate."
+        )
+    with open_video(source) as (container, stream):
+        known = stream.guessed_rate or stream.average_rate
+        # In microseconds
+        duration = container.duration / 1e6 if container.duration else None
+        first = next(container.decode(stream), None)
+        if first is None:
+            raise DataError(f"{source.name} cannot be read: it has no frames")
+        return Stream(
+            source,
+            float(known) if known else None,
+            duration,
+            bool(first.interlaced_frame),
+        )
+
+
+def _frames_of_folder(folder: Path, rate: float) -> Iterator[Frame]:
+    locations = list_recording(folder).locations
+    first = next(iter(locations))
+    for number, path in locations.items():
+
+        def read(path: Path = path) -> np.ndarray:
+            return read_image(path)
+
+        yield Frame(number, (number - first) / rate, False, read)
+
+
+def _frames_of_video(path: Path) -> Iterator[Frame]:
+    with open_video(path) as (container, stream):
+        rate = float(stream.guessed_rate or stream.average_rate or 0)
+        unit = float(stream.time_base)
+        keyed_by: KeyedBy = "place" if container.format.name == "avi" else "time"
+        packet = next(p for p in container.demux(stream) if p.size)
+        if keyed_by == "time" and packet.pts is None:
+            keyed_by = "count"
+    if keyed_by != "time" and not rate:
+        raise DataError(
+            f"{path.name} cannot be read: neither its frames nor its header say when "
+            "they are shown"
+        )
+    reformatter = VideoReformatter()
+    start: int | None = None
+    last = -1.0
+    numbers = itertools.count(1)
+    with contextlib.closing(decode(path, keyed_by)) as frames:
+        for key, frame, damaged in frames:
+            if key is None:
+                raise DataError(
+                    f"{path.name} cannot be read: frame {next(numbers)} does not say "
+                    "when it is shown"
+                )
+            start = key if start is None else start
+            time = (key - start) * (unit if keyed_by == "time" else 1 / rate)
+            if time <= last:  # shown at the same time as the one before, or never
+                continue
+            last = time
+
+            def read(frame=frame) -> np.ndarray:
+                return to_image(path, frame, reformatter)
+
+            yield Frame(next(numbers), time, damaged, read)
+
+
+def sampled(frames: Iterable[Frame], rate: float) -> Iterator[Frame]:
+    """Yields about ``rate`` frames a second, and all where there are fewer.
+
+    Args:
+      frames: in the order in which they are shown.
+      rate: in Hz.
+    """
+    # Times that are rounded to milliseconds come a little early.
+    tolerance = 0.25 / rate
+    wanted = 0.0
+    for frame in frames:
+        if frame.time >= wanted - tolerance:
+            yield frame
+            # After a gap, or at a lower rate, the next instant is counted from here.
+            wanted = max(wanted + 1 / rate, frame.time + 0.5 / rate)
