@@ -1,0 +1,345 @@
+"""Search for brief facial motion, from what was measured of a face.
+
+No training is needed. A candidate is a rise and fall of the motion of some region of
+the face that is larger than a fixed threshold, and than the motion that the face shows
+all the time in this recording. Most candidates in recordings of people are no
+micro-expressions.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+import numpy as np
+
+from meranet_jax.video.facial_motion import REGIONS, Window
+from meranet_jax.video.measurement import RATE, FaceMotion, Measurement
+
+Kind = Literal["micro", "macro"]
+Flag = Literal["blink", "head motion", "mouth only"]
+
+# Longest micro-expression, from onset to offset in seconds.
+LONGEST_MICRO = 0.5
+
+# Thresholds in distances between the eyes. Published ones are in pixels of a crop that
+# is about two such distances wide, 256 pixels.
+_PIXEL = 1 / 128
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Thresholds of the search; lengths in distances between the eyes.
+
+    Attributes:
+      least_motion: above the smallest motion in the window.
+      least_rise: above the smallest motion within a second, by part of the face.
+      least_detrended: above the slow trend.
+      noise: multiple of the deviation that the region shows all the time, which a rise
+        must exceed, too.
+      edge: share of the rise at which onset and offset are set.
+      least_valley: depth that a valley which divides an interval has at least.
+      least_length: of an interval, in seconds.
+      head_speed: of the head, in distances between the eyes a second, above which its
+        motion is said.
+      blink: motion of an eye.
+    """
+
+    least_motion: float = 1.4 * _PIXEL
+    least_rise: tuple[tuple[str, float], ...] = (
+        ("brow", 1.8 * _PIXEL),
+        ("mouth", 1.85 * _PIXEL),
+        ("nose", 2.1 * _PIXEL),
+    )
+    least_detrended: float = 0.8 * _PIXEL
+    noise: float = 4.0
+    edge: float = 0.33
+    least_valley: float = 0.7 * _PIXEL
+    least_length: float = 0.1
+    head_speed: float = 0.6
+    blink: float = 6 * _PIXEL
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """An interval in which a face moves briefly.
+
+    Attributes:
+      onset, apex, offset: in seconds after the first frame of the recording.
+      regions: names of the regions that move, strongest first.
+      strength: largest rise of a region, in distances between the eyes.
+      noise: deviation that this region shows all the time, in the same unit.
+      head_speed: of the head, in distances between the eyes a second.
+      flags: what else happens, which may be the reason for the motion.
+    """
+
+    onset: float
+    apex: float
+    offset: float
+    regions: tuple[str, ...]
+    strength: float
+    noise: float
+    head_speed: float
+    flags: tuple[Flag, ...]
+
+    @property
+    def kind(self) -> Kind:
+        """Whether it is as short as a micro-expression."""
+        return "micro" if self.offset - self.onset <= LONGEST_MICRO else "macro"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Signals:
+    """The motion in a window at evenly spaced instants.
+
+    Attributes:
+      start: time of the first instant in seconds.
+      step: from one to the next.
+      motion: smoothed, float [N, R].
+      detrended: without what changes slowly, float [N, R].
+      head: speed of the head, float [N].
+    """
+
+    start: float
+    step: float
+    motion: np.ndarray
+    detrended: np.ndarray
+    head: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class _Rise:
+    """Rise and fall of one region, in samples of its window."""
+
+    first: int
+    peak: int
+    last: int
+    region: int
+    height: float
+
+
+# Seconds in which the smallest motion is looked for, and standard deviation in seconds
+# of the average that is the slow trend.
+_NEAR, _TREND = 0.5, 1.0
+
+# Standard deviation in seconds of a low-pass filter that halves the power at 5 Hz.
+_SMOOTHING = np.sqrt(np.log(2)) / (2 * np.pi * 5.0)
+
+# Runs of samples that are less than this apart are one.
+_JOINED = 3
+
+# Depth of a valley that divides a run, as a share of the lower peak next to it
+_VALLEY = 0.33
+
+# Overlap of two intervals, as a share of the shorter one, of the same expression.
+_SAME = 0.34
+
+_MEASURED = [i for i, region in enumerate(REGIONS) if region.part != "eye"]
+_EYES = [i for i, region in enumerate(REGIONS) if region.part == "eye"]
+
+
+def spot(
+    face: FaceMotion, measurement: Measurement, settings: Settings = Settings()
+) -> list[Candidate]:
+    """Returns the candidates of a face in ascending order of their onsets.
+
+    Args:
+      face: what was measured of it.
+      measurement: what it is part of.
+      settings: thresholds.
+    """
+    signals = [
+        _signals(window, measurement.times)
+        for window in face.windows
+        if len(window.motion) > 2 * _JOINED
+    ]
+    if not signals:
+        return []
+    everything = np.concatenate([one.detrended for one in signals])
+    noise = 1.4826 * np.median(np.abs(everything - np.median(everything, 0)), 0)
+    found = [
+        candidate
+        for one in signals
+        for candidate in _of_window(one, noise, settings)
+        if candidate.offset - candidate.onset >= settings.least_length
+    ]
+    return _merged(found)
+
+
+def _signals(window: Window, times: np.ndarray) -> _Signals:
+    """Resamples what was measured in a window, and smooths it."""
+    at = times[window.first : window.first + len(window.motion)]
+    step = 1 / RATE
+    if len(at) > 1:  # of recordings with a lower rate
+        step = max(step, float(np.median(np.diff(at))))
+    grid = np.arange(at[0], at[-1] + step / 2, step)
+    motion = _resampled(np.array(window.motion), at, grid)
+    shift = _smooth(_resampled(np.array(window.shift), at, grid), _SMOOTHING / step)
+    smooth = _smooth(motion, _SMOOTHING / step)
+    head = np.zeros(len(grid))
+    if len(grid) > 1:
+        head = np.linalg.norm(np.gradient(shift, step, axis=0), axis=1)
+    detrended = smooth - _smooth(motion, _TREND / step)
+    return _Signals(float(at[0]), step, smooth, detrended, head)
+
+
+def _of_window(
+    signals: _Signals, noise: np.ndarray, settings: Settings
+) -> list[Candidate]:
+    """Returns the candidates in one window, regions that move together merged."""
+    rises: list[_Rise] = []
+    least = dict(settings.least_rise)
+    for region in _MEASURED:
+        motion = signals.motion[:, region]
+        floor = settings.noise * noise[region]
+        near = max(round(_NEAR / signals.step), 1)
+        moving = (
+            (motion - motion.min() > max(settings.least_motion, floor))
+            & (
+                motion - _least_within(motion, near)
+                > max(least[REGIONS[region].part], floor)
+            )
+            & (signals.detrended[:, region] > max(settings.least_detrended, 0))
+        )
+        for first, last in _runs(moving):
+            rises += _rises(motion, first, last, region, near, settings)
+    groups = _grouped(rises)
+    return [_candidate(group, signals, noise, settings) for group in groups]
+
+
+def _rises(
+    motion: np.ndarray,
+    first: int,
+    last: int,
+    region: int,
+    near: int,
+    settings: Settings,
+) -> list[_Rise]:
+    """Returns the rises in a run of samples, which deep valleys divide."""
+    run = motion[first : last + 1]
+    lower_peak = np.minimum(
+        np.maximum.accumulate(run), np.maximum.accumulate(run[::-1])[::-1]
+    )
+    depth = lower_peak - run
+    valley = int(depth.argmax())
+    if depth[valley] > max(settings.least_valley, _VALLEY * lower_peak[valley]):
+        at = first + valley
+        return [
+            *_rises(motion, first, at - 1, region, near, settings),
+            *_rises(motion, at + 1, last, region, near, settings),
+        ]
+    peak = first + int(run.argmax())
+    start = max(peak - near, 0)
+    end = min(peak + near, len(motion) - 1)
+    left = start + int(motion[start : peak + 1].argmin())
+    right = peak + int(motion[peak : end + 1].argmin())
+    low = motion[left] + settings.edge * (motion[peak] - motion[left])
+    high = motion[right] + settings.edge * (motion[peak] - motion[right])
+    onset = peak
+    while onset > left and motion[onset] > low:
+        onset -= 1
+    offset = peak
+    while offset < right and motion[offset] > high:
+        offset += 1
+    height = float(motion[peak] - max(motion[left], motion[right]))
+    if height < settings.least_detrended:  # a shoulder of another rise
+        return []
+    return [_Rise(onset, peak, offset, region, height)]
+
+
+def _candidate(
+    group: Sequence[_Rise], signals: _Signals, noise: np.ndarray, settings: Settings
+) -> Candidate:
+    ordered = sorted(group, key=lambda rise: -rise.height)
+    strongest = ordered[0]
+    first = int(np.median([rise.first for rise in group]))
+    last = int(np.median([rise.last for rise in group]))
+    first, last = min(first, strongest.peak), max(last, strongest.peak)
+    moved = sorted({rise.region for rise in group})
+    summed = signals.motion[first : last + 1, moved].sum(1)
+    speed = float(signals.head[first : last + 1].max())
+    eyes = signals.motion[first : last + 1, _EYES]
+    flags: list[Flag] = []
+    if float((eyes.max(0) - eyes.min(0)).max()) > settings.blink:
+        flags.append("blink")
+    if speed > settings.head_speed:
+        flags.append("head motion")
+    if all(REGIONS[region].part == "mouth" for region in moved):
+        flags.append("mouth only")
+    return Candidate(
+        signals.start + first * signals.step,
+        signals.start + (first + int(summed.argmax())) * signals.step,
+        signals.start + last * signals.step,
+        tuple(dict.fromkeys(REGIONS[rise.region].name for rise in ordered)),
+        strongest.height,
+        float(noise[strongest.region]),
+        speed,
+        tuple(flags),
+    )
+
+
+def _merged(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """Keeps the strongest of candidates that windows which overlap both have."""
+    kept: list[Candidate] = []
+    for one in sorted(candidates, key=lambda found: -found.strength):
+        if all(
+            _overlap(one.onset, one.offset, k.onset, k.offset) <= _SAME for k in kept
+        ):
+            kept.append(one)
+    return sorted(kept, key=lambda found: (found.onset, found.offset))
+
+
+def _grouped(rises: Sequence[_Rise]) -> list[list[_Rise]]:
+    """Groups the rises of regions that move together, strongest first."""
+    groups: list[list[_Rise]] = []
+    for rise in sorted(rises, key=lambda r: -r.height):
+        for group in groups:
+            strongest = group[0]
+            if _overlap(rise.first, rise.last, strongest.first, strongest.last) > _SAME:
+                group.append(rise)
+                break
+        else:
+            groups.append([rise])
+    return groups
+
+
+def _overlap(first: float, last: float, other_first: float, other_last: float) -> float:
+    """Returns the overlap of two intervals as a share of the shorter one."""
+    shared = min(last, other_last) - max(first, other_first)
+    return max(shared, 0) / max(min(last - first, other_last - other_first), 1e-9)
+
+
+def _runs(moving: np.ndarray) -> list[tuple[int, int]]:
+    """Returns the first and last index of each run of true values, joined if close."""
+    runs: list[tuple[int, int]] = []
+    for index in np.flatnonzero(moving).tolist():
+        if runs and index - runs[-1][1] <= _JOINED:
+            runs[-1] = (runs[-1][0], index)
+        else:
+            runs.append((index, index))
+    return runs
+
+
+def _least_within(values: np.ndarray, near: int) -> np.ndarray:
+    """Returns for each value the smallest of those at most ``near`` samples away."""
+    padded = np.pad(values, near, mode="edge")
+    return np.lib.stride_tricks.sliding_window_view(padded, 2 * near + 1).min(1)
+
+
+def _resampled(values: np.ndarray, at: np.ndarray, grid: np.ndarray) -> np.ndarray:
+    """Interpolates columns of values [N, C] at other times."""
+    return np.stack([np.interp(grid, at, column) for column in values.T], 1)
+
+
+def _smooth(values: np.ndarray, deviation: float) -> np.ndarray:
+    """Averages columns of values [N, C] with weights of a normal distribution.
+
+    Args:
+      values: at evenly spaced instants.
+      deviation: standard deviation of the weights in samples.
+    """
+    reach = max(round(4 * deviation), 1)
+    places = np.arange(-reach, reach + 1)
+    weights = np.exp(-0.5 * (places / deviation) ** 2)
+    weights /= weights.sum()
+    padded = np.pad(values, ((reach, reach), (0, 0)), mode="edge")
+    return np.stack([np.convolve(column, weights, "valid") for column in padded.T], 1)
