@@ -19,7 +19,7 @@ from datasets import long_check, prepare
 from datasets.check_report import SHORT, Report, describe
 from datasets.contact_sheet import ContactSheet, check_path, key_frames
 from datasets.parallel import parallel_map
-from datasets.source.annotations import Annotation, row_label
+from datasets.source.annotations import Annotation, of_folders, row_label
 from datasets.source.examples import Example, make_example
 from datasets.source.local_copy import LocalCopy, open_local_copy
 from datasets.source.specification import LocalCopyConfig
@@ -166,6 +166,7 @@ def _report(
         paper_counts=dict(copy.specification.paper_counts),
         differences=differences,
         megc2019=_megc2019(name, config, [example.record for example in records]),
+        of_folders=of_folders(copy.tables),
     )
 
 

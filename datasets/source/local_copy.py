@@ -11,7 +11,14 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from datasets.source.annotations import Annotation, LeftOut, Table, row_label
+from datasets.source.annotations import (
+    Annotation,
+    LeftOut,
+    Table,
+    entry_label,
+    of_folders,
+    row_label,
+)
 from datasets.source.cells import is_number
 from datasets.source.folder_rows import renumbered, rows_of_folders
 from datasets.source.folders import shown, without_suffix
@@ -134,8 +141,8 @@ def open_local_copy(
         )
     else:
         check_options(specification, config)
-        table, notes = rows_of_folders(specification, config, manual_dir)
-        tables, missing_tables = [table], []
+        tables = [rows_of_folders(specification, config, manual_dir)]
+        missing_tables, notes = [], []
     rows, left_out, not_selected = [], [], 0
     for table in tables:
         left_out += table.left_out
@@ -299,7 +306,7 @@ def _frames_without_row(
             subject, without_suffix(name)[0]
         )
         reason = "frames, but no row in the table"
-        if any(table.of_folders for table in tables):
+        if of_folders(tables):
             reason = "its name is not that of an expression"
         if (subject, without) in named:
             reason = _SECOND
@@ -331,16 +338,22 @@ def no_records_message(
     specification: Specification, tables: Sequence[Table], left_out: Sequence[LeftOut]
 ) -> str:
     """Returns the error message for a copy in which no row can become a record."""
+    no_table = of_folders(tables)
     examples = [
-        f"  row {entry.row} ({entry.subject}/{entry.clip}): {entry.reason}"
+        f"  {entry_label(entry.row, entry.table, no_table)} "
+        f"({entry.subject}/{entry.clip}): {entry.reason}"
         for entry in left_out[:5]
         if entry.row is not None
     ]
+    paths = ", ".join(str(table.path) for table in tables)
+    rows, needed = f"row of {paths}", "table and the frames"
+    if no_table:
+        rows, needed = f"folder in {paths}", "frames and the names of their folders"
     return "\n".join(
         [
-            f"No row of {', '.join(str(t.path) for t in tables)} can become a record.",
+            f"No {rows} can become a record.",
             *examples,
-            f"Check that the table and the frames are those of {specification.title} "
-            "and unpack them again.",
+            f"Check that the {needed} are those of {specification.title} and unpack "
+            "them again.",
         ]
     )

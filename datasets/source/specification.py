@@ -32,7 +32,7 @@ class LocalCopyConfig(clip_record.ClipConfig):
         copy; empty selects the preferred one.
       sizes: ``same`` leaves out clips whose frames differ in size; ``any`` resizes each
         frame by itself, which adds motion that is not in the face.
-      apex: what replaces an apex that the table does not give. ``middle`` is the middle
+      apex: what replaces an apex that is not given in a table. ``middle`` is the middle
         of onset and offset; ``spotted`` the frame that differs most from the onset, see
         ``meranet_jax.video.apex``; with ``table`` such expressions are left out.
 
