@@ -71,6 +71,18 @@ class Annotation:
     contradictions: tuple[str, ...] = dataclasses.field(default=(), repr=False)
     gap: str = dataclasses.field(default="", repr=False)
 
+    @property
+    def uncertainty(self) -> str:
+        """A sentence on numbers that the table marks as uncertain, empty if none is."""
+        if not self.uncertain:
+            return ""
+        fields = " and ".join(self.uncertain)
+        return f"the table marks {fields} with a question mark, which was ignored"
+
+    def left_out(self, reason: str) -> "LeftOut":
+        """Returns the report's entry for this row if it does not become a record."""
+        return LeftOut(self.table, self.number, self.subject, self.clip, reason)
+
 
 @dataclasses.dataclass(frozen=True)
 class LeftOut:

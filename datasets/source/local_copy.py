@@ -19,7 +19,6 @@ from datasets.source.annotations import (
     of_folders,
     row_label,
 )
-from datasets.source.cells import is_number
 from datasets.source.folder_rows import renumbered, rows_of_folders
 from datasets.source.folders import shown, without_suffix
 from datasets.source.release_choice import check_options, choose_release
@@ -153,15 +152,9 @@ def open_local_copy(
             )
         for row in table.rows:
             try:
-                row = specification.interpret(row)
-                if row.emotion not in specification.emotions:
-                    raise DataError(_unknown_emotion(specification, row.emotion))
+                rows.append(specification.interpreted(row))
             except DataError as error:
-                left_out.append(
-                    LeftOut(row.table, row.number, row.subject, row.clip, str(error))
-                )
-                continue
-            rows.append(row)
+                left_out.append(row.left_out(str(error)))
     # Counted over all rows, so that clip ids do not depend on the selection.
     counts = collections.Counter(_clip_key(row) for row in rows)
     notes += _overlap_notes(rows, tables, specification)
@@ -226,7 +219,7 @@ def _same_expression(
     reason = f"{row_label(other, tables)} has the same subject, clip and onset"
     if other.emotion != row.emotion:
         reason += f", but is {other.emotion} and not {row.emotion}"
-    return LeftOut(row.table, row.number, row.subject, row.clip, reason)
+    return row.left_out(reason)
 
 
 def _overlap_notes(
@@ -275,16 +268,6 @@ def _generation_note(
     if of_paper and of_paper <= specification.published_counts[preferred].items():
         note += f"; the paper has the numbers of {preferred}"
     return [note]
-
-
-def _unknown_emotion(specification: Specification, emotion: str) -> str:
-    names = ", ".join(specification.emotions)
-    if is_number(emotion):
-        return (
-            f"the emotion is the number {emotion}; write its name in the table, one of "
-            f"{names}: what a number means depends on who wrote it"
-        )
-    return f"emotion {emotion!r} is not an emotion of {specification.title}: {names}"
 
 
 def _clip_key(row: Annotation) -> tuple[str, str]:
