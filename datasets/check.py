@@ -177,15 +177,15 @@ def _megc2019(
     rule = megc2019.find(name, getattr(config, "camera", None))
     if rule is None:
         return None
-    counts, left_out = dict.fromkeys(megc2019.CLASSES, 0), collections.defaultdict(list)
+    emotions, left_out = [], collections.defaultdict(list)
     for record in records:
         facts = ("clip_id", "emotion", "onset", "apex", "apex_estimated")
         reason = rule.exclusion(**{fact: record[fact] for fact in facts})
-        if reason is not None:
+        if reason is None:
+            emotions.append(record["emotion"])
+        else:
             left_out[reason].append(record["clip_id"])
-            continue
-        for class_name, emotions in megc2019.CLASSES.items():
-            counts[class_name] += record["emotion"] in emotions
+    counts = megc2019.count_classes(emotions)
     return {
         "counts": counts,
         "published": dict(rule.counts),

@@ -1,6 +1,5 @@
 """Loading of clips from the records of one or several data sets."""
 
-import collections
 import concurrent.futures
 import dataclasses
 import math
@@ -19,7 +18,7 @@ from meranet_jax.data.records import open_records, report_damage
 from meranet_jax.errors import UserError
 from meranet_jax.inputs import optical_flow
 from meranet_jax.inputs.registry import CLIP, INPUTS, Input
-from meranet_jax.megc2019 import Rule
+from meranet_jax.megc2019 import Rule, count_classes
 
 # Features that each record must have, in addition to its label.
 _REQUIRED = {"clip", "clip_id", "subject", "onset", "offset"}
@@ -230,9 +229,7 @@ def load(
         },
         left_out_ids,
         references,
-        _count_by_rule(
-            sources, kept, {e: list(classes)[n] for e, n in class_of.items()}
-        ),
+        _count_by_rule(sources, kept),
     )
     # Fills the cached property.
     vars(loaded)["digests"] = tuple(record.digest for record in kept)
@@ -345,21 +342,21 @@ def _exclusion(rule: Rule | None, row, emotion: str) -> str | None:
 
 
 def _count_by_rule(
-    sources: Sequence[Source], kept: Sequence[_Record], class_of: dict[str, str]
+    sources: Sequence[Source], kept: Sequence[_Record]
 ) -> dict[str, dict[str, int]]:
     """Returns ``Clips.megc2019``.
 
     Args:
       sources: the data sets.
       kept: the records that are not left out.
-      class_of: the class of each emotion.
     """
-    counts: dict[str, dict[str, int]] = {}
-    for index, source in enumerate(sources):
-        if source.rule is not None:
-            of_source = (class_of[r.emotion] for r in kept if r.source == index)
-            counts[_dataset_name(source)] = dict(collections.Counter(of_source))
-    return counts
+    return {
+        _dataset_name(source): count_classes(
+            record.emotion for record in kept if record.source == index
+        )
+        for index, source in enumerate(sources)
+        if source.rule is not None
+    }
 
 
 def _take_in_place(clips: np.ndarray, order: Sequence[int]) -> np.ndarray:
