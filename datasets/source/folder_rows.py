@@ -7,7 +7,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from datasets.source.annotations import Annotation, LeftOut, Table
-from datasets.source.folders import folders_under, shown
+from datasets.source.cells import canonical_subject
+from datasets.source.folders import (
+    folders_under,
+    shown,
+    subfolders,
+    without_suffix,
+)
 from datasets.source.releases import (
     MAX_DEPTH,
     LocalRelease,
@@ -133,6 +139,19 @@ def renumbered(row: Annotation, local: LocalRelease) -> Annotation:
     except DataError:  # reported when the frames are read
         return row
     return dataclasses.replace(row, onset=first, offset=last, gap=gap)
+
+
+def folders_of_no_subject(local: LocalRelease) -> Iterator[Path]:
+    """Yields the folders next to those of subjects that contain frames, too."""
+    if not local.release.of_subjects:
+        return
+    for root in local.roots:
+        for folder in subfolders(root):
+            if canonical_subject(without_suffix(folder.name)[0]) is None and any(
+                _has_frames(_Found(root, place, ()))
+                for place in folders_under(folder, MAX_DEPTH)
+            ):
+                yield folder
 
 
 def _candidates(

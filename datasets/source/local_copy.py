@@ -19,7 +19,11 @@ from datasets.source.annotations import (
     of_folders,
     row_label,
 )
-from datasets.source.folder_rows import renumbered, rows_of_folders
+from datasets.source.folder_rows import (
+    folders_of_no_subject,
+    renumbered,
+    rows_of_folders,
+)
 from datasets.source.folders import shown, without_suffix
 from datasets.source.release_choice import check_options, choose_release
 from datasets.source.releases import LocalRelease
@@ -314,6 +318,12 @@ def _frames_without_row(
         LeftOut(None, None, source.name, "", "permission denied for its folder")
         for source in release.unreadable
     ]
+    if of_folders(tables):  # a row of a table says that its frames are missing
+        reason = "frames, but the name of the folder is not that of a subject"
+        others += [
+            LeftOut(None, None, folder.name, "", reason)
+            for folder in folders_of_no_subject(release)
+        ]
     return sorted([*unused, *others], key=lambda entry: (entry.subject, entry.clip))
 
 
