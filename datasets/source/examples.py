@@ -112,8 +112,8 @@ def _with_spotted_apex(
     )
     found = numbers[apex.spot(resize(image, config.size) for image in images)]
     text = (
-        f"the table has no usable apex; frame {found}, which differs most from the "
-        "onset, was used"
+        f"no usable apex is given; frame {found}, which differs most from the onset, "
+        "was used"
     )
     notes = (n for n in expression.notes if n.kind not in APEX_NOTES)
     return dataclasses.replace(

@@ -136,9 +136,7 @@ def find_expression(
             )
         )
     if row.uncertain:
-        fields = " and ".join(row.uncertain)
-        text = f"the table marks {fields} with a question mark, which was ignored"
-        notes.append(Note("uncertain numbers", text))
+        notes.append(Note("uncertain numbers", row.uncertainty))
     apex, note = _apex(row, offset)
     if note is not None:
         if missing_apex == "table":

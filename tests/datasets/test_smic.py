@@ -103,7 +103,7 @@ def test_gaps_in_the_numbers(tmp_path):
         assert {read_colours(f)[1] for f in record["clip"]} <= set(numbers)
 
 
-def test_an_estimated_apex_is_a_frame_that_exists(tmp_path):
+def test_an_estimated_apex_is_a_frame_that_exists(tmp_path, capsys):
     clip = dataclasses.replace(
         CLIPS["HS"][0], numbers=(*range(101, 111), *range(112, 122))
     )
@@ -111,7 +111,10 @@ def test_an_estimated_apex_is_a_frame_that_exists(tmp_path):
     smic_tree.write_clip(
         place, 0, {n: f"reg_image{n}.bmp" for n in clip.numbers}, (30, 24)
     )
+    (place.parent / "s1_ne_99").mkdir()
     info, records = read_back("smic", tmp_path / "copy", tmp_path / "data")
+    left_out = "folder 2 in SMIC_all_cropped/HS/s1/micro/negative, sub01/s1_ne_99: its"
+    assert f"left out: {left_out}" in capsys.readouterr().err
     (record,) = records.values()
     assert record["apex"] == 110  # the middle, 111, is missing
     assert any(
@@ -126,6 +129,8 @@ def test_empty_folder_is_left_out_with_a_reason(tmp_path):
     report = check.check("smic", tmp_path, options=prepare.Options(**SMALL))
     (entry,) = report.rows_without_record
     assert entry["clip"] == empty and "contains no frames" in entry["reason"]
+    label = f"folder {entry['row']} in SMIC_all_cropped/HS/s18/micro/"
+    assert label in check.describe(report) and " row of" not in check.describe(report)
     assert report.records == len(clips) - 1 and not report.complete
 
 
