@@ -119,6 +119,18 @@ def test_an_estimated_apex_is_a_frame_that_exists(tmp_path):
     )
 
 
+def test_an_apex_is_not_spotted_in_a_few_frames(tmp_path):
+    clips = [c for c in CLIPS["VIS"] if len(c.numbers) < 9][:2]
+    smic_tree.write_tree(tmp_path, camera="VIS", clips=clips)
+    options = prepare.Options(camera="VIS", apex="spotted", **SMALL)
+    report = check.check("smic", tmp_path, options=options)
+    assert report.complete and "apex spotted" not in report.notes_by_kind
+    notes = report.notes_by_kind["apex estimated"]
+    for note, clip in zip(notes, clips, strict=True):
+        middle, length = (clip.numbers[0] + clip.numbers[-1]) // 2, len(clip.numbers)
+        assert f"the middle, {middle}, was used, since its {length} frames" in note
+
+
 def test_empty_folder_is_left_out_with_a_reason(tmp_path):
     clips = [c for c in CLIPS["HS"] if c.subject == 18]
     empty = clips[-1].name
