@@ -60,9 +60,10 @@ class Release:
       ends_at_offset: whether the frames of a clip have the table's numbers and end at
         its offset, so that the last one replaces an offset in the table that lies
         beyond it.
-      other_frames: found in names of folders that have frames of another kind, such as
-        those of another camera. Such a folder is not read as this release, unless its
-        name is one of ``parts``. None if there are no such folders.
+      other_frames: found in names of folders and videos that have frames of another
+        kind, such as those of another camera. Such a folder is not read as this
+        release, unless its name is one of ``parts``, and no clip is read in it. None if
+        there are no such folders.
     """
 
     name: str
@@ -79,6 +80,10 @@ class Release:
     direct: bool = False
     ends_at_offset: bool = False
     other_frames: re.Pattern | None = None
+
+    def excludes(self, name: str) -> bool:
+        """Returns whether a name is that of a folder or video of other frames."""
+        return self.other_frames is not None and bool(self.other_frames.search(name))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -220,7 +225,7 @@ def _known_place(
 
     Returns:
       The part, and whether a word in the name says that its frames show faces. None if
-      no name is known.
+      no name is known, or a folder in that of the release has other frames.
     """
     for place, name in enumerate(names):
         around = names[place + 1 : place + 2]
@@ -229,7 +234,8 @@ def _known_place(
             for spelling in map(_normalise, [*paths, known]):
                 if spelling in spellings:
                     release, _ = spellings[spelling]
-                    if not (release.direct and place):
+                    excluded = any(map(release.excludes, names[:place]))
+                    if not (excluded or release.direct and place):
                         return spellings[spelling], faces
     return None
 
@@ -324,6 +330,8 @@ def merge_parts(parts: Sequence[LocalRelease]) -> LocalRelease:
 def _clips_in(folder: Path, release: Release, levels: int = 2) -> list[_Found]:
     """Returns the folders and videos that may be clips, sorted by path.
 
+    Those of other frames are none.
+
     Args:
       folder: folder of a subject, or that of all clips.
       release: the form of the clips.
@@ -332,8 +340,14 @@ def _clips_in(folder: Path, release: Release, levels: int = 2) -> list[_Found]:
     Raises:
       PermissionError: if the folder is not readable.
     """
-    found = [_Found(video, video.stem) for video in _videos(folder)]
+    found = [
+        _Found(video, video.stem)
+        for video in _videos(folder)
+        if not release.excludes(video.stem)
+    ]
     for child in subfolders(folder):
+        if release.excludes(child.name):
+            continue
         below: list[_Found] = []
         with contextlib.suppress(PermissionError):  # reported with its row
             if frames := _frames_folder(child, release):

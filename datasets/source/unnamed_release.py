@@ -193,9 +193,7 @@ def may_contain(folder: Path, release: Release) -> bool:
     Its name and that of the folder around it must not be those of other frames.
     """
     place = folder.absolute()
-    if release.other_frames is not None and any(
-        release.other_frames.search(path.name) for path in (place, place.parent)
-    ):
+    if release.excludes(place.name) or release.excludes(place.parent.name):
         return False
     names = (without_suffix(child.name)[0] for child in subfolders(folder))
     if release.of_subjects:
