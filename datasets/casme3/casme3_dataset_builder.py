@@ -90,8 +90,12 @@ SPECIFICATION = Specification(
 class Builder(LocalCopyBuilder):
     """Writes the records of CAS(ME)^3, part A, one for each row of its table."""
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "First release."}
+    VERSION = tfds.core.Version("1.1.0")
+    RELEASE_NOTES = {
+        "1.1.0": "Expressions with gaps in the numbers of their frames are no longer "
+        "left out if half of the frames exist. Images of depth are never read.",
+        "1.0.0": "First release.",
+    }
     SPECIFICATION = SPECIFICATION
     BUILDER_CONFIGS = [
         LocalCopyConfig(

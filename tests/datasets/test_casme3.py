@@ -89,6 +89,23 @@ def test_a_row_without_frames_and_frames_without_a_row_are_reported(tmp_path):
     assert entry["clip"] == f"spNO.{ROWS[7].subject}_{ROWS[7].clip}_{ROWS[7].onset}"
 
 
+def test_frames_beyond_a_gap_are_those_of_the_expression(tmp_path):
+    row = casme3_tree.Row(1, "a", 355, 360, 372, "disgust")
+    casme3_tree.write_tree(tmp_path / "copy", rows=[row])
+    for number in range(362, 366):
+        (frame,) = (tmp_path / "copy").rglob(f"{number}.jpg")
+        frame.unlink()
+    info, records = read_back("casme3", tmp_path / "copy", tmp_path / "d", crop="none")
+    record = records[id_of(row)]
+    assert [record[name] for name in ("onset", "apex", "offset")] == [355, 360, 372]
+    assert {read_colours(frame)[1] for frame in record["clip"]} <= set(range(355, 362))
+    (note,) = [note for note in info.metadata["notes"] if "beyond a gap" in note]
+    assert note.endswith(
+        "only frames 355 to 361, around the apex, were used; 7 others, 366 to 372, are "
+        "beyond a gap of more than two numbers; onset to offset is 355 to 372"
+    )
+
+
 def test_images_of_depth_are_not_read(tmp_path):
     casme3_tree.write_tree(tmp_path, release="part_A", rows=ROWS[:2])
     recording = tmp_path / f"part_A/spNO.{ROWS[0].subject}/{ROWS[0].clip}"

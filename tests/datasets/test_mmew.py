@@ -58,7 +58,7 @@ def test_complete_copy_has_the_published_counts(tmp_path, capsys):
     assert {e: f["records"] for e, f in report.emotions.items()} == mmew_tree.EMOTIONS
     assert report.published_counts == {"the published table": mmew_tree.EMOTIONS}
     assert report.frames_without_row == []
-    notes = report.notes_by_kind["offset or apex beyond the last file"]
+    notes = report.notes_by_kind["other offset or apex than the files"]
     assert len(notes) == len(WRONG) == 16
     assert check.main("mmew", tmp_path, workers=1) == 0
     assert "Every row can become a record" in capsys.readouterr().out
@@ -69,8 +69,10 @@ def test_wrong_offset_is_replaced_by_the_last_file(tmp_path):
     within = next(row for row in WRONG if row.apex < row.frames)
     # The apex alone is wrong, and lies between the last file and the offset
     other = dataclasses.replace(ROWS[40], apex=ROWS[40].frames + 3)
-    rows = [beyond, within, other, ROWS[41]]
-    assert ROWS[40] not in WRONG and ROWS[41] not in WRONG
+    # The offset lies before the last file
+    early = dataclasses.replace(ROWS[43], apex=3, offset=ROWS[43].frames - 3)
+    rows = [beyond, within, other, early, ROWS[41]]
+    assert not {ROWS[40], ROWS[41], ROWS[43]} & set(WRONG)
     mmew_tree.write_tree(tmp_path / "copy", rows=rows)
     info, records = read_back("mmew", tmp_path / "copy", tmp_path / "data")
     for row in rows:
@@ -79,14 +81,14 @@ def test_wrong_offset_is_replaced_by_the_last_file(tmp_path):
         apex = row.apex if row.apex <= row.frames else middle
         assert (record["apex"], record["offset"]) == (apex, row.frames)
         assert record["apex_estimated"] == (row.apex > row.frames)
-        assert record["offset_estimated"] == (row in WRONG)
+        assert record["offset_estimated"] == (row in (*WRONG, early))
         assert frames_of(record)[1] == window(apex, row.frames)
     notes = [note for note in info.metadata["notes"] if "its files end at" in note]
     assert notes == [
         f"row {2 + place} ({id_of(row)}): the table has the apex {row.apex} and the "
         f"offset {row.offset}, but its files end at {row.frames}, which was used as "
         "the offset"
-        for place, row in enumerate(rows[:3])
+        for place, row in enumerate(rows[:4])
     ]
 
 
