@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from datasets import check
+from datasets import check, prepare
 from tests.datasets import mmew_tree
 from tests.datasets.mmew_tree import ROWS, WRONG, folder_of, id_of
 from tests.datasets.reading import read_back
@@ -104,6 +104,28 @@ def test_labels_and_layouts_of_other_copies(tmp_path):
     assert set(records) == set(map(id_of, (row, *FEW[:2])))
     label = records[id_of(row)]["emotion"]
     assert info.features["emotion"].names[label] == "others"
+
+
+@pytest.mark.parametrize("subjects", [False, True])
+def test_all_emotions_in_a_folder_with_an_unknown_name_are_read(tmp_path, subjects):
+    # Two subjects, who are in the folders of most emotions
+    rows = [r for r in ROWS if r.subject in (1, 2) and r.frames < 20][:12]
+    options = prepare.Options(size=24, frames=4, window=8)
+    mmew_tree.write_table(tmp_path / mmew_tree.TABLE, rows)
+    root = tmp_path / "data/MMEW_micro"
+    for row in rows:
+        place = root / f"S{row.subject:02d}" if subjects else root
+        mmew_tree.write_frames(place, [row])
+    report = check.check("mmew", tmp_path, options=options)
+    assert report.complete and report.records == report.rows == len(rows)
+    assert len({row.emotion for row in rows}) > 3
+    (note,) = report.notes
+    assert note.startswith("data/MMEW_micro was read although its name is unknown")
+    # In two folders, neither of which has all clips
+    (tmp_path / "data/rest").mkdir()
+    name = f"S{rows[0].subject:02d}" if subjects else rows[0].emotion
+    (root / name).rename(tmp_path / "data/rest" / name)
+    assert check.check("mmew", tmp_path, options=options).records == len(rows)
 
 
 def test_missing_apex_and_frames(tmp_path):
