@@ -62,7 +62,7 @@ def _interpret(row: Annotation) -> Annotation:
 
 SPECIFICATION = Specification(
     name="casme3",
-    title="CAS(ME)^3, part A",
+    title=parts.TITLE,
     frame_rate=parts.FRAME_RATE,
     recorded_sizes=parts.RECORDED_SIZES,
     homepage=parts.HOMEPAGE,

@@ -7,7 +7,7 @@ from datasets.source.specification import Specification
 LONG_RECORDINGS = LongRecordings(
     specification=Specification(
         name="casme3",
-        title="CAS(ME)^3 part A",
+        title=parts.TITLE,
         frame_rate=parts.FRAME_RATE,
         recorded_sizes=parts.RECORDED_SIZES,
         homepage=parts.HOMEPAGE,

@@ -1,4 +1,8 @@
-"""What the parts of CAS(ME)^3 have in common."""
+"""What the clips, the long recordings and the parts of CAS(ME)^3 have in common.
+
+What names no part is that of all parts, except the title, the emotions and the table,
+which are those of part A.
+"""
 
 import dataclasses
 import re
@@ -8,6 +12,7 @@ from datasets.source.annotations import Annotation
 from datasets.source.columns import Columns, Erratum
 from datasets.source.releases import Release
 
+TITLE = "CAS(ME)^3, part A"
 FRAME_RATE = 30  # Hz
 RECORDED_SIZES = ((1280, 720),)
 HOMEPAGE = "http://casme.psych.ac.cn/casme/e4"
