@@ -137,4 +137,4 @@ def test_an_onset_does_not_take_the_place_of_a_missing_apex(tmp_path):
     info, records = read_back("casme2", tmp_path / "copy", tmp_path / "data")
     assert set(records) == {id_of(other) for other in COMPLETE}
     (entry,) = info.metadata["left_out"]
-    assert "1 of them exist" in entry["reason"]
+    assert "2 of them exist" in entry["reason"]
