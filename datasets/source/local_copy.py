@@ -85,7 +85,8 @@ class LocalCopy:
             contents = contents.replace(", extra_fields={", ", beside={")
             digest.update(contents.encode())
         digest.update(repr((self.release.release.name, self.crop)).encode())
-        for clip, source in sorted(self.release.clips.items()):
+        aside = {key: path for key, (path, _) in self.release.no_expressions.items()}
+        for clip, source in sorted((aside | dict(self.release.clips)).items()):
             digest.update(repr((clip, _file_sizes(source))).encode())
         known = set(self.release.clips.values())
         for clip, source in sorted(self.release.aliases.items()):
@@ -285,7 +286,10 @@ def _frames_without_row(
     used = {release.source(row.subject, row.clip) for row in rows}
     named = {(row.subject, release.release.parse_clip_name(row.clip)) for row in rows}
     unused = []
-    for (subject, _), source in release.clips.items():
+    aside = {path: folder for path, folder in release.no_expressions.values()}
+    sources = [*release.clips.items()]
+    sources += [(key, path) for key, (path, _) in release.no_expressions.items()]
+    for (subject, _), source in sources:
         if source in used:
             continue
         name = release.name_of(source)
@@ -297,6 +301,8 @@ def _frames_without_row(
             reason = "its name is not that of an expression"
         if (subject, without) in named:
             reason = _SECOND
+        if source in aside:
+            reason = f"the folder {aside[source]} has no expressions"
         try:
             if source.is_dir() and not numbered_frames(source):
                 continue

@@ -34,8 +34,9 @@ class LocalCopyConfig(clip_record.ClipConfig):
       sizes: ``same`` leaves out clips whose frames differ in size; ``any`` resizes each
         frame by itself, which adds motion that is not in the face.
       apex: what replaces an apex that is not given in a table. ``middle`` is the middle
-        of onset and offset; ``spotted`` the frame that differs most from the onset, see
-        ``meranet_jax.video.apex``; with ``table`` such expressions are left out.
+        of onset and offset; ``spotted`` the frame that differs most from the onset, if
+        ``meranet_jax.video.apex`` finds it; with ``table`` such expressions are left
+        out.
 
     Raises:
       DataError: if a value is out of range.
