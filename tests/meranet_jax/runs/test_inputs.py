@@ -46,6 +46,14 @@ def test_predictions_are_recomputed(opened):
     assert verification.check_predictions(opened.run, None) < 1e-5
 
 
+@pytest.mark.parametrize(
+    "opened",
+    [
+        "flow",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in CASES if n != "flow"),
+    ],
+    indirect=True,
+)
 def test_streamed_clips_give_the_same_run(opened, records, tmp_path):
     config = opened.run.config.change(runs_dir=str(tmp_path), feed="records")
     clips = load(records, network_input=registry.find(config.input), feed="records")
