@@ -21,7 +21,7 @@ LOSO = ("--protocol=loso", "--epochs=1", "--classes=megc3", "--batch_size=2")
 def folder(tmp_path_factory):
     """A copy of CASME II, its records, and two runs over the same three folds."""
     folder = tmp_path_factory.mktemp("runs")
-    casme2_tree.write_tree(folder / "copy", rows=casme2_tree.SOME)
+    casme2_tree.write_tree(folder / "copy", rows=casme2_tree.BRIEF)
     for name, *flags in (("first",), ("second", "--model=resnet3d", "--seed=1")):
         trained = train(
             "--dataset=casme2",
@@ -370,7 +370,7 @@ def test_killed_and_sharded_loso_runs_equal_a_complete_one(folder, capsys):
 
 
 def test_a_composite_data_set(tmp_path):
-    casme2_tree.write_tree(tmp_path / "two", rows=casme2_tree.SOME)
+    casme2_tree.write_tree(tmp_path / "two", rows=casme2_tree.BRIEF)
     casme_tree.write_tree(tmp_path / "one", release="cropped", rows=casme_tree.SOME)
     train(
         "--dataset=casme,casme2,synthetic/sketch",

@@ -109,6 +109,14 @@ def test_flow_of_two_libraries_is_not_mixed(opened, records, monkeypatch, tmp_pa
         merge.merge([reader.read(path), reader.read(other)], tmp_path / "merged")
 
 
+@pytest.mark.parametrize(
+    "opened",
+    [
+        pytest.param("difference", marks=pytest.mark.slow),  # drawn as frames are
+        *("flow", "onset_apex_flow"),
+    ],
+    indirect=True,
+)
 def test_saliency_is_drawn_over_frames(opened):
     name = opened.run.config.input
     explain = explainer.Explainer(opened)
