@@ -8,6 +8,6 @@ from tests.meranet_jax.running import touch_figure
 
 @pytest.fixture(scope="module", autouse=True)
 def no_figures():
-    """Makes the figures of reports empty files; test_figures and test_train save them."""
+    """Makes figures of reports empty files; test_figures and test_train save them."""
     with mock.patch.object(figures, "save", touch_figure):
         yield
