@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+import sys
 from unittest import mock
 
 import numpy as np
@@ -11,12 +12,14 @@ from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import eval as evaluation
+import train as train_program
 from datasets import DataError
 from datasets.prepare import builder, records_of
 from meranet_jax.errors import UserError
 from meranet_jax.evaluation import figures
 from meranet_jax.flags import parse
 from meranet_jax.runs.train_run import train_run
+from meranet_jax.training import distributed
 from tests.datasets import (
     cas_me_2_tree,
     casme2_tree,
@@ -191,7 +194,8 @@ def test_compiling_ahead_fills_the_cache_and_trains_nothing(flags, tmp_path):
 def test_other_data_sets_train_with_their_recipes(
     tmp_path, capsys, dataset, tree, layout, clips, classes
 ):
-    tree.write_tree(tmp_path / "copy", release=layout)
+    rows = tree.ROWS if dataset == "casme" else tree.MICRO
+    tree.write_tree(tmp_path / "copy", release=layout, rows=rows)
     flags = [
         f"--dataset={dataset}",
         f"--data_dir={tmp_path / 'data'}",
@@ -342,8 +346,15 @@ def test_invalid_flags_are_refused(folder, flags, capsys, arguments, message):
         (["--runs_dir=/proc/none"], "error: Cannot read or write /proc/none"),
     ],
 )
-def test_an_error_is_printed_without_a_traceback(flags, arguments, message):
-    failed = program("train.py", *flags, *arguments)
+def test_errors_have_a_message(flags, monkeypatch, arguments, message):
+    monkeypatch.setattr(distributed, "fail", sys.exit)
+    with pytest.raises(SystemExit) as failed:
+        train_program.main([*flags, *arguments])
+    assert failed.value.code.startswith(message)
+
+
+def test_an_error_is_printed_without_a_traceback():
+    failed = program("train.py", "--epoch=3")
     assert failed.returncode == 1
-    assert message in failed.stderr
+    assert "error: Unknown flag --epoch. Did you mean --epochs?" in failed.stderr
     assert "Traceback" not in failed.stderr
