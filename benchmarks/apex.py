@@ -43,7 +43,9 @@ def main(
                 continue
             last = int(record["offset"] - record["onset"])
             true = int(record["apex"] - record["onset"])
-            spotted = apex.spot(record["clip"]) * last / (FRAMES - 1)
+            index = apex.spot(record["clip"])
+            # As in records, the middle replaces an apex that cannot be spotted.
+            spotted = last // 2 if index is None else index * last / (FRAMES - 1)
             for way, found in (("middle", last // 2), ("spotted", spotted)):
                 errors[way].append(abs(found - true))
             lengths.append(last + 1)

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import track
 
 from datasets import clip_record, shards
-from datasets.source.annotations import row_label
+from datasets.source.annotations import of_folders, row_label
 from datasets.source.examples import examples
 from datasets.source.local_copy import LocalCopy, no_records_message, open_local_copy
 from datasets.source.specification import LocalCopyConfig, Specification
@@ -79,6 +79,7 @@ class LocalCopyBuilder(shards.StreamingBuilder, skip_registration=True):
         self.info.metadata.update(
             **copy.describe(),
             fingerprint=copy.fingerprint(),
+            of_folders=of_folders(copy.tables),
             notes=list(copy.notes),
         )
         return {"train": self._generate_examples(copy)}

@@ -19,7 +19,7 @@ from datasets import long_check, prepare
 from datasets.check_report import SHORT, Report, describe
 from datasets.contact_sheet import ContactSheet, check_path, key_frames
 from datasets.parallel import parallel_map
-from datasets.source.annotations import Annotation, row_label
+from datasets.source.annotations import Annotation, of_folders, row_label
 from datasets.source.examples import Example, make_example
 from datasets.source.local_copy import LocalCopy, open_local_copy
 from datasets.source.specification import LocalCopyConfig
@@ -166,6 +166,7 @@ def _report(
         paper_counts=dict(copy.specification.paper_counts),
         differences=differences,
         megc2019=_megc2019(name, config, [example.record for example in records]),
+        of_folders=of_folders(copy.tables),
     )
 
 
@@ -176,15 +177,15 @@ def _megc2019(
     rule = megc2019.find(name, getattr(config, "camera", None))
     if rule is None:
         return None
-    counts, left_out = dict.fromkeys(megc2019.CLASSES, 0), collections.defaultdict(list)
+    emotions, left_out = [], collections.defaultdict(list)
     for record in records:
         facts = ("clip_id", "emotion", "onset", "apex", "apex_estimated")
         reason = rule.exclusion(**{fact: record[fact] for fact in facts})
-        if reason is not None:
+        if reason is None:
+            emotions.append(record["emotion"])
+        else:
             left_out[reason].append(record["clip_id"])
-            continue
-        for class_name, emotions in megc2019.CLASSES.items():
-            counts[class_name] += record["emotion"] in emotions
+    counts = megc2019.count_classes(emotions)
     return {
         "counts": counts,
         "published": dict(rule.counts),

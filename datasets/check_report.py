@@ -3,8 +3,10 @@
 import collections
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from datasets.source.annotations import entry_label
 
 # The paper's recipe excludes expressions of CASME and CASME II with fewer frames.
 SHORT = 16
@@ -58,6 +60,7 @@ class Report:
         records that are in it, by class (``counts``), the number in the publication
         (``published``), both as text (``summary``), and the ids of the other records by
         the reason (``left_out``). None for other data sets.
+      of_folders: whether the rows were made of folders, since there is no table.
     """
 
     data_set: str
@@ -82,6 +85,7 @@ class Report:
     paper_counts: dict[str, int]
     differences: list[str]
     megc2019: dict | None = None
+    of_folders: bool = False
 
     @property
     def complete(self) -> bool:
@@ -140,9 +144,9 @@ def describe(report: Report) -> str:
             f"{found['median']:g}; {found['short']} have fewer than {SHORT}"
         )
     for title, entries in (
-        ("cannot become a record", [_line(e) for e in report.rows_without_record]),
+        ("cannot become a record", _lines(report, report.rows_without_record)),
         ("images that cannot be read", _by_folder(report.unreadable)),
-        ("frames without a row", [_line(e) for e in report.frames_without_row]),
+        ("frames without a row", _lines(report, report.frames_without_row)),
     ):
         number = len(report.unreadable) if "images" in title else len(entries)
         lines += ["", f"{title}: {number or 'none'}"]
@@ -167,12 +171,16 @@ def describe(report: Report) -> str:
     return "\n".join([*lines, "", verdict])
 
 
-def _line(entry: Mapping) -> str:
-    """Formats an entry of ``rows_without_record`` or ``frames_without_row``."""
-    entry_text = f"{entry['subject']}/{entry['clip']}: {entry['reason']}"
-    if entry["row"] is None:
-        return entry_text
-    return f"row {entry['row']} of {entry['table']}, {entry_text}"
+def _lines(report: Report, entries: Sequence[Mapping]) -> list[str]:
+    """Formats the entries of ``rows_without_record`` or ``frames_without_row``."""
+    lines = []
+    for entry in entries:
+        line = f"{entry['subject']}/{entry['clip']}: {entry['reason']}"
+        if entry["row"] is not None:
+            label = entry_label(entry["row"], entry["table"], report.of_folders)
+            line = f"{label}, {line}"
+        lines.append(line)
+    return lines
 
 
 def _by_folder(unreadable: Mapping[str, str]) -> list[str]:

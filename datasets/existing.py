@@ -7,6 +7,8 @@ from pathlib import Path
 
 import tensorflow_datasets as tfds
 
+from datasets.source.annotations import entry_label
+
 # Number of notes, and of rows that are left out, in the summary of records
 _MAX_LINES = 20
 
@@ -71,9 +73,10 @@ def describe(info: tfds.core.DatasetInfo) -> str:
     lines = [f"{key}: {metadata[key]}" for key in found]
     left_out = []
     for entry in metadata.get("left_out", []):
-        source = f"row {entry['row']} of {entry['table']}"
-        if entry["row"] is None:
-            source = "a folder"
+        source = "a folder"
+        if entry["row"] is not None:
+            from_folders = metadata.get("of_folders", False)
+            source = entry_label(entry["row"], entry["table"], from_folders)
         clip = f"{entry['subject']}/{entry['clip']}"
         left_out.append(f"left out: {source}, {clip}: {entry['reason']}")
     for some in ([f"note: {note}" for note in metadata.get("notes", [])], left_out):

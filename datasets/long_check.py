@@ -6,6 +6,7 @@ the intervals of the table with them. It writes nothing.
 
 import collections
 import dataclasses
+import functools
 import importlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +19,8 @@ from rich.progress import track
 from datasets import prepare
 from datasets.parallel import parallel_map
 from datasets.source.long_copy import Finding, LongCopy, open_long_recordings
-from datasets.source.long_recordings import TYPES, LongRecording, LongRecordings
+from datasets.source.long_findings import Examined, examine
+from datasets.source.long_recordings import TYPES, LongRecordings
 from meranet_jax.errors import DataError
 
 # Data sets with long recordings: NAME/long_recordings.py.
@@ -156,51 +158,30 @@ def check(
         release=options.release,
         others=prepare.other_specifications(name),
     )
-    unreadable: list[Finding] = []
-    frames_read = 0
-    for read, found in track(
-        parallel_map(_read_ends, copy.recordings, workers),
+    examined = track(
+        parallel_map(functools.partial(examine, long), copy.recordings, workers),
         description="Reading recordings",
         total=len(copy.recordings),
         console=Console(stderr=True),
-    ):
-        frames_read += read
-        unreadable += found
-    return _report(name, long, copy, unreadable, frames_read)
-
-
-def _read_ends(recording: LongRecording) -> tuple[int, list[Finding]]:
-    """Decodes the first and the last frame; returns their number and problems."""
-    frames = recording.frames
-    place = f"{recording.subject}/{recording.name}"
-    ends = sorted({frames.first, frames.last})
-    read, found = 0, []
-    # A video is decoded from its start, so both are read in one pass.
-    for batch in [ends] if frames.video is not None else [[n] for n in ends]:
-        try:
-            read += sum(1 for _ in frames.read(batch))
-        except (DataError, OSError) as error:
-            found.append(Finding("frames that cannot be read", place, str(error)))
-    return read, found
+    )
+    return _report(name, long, copy, list(examined))
 
 
 def _report(
-    name: str,
-    long: LongRecordings,
-    copy: LongCopy,
-    unreadable: Sequence[Finding],
-    frames_read: int,
+    name: str, long: LongRecordings, copy: LongCopy, examined: Sequence[Examined]
 ) -> Report:
-    intervals = [i for recording in copy.recordings for i in recording.intervals]
+    listed = [one for one in examined if one.frames]
+    recordings = [one.recording for one in listed]
+    intervals = [i for recording in recordings for i in recording.intervals]
     counts = {kind: collections.Counter() for kind in TYPES}
     lengths = collections.defaultdict(list)
     for interval in intervals:
         counts[interval.kind][interval.emotion] += 1
         if interval.offset is not None:
             lengths[interval.kind].append(interval.offset - interval.onset + 1)
-    labelled = sum(bool(recording.intervals) for recording in copy.recordings)
+    labelled = sum(bool(recording.intervals) for recording in recordings)
     compared = [
-        ("recordings", len(copy.recordings), long.recordings),
+        ("recordings", len(recordings), long.recordings),
         ("recordings with an interval", labelled, long.labelled),
     ]
     for kind, count in long.published.items():
@@ -209,27 +190,22 @@ def _report(
             of = f"{kind}-expressions with the emotion {emotion}"
             compared.append((of, counts[kind][emotion], of_emotion))
     differing = [one for one in compared if one[2] not in (None, one[1])]
-    numbers = [len(recording.frames.locations) for recording in copy.recordings]
-    seconds = [
-        # Gaps in the numbers last as long as the frames that are missing.
-        (recording.frames.last - recording.frames.first + 1) / recording.frame_rate
-        for recording in copy.recordings
-        if recording.frame_rate
-    ]
+    numbers = [one.frames for one in listed]
+    seconds = [one.seconds for one in listed if one.seconds is not None]
     return Report(
         data_set=name,
         manual_dir=str(copy.manual_dir),
         table=copy.table,
         release=copy.release,
         choice=list(copy.choice),
-        remarks=list(long.remarks),
+        remarks=list(copy.remarks),
         missing_tables=list(copy.missing_tables),
-        recordings=len(copy.recordings),
+        recordings=len(recordings),
         labelled=labelled,
         published_recordings=long.recordings,
         published_labelled=long.labelled,
         subjects=dict(
-            sorted(collections.Counter(r.subject for r in copy.recordings).items())
+            sorted(collections.Counter(r.subject for r in recordings).items())
         ),
         intervals={
             kind: dict(sorted(found.items())) for kind, found in counts.items() if found
@@ -242,9 +218,11 @@ def _report(
         if seconds and len(seconds) == len(numbers)
         else None,
         lengths={kind: _spread(found) for kind, found in sorted(lengths.items())},
-        frames_read=frames_read,
-        problems=_by_kind([*copy.problems, *unreadable]),
-        noted=_by_kind(copy.notes),
+        frames_read=sum(one.frames_read for one in examined),
+        problems=_by_kind(
+            [*copy.problems, *(p for one in examined for p in one.problems)]
+        ),
+        noted=_by_kind([*copy.notes, *(n for one in examined for n in one.notes)]),
         differences=[
             f"{what}: {found} instead of {count}" for what, found, count in differing
         ],

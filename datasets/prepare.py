@@ -71,7 +71,7 @@ class Options:
     same: they are left out.
     any: each frame is resized by itself, which adds motion that is not in the face."""
     apex: Apex | None = None
-    """What replaces an apex that the table does not give.
+    """What replaces an apex that is not given in a table.
     middle: the middle of onset and offset.
     spotted: the frame that has moved most since the onset.
     table: nothing; such expressions are left out."""

@@ -5,17 +5,40 @@ combine 442 clips of 68 subjects of CASME II, SMIC and SAMM in three classes. Th
 of clips is not needed: the emotions and apexes in the tables determine it.
 """
 
+import collections
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-# Each class and the emotions that belong to it.
-CLASSES: dict[str, tuple[str, ...]] = {
-    "negative": tuple(
-        "anger contempt disgust fear negative repression sadness".split()
-    ),
-    "positive": ("happiness", "positive"),
-    "surprise": ("surprise",),
-}
+# Happiness is positive, surprise is a class of its own, "others" is excluded and all
+# remaining emotions are negative. CAS(ME)^2 already has labels named positive and
+# negative. "neutral" names clips without an expression.
+CLASSES = ("negative", "positive", "surprise")
+POSITIVE = ("happiness", "positive")
+_EXCLUDED = ("others", "other", "neutral")
+
+
+def class_of(emotion: str) -> str | None:
+    """Returns the class of an emotion; None if it is excluded.
+
+    A label of two emotions, ``negative+repression``, belongs to the class of both, and
+    is excluded if they belong to different classes.
+    """
+    classes = {_class_of_one(part) for part in emotion.split("+")}
+    return classes.pop() if len(classes) == 1 else None
+
+
+def _class_of_one(emotion: str) -> str | None:
+    if emotion in _EXCLUDED:
+        return None
+    if emotion in POSITIVE:
+        return "positive"
+    return "surprise" if emotion == "surprise" else "negative"
+
+
+def count_classes(emotions: Iterable[str]) -> dict[str, int]:
+    """Returns the number of clips of each class, by their emotions."""
+    counts = collections.Counter(map(class_of, emotions))
+    return {name: counts[name] for name in CLASSES}
 
 
 @dataclasses.dataclass(frozen=True)

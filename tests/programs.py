@@ -5,14 +5,17 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 from rich.console import Console
 
 from datasets.prepare import builder, records_of
+from meranet_jax.evaluation import figures
 from meranet_jax.flags import parse
 from meranet_jax.runs import origins
 from meranet_jax.runs.train_run import train_run
-from tests.datasets.casme2_tree import SOME, write_tree
+from tests.datasets.casme2_tree import BRIEF, write_tree
+from tests.meranet_jax.running import touch_figure
 
 ROOT = Path(__file__).parents[1]
 SMALLEST = ("--preset=small", "--size=16", "--width=4", "--stage_sizes", "1")
@@ -21,7 +24,7 @@ _ENVIRONMENT = os.environ | {"COLUMNS": "100", "TERM": "dumb"}
 
 def flags_of_a_copy(folder):
     """Returns flags for a small network and a copy of CASME II, which is generated."""
-    write_tree(folder / "copy", rows=SOME)
+    write_tree(folder / "copy", rows=BRIEF)
     return [
         "--dataset=casme2",
         f"--manual_dir={folder / 'copy'}",
@@ -53,12 +56,15 @@ def program(name, *arguments, **environment):
 def train(*flags):
     """Runs train.py in this process, which is faster; returns its output.
 
+    The figures of the report are empty files.
+
     Raises:
       UserError, DataError: for what the program prints as an error.
     """
     config = parse([*map(str, flags)], check_dataset=builder, find_weights=origins.find)
     console = Console(file=io.StringIO(), soft_wrap=True)
-    train_run(config, records_of, console)
+    with mock.patch.object(figures, "save", touch_figure):
+        train_run(config, records_of, console)
     return console.file.getvalue()
 
 

@@ -91,6 +91,7 @@ def assert_close(actual, expected):
     np.testing.assert_allclose(actual[1], expected[1], rtol=1e-5)
 
 
+@pytest.mark.slow  # the next test trains in the same way, but is stopped in between
 def test_two_processes_of_two_devices_train_one_fold(one_fold, process_flags):
     flags, single = one_fold
     flags = [*flags, "--name=divided", "--devices=2"]
@@ -106,7 +107,8 @@ def test_signal_to_one_process_stops_all(one_fold, process_flags):
     """The run is resumed with another number of processes and devices."""
     flags, single = one_fold
     flags = [*flags, "--name=stopped", "--checkpoint_every=0"]
-    processes = [started("train.py", *flags, *mine) for mine in process_flags]
+    four = [*flags, "--devices=2"]
+    processes = [started("train.py", *four, *mine) for mine in process_flags]
     for line in processes[0].stdout:
         if "epoch 1/4" in line:
             break

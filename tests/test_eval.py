@@ -21,7 +21,7 @@ LOSO = ("--protocol=loso", "--epochs=1", "--classes=megc3", "--batch_size=2")
 def folder(tmp_path_factory):
     """A copy of CASME II, its records, and two runs over the same three folds."""
     folder = tmp_path_factory.mktemp("runs")
-    casme2_tree.write_tree(folder / "copy", rows=casme2_tree.SOME)
+    casme2_tree.write_tree(folder / "copy", rows=casme2_tree.BRIEF)
     for name, *flags in (("first",), ("second", "--model=resnet3d", "--seed=1")):
         trained = train(
             "--dataset=casme2",
@@ -319,6 +319,8 @@ def test_a_run_is_compared_with_another_program(folder, tmp_path, capsys):
     assert "1 of 44 clips of the test parts of the split" in message
 
 
+# runs/test_fold_loop.py and training/test_resuming.py do the same without a process.
+@pytest.mark.slow
 def test_killed_and_sharded_loso_runs_equal_a_complete_one(folder, capsys):
     """A run that is killed and resumed, and two merged shards, have equal results."""
     flags = [
@@ -368,8 +370,8 @@ def test_killed_and_sharded_loso_runs_equal_a_complete_one(folder, capsys):
 
 
 def test_a_composite_data_set(tmp_path):
-    casme2_tree.write_tree(tmp_path / "two", rows=casme2_tree.SOME)
-    casme_tree.write_tree(tmp_path / "one", release="cropped")
+    casme2_tree.write_tree(tmp_path / "two", rows=casme2_tree.BRIEF)
+    casme_tree.write_tree(tmp_path / "one", release="cropped", rows=casme_tree.SOME)
     train(
         "--dataset=casme,casme2,synthetic/sketch",
         f"--manual_dir=casme={tmp_path / 'one'},casme2={tmp_path / 'two'}",

@@ -1,5 +1,6 @@
 """Tests that the examples of docs/extending.md work."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -7,12 +8,9 @@ import sys
 
 import pytest
 
-import eval as evaluation
-from meranet_jax.errors import DataError, UserError
+from meranet_jax.errors import UserError
 from meranet_jax.flags import parse
-from meranet_jax.runs.cross_dataset import Target
 from meranet_jax.training.fitters import check
-from tests.datasets import casme2_tree
 from tests.datasets.tree import CROPPED, write_clip, write_csv
 from tests.programs import ROOT, SMALLEST, train
 
@@ -71,98 +69,120 @@ def _record_without_table(folder):
             write_clip(place, 10 * subject + index, names, CROPPED)
 
 
-def run(project, *command):
-    return subprocess.run(
-        [sys.executable, *command],
+# All programs in one process, which is faster; an argument with * is a file's name.
+_RUN = """
+import contextlib, glob, io, json, runpy, sys
+
+results = {}
+for title, (program, *arguments) in json.load(sys.stdin).items():
+    sys.argv = [program, *(glob.glob(a)[0] if "*" in a else a for a in arguments)]
+    output, status = io.StringIO(), None
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+        try:
+            run = runpy.run_path if program.endswith(".py") else runpy.run_module
+            run(program, run_name="__main__")
+        except SystemExit as end:
+            status = end.code
+    results[title] = [status or 0, output.getvalue()]
+json.dump(results, sys.stdout)
+"""
+
+MYLAB = ["--dataset=mylab", "--manual_dir=recordings"]
+OURLAB = ["--dataset=ourlab", "--manual_dir=labelled"]
+FLAGS = ["--size=16", "--epochs=1", "--data_dir=data", "--devices=1"]
+FLAGS += ["--protocol=holdout_subject"]
+ATTENTIONS = ["--attentions", "channel", "temporal:TemporalAttention"]
+MODEL = "--model=framenet:FRAMENET"
+ATTENTION_RUN = ["--run", "runs/mylab-meranet-channel+TemporalAttention-*"]
+MODEL_RUN = ["--run", "runs/ourlab-framenet-*"]
+
+
+@pytest.fixture(scope="module")
+def done(project):
+    """Exit code and output of programs that use the examples."""
+    check = "datasets.check"
+    programs = {
+        "check mylab": [check, "mylab", MYLAB[1]],
+        "check ourlab": [check, "ourlab", OURLAB[1]],
+        "train attention": ["train.py", *SMALLEST, *FLAGS, *MYLAB, *ATTENTIONS],
+        "evaluate attention": ["eval.py", *ATTENTION_RUN],
+        "explain attention": ["saliency.py", *ATTENTION_RUN, "--number=1"],
+        "test on ourlab": ["eval.py", *ATTENTION_RUN, *OURLAB],
+        "test on mylab": ["eval.py", *ATTENTION_RUN, "--dataset=mylab"],
+        "test on casme": ["eval.py", *ATTENTION_RUN, "--dataset=casme"],
+        "help": ["train.py", MODEL, "--help"],
+        "train model": ["train.py", MODEL, *FLAGS, *OURLAB, "--features=4"],
+        "evaluate model": ["eval.py", *MODEL_RUN],
+        "explain model": ["saliency.py", *MODEL_RUN, "--number=1"],
+    }
+    finished = subprocess.run(
+        [sys.executable, "-c", _RUN],
         cwd=project,
+        input=json.dumps(programs),
         capture_output=True,
         text=True,
         timeout=300,
     )
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    return json.loads(finished.stdout)
 
 
-# eval.py and saliency.py in one process, which is faster
-EVALUATE_AND_EXPLAIN = """
-import sys, eval, saliency
-eval.main(run=sys.argv[1])
-saliency.main(sys.argv[1], number=1)
-"""
-
-FLAGS = [*SMALLEST, "--epochs=1", "--data_dir=data", "--devices=1"]
-FLAGS += ["--dataset=mylab", "--manual_dir=recordings", "--protocol=holdout_subject"]
+def output(done, title):
+    """Returns the output of a program that succeeded."""
+    status, text = done[title]
+    assert status == 0, (status, text)
+    return text
 
 
-def test_a_new_data_set_is_checked_and_used_for_training(project):
-    checked = run(project, "-m", "datasets.check", "mylab", "--manual_dir=recordings")
-    assert "18 of 18 expressions can become a record" in checked.stdout
-    trained = run(project, "train.py", "--name=one", *FLAGS)
-    assert trained.returncode == 0, trained.stderr
-    assert "mylab: 18 clips of 6 subjects: disgust (6 clips)" in trained.stdout
-    assert "Report: runs/one/report.md" in trained.stdout
+def test_a_new_data_set_is_checked_and_used_for_training(done):
+    expected = "18 of 18 expressions can become a record"
+    assert expected in output(done, "check mylab")
+    trained = output(done, "train attention")
+    assert "mylab: 18 clips of 6 subjects: disgust (6 clips)" in trained
+    assert "Report: runs/mylab-meranet-channel+TemporalAttention" in trained
 
 
-def test_a_data_set_without_a_table_is_checked_and_used_for_training(project):
-    copy = "--manual_dir=labelled"
-    checked = run(project, "-m", "datasets.check", "ourlab", copy)
-    assert checked.returncode == 0, checked.stdout + checked.stderr
-    assert "18 of 18 expressions can become a record" in checked.stdout
-    flags = [f for f in FLAGS if not f.startswith(("--dataset=", "--manual_dir="))]
-    trained = run(project, "train.py", "--dataset=ourlab", copy, *flags)
-    assert trained.returncode == 0, trained.stderr
-    assert "ourlab: 18 clips of 6 subjects: disgust (6 clips)" in trained.stdout
+def test_a_data_set_without_a_table_is_checked_and_used_for_training(done):
+    expected = "18 of 18 expressions can become a record"
+    assert expected in output(done, "check ourlab")
+    expected = "ourlab: 18 clips of 6 subjects: disgust (6 clips)"
+    assert expected in output(done, "train model")
 
 
-def test_a_run_on_another_data_set_is_tested_on_the_new_one(project):
-    casme2_tree.write_tree(project / "copy", rows=casme2_tree.SOME)
-    flags = ["--dataset=casme2", f"--manual_dir={project / 'copy'}", "--name=two"]
-    folders = [f"--{name}_dir={project / name}" for name in ("data", "runs")]
-    train(*SMALLEST, "--epochs=1", "--devices=1", *flags, *folders)
-    other = ["--dataset=mylab", "--manual_dir=recordings"]
-    tested = run(project, "eval.py", "--run=runs/two", *other)
-    assert tested.returncode == 0, tested.stderr
-    assert "MERANet trained on casme2 (protocol holdout, 1 fold" in tested.stdout
-    assert "tested on mylab: 18 clips of 6 subjects" in tested.stdout
-    assert "Report: runs/two/cross/mylab/report.md" in tested.stdout
-    for dataset, message in (
-        ("casme2", "runs/two was trained on subjects of this data set"),
-        ("casme", "give it with --manual_dir=DIR"),
+def test_a_run_is_tested_on_another_new_data_set(done):
+    tested = output(done, "test on ourlab")
+    assert "trained on mylab (protocol holdout_subject, 1 fold" in tested
+    assert "tested on ourlab: 18 clips of 6 subjects" in tested
+    assert "/cross/ourlab/report.md" in tested
+    for title, message in (
+        ("test on mylab", "was trained on subjects of this data set"),
+        ("test on casme", "give it with --manual_dir=DIR"),
     ):
-        with pytest.raises((UserError, DataError), match=message):
-            evaluation.main(
-                run=str(project / "runs" / "two"), target=Target(dataset=dataset)
-            )
+        status, _ = done[title]
+        assert status.startswith("error: ") and message in status
 
 
-def test_a_new_attention_is_trained_evaluated_and_explained(project):
-    attentions = ["--attentions", "channel", "temporal:TemporalAttention"]
-    trained = run(project, "train.py", *FLAGS, *attentions)
-    assert trained.returncode == 0, trained.stderr
-    assert "3D ResNet with channel, temporal:TemporalAttention" in trained.stdout
-    (path,) = (project / "runs").glob("mylab-meranet-channel+TemporalAttention-*")
+def test_a_new_attention_is_trained_evaluated_and_explained(project, done):
+    expected = "3D ResNet with channel, temporal:TemporalAttention"
+    assert expected in output(done, "train attention")
+    (path,) = project.glob(ATTENTION_RUN[1])
     contents = [
         p.read_bytes() for p in path.glob("folds/*/weights/**/*") if p.is_file()
     ]
     assert any(b"TemporalAttention_0" in one for one in contents)
-    explained = run(project, "-c", EVALUATE_AND_EXPLAIN, path)
-    assert explained.returncode == 0, explained.stderr
-    assert "same predicted class" in explained.stdout
+    assert "same predicted class" in output(done, "evaluate attention")
+    output(done, "explain attention")
+    assert (path / "saliency" / "overview.png").exists()
 
 
-def test_a_new_recogniser_is_trained_evaluated_and_explained(project):
-    model = ["--model=framenet:FRAMENET"]
-    only_of_meranet = (SMALLEST[0], *SMALLEST[2:])  # its preset, and its network
-    flags = [flag for flag in FLAGS if flag not in only_of_meranet]
-    listed = run(project, "train.py", *model, "--help").stdout
+def test_a_new_recogniser_is_trained_evaluated_and_explained(project, done):
+    listed = output(done, "help")
     assert "--dropout" in listed and "--learning_rate" in listed
     assert "--kernel_size" not in listed
-    trained = run(project, "train.py", *flags, *model, "--features=4", "--epochs=2")
-    assert trained.returncode == 0, trained.stderr
-    assert "FrameNet, preset paper, fp32, on 1 x cpu" in trained.stdout
-    (path,) = (project / "runs").glob("mylab-framenet-*")
-    explained = run(project, "-c", EVALUATE_AND_EXPLAIN, path)
-    assert explained.returncode == 0, explained.stderr
-    assert "same predicted class" in explained.stdout
-    assert "do not say where the face moved" in explained.stdout
+    assert "FrameNet, preset paper, fp32, on 1 x cpu" in output(done, "train model")
+    assert "same predicted class" in output(done, "evaluate model")
+    explained = output(done, "explain model")
+    assert "do not say where the face moved" in explained
 
 
 @pytest.mark.parametrize(
@@ -217,16 +237,14 @@ def test_invalid_attentions_are_refused(project, monkeypatch, attentions, messag
     (project / "mapping.py").write_text(_MAP)
     monkeypatch.syspath_prepend(project)
     with pytest.raises(UserError) as refused:
-        check(parse([*FLAGS, "--attentions", *attentions]))
+        check(parse([*SMALLEST, *FLAGS, *MYLAB, "--attentions", *attentions]))
     assert message in str(refused.value)
 
 
-def test_a_refusal_comes_before_anything_is_prepared(project):
-    runs = sorted((project / "runs").glob("*"))
+def test_a_refusal_comes_before_anything_is_prepared(project, monkeypatch, tmp_path):
     (project / "mapping.py").write_text(_MAP)
-    flags = [*FLAGS, "--data_dir=unwritten", "--attentions", "mapping:Map"]
-    refused = run(project, "train.py", *flags)
-    assert refused.returncode == 1 and "shape of its input" in refused.stderr
-    assert "Traceback" not in refused.stderr
-    assert not (project / "unwritten").exists()
-    assert sorted((project / "runs").glob("*")) == runs
+    monkeypatch.syspath_prepend(project)
+    folders = [f"--{name}_dir={tmp_path / name}" for name in ("data", "runs")]
+    with pytest.raises(UserError, match="shape of its input"):
+        train("--dataset=synthetic", *folders, "--attentions", "mapping:Map")
+    assert not list(tmp_path.iterdir())

@@ -4,7 +4,7 @@ import pytest
 
 import saliency
 from meranet_jax.errors import UserError
-from tests.programs import flags_of_a_copy, program, run_of, train
+from tests.programs import flags_of_a_copy, run_of, train
 
 pytestmark = pytest.mark.e2e
 
@@ -16,14 +16,14 @@ def run(tmp_path_factory):
     return run_of(flags, "seen")
 
 
-def test_figures_of_some_test_clips(run):
-    drawn = program("saliency.py", f"--run={run}", "--number=2")
-    assert drawn.returncode == 0, drawn.stderr
+# test_extending.py starts it as a program.
+def test_figures_of_some_test_clips(run, capsys):
+    saliency.main(str(run), number=2)
     names = {path.name for path in (run / "saliency").iterdir()}
     assert {"overview.png", "overview.svg"} < names
     kinds = sorted(name.rpartition(".")[2] for name in names)
     assert kinds == ["gif"] * 2 + ["png"] * 3 + ["svg"] * 3
-    assert "do not say where the face moved" in drawn.stdout
+    assert "do not say where the face moved" in capsys.readouterr().out
 
 
 def test_a_clip_and_a_layer_can_be_chosen(run, tmp_path, capsys):

@@ -3,6 +3,8 @@
 import csv
 import json
 import shutil
+import sys
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -10,12 +12,22 @@ from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import eval as evaluation
+import train as train_program
 from datasets import DataError
 from datasets.prepare import builder, records_of
 from meranet_jax.errors import UserError
+from meranet_jax.evaluation import figures
 from meranet_jax.flags import parse
 from meranet_jax.runs.train_run import train_run
-from tests.datasets import cas_me_2_tree, casme_tree
+from meranet_jax.training import distributed
+from tests.datasets import (
+    cas_me_2_tree,
+    casme2_tree,
+    casme_tree,
+    samm_tree,
+    smic_tree,
+)
+from tests.meranet_jax.running import touch_figure
 from tests.programs import SMALLEST, flags_of_a_copy, program, train
 
 pytestmark = pytest.mark.e2e
@@ -182,7 +194,8 @@ def test_compiling_ahead_fills_the_cache_and_trains_nothing(flags, tmp_path):
 def test_other_data_sets_train_with_their_recipes(
     tmp_path, capsys, dataset, tree, layout, clips, classes
 ):
-    tree.write_tree(tmp_path / "copy", release=layout)
+    rows = tree.ROWS if dataset == "casme" else tree.MICRO
+    tree.write_tree(tmp_path / "copy", release=layout, rows=rows)
     flags = [
         f"--dataset={dataset}",
         f"--data_dir={tmp_path / 'data'}",
@@ -215,6 +228,56 @@ def test_other_data_sets_train_with_their_recipes(
     else:
         evaluation.main(run=str(run))
         assert "Equal to" in capsys.readouterr().out
+
+
+def test_the_composite_of_megc_2019_from_copies_in_one_folder(tmp_path):
+    casme2 = [row for row in casme2_tree.MEGC if row.subject in (5, 10, 24)]
+    samm = [row for row in samm_tree.ROWS if row.subject in (11, 25)]
+    smic = [clip for clip in smic_tree.CLIPS["HS"] if clip.subject in (1, 20)]
+    copy = tmp_path / "copy"
+    casme2_tree.write_tree(copy, rows=casme2)
+    samm_tree.write_tree(copy, rows=samm)
+    smic_tree.write_tree(copy, clips=smic)
+    names = ("casme2", "smic", "samm")
+    with mock.patch.object(figures, "save", touch_figure):
+        output = train(
+            f"--dataset={','.join(names)}",
+            "--protocol=loso",
+            f"--manual_dir={','.join(f'{name}={copy}' for name in names)}",
+            f"--data_dir={tmp_path / 'data'}",
+            f"--runs_dir={tmp_path / 'runs'}",
+            *("--min_frames=1", "--frames=2", "--window=2", "--epochs=1"),
+            *("--devices=1", *SMALLEST),
+        )
+    (run,) = (tmp_path / "runs").iterdir()
+    report = json.loads((run / "report.json").read_text())
+    # Those of CASME II whose label or apex is not that of the challenge, and "others"
+    of_casme2 = [
+        row
+        for row in casme2
+        if row.emotions[1] in ("disgust", "happiness", "repression", "surprise")
+        and row.emotions[0] != "sadness"
+        and row.apex != row.onset
+    ]
+    clips = {
+        "casme2": len(of_casme2),
+        "smic": len(smic),
+        "samm": sum(row.emotion != "Other" for row in samm),
+    }
+    assert len(of_casme2) <= len(casme2) - 4 and clips["samm"] < len(samm)
+    assert {n: one["clips"] for n, one in report["by_dataset"].items()} == clips
+    assert {n: sum(c.values()) for n, c in report["data"]["megc2019"].items()} == clips
+    # Subject 10 of CASME II and 25 of SAMM have no clip of the three classes.
+    tested = [fold["fold"] for fold in report["by_fold"]]
+    assert tested == [
+        *("casme2/sub05", "casme2/sub24", "samm/sub11"),
+        *("smic/sub01", "smic/sub20"),
+    ]
+    assert list(report["data"]["classes"]) == ["negative", "positive", "surprise"]
+    assert f"smic: {len(smic)} clips by the rule of MEGC 2019" in output
+    (info,) = (tmp_path / "data").glob("smic/*/*/metadata.json")
+    table = json.loads(info.read_text())["table"]
+    assert table == "names of the folders in SMIC_all_cropped/HS"
 
 
 def test_damaged_records_are_named(folder, flags, tmp_path):
@@ -283,8 +346,15 @@ def test_invalid_flags_are_refused(folder, flags, capsys, arguments, message):
         (["--runs_dir=/proc/none"], "error: Cannot read or write /proc/none"),
     ],
 )
-def test_an_error_is_printed_without_a_traceback(flags, arguments, message):
-    failed = program("train.py", *flags, *arguments)
+def test_errors_have_a_message(flags, monkeypatch, arguments, message):
+    monkeypatch.setattr(distributed, "fail", sys.exit)
+    with pytest.raises(SystemExit) as failed:
+        train_program.main([*flags, *arguments])
+    assert failed.value.code.startswith(message)
+
+
+def test_an_error_is_printed_without_a_traceback():
+    failed = program("train.py", "--epoch=3")
     assert failed.returncode == 1
-    assert message in failed.stderr
+    assert "error: Unknown flag --epoch. Did you mean --epochs?" in failed.stderr
     assert "Traceback" not in failed.stderr

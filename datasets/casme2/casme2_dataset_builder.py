@@ -6,7 +6,6 @@ import tensorflow_datasets as tfds
 
 from datasets.builder import LocalCopyBuilder
 from datasets.source import objective_class
-from datasets.source.annotations import Annotation
 from datasets.source.columns import Columns
 from datasets.source.releases import Release
 from datasets.source.specification import LocalCopyConfig, Specification
@@ -19,21 +18,6 @@ The folder is expected to contain, up to three folders deep:
     sub01/
       EP01_1/
         reg_img<number>.jpg        or img<number>.jpg"""
-
-# The tables of 2014 and 2019 have no column of objective classes; others have.
-_OBJECTIVE = "objective_class"
-
-
-def _interpret(row: Annotation) -> Annotation:
-    """Checks the objective class."""
-    objective_class.parse_objective_class(row.extra_fields.get(_OBJECTIVE, ""))
-    return row
-
-
-def _extra_features(row: Annotation) -> dict:
-    text = row.extra_fields.get(_OBJECTIVE, "")
-    return {_OBJECTIVE: objective_class.parse_objective_class(text)}
-
 
 SPECIFICATION = Specification(
     name="casme2",
@@ -59,9 +43,10 @@ SPECIFICATION = Specification(
             "offset": ("OffsetFrame",),
             "action_units": ("Action Units",),
             "emotion": ("Estimated Emotion",),
-            _OBJECTIVE: objective_class.HEADERS,
+            objective_class.FIELD: objective_class.HEADERS,
         },
-        optional=frozenset({_OBJECTIVE}),
+        # The tables of 2014 and 2019 have no column of objective classes; others have.
+        optional=frozenset({objective_class.FIELD}),
     ),
     # The table of 2019 first, since its counts of surprise and sadness are the paper's.
     tables=tuple(
@@ -111,8 +96,8 @@ SPECIFICATION = Specification(
             "CASME2-coding-20190701.xlsx"
         }
     },
-    interpret=_interpret,
-    extra_features=_extra_features,
+    interpret=objective_class.interpret,
+    extra_features=objective_class.features,
 )
 
 

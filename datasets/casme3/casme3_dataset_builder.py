@@ -10,11 +10,8 @@ from datasets.casme3 import parts
 from datasets.source import objective_class
 from datasets.source.annotations import Annotation
 from datasets.source.cells import canonical_subject
-from datasets.source.columns import Columns
-from datasets.source.objective_class import parse_objective_class
 from datasets.source.releases import Release
 from datasets.source.specification import LocalCopyConfig, Specification
-from meranet_jax.errors import DataError
 
 _EXPECTED_LAYOUT = """\
 The folder is expected to contain, up to three folders deep:
@@ -26,9 +23,6 @@ The folder is expected to contain, up to three folders deep:
         <number>.jpg
 
 or, for the long recordings, part_A/spNO.1/a/color/<number>.jpg."""
-
-# Names of emotions in the table that other data sets spell in another way
-_SPELLINGS = {"sad": "sadness", "happy": "happiness", "other": "others"}
 
 _RIGHT_ONSETS = {
     (erratum.subject, erratum.clip, erratum.wrong): erratum.right
@@ -59,58 +53,22 @@ def _recording(clip: str) -> str:
 
 
 def _interpret(row: Annotation) -> Annotation:
-    """Names the clip after its onset, as its folder is, and reads the other labels."""
-    written = row.extra_fields.get("objective_class", "")
-    corrections = row.corrections
-    try:
-        number = 0 if written == "0" else parse_objective_class(written)
-    except DataError:
-        # Another label of the clip is no reason to lose it.
-        number = 0
-        corrections += (f"the objective class {written!r} is unknown; 0 was used",)
-    return dataclasses.replace(
-        row,
-        clip=f"{row.clip.casefold()}_{row.onset}",
-        emotion=_SPELLINGS.get(row.emotion, row.emotion),
-        extra_fields={"objective_class": str(number)},
-        corrections=corrections,
+    """Names the clip after its onset, as its folder is, and reads the labels."""
+    clip = f"{row.clip.casefold()}_{row.onset}"
+    return objective_class.interpret(
+        dataclasses.replace(parts.with_usual_emotion(row), clip=clip)
     )
 
 
 SPECIFICATION = Specification(
     name="casme3",
-    title="CAS(ME)^3, part A",
+    title=parts.TITLE,
     frame_rate=parts.FRAME_RATE,
     recorded_sizes=parts.RECORDED_SIZES,
     homepage=parts.HOMEPAGE,
-    emotions=(
-        "anger",
-        "disgust",
-        "fear",
-        "happiness",
-        "others",
-        "sadness",
-        "surprise",
-    ),
-    columns=Columns(
-        headers={
-            "subject": ("Subject",),
-            "clip": ("Filename",),
-            "onset": ("Onset",),
-            "apex": ("Apex",),
-            "offset": ("Offset",),
-            "action_units": ("AU",),
-            "objective_class": objective_class.HEADERS,
-            "emotion": ("emotion",),
-        },
-        optional=frozenset({"objective_class"}),
-        zero_is_missing=frozenset({"offset"}),
-        errata=parts.ERRATA,
-    ),
-    tables=tuple(
-        (("cas(me)3_part_A_ME_label_JpgIndex", parts.table_name("a", version)),)
-        for version in (".*v2", "")
-    ),
+    emotions=parts.EMOTIONS,
+    columns=parts.COLUMNS,
+    tables=parts.TABLES,
     releases=(
         Release(
             "Part_A_ME_clip",
@@ -119,31 +77,12 @@ SPECIFICATION = Specification(
             of_subjects=False,
             other_frames=parts.DEPTH,
         ),
-        Release(
-            "part_A",
-            (("part_A",),),
-            full_recording=True,
-            parse_clip_name=_recording,
-            frames_folder=parts.COLOUR_FOLDER,
-            other_frames=parts.DEPTH,
-        ),
+        dataclasses.replace(parts.recordings("A"), parse_clip_name=_recording),
     ),
     expected_layout=_EXPECTED_LAYOUT,
-    published_counts={
-        "the table JpgIndex_v2": {
-            "disgust": 250,
-            "surprise": 187,
-            "others": 161,
-            "fear": 86,
-            "anger": 64,
-            "sadness": 57,
-            "happiness": 55,
-        }
-    },
+    published_counts={"the table JpgIndex_v2": parts.COUNTS},
     interpret=_interpret,
-    extra_features=lambda row: {
-        "objective_class": int(row.extra_fields["objective_class"])
-    },
+    extra_features=objective_class.features,
     recording_of=lambda row: _recording(row.clip),
 )
 
@@ -151,8 +90,12 @@ SPECIFICATION = Specification(
 class Builder(LocalCopyBuilder):
     """Writes the records of CAS(ME)^3, part A, one for each row of its table."""
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "First release."}
+    VERSION = tfds.core.Version("1.1.0")
+    RELEASE_NOTES = {
+        "1.1.0": "Expressions with gaps in the numbers of their frames are no longer "
+        "left out if half of the frames exist. Images of depth are never read.",
+        "1.0.0": "First release.",
+    }
     SPECIFICATION = SPECIFICATION
     BUILDER_CONFIGS = [
         LocalCopyConfig(

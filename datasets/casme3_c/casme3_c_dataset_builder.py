@@ -5,7 +5,6 @@ import tensorflow_datasets as tfds
 from datasets.builder import LocalCopyBuilder
 from datasets.casme3 import parts
 from datasets.source.columns import Columns
-from datasets.source.releases import Release
 from datasets.source.specification import LocalCopyConfig, Specification
 
 _EXPECTED_LAYOUT = """\
@@ -37,15 +36,7 @@ SPECIFICATION = Specification(
         only_clip="a",
     ),
     tables=((("CAS(ME)3_part_C_ME.xlsx", parts.table_name("c")),),),
-    releases=(
-        Release(
-            "part_C",
-            (("part_C",),),
-            full_recording=True,
-            frames_folder=parts.COLOUR_FOLDER,
-            other_frames=parts.DEPTH,
-        ),
-    ),
+    releases=(parts.recordings("C"),),
     expected_layout=_EXPECTED_LAYOUT,
     published_counts={
         "the table part_C_ME": {

@@ -101,8 +101,12 @@ SPECIFICATION = Specification(
 class Builder(LocalCopyBuilder):
     """Writes the records of MMEW's micro-expressions, one for each row of its table."""
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "First release."}
+    VERSION = tfds.core.Version("1.1.0")
+    RELEASE_NOTES = {
+        "1.1.0": "The last file is the offset also where the table's offset lies "
+        "before it.",
+        "1.0.0": "First release.",
+    }
     SPECIFICATION = SPECIFICATION
     BUILDER_CONFIGS = [
         LocalCopyConfig(

@@ -2,10 +2,11 @@
 
 import re
 
+from datasets.samm import samm_dataset_builder
 from datasets.source.annotations import Annotation
 from datasets.source.cells import canonical_subject
 from datasets.source.columns import Columns
-from datasets.source.long_recordings import TYPES, LongRecordings
+from datasets.source.long_recordings import TYPES, LongRecordings, OtherNumbering
 from datasets.source.releases import Release
 from datasets.source.specification import Specification
 from meranet_jax.errors import DataError
@@ -82,8 +83,10 @@ The folder is expected to contain, up to three folders deep:
     interval_type=_type,
     recordings=147,
     published={"micro": 159, "macro": 343},
-    remarks=(
-        "the frame numbers of a recording restart: in 43 of the 79 recordings with "
-        "micro-expressions they are not those of SAMM's table of micro-expressions",
+    other_numbering=OtherNumbering(
+        samm_dataset_builder.SPECIFICATION,
+        "the frame numbers of published recordings restart: in 43 of the 79 with "
+        "micro-expressions they are not those of SAMM's table of micro-expressions; "
+        "put that into the folder, too, to see which",
     ),
 )

@@ -26,19 +26,16 @@ _SPELLINGS = {"other": "others"}
 
 
 def _interpret(row: Annotation) -> Annotation:
-    """Sets the label of other emotions and checks the objective class."""
-    objective_class.parse_objective_class(row.extra_fields.get("objective_class", ""))
-    return dataclasses.replace(row, emotion=_SPELLINGS.get(row.emotion, row.emotion))
+    """Sets the label of other emotions and the objective class."""
+    emotion = _SPELLINGS.get(row.emotion, row.emotion)
+    return objective_class.interpret(dataclasses.replace(row, emotion=emotion))
 
 
 def _extra_features(row: Annotation) -> dict:
-    fields = row.extra_fields
     return {
-        "objective_class": objective_class.parse_objective_class(
-            fields.get("objective_class", "")
-        ),
-        "inducement_code": fields.get("inducement_code", ""),
-        "notes": fields.get("notes", ""),
+        **objective_class.features(row),
+        "inducement_code": row.extra_fields.get("inducement_code", ""),
+        "notes": row.extra_fields.get("notes", ""),
     }
 
 
@@ -68,10 +65,10 @@ SPECIFICATION = Specification(
             "offset": ("Offset Frame",),
             "action_units": ("Action Units",),
             "emotion": ("Estimated Emotion",),
-            "objective_class": objective_class.HEADERS,
+            objective_class.FIELD: objective_class.HEADERS,
             "notes": ("Notes",),
         },
-        optional=frozenset({"inducement_code", "objective_class", "notes"}),
+        optional=frozenset({"inducement_code", objective_class.FIELD, "notes"}),
         errata=(
             Erratum(
                 subject="sub28",

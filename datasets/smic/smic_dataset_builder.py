@@ -80,7 +80,7 @@ def _label(names: tuple[str, ...]) -> str | None:
     """
     subject, *folders, clip = names
     match = _CLIP.fullmatch(without_suffix(clip)[0])
-    if match is None or any(map(_NON_MICRO.fullmatch, folders)):
+    if match is None:
         return None
     if canonical_subject(match[1]) != canonical_subject(without_suffix(subject)[0]):
         raise DataError(
@@ -117,6 +117,7 @@ def _releases(camera: Camera) -> tuple[Release, Release]:
             cropped=cropped,
             frame_rate=_FRAME_RATES[camera],
             other_frames=other_frames,
+            no_expressions=_NON_MICRO,
         )
 
     return release("cropped", True), release("raw", False)

@@ -71,6 +71,18 @@ class Annotation:
     contradictions: tuple[str, ...] = dataclasses.field(default=(), repr=False)
     gap: str = dataclasses.field(default="", repr=False)
 
+    @property
+    def uncertainty(self) -> str:
+        """A sentence on numbers that the table marks as uncertain, empty if none is."""
+        if not self.uncertain:
+            return ""
+        fields = " and ".join(self.uncertain)
+        return f"the table marks {fields} with a question mark, which was ignored"
+
+    def left_out(self, reason: str) -> "LeftOut":
+        """Returns the report's entry for this row if it does not become a record."""
+        return LeftOut(self.table, self.number, self.subject, self.clip, reason)
+
 
 @dataclasses.dataclass(frozen=True)
 class LeftOut:
@@ -263,7 +275,7 @@ def _annotation(
         field: _frame(field, cell, columns.zero_is_missing)
         for field, cell in cells.items()
     }
-    numbers, corrections = _corrected(subject, clip, numbers, columns.errata)
+    numbers, corrections = _corrected(subject, clip, numbers, cells, columns.errata)
     onset, apex, offset = numbers.values()
     if onset is None:
         raise ValueError("the onset is missing")
@@ -295,9 +307,13 @@ def _corrected(
     subject: str,
     clip: str,
     numbers: Mapping[str, int | None],
+    cells: Mapping[str, object],
     errata: Sequence[Erratum],
 ) -> tuple[dict[str, int | None], tuple[str, ...]]:
-    """Returns the frame numbers without known errors, and a sentence on each error."""
+    """Returns the frame numbers without known errors, and a sentence on each error.
+
+    A sentence has the text of the cell, which says how a number is missing: ``0``.
+    """
     corrected, sentences = dict(numbers), []
     for erratum in errata:
         key = (erratum.subject, erratum.clip.casefold(), erratum.onset)
@@ -306,7 +322,7 @@ def _corrected(
             wrong == erratum.wrong
         ):
             corrected[erratum.field] = erratum.right
-            found = "missing" if wrong is None else str(wrong)
+            found = cell_text(cells[erratum.field]) or "missing"
             sentences.append(
                 f"the {erratum.field} is {found} in the table, a known error; "
                 f"{erratum.right} was used ({erratum.source})"
@@ -332,11 +348,30 @@ def _columns_found(cells: Sequence[Sequence[object]]) -> str:
     return "nothing"
 
 
+def of_folders(tables: Sequence[Table]) -> bool:
+    """Returns whether the rows were made of folders, since there is no table."""
+    return any(table.of_folders for table in tables)
+
+
 def row_label(row: Annotation, tables: Sequence[Table]) -> str:
     """Returns ``row 12``, with the name of the table if there are several tables.
 
     Without a table, it is ``folder 12``.
     """
-    if any(table.of_folders for table in tables):
+    if of_folders(tables):
         return f"folder {row.number}"
     return f"row {row.number}" + (f" of {row.table}" if len(tables) > 1 else "")
+
+
+def entry_label(number: int, table: str, from_folders: bool) -> str:
+    """Returns ``row 12 of casme.xls`` for a row that is left out.
+
+    Args:
+      number: ``LeftOut.row``.
+      table: ``LeftOut.table``.
+      from_folders: whether the rows were made of folders. It is ``folder 12 in
+        HS/s1/micro/negative`` then.
+    """
+    if from_folders:
+        return f"folder {number} in {table}"
+    return f"row {number} of {table}"

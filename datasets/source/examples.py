@@ -89,7 +89,9 @@ def make_example(
     expression = None
     try:
         expression = find_expression(copy.release, row, config.apex)
-        if expression.apex_estimated and config.apex == "spotted":
+        # The middle one of three images is the apex, and no other can be.
+        spotted = config.apex == "spotted" and not expression.key_frames_only
+        if expression.apex_estimated and spotted:
             expression = _with_spotted_apex(copy, config, expression)
         record, notes = _record(copy, config, row, expression)
     except DataError as error:
@@ -101,7 +103,10 @@ def make_example(
 def _with_spotted_apex(
     copy: LocalCopy, config: LocalCopyConfig, expression: Expression
 ) -> Expression:
-    """Returns an expression whose apex is the frame that has moved most."""
+    """Returns an expression whose apex is the frame that has moved most.
+
+    It keeps the middle, with a note, if the frames do not show the apex.
+    """
     run = expression.run
     numbers = [n for n in run.locations if expression.onset <= n <= expression.offset]
     face = None
@@ -110,14 +115,21 @@ def _with_spotted_apex(
     images = (
         image if face is None else face.apply(image) for _, image in run.read(numbers)
     )
-    found = numbers[apex.spot(resize(image, config.size) for image in images)]
+    index = apex.spot(resize(image, config.size) for image in images)
+    estimates = [n for n in expression.notes if n.kind in APEX_NOTES]
+    others = [n for n in expression.notes if n.kind not in APEX_NOTES]
+    if index is None:
+        why = "nothing moves in it"
+        if len(numbers) < apex.SHORTEST:
+            why = f"its {len(numbers)} frames are too few to spot it"
+        kept = [Note(n.kind, f"{n.text}, since {why}") for n in estimates]
+        return dataclasses.replace(expression, notes=(*others, *kept))
     text = (
-        f"the table has no usable apex; frame {found}, which differs most from the "
+        f"no usable apex is given; frame {numbers[index]}, which differs most from the "
         "onset, was used"
     )
-    notes = (n for n in expression.notes if n.kind not in APEX_NOTES)
     return dataclasses.replace(
-        expression, apex=found, notes=(*notes, Note("apex spotted", text))
+        expression, apex=numbers[index], notes=(*others, Note("apex spotted", text))
     )
 
 

@@ -65,8 +65,11 @@ def find_expression(
     apex, and an apex outside of that interval, which is invalid. The last frame
     replaces a missing offset if the release ends at the offset; in a full recording the
     expression is assumed to fade as long as it rose. In a release with
-    ``ends_at_offset`` the last frame also replaces an offset that lies beyond it, or
-    whose apex does.
+    ``ends_at_offset`` the last frame also replaces any other offset.
+
+    If more than two numbers in a row are missing between onset and offset, the run of
+    frames that contains the apex is used. All frames count as those of the expression,
+    since their numbers say so.
 
     Args:
       local: the release on disk.
@@ -125,20 +128,20 @@ def find_expression(
                 f"no offset is given; {offset} was used",
             )
         )
-    elif release.ends_at_offset and found.last < max(offset, row.apex or 0):
+    elif release.ends_at_offset and (
+        found.last != offset or found.last < (row.apex or 0)
+    ):
         apex = "no apex" if row.apex is None else f"the apex {row.apex}"
         offset = max(found.last, row.onset)
         notes.append(
             Note(
-                "offset or apex beyond the last file",
+                "other offset or apex than the files",
                 f"the table has {apex} and the offset {row.offset}, but its files end "
                 f"at {found.last}, which was used as the offset",
             )
         )
     if row.uncertain:
-        fields = " and ".join(row.uncertain)
-        text = f"the table marks {fields} with a question mark, which was ignored"
-        notes.append(Note("uncertain numbers", text))
+        notes.append(Note("uncertain numbers", row.uncertainty))
     apex, note = _apex(row, offset)
     if note is not None:
         if missing_apex == "table":
@@ -172,9 +175,8 @@ def find_expression(
             f"its frames {found.first} to {found.last} do not include the apex {apex}"
         )
     length = offset - row.onset + 1
-    # Over such a time numbers are missing in most recordings; the apex is not in doubt.
-    existing_frames = found.locations if length > _LONG else run.locations
-    present = sum(row.onset <= number <= offset for number in existing_frames)
+    existing = [number for number in found.locations if row.onset <= number <= offset]
+    present = len(existing)
     if 2 * present < length:
         raise DataError(
             f"onset to offset is {row.onset} to {offset}, {length} frames; "
@@ -184,13 +186,15 @@ def find_expression(
         text = f"onset to offset is {row.onset} to {offset}, {length} frames"
         notes.append(Note("very long", text))
     if run.first > row.onset or run.last < offset:
-        notes.append(
-            Note(
-                "frames missing at an end",
-                f"only frames {run.first} to {run.last} exist; onset to offset is "
-                f"{row.onset} to {offset}",
+        text = f"only frames {run.first} to {run.last} exist"
+        if others := [number for number in existing if number not in run.locations]:
+            text = (
+                f"only frames {run.first} to {run.last}, around the apex, were used; "
+                f"{len(others)} others, {others[0]} to {others[-1]}, are beyond a gap "
+                "of more than two numbers"
             )
-        )
+        text += f"; onset to offset is {row.onset} to {offset}"
+        notes.append(Note("frames missing at an end", text))
     return Expression(
         run=run,
         onset=row.onset,

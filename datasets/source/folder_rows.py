@@ -1,11 +1,19 @@
 """Rows of data sets without a table: the names of folders are the labels."""
 
+import collections
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from datasets.source.annotations import Annotation, LeftOut, Table
-from datasets.source.folders import folders_under, shown
+from datasets.source.cells import canonical_subject
+from datasets.source.folders import (
+    folders_under,
+    shown,
+    subfolders,
+    without_suffix,
+)
 from datasets.source.releases import (
     MAX_DEPTH,
     LocalRelease,
@@ -19,9 +27,23 @@ from meranet_jax.video.frames import contiguous_runs, numbered_frames
 from meranet_jax.video.video_file import list_frames
 
 
+class _Found(NamedTuple):
+    """A folder or video that is named like an expression.
+
+    Attributes:
+      root: the folder of the release that it is in.
+      source: the folder or video.
+      names: names of the folders below the root, see ``label_of_folders``.
+    """
+
+    root: Path
+    source: Path
+    names: tuple[str, ...]
+
+
 def rows_of_folders(
     specification: Specification, config: LocalCopyConfig, manual_dir: Path
-) -> tuple[Table, list[str]]:
+) -> Table:
     """Makes a row of each folder and video whose name is that of an expression.
 
     Onset and offset are the first and the last frame. If more than two numbers are
@@ -35,8 +57,8 @@ def rows_of_folders(
       manual_dir: the user's folder.
 
     Returns:
-      The rows, numbered from 1 in the order of subjects and clips, and notes for the
-      user.
+      The rows, numbered from 1 in the order of subjects and clips. ``path`` is the
+      folder in which most of them were found.
 
     Raises:
       DataError: if there is none.
@@ -46,7 +68,7 @@ def rows_of_folders(
             f"--table={config.table[0]}: {specification.title} has no table; the names "
             "of its folders are its labels. Leave out --table."
         )
-    clips: dict[tuple[str, str], list[tuple[Path, tuple[str, ...]]]] = {}
+    clips: dict[tuple[str, str], list[_Found]] = {}
     places = sorted(
         _candidates(specification, config, manual_dir), key=lambda p: -len(p.clips)
     )
@@ -58,7 +80,8 @@ def rows_of_folders(
             except DataError:  # reported below
                 named = True
             if named:
-                clips.setdefault(key, []).append((source, names))
+                found = _Found(local.roots[0], source, names)
+                clips.setdefault(key, []).append(found)
     if not clips:
         raise DataError(
             "\n".join(
@@ -71,8 +94,10 @@ def rows_of_folders(
             )
         )
     rows, left_out = [], []
-    for number, ((subject, _), found) in enumerate(sorted(clips.items()), start=1):
-        source, names = next(filter(_has_frames, found), found[0])
+    roots: collections.Counter[Path] = collections.Counter()
+    for number, ((subject, _), several) in enumerate(sorted(clips.items()), start=1):
+        root, source, names = next(filter(_has_frames, several), several[0])
+        roots[root] += 1
         place = shown(source.parent, manual_dir)
         try:
             first, last, gap = _span(source)
@@ -95,14 +120,13 @@ def rows_of_folders(
                 gap=gap,
             )
         )
-    table = Table(
-        path=places[0].roots[0],
+    return Table(
+        path=roots.most_common(1)[0][0],
         sheet="",
         rows=tuple(rows),
         left_out=tuple(left_out),
         of_folders=True,
     )
-    return table, []
 
 
 def renumbered(row: Annotation, local: LocalRelease) -> Annotation:
@@ -115,6 +139,19 @@ def renumbered(row: Annotation, local: LocalRelease) -> Annotation:
     except DataError:  # reported when the frames are read
         return row
     return dataclasses.replace(row, onset=first, offset=last, gap=gap)
+
+
+def folders_of_no_subject(local: LocalRelease) -> Iterator[Path]:
+    """Yields the folders next to those of subjects that contain frames, too."""
+    if not local.release.of_subjects:
+        return
+    for root in local.roots:
+        for folder in subfolders(root):
+            if canonical_subject(without_suffix(folder.name)[0]) is None and any(
+                _has_frames(_Found(root, place, ()))
+                for place in folders_under(folder, MAX_DEPTH)
+            ):
+                yield folder
 
 
 def _candidates(
@@ -156,9 +193,9 @@ def _excluded(
             )
 
 
-def _has_frames(found: tuple[Path, tuple[str, ...]]) -> bool:
+def _has_frames(found: _Found) -> bool:
     try:
-        _span(found[0])
+        _span(found.source)
     except DataError:
         return False
     return True

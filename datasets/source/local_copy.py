@@ -11,9 +11,19 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from datasets.source.annotations import Annotation, LeftOut, Table, row_label
-from datasets.source.cells import is_number
-from datasets.source.folder_rows import renumbered, rows_of_folders
+from datasets.source.annotations import (
+    Annotation,
+    LeftOut,
+    Table,
+    entry_label,
+    of_folders,
+    row_label,
+)
+from datasets.source.folder_rows import (
+    folders_of_no_subject,
+    renumbered,
+    rows_of_folders,
+)
 from datasets.source.folders import shown, without_suffix
 from datasets.source.release_choice import check_options, choose_release
 from datasets.source.releases import LocalRelease
@@ -75,7 +85,8 @@ class LocalCopy:
             contents = contents.replace(", extra_fields={", ", beside={")
             digest.update(contents.encode())
         digest.update(repr((self.release.release.name, self.crop)).encode())
-        for clip, source in sorted(self.release.clips.items()):
+        aside = {key: path for key, (path, _) in self.release.no_expressions.items()}
+        for clip, source in sorted((aside | dict(self.release.clips)).items()):
             digest.update(repr((clip, _file_sizes(source))).encode())
         known = set(self.release.clips.values())
         for clip, source in sorted(self.release.aliases.items()):
@@ -134,8 +145,8 @@ def open_local_copy(
         )
     else:
         check_options(specification, config)
-        table, notes = rows_of_folders(specification, config, manual_dir)
-        tables, missing_tables = [table], []
+        tables = [rows_of_folders(specification, config, manual_dir)]
+        missing_tables, notes = [], []
     rows, left_out, not_selected = [], [], 0
     for table in tables:
         left_out += table.left_out
@@ -146,15 +157,9 @@ def open_local_copy(
             )
         for row in table.rows:
             try:
-                row = specification.interpret(row)
-                if row.emotion not in specification.emotions:
-                    raise DataError(_unknown_emotion(specification, row.emotion))
+                rows.append(specification.interpreted(row))
             except DataError as error:
-                left_out.append(
-                    LeftOut(row.table, row.number, row.subject, row.clip, str(error))
-                )
-                continue
-            rows.append(row)
+                left_out.append(row.left_out(str(error)))
     # Counted over all rows, so that clip ids do not depend on the selection.
     counts = collections.Counter(_clip_key(row) for row in rows)
     notes += _overlap_notes(rows, tables, specification)
@@ -219,7 +224,7 @@ def _same_expression(
     reason = f"{row_label(other, tables)} has the same subject, clip and onset"
     if other.emotion != row.emotion:
         reason += f", but is {other.emotion} and not {row.emotion}"
-    return LeftOut(row.table, row.number, row.subject, row.clip, reason)
+    return row.left_out(reason)
 
 
 def _overlap_notes(
@@ -270,16 +275,6 @@ def _generation_note(
     return [note]
 
 
-def _unknown_emotion(specification: Specification, emotion: str) -> str:
-    names = ", ".join(specification.emotions)
-    if is_number(emotion):
-        return (
-            f"the emotion is the number {emotion}; write its name in the table, one of "
-            f"{names}: what a number means depends on who wrote it"
-        )
-    return f"emotion {emotion!r} is not an emotion of {specification.title}: {names}"
-
-
 def _clip_key(row: Annotation) -> tuple[str, str]:
     """Identifies a clip regardless of case, as folders are found."""
     return row.subject, row.clip.casefold()
@@ -291,7 +286,10 @@ def _frames_without_row(
     used = {release.source(row.subject, row.clip) for row in rows}
     named = {(row.subject, release.release.parse_clip_name(row.clip)) for row in rows}
     unused = []
-    for (subject, _), source in release.clips.items():
+    aside = {path: folder for path, folder in release.no_expressions.values()}
+    sources = [*release.clips.items()]
+    sources += [(key, path) for key, (path, _) in release.no_expressions.items()]
+    for (subject, _), source in sources:
         if source in used:
             continue
         name = release.name_of(source)
@@ -299,10 +297,12 @@ def _frames_without_row(
             subject, without_suffix(name)[0]
         )
         reason = "frames, but no row in the table"
-        if any(table.of_folders for table in tables):
+        if of_folders(tables):
             reason = "its name is not that of an expression"
         if (subject, without) in named:
             reason = _SECOND
+        if source in aside:
+            reason = f"the folder {aside[source]} has no expressions"
         try:
             if source.is_dir() and not numbered_frames(source):
                 continue
@@ -324,6 +324,12 @@ def _frames_without_row(
         LeftOut(None, None, source.name, "", "permission denied for its folder")
         for source in release.unreadable
     ]
+    if of_folders(tables):  # a row of a table says that its frames are missing
+        reason = "frames, but the name of the folder is not that of a subject"
+        others += [
+            LeftOut(None, None, folder.name, "", reason)
+            for folder in folders_of_no_subject(release)
+        ]
     return sorted([*unused, *others], key=lambda entry: (entry.subject, entry.clip))
 
 
@@ -331,16 +337,22 @@ def no_records_message(
     specification: Specification, tables: Sequence[Table], left_out: Sequence[LeftOut]
 ) -> str:
     """Returns the error message for a copy in which no row can become a record."""
+    no_table = of_folders(tables)
     examples = [
-        f"  row {entry.row} ({entry.subject}/{entry.clip}): {entry.reason}"
+        f"  {entry_label(entry.row, entry.table, no_table)} "
+        f"({entry.subject}/{entry.clip}): {entry.reason}"
         for entry in left_out[:5]
         if entry.row is not None
     ]
+    paths = ", ".join(str(table.path) for table in tables)
+    rows, needed = f"row of {paths}", "table and the frames"
+    if no_table:
+        rows, needed = f"folder in {paths}", "frames and the names of their folders"
     return "\n".join(
         [
-            f"No row of {', '.join(str(t.path) for t in tables)} can become a record.",
+            f"No {rows} can become a record.",
             *examples,
-            f"Check that the table and the frames are those of {specification.title} "
-            "and unpack them again.",
+            f"Check that the {needed} are those of {specification.title} and unpack "
+            "them again.",
         ]
     )

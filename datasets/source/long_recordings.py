@@ -2,12 +2,26 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from datasets.source.annotations import Annotation, LeftOut
 from datasets.source.specification import Specification
-from meranet_jax.video.frames import Recording
+from meranet_jax.video.frames import Recording, list_recording
 
 TYPES = ("micro", "macro")
+
+
+@dataclasses.dataclass(frozen=True)
+class OtherNumbering:
+    """Another table with the same expressions, whose frame numbers may differ.
+
+    Attributes:
+      specification: its data set.
+      remark: sentence for the report if the user's folder does not contain it.
+    """
+
+    specification: Specification
+    remark: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +45,8 @@ class LongRecordings:
       published_emotions: published number of intervals by type and emotion; types
         whose numbers are unknown are missing.
       remarks: sentences on the data set that the report repeats.
+      other_numbering: another table, with which the frame numbers of
+        micro-expressions of the same subject and clip are compared.
     """
 
     specification: Specification
@@ -49,6 +65,7 @@ class LongRecordings:
         default_factory=dict
     )
     remarks: tuple[str, ...] = ()
+    other_numbering: OtherNumbering | None = None
 
     @property
     def instructions(self) -> str:
@@ -67,6 +84,7 @@ class Interval:
 
     Attributes:
       row: the row of the table.
+      place: description of the row, for messages.
       kind: ``micro`` or ``macro``.
       onset: frame number of the onset.
       apex: frame number of the apex, None if the table does not give it.
@@ -76,6 +94,7 @@ class Interval:
     """
 
     row: Annotation
+    place: str
     kind: str
     onset: int
     apex: int | None
@@ -91,13 +110,36 @@ class LongRecording:
     Attributes:
       subject: canonical name of the subject.
       name: name of its folder, or of its video without suffix.
-      frames: its frames.
-      frame_rate: in Hz; None if it is unknown.
+      source: the folder or the video.
+      frame_rate: of the data set's recordings in Hz; None if it is unknown.
       intervals: the intervals by onset; empty if the table has no row for it.
     """
 
     subject: str
     name: str
-    frames: Recording
+    source: Path
     frame_rate: float | None
     intervals: tuple[Interval, ...]
+
+    @property
+    def place(self) -> str:
+        """Subject and name, for messages."""
+        return f"{self.subject}/{self.name}"
+
+    def frames(self) -> Recording:
+        """Lists the frames.
+
+        The list has hundreds of bytes for each frame, and a data set has millions: do
+        not keep those of many recordings.
+
+        Raises:
+          DataError: if there is no frame, it cannot be read, or the frame numbers are
+            ambiguous.
+        """
+        numbers = {
+            number
+            for interval in self.intervals
+            for number in (interval.onset, interval.offset)
+            if number is not None
+        }
+        return list_recording(self.source, numbers)

@@ -58,11 +58,15 @@ class Release:
         no folder around it. It is for names that people also give the folder that
         contains all releases.
       ends_at_offset: whether the frames of a clip have the table's numbers and end at
-        its offset, so that the last one replaces an offset in the table that lies
-        beyond it.
-      other_frames: found in names of folders that have frames of another kind, such as
-        those of another camera. Such a folder is not read as this release, unless its
-        name is one of ``parts``. None if there are no such folders.
+        its offset, so that the last one replaces another offset in the table.
+      other_frames: found in names of folders and videos that have frames of another
+        kind, such as those of another camera. Such a folder is not read as this
+        release, unless its name is one of ``parts``, and no clip is read in it. None if
+        there are no such folders.
+      no_expressions: matches the names of folders, in or around those of subjects,
+        whose clips are no expressions, such as ``non_micro``. They are reported, and
+        never read, even if they have the name of an expression. None if there are no
+        such folders.
     """
 
     name: str
@@ -79,6 +83,16 @@ class Release:
     direct: bool = False
     ends_at_offset: bool = False
     other_frames: re.Pattern | None = None
+    no_expressions: re.Pattern | None = None
+
+    def excludes(self, name: str) -> bool:
+        """Returns whether a name is that of a folder or video of other frames."""
+        return self.other_frames is not None and bool(self.other_frames.search(name))
+
+    def has_no_expressions(self, name: str) -> bool:
+        """Returns whether a name is that of a folder without expressions."""
+        pattern = self.no_expressions
+        return pattern is not None and bool(pattern.fullmatch(without_suffix(name)[0]))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,6 +127,8 @@ class LocalRelease:
         show faces only.
       faces_of_subjects: those of them whose subject's folder says so.
       mixed: whether the names of some folders say so, and of others do not.
+      no_expressions: folders and videos that are no expressions, as in ``clips``, with
+        the name of the folder that says so.
     """
 
     release: Release
@@ -125,6 +141,9 @@ class LocalRelease:
     faces: frozenset[Path] = frozenset()
     faces_of_subjects: frozenset[Path] = frozenset()
     mixed: bool = False
+    no_expressions: Mapping[tuple[str, str], tuple[Path, str]] = dataclasses.field(
+        default_factory=dict
+    )
 
     def source(self, subject: str, clip: str) -> Path | None:
         """Returns the folder or video of a clip, None if there is none.
@@ -220,7 +239,7 @@ def _known_place(
 
     Returns:
       The part, and whether a word in the name says that its frames show faces. None if
-      no name is known.
+      no name is known, or a folder in that of the release has other frames.
     """
     for place, name in enumerate(names):
         around = names[place + 1 : place + 2]
@@ -229,7 +248,8 @@ def _known_place(
             for spelling in map(_normalise, [*paths, known]):
                 if spelling in spellings:
                     release, _ = spellings[spelling]
-                    if not (release.direct and place):
+                    excluded = any(map(release.excludes, names[:place]))
+                    if not (excluded or release.direct and place):
                         return spellings[spelling], faces
     return None
 
@@ -244,6 +264,7 @@ def read_release(root: Path, release: Release) -> LocalRelease:
     """
     exact: dict[tuple[str, str], list[Path]] = {}
     aliases: dict[tuple[str, str], list[Path]] = {}
+    no_expressions: dict[tuple[str, str], tuple[Path, str]] = {}
     faces, faces_of_subjects, unreadable = set(), set(), []
     for subject_folder in subfolders(root) if release.of_subjects else [root]:
         subject_name, shows_faces = without_suffix(subject_folder.name)
@@ -258,6 +279,12 @@ def read_release(root: Path, release: Release) -> LocalRelease:
             continue
         for clip in found:
             source = clip.source
+            around = [root.name, *source.relative_to(subject_folder).parts[:-1]]
+            if said := list(filter(release.has_no_expressions, around)):
+                key = release.parse_folder_names(subject_name, clip.name)
+                if key[0]:
+                    no_expressions.setdefault(key, (source, said[-1]))
+                continue
             other, clip_shows_faces = without_suffix(clip.name)
             if shows_faces:
                 faces_of_subjects.add(source)
@@ -296,13 +323,15 @@ def read_release(root: Path, release: Release) -> LocalRelease:
         aliases=chosen_aliases,
         faces=frozenset(faces),
         faces_of_subjects=frozenset(faces_of_subjects),
+        no_expressions=no_expressions,
     )
 
 
 def merge_parts(parts: Sequence[LocalRelease]) -> LocalRelease:
     """Returns one release of parts of it in several folders."""
-    clips, aliases, duplicates = {}, {}, []
+    clips, aliases, no_expressions, duplicates = {}, {}, {}, []
     for part in parts:
+        no_expressions = dict(part.no_expressions) | no_expressions
         duplicates += part.duplicates
         aliases = dict(part.aliases) | aliases
         for key, source in part.clips.items():
@@ -318,11 +347,14 @@ def merge_parts(parts: Sequence[LocalRelease]) -> LocalRelease:
         faces=frozenset().union(*(part.faces for part in parts)),
         faces_of_subjects=frozenset().union(*(p.faces_of_subjects for p in parts)),
         mixed=any(part.mixed for part in parts),
+        no_expressions=no_expressions,
     )
 
 
 def _clips_in(folder: Path, release: Release, levels: int = 2) -> list[_Found]:
     """Returns the folders and videos that may be clips, sorted by path.
+
+    Those of other frames are none.
 
     Args:
       folder: folder of a subject, or that of all clips.
@@ -332,8 +364,14 @@ def _clips_in(folder: Path, release: Release, levels: int = 2) -> list[_Found]:
     Raises:
       PermissionError: if the folder is not readable.
     """
-    found = [_Found(video, video.stem) for video in _videos(folder)]
+    found = [
+        _Found(video, video.stem)
+        for video in _videos(folder)
+        if not release.excludes(video.stem)
+    ]
     for child in subfolders(folder):
+        if release.excludes(child.name):
+            continue
         below: list[_Found] = []
         with contextlib.suppress(PermissionError):  # reported with its row
             if frames := _frames_folder(child, release):

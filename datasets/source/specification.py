@@ -8,6 +8,7 @@ from typing import Literal
 
 from datasets import clip_record
 from datasets.source.annotations import Annotation
+from datasets.source.cells import is_number
 from datasets.source.columns import Columns
 from datasets.source.releases import Release
 from meranet_jax.errors import DataError
@@ -32,9 +33,10 @@ class LocalCopyConfig(clip_record.ClipConfig):
         copy; empty selects the preferred one.
       sizes: ``same`` leaves out clips whose frames differ in size; ``any`` resizes each
         frame by itself, which adds motion that is not in the face.
-      apex: what replaces an apex that the table does not give. ``middle`` is the middle
-        of onset and offset; ``spotted`` the frame that differs most from the onset, see
-        ``meranet_jax.video.apex``; with ``table`` such expressions are left out.
+      apex: what replaces an apex that is not given in a table. ``middle`` is the middle
+        of onset and offset; ``spotted`` the frame that differs most from the onset, if
+        ``meranet_jax.video.apex`` finds it; with ``table`` such expressions are left
+        out.
 
     Raises:
       DataError: if a value is out of range.
@@ -164,6 +166,25 @@ class Specification:
     counts_of: Callable[[str, LocalCopyConfig], bool] = lambda name, config: True
     recording_of: Callable[[Annotation], str] = lambda row: row.clip
     label_of_folders: Callable[[tuple[str, ...]], str | None] | None = None
+
+    def interpreted(self, row: Annotation) -> Annotation:
+        """Returns a row as ``interpret`` does, with an emotion of the data set.
+
+        Raises:
+          DataError: if the row is invalid, or its emotion is not one of them.
+        """
+        row = self.interpret(row)
+        if not self.emotions or row.emotion in self.emotions:
+            return row
+        names = ", ".join(self.emotions)
+        if is_number(row.emotion):
+            raise DataError(
+                f"the emotion is the number {row.emotion}; write its name in the "
+                f"table, one of {names}: what a number means depends on who wrote it"
+            )
+        raise DataError(
+            f"emotion {row.emotion!r} is not an emotion of {self.title}: {names}"
+        )
 
     def counts_for(self, config: LocalCopyConfig) -> dict[str, Mapping[str, int]]:
         """Returns the published counts that apply to a configuration."""

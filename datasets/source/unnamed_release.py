@@ -1,5 +1,6 @@
 """Releases in folders with unknown names: their frames show what they contain."""
 
+import contextlib
 import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -36,7 +37,8 @@ def find_unnamed(
 ) -> tuple[LocalRelease, list[str]] | None:
     """Returns the release in folders with unknown names, and a note.
 
-    Folders with different subjects are parts of one release.
+    Folders with different subjects are parts of one release, or with different clips if
+    the release has no folders of subjects.
 
     Args:
       manual_dir: the user's folder.
@@ -61,6 +63,8 @@ def find_unnamed(
                 read_release(folder, release)
                 for folder in folders
                 if may_contain(folder, release)
+                or not release.of_subjects
+                and _has_clips_below(folder, release)
             ]
             local = _with_most_clips(parts, wanted)
             if local is not None:
@@ -108,17 +112,47 @@ def find_unnamed(
     return dataclasses.replace(chosen, release=release), [note]
 
 
+def _has_clips_below(folder: Path, release: Release, levels: int = 2) -> bool:
+    """Returns whether there are folders of clips in those inside a folder.
+
+    They may be by emotion, or by subject and emotion. ``read_release`` reads as many
+    levels.
+    """
+    for child in subfolders(folder):
+        with contextlib.suppress(PermissionError):  # reported with its rows
+            if may_contain(child, release):
+                return True
+            below = levels > 1 and not release.excludes(child.name)
+            if below and _has_clips_below(child, release, levels - 1):
+                return True
+    return False
+
+
 def _with_most_clips(
     parts: Sequence[LocalRelease], wanted: Sequence[tuple[str, str]]
 ) -> LocalRelease | None:
-    """Merges folders that have wanted clips of different subjects, fullest first."""
+    """Merges folders that have different wanted clips, fullest first.
+
+    If the release has folders of subjects, those merged have different subjects. If
+    not, a folder and the one around it may have the same clips: the inner one is used.
+    """
+
+    def order(part: LocalRelease) -> tuple[int, int]:
+        depth = 0 if part.release.of_subjects else len(part.roots[0].parts)
+        return -part.count_clips(wanted), -depth
+
     chosen: list[LocalRelease] = []
-    subjects: set[str] = set()
-    for part in sorted(parts, key=lambda part: -part.count_clips(wanted)):
-        own = {subject for subject, clip in wanted if part.source(subject, clip)}
-        if own and not own & subjects:
+    known: set[tuple[str, ...]] = set()
+    for part in sorted(parts, key=order):
+        of_subjects = part.release.of_subjects
+        own = {
+            (subject,) if of_subjects else (subject, clip)
+            for subject, clip in wanted
+            if part.source(subject, clip)
+        }
+        if own and not own & known:
             chosen.append(part)
-            subjects |= own
+            known |= own
     return merge_parts(chosen) if chosen else None
 
 
@@ -193,9 +227,7 @@ def may_contain(folder: Path, release: Release) -> bool:
     Its name and that of the folder around it must not be those of other frames.
     """
     place = folder.absolute()
-    if release.other_frames is not None and any(
-        release.other_frames.search(path.name) for path in (place, place.parent)
-    ):
+    if release.excludes(place.name) or release.excludes(place.parent.name):
         return False
     names = (without_suffix(child.name)[0] for child in subfolders(folder))
     if release.of_subjects:

@@ -10,13 +10,6 @@ from meranet_jax.errors import UserError
 # Class name -> emotions that belong to the class.
 ClassSet = dict[str, tuple[str, ...]]
 
-# MEGC 2019 (See et al.): happiness is positive, surprise is a class of its own,
-# "others" is excluded and all remaining emotions are negative. CAS(ME)^2 already has
-# labels named positive and negative. "neutral" names clips without an expression. A
-# label of two emotions, "negative+repression", belongs to the class of both.
-_POSITIVE = ("happiness", "positive")
-_EXCLUDED = ("others", "other", "neutral")
-
 # The value of --classes that stands for objective classes, which are determined by the
 # action units (Davison et al. 2018); the record field that has their number, and the
 # names of its values. Publications use the first five classes.
@@ -163,26 +156,16 @@ def _named(text: str, datasets: Collection[str]) -> ClassSet:
 
 
 def _megc3(emotions: Collection[str]) -> ClassSet:
-    members: dict[str, list[str]] = {"negative": [], "positive": [], "surprise": []}
+    members: dict[str, list[str]] = {name: [] for name in megc2019.CLASSES}
     for emotion in sorted(emotions):
-        classes = {_megc3_class(part) for part in emotion.split("+")}
-        # Labels whose emotions belong to different classes are excluded.
-        if len(classes) == 1 and (name := classes.pop()) is not None:
+        name = megc2019.class_of(emotion)
+        if name is not None:
             members[name].append(emotion)
     return {
         "negative": tuple(members["negative"]),
-        "positive": tuple(members["positive"]) or _POSITIVE,
+        "positive": tuple(members["positive"]) or megc2019.POSITIVE,
         "surprise": tuple(members["surprise"]) or ("surprise",),
     }
-
-
-def _megc3_class(emotion: str) -> str | None:
-    """Returns the class of one emotion; None if it is excluded."""
-    if emotion in _EXCLUDED:
-        return None
-    if emotion in _POSITIVE:
-        return "positive"
-    return "surprise" if emotion == "surprise" else "negative"
 
 
 def _read(path: Path) -> ClassSet:

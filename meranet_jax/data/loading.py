@@ -1,6 +1,5 @@
 """Loading of clips from the records of one or several data sets."""
 
-import collections
 import math
 from collections.abc import Callable, Collection, Sequence
 
@@ -15,6 +14,7 @@ from meranet_jax.data.source_records import Record, Source, open_source, read_re
 from meranet_jax.errors import UserError
 from meranet_jax.inputs import optical_flow
 from meranet_jax.inputs.registry import CLIP, INPUTS, Input
+from meranet_jax.megc2019 import count_classes
 
 # Fraction of this machine's memory that clips may use.
 _MEMORY_FRACTION = 0.5
@@ -152,7 +152,7 @@ def load(
         },
         left_out_ids=left_out_ids,
         references=references,
-        megc2019=_count_by_rule(sources, kept, class_of),
+        megc2019=_count_by_rule(sources, kept),
     )
     # Fills the cached property.
     vars(loaded)["digests"] = tuple(record.digest for record in kept)
@@ -211,21 +211,21 @@ def _with_dataset(source: Source, sources: Sequence[Source], reason: str) -> str
 
 
 def _count_by_rule(
-    sources: Sequence[Source], kept: Sequence[Record], class_of: dict[str, str]
+    sources: Sequence[Source], kept: Sequence[Record]
 ) -> dict[str, dict[str, int]]:
     """Returns ``Clips.megc2019``.
 
     Args:
       sources: the data sets.
       kept: the records that are not left out.
-      class_of: the class of each emotion.
     """
-    counts: dict[str, dict[str, int]] = {}
-    for index, source in enumerate(sources):
-        if source.rule is not None:
-            of_source = (class_of[r.emotion] for r in kept if r.source == index)
-            counts[source.name] = dict(collections.Counter(of_source))
-    return counts
+    return {
+        source.name: count_classes(
+            record.emotion for record in kept if record.source == index
+        )
+        for index, source in enumerate(sources)
+        if source.rule is not None
+    }
 
 
 def _take_in_place(clips: np.ndarray, order: Sequence[int]) -> np.ndarray:

@@ -257,6 +257,16 @@ def _check_protocol(
                 f"fold {fold.name} of seed {seed} has clips of {both[0]} in its "
                 "test part and in its training or validation part."
             )
+        tested = sorted({*datasets[fold.test]})
+        complete = np.flatnonzero(np.isin(datasets, tested))
+        if missing := sorted({*complete.tolist()} - {*fold.test.tolist()}):
+            raise UserError(
+                f"--protocol={protocol} tests all clips of each tested data set, but "
+                f"fold {fold.name} of seed {seed} tests {len(fold.test)} of the "
+                f"{len(complete)} clips of {', '.join(tested)}, and not, for example, "
+                f"{clips.clip_ids[missing[0]]}. Leave clips out of the run with "
+                "--leave_out."
+            )
     if protocol in ("holdout", "holdout_subject", "cross_dataset"):
         if len(folds) > 1:
             raise UserError(
@@ -279,12 +289,10 @@ def _check_protocol(
             )
     for fold in folds if protocol == "lodo" else ():
         tested_datasets = sorted({*datasets[fold.test].tolist()})
-        complete = np.flatnonzero(np.isin(datasets, tested_datasets))
-        if len(tested_datasets) > 1 or len(fold.test) < len(complete):
+        if len(tested_datasets) > 1:
             raise UserError(
-                f"--protocol=lodo tests all clips of one data set in each fold, but "
-                f"fold {fold.name} of seed {seed} tests {len(fold.test)} of the "
-                f"{len(complete)} clips of {', '.join(tested_datasets)}."
+                f"--protocol=lodo tests one data set in each fold, but fold "
+                f"{fold.name} of seed {seed} tests {', '.join(tested_datasets)}."
             )
 
 

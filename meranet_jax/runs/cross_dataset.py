@@ -67,7 +67,7 @@ class Target:
     """With --dataset: clips whose frames differ in size, see train.py --help. Default:
     same."""
     apex: Literal["table", "middle", "spotted"] | None = None
-    """With --dataset: what replaces an apex that the table does not give, see train.py
+    """With --dataset: what replaces an apex that is not given in a table, see train.py
     --help. Default: middle."""
     expressions: str | None = None
     """With --dataset: kind of expressions of cas_me_2: micro, macro or both."""

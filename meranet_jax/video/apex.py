@@ -6,7 +6,7 @@ ends with is not the expression, which has faded by then, but a motion of the he
 the light: it is assumed to grow evenly from onset to offset, and subtracted.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import cv2
 import numpy as np
@@ -14,11 +14,15 @@ import numpy as np
 # Frames over which displacements are averaged, so that noise in one decides nothing.
 _SMOOTHED = 5
 
-# Last frames whose median displacement is that at the offset
+# Last frames of which the one that has moved least is that at the offset: an expression
+# may still fade in the others.
 _LAST = 3
 
+# Of fewer frames, the average over some of them says no more than the middle does.
+SHORTEST = 9
 
-def spot(frames: Iterable[np.ndarray]) -> int:
+
+def spot(frames: Iterable[np.ndarray]) -> int | None:
     """Returns the index of the frame in which the face has moved most.
 
     Args:
@@ -26,7 +30,8 @@ def spot(frames: Iterable[np.ndarray]) -> int:
         one after another.
 
     Returns:
-      An index from 0. 0 only if nothing moves, or there is one frame.
+      An index from 0, neither that of the onset nor that of the offset. None if there
+      are fewer than ``SHORTEST`` frames, or nothing moves.
 
     Raises:
       ValueError: if there is no frame.
@@ -43,12 +48,30 @@ def spot(frames: Iterable[np.ndarray]) -> int:
         fields.append(field[::2, ::2])  # a quarter of the memory
     if first is None:
         raise ValueError("there is no frame")
-    last = np.median(fields[-_LAST:], axis=0) if fields else 0
+    if 1 + len(fields) < SHORTEST or not np.any(fields):
+        return None
+    drift = _drift(fields)
     displacements = [0.0]
     for number, field in enumerate(fields, start=1):
-        own = field - number / len(fields) * last
+        own = field - number * drift
         displacements.append(float(np.hypot(own[..., 0], own[..., 1]).mean()))
-    half = min(_SMOOTHED // 2, (len(displacements) - 1) // 2)
-    padded = np.pad(displacements, half, mode="edge")
-    smoothed = np.convolve(padded, np.full(2 * half + 1, 1 / (2 * half + 1)), "valid")
-    return int(smoothed.argmax()) if max(displacements) > 0 else 0
+    padded = np.pad(displacements, _SMOOTHED // 2, mode="edge")
+    smoothed = np.convolve(padded, np.full(_SMOOTHED, 1 / _SMOOTHED), "valid")
+    return 1 + int(smoothed[1:-1].argmax())
+
+
+def _drift(fields: Sequence[np.ndarray]) -> np.ndarray:
+    """Returns the motion of each pixel from frame to frame that is no expression.
+
+    Args:
+      fields: displacements [H, W, 2] of the second and each later frame.
+
+    Returns:
+      [H, W, 2], in pixels.
+    """
+    first = len(fields) - _LAST
+    rates = np.stack(
+        [field / number for number, field in enumerate(fields[first:], start=first + 1)]
+    )  # [3, H, W, 2]
+    least = np.hypot(rates[..., 0], rates[..., 1]).argmin(axis=0)  # [H, W]
+    return np.take_along_axis(rates, least[None, ..., None], axis=0)[0]

@@ -89,7 +89,9 @@ def write_tree(
     clips: Sequence[Clip] | None = None,
     empty: Sequence[str] = (),
 ) -> None:
-    """Writes the clips of a camera, and a folder of other motion of the first subject.
+    """Writes the clips of a camera, and two of other motion of the first subject.
+
+    One of these has the name of the first clip.
 
     Args:
       folder: folder that a user would give as manual_dir.
@@ -109,7 +111,8 @@ def write_tree(
         write_clip(place, CLIPS[camera].index(clip), names, shape)
     first = f"s{clips[0].subject}"
     names = {number: f"{prefix}{number}.bmp" for number in range(501, 520)}
-    write_clip(root / first / "non_micro" / f"{first}_non_micro_01", 500, names, shape)
+    for name in (f"{first}_non_micro_01", clips[0].name):
+        write_clip(root / first / "non_micro" / name, 500, names, shape)
 
 
 if __name__ == "__main__":

@@ -22,9 +22,13 @@ def id_of(row):
     return f"sub{row.subject}/{row.clip}"
 
 
-@pytest.mark.parametrize("table", TABLES)
-@pytest.mark.parametrize("release", RELEASES)
-def test_every_release_with_every_table(tmp_path, release, table):
+# The table is read before the frames are searched.
+@pytest.mark.parametrize(
+    ("release", "table"),
+    [(release, TABLES[0]) for release in RELEASES]
+    + [("cropped", table) for table in TABLES[1:]],
+)
+def test_every_release_and_every_table(tmp_path, release, table):
     cas_me_2_tree.write_tree(tmp_path / "copy", release=release, table=table, rows=SOME)
     info, records = read_back(
         "cas_me_2", tmp_path / "copy", tmp_path / "d", crop=crop(release)
@@ -55,15 +59,24 @@ def test_every_release_with_every_table(tmp_path, release, table):
                 assert number == min(max(expected, row.onset), row.offset)
 
 
+@pytest.fixture(scope="module")
+def complete(tmp_path_factory):
+    """A complete copy, with the frames of the expressions."""
+    folder = tmp_path_factory.mktemp("complete")
+    cas_me_2_tree.write_tree(folder, rows=ROWS)
+    return folder
+
+
 @pytest.mark.parametrize(
     ("expressions", "number"),
     [("micro", 57), pytest.param("macro", 300, marks=pytest.mark.slow), ("both", 357)],
 )
-def test_complete_data_set_with_its_irregularities(tmp_path, expressions, number):
-    cas_me_2_tree.write_tree(tmp_path / "copy", rows=ROWS)
+def test_complete_data_set_with_its_irregularities(
+    complete, tmp_path, expressions, number
+):
     info, records = read_back(
         "cas_me_2",
-        tmp_path / "copy",
+        complete,
         tmp_path / "data",
         crop="none",
         expressions=expressions,

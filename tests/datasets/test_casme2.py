@@ -345,7 +345,7 @@ def test_missing_apex_is_spotted_or_leaves_its_row_out(tmp_path):
     metadata, records = read_back(tmp_path / "casme2", data_dir, apex="table")
     assert set(records) == {id_of(row) for row in FEW[:5]}
     (entry,) = metadata["left_out"]
-    assert "the apex is missing in the table; --apex=table" in entry["reason"]
+    assert "no apex is given; --apex=table" in entry["reason"]
     # Each way has records of its own.
     assert {path.parent.name for path in data_dir.glob("casme2/*/2.3.0")} == {
         "apex32-16x112-apex_spotted",

@@ -6,11 +6,11 @@ import shutil
 
 import pytest
 
-from datasets import check, prepare
+from datasets import check, long_check, prepare
 from tests.datasets import casme3_tree
 from tests.datasets.casme3_tree import QUIRKS, RELEASES, ROWS, ROWS_C, SOME, id_of
 from tests.datasets.reading import read_back
-from tests.datasets.tree import read_colours
+from tests.datasets.tree import RAW, read_colours, write_clip
 
 SMALL = {"size": 24, "frames": 4, "window": 8, "crop": "none"}
 
@@ -44,8 +44,8 @@ def test_a_row_finds_its_frames_in_every_release(tmp_path, release):
     for clip, sentence in (
         ("sub149/d_112", "the apex is 83 in the table, a known error; 160 was used"),
         ("sub216/d_2647", "the onset is 3647 in the table, a known error; 2647"),
-        ("sub40/e_1812", "the offset is missing in the table, a known error; 1845"),
-        ("sub40/e_2327", "the offset is missing in the table, a known error; 2403"),
+        ("sub40/e_1812", "the offset is 0 in the table, a known error; 1845"),
+        ("sub40/e_2327", "the offset is 0 in the table, a known error; 2403"),
         ("sub216/e_1", "the onset is 0 in the table, a known error; 1 was used"),
         ("sub216/e_1", "the apex is 0 in the table, a known error; 1 was used"),
     ):
@@ -87,6 +87,54 @@ def test_a_row_without_frames_and_frames_without_a_row_are_reported(tmp_path):
     assert entry["reason"] == "there is no folder for it in frame"
     (entry,) = report.frames_without_row
     assert entry["clip"] == f"spNO.{ROWS[7].subject}_{ROWS[7].clip}_{ROWS[7].onset}"
+
+
+def test_frames_beyond_a_gap_are_those_of_the_expression(tmp_path):
+    row = casme3_tree.Row(1, "a", 355, 360, 372, "disgust")
+    casme3_tree.write_tree(tmp_path / "copy", rows=[row])
+    for number in range(362, 366):
+        (frame,) = (tmp_path / "copy").rglob(f"{number}.jpg")
+        frame.unlink()
+    info, records = read_back("casme3", tmp_path / "copy", tmp_path / "d", crop="none")
+    record = records[id_of(row)]
+    assert [record[name] for name in ("onset", "apex", "offset")] == [355, 360, 372]
+    assert {read_colours(frame)[1] for frame in record["clip"]} <= set(range(355, 362))
+    (note,) = [note for note in info.metadata["notes"] if "beyond a gap" in note]
+    assert note.endswith(
+        "only frames 355 to 361, around the apex, were used; 7 others, 366 to 372, are "
+        "beyond a gap of more than two numbers; onset to offset is 355 to 372"
+    )
+
+
+def test_images_of_depth_are_not_read(tmp_path):
+    casme3_tree.write_tree(tmp_path, release="part_A", rows=ROWS[:2])
+    recording = tmp_path / f"part_A/spNO.{ROWS[0].subject}/{ROWS[0].clip}"
+    names = {int(path.stem): path.name for path in (recording / "color").glob("*.jpg")}
+    shutil.rmtree(recording / "color")
+    write_clip(recording / "depth", 511, names, RAW)
+    report = check.check("casme3", tmp_path, options=prepare.Options(**SMALL))
+    (entry,) = report.rows_without_record
+    assert f"{entry['subject']}/{entry['clip']}" == id_of(ROWS[0])
+    assert entry["reason"] == "its folder contains no frames"
+    assert report.records == 1 and not report.complete
+    long = long_check.check("casme3", tmp_path)
+    (problem,) = long.problems.pop("recordings that cannot be read")
+    assert problem.startswith(f"sub{ROWS[0].subject:02d}/{ROWS[0].clip}: its folder")
+    assert not long.problems and long.recordings == 1
+
+
+def test_intervals_and_records_have_the_same_labels(tmp_path):
+    rows = [next(r for r in ROWS if r.emotion == e) for e in casme3_tree.COUNTS]
+    casme3_tree.write_tree(tmp_path / "data", release="part_A", rows=rows)
+    # Names that only one of the two commands knew
+    copy = (tmp_path / "data").rename(tmp_path / "copy")
+    (copy / "part_A").rename(copy / "CASME3_part_A")
+    (copy / casme3_tree.TABLE).rename(copy / "part_A_ME_JpgIndex_v2.xlsx")
+    casme3_tree.write_table(copy, rows=rows[:2], table=casme3_tree.FIRST_TABLE)
+    report = check.check("casme3", copy, options=prepare.Options(**SMALL))
+    counts = {emotion: n["records"] for emotion, n in report.emotions.items()}
+    long = long_check.check("casme3", copy)
+    assert long.intervals["micro"] == counts == dict.fromkeys(counts, 1)
 
 
 def test_the_second_table_is_preferred_to_the_first(tmp_path):

@@ -55,7 +55,7 @@ def test_records_of_every_release(tmp_path, release):
         ]
 
 
-def test_complete_copy_has_the_published_counts(tmp_path, capsys):
+def test_complete_copy_has_the_published_counts(tmp_path):
     fourdme_tree.write_tree(tmp_path, release="gray_micro_crop")
     report = check.check("fourdme", tmp_path)
     published = {e.lower(): n for e, n in fourdme_tree.EMOTIONS.items()}
@@ -65,8 +65,7 @@ def test_complete_copy_has_the_published_counts(tmp_path, capsys):
     assert report.published_counts == {"the published table": published}
     assert report.frames_without_row == []
     assert "contradictory row" not in report.notes_by_kind
-    assert check.main("fourdme", tmp_path, workers=1) == 0
-    lines = capsys.readouterr().out.splitlines()
+    lines = check.describe(report).splitlines()
     assert f"{'negative+repression':20}{7:8}{7:9}{7:11}{'':7}" in lines
 
 

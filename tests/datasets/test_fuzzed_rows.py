@@ -1,10 +1,12 @@
 """Tables with random cells: each row is an expression or has a reason, no traceback."""
 
+import itertools
 import random
 
 import pytest
 
 from datasets import DataError, long_check, prepare
+from datasets.source.cells import canonical_subject
 from datasets.source.expressions import find_expression
 from datasets.source.local_copy import open_local_copy
 from datasets.source.long_copy import open_long_recordings
@@ -158,6 +160,27 @@ CASES = {
             for clip in "abcdefghijkl"
         ],
     ),
+    "casme3/cut": (
+        {},
+        "cas(me)3_part_A_ME_label_JpgIndex_v2.csv",
+        {
+            "Subject": ["spNO.1", "spNo.2"],
+            "Filename": [*"abcF"],
+            "Onset": _ONSETS,
+            "Apex": _APEXES,
+            "Offset": _OFFSETS,
+            "AU": ["4"],
+            "Objective class": ["1", "VII"],
+            # One emotion: of two for an expression none would be taken.
+            "emotion": ["sad"],
+        },
+        [
+            f"Part_A_ME_clip/frame/spN{o}.{subject}_{clip}_{onset}"
+            for subject, o in ((1, "O"), (2, "o"))
+            for clip in "abcF"
+            for onset in range(1, 15)
+        ],
+    ),
     "casme3_c": (
         {},
         "CAS(ME)3_part_C_ME.csv",
@@ -242,6 +265,7 @@ def test_each_row_becomes_an_expression_or_has_a_reason(tmp_path, name):
     options, table, columns, sources = CASES[name]
     count = -(-_ROWS // len(CASES))
     write_fuzzed(tmp_path, table, columns, sources, count)
+    name = name.partition("/")[0]
     config = prepare.configuration(name, prepare.Options(**options))
     specification = prepare.builder_class(name).SPECIFICATION
     copy = open_local_copy(specification, config, tmp_path)
@@ -259,6 +283,38 @@ def test_each_row_becomes_an_expression_or_has_a_reason(tmp_path, name):
         assert expression.run.contiguous_run(expression.apex) is not None
     assert set(reasons) == set(range(2, count + 2)) and all(reasons.values())
     assert count / 20 < found < count and copy.not_selected == 0
+
+
+def test_each_folder_of_smic_becomes_an_expression_or_has_a_reason(tmp_path):
+    chance = random.Random(5)
+    odd = [n for n in ODD if n.strip(" .") and len(n) < 250 and not {*"/\0"} & {*n}]
+    folders = set()
+    for subject, emotion, number in itertools.product(
+        range(1, 7), ("negative", "positive", "surprise"), range(1, 9)
+    ):
+        code = {"negative": "ne", "positive": "po"}.get(emotion, "sur")
+        names = [
+            chance.choice([f"s{subject}", f"S{subject:02d}"]),
+            chance.choice(["micro", "Micro", "non_micro"]),
+            emotion,
+            f"s{subject}_{code}_{number:02d}",
+        ]
+        if chance.random() < 1 / 4:
+            names[chance.randrange(4)] = chance.choice([*odd, "s3", "negative"])
+        folders.add("/".join(("SMIC_all_cropped/HS", *names)))
+    for folder in folders:
+        touch(tmp_path / folder, *(f"reg_image{n}.bmp" for n in (101, 102)))
+    config = prepare.configuration("smic", prepare.Options())
+    specification = prepare.builder_class("smic").SPECIFICATION
+    copy = open_local_copy(specification, config, tmp_path)
+    left_out = {(entry.subject, entry.clip) for entry in copy.left_out}
+    sources = {copy.release.source(row.subject, row.clip) for _, row in copy.rows}
+    for folder in folders:
+        _, _, subject, _, _, clip = folder.split("/")
+        names = {(canonical_subject(subject), clip), (subject, "")}
+        assert (tmp_path / folder in sources) + len(names & left_out) == 1, folder
+    assert len(folders) / 4 < len(copy.rows) < len(folders)
+    assert all(entry.reason for entry in copy.left_out)
 
 
 @pytest.mark.parametrize("name", LONG_CASES)

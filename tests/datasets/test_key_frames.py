@@ -55,12 +55,15 @@ def test_their_records_have_the_frames_and_are_marked(copy, tmp_path):
     assert len(notes) == 2
 
 
-def test_a_missing_apex_is_marked(tmp_path):
+@pytest.mark.parametrize("apex", ["middle", "spotted"])
+def test_a_missing_apex_is_the_middle_image_and_is_marked(tmp_path, apex):
     row = dataclasses.replace(WITHOUT_CLIP[0], apex=None)
     write_tree(tmp_path / "copy", rows=[row])
     keep_key_frames(tmp_path / "copy", WITHOUT_CLIP[0])
-    _, records = read_back("casme2", tmp_path / "copy", tmp_path / "data")
-    assert records[id_of(row)]["apex_estimated"]
+    _, records = read_back("casme2", tmp_path / "copy", tmp_path / "data", apex=apex)
+    record = records[id_of(row)]
+    assert record["apex_estimated"] and record["key_frames_only"]
+    assert record["apex"] == WITHOUT_CLIP[0].apex
 
 
 def test_they_are_used_by_inputs_that_need_no_other_frames(copy, tmp_path):
@@ -135,4 +138,4 @@ def test_an_onset_does_not_take_the_place_of_a_missing_apex(tmp_path):
     info, records = read_back("casme2", tmp_path / "copy", tmp_path / "data")
     assert set(records) == {id_of(other) for other in COMPLETE}
     (entry,) = info.metadata["left_out"]
-    assert "1 of them exist" in entry["reason"]
+    assert "2 of them exist" in entry["reason"]

@@ -1,16 +1,21 @@
 """``python -m datasets.check NAME --long`` on generated copies of long recordings."""
 
+import dataclasses
 import json
 import os
 import shutil
+import weakref
 
 import pytest
 
 from datasets import DataError, long_check
 from datasets.check import main
 from datasets.prepare import Options
+from datasets.source import long_recordings
+from meranet_jax.video import frames
+from tests.datasets import samm_tree
 from tests.datasets.long_trees import NAMES, TABLES, rows_of, write_copy, write_table
-from tests.datasets.tree import RAW, frame_image, write_video
+from tests.datasets.tree import RAW, frame_image, touch, write_video
 
 COUNTS = {
     "cas_me_2": (98, 95, {"micro": 57, "macro": 300}),
@@ -69,6 +74,62 @@ def test_cas_me_2_has_recordings_without_a_row_and_missing_offsets(copies):
     assert report.intervals["micro"] == report.published_emotions["micro"]
     assert report.subjects["sub23"] == 5  # one of them in the folder of s19
     assert report.seconds["most"] == pytest.approx(40 / 30)
+
+
+def samm_rows(rows, shifted):
+    """Rows of SAMM's table for the micro-expressions of a table of SAMM Long Videos.
+
+    The numbers of the first ``shifted`` recordings are greater by 2000.
+    """
+    recordings = list(dict.fromkeys(row[1].rpartition("_")[0] for row in rows))
+    return [
+        dataclasses.replace(
+            samm_tree.ROWS[0],
+            subject=int(subject),
+            clip=clip,
+            onset=onset + shift,
+            apex=onset + shift + 4,
+            offset=offset + shift,
+        )
+        for subject, clip, _, onset, _, offset, _, kind, *_ in rows
+        if kind.startswith("Micro")
+        for shift in [2000 * (recordings.index(clip.rpartition("_")[0]) < shifted)]
+    ]
+
+
+def test_recordings_of_samm_whose_numbers_restart_are_named(copy_of):
+    folder = copy_of("samm")
+    samm_tree.write_table(
+        folder / samm_tree.TABLES[0], samm_rows(rows_of("samm"), shifted=43)
+    )
+    report = long_check.check("samm", folder)
+    assert report.remarks == [
+        "the frame numbers of 43 of 79 recordings with micro-expressions are not those "
+        f"of {samm_tree.TABLES[0]}, sheet MICRO_ONLY"
+    ]
+    noted = report.noted["other frame numbers"]
+    assert len(noted) == 43
+    assert "sub06/006_1: onsets differ by -2000 from those of SAMM" in noted
+    # The table of long recordings is read, and its numbers are those of the frames.
+    assert report.complete and "V3_Release" in report.table
+
+
+def test_frames_of_one_recording_at_a_time_are_kept(tmp_path, monkeypatch):
+    rows = rows_of("samm")[:6]
+    write_table(tmp_path, "samm", rows)
+    for clip in (row[1].rpartition("_")[0] for row in rows):
+        touch(tmp_path / f"SAMM_longvideos/{clip}", f"{clip}_1.jpg", f"{clip}_2.jpg")
+    listed, alive = [], []
+
+    def list_recording(*arguments):
+        found = frames.list_recording(*arguments)
+        listed.append(weakref.ref(found))
+        alive.append(sum(one() is not None for one in listed))
+        return found
+
+    monkeypatch.setattr(long_recordings, "list_recording", list_recording)
+    report = long_check.check("samm", tmp_path, workers=1)
+    assert report.recordings == len(listed) == 6 and max(alive) <= 2
 
 
 def test_known_errors_of_casme3_are_corrected_and_named(copies):
@@ -135,6 +196,9 @@ def test_missing_and_unknown_recordings_are_named(copy_of):
     assert {one.rpartition("_")[0] for one in found} == {"sub06/006_1", "sub07/007_1"}
     (unknown,) = report.noted["recordings without an interval"]
     assert unknown.startswith("sub90/090_1") and not report.complete
+    # Without SAMM's own table
+    assert any("of published recordings restart" in one for one in report.remarks)
+    assert "other frame numbers" not in report.noted
     assert "recordings: 146 instead of 147" in report.differences
 
 

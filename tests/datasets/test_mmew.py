@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from datasets import check
+from datasets import check, prepare
 from tests.datasets import mmew_tree
 from tests.datasets.mmew_tree import ROWS, WRONG, folder_of, id_of
 from tests.datasets.reading import read_back
@@ -50,7 +50,7 @@ def test_records(tmp_path, others):
         assert frames_of(record) == (place, window(row.apex, row.frames))
 
 
-def test_complete_copy_has_the_published_counts(tmp_path, capsys):
+def test_complete_copy_has_the_published_counts(tmp_path):
     mmew_tree.write_tree(tmp_path, others="repression")
     report = check.check("mmew", tmp_path)
     assert report.complete and report.differences == []
@@ -58,10 +58,9 @@ def test_complete_copy_has_the_published_counts(tmp_path, capsys):
     assert {e: f["records"] for e, f in report.emotions.items()} == mmew_tree.EMOTIONS
     assert report.published_counts == {"the published table": mmew_tree.EMOTIONS}
     assert report.frames_without_row == []
-    notes = report.notes_by_kind["offset or apex beyond the last file"]
+    notes = report.notes_by_kind["other offset or apex than the files"]
     assert len(notes) == len(WRONG) == 16
-    assert check.main("mmew", tmp_path, workers=1) == 0
-    assert "Every row can become a record" in capsys.readouterr().out
+    assert "Every row can become a record" in check.describe(report)
 
 
 def test_wrong_offset_is_replaced_by_the_last_file(tmp_path):
@@ -69,8 +68,10 @@ def test_wrong_offset_is_replaced_by_the_last_file(tmp_path):
     within = next(row for row in WRONG if row.apex < row.frames)
     # The apex alone is wrong, and lies between the last file and the offset
     other = dataclasses.replace(ROWS[40], apex=ROWS[40].frames + 3)
-    rows = [beyond, within, other, ROWS[41]]
-    assert ROWS[40] not in WRONG and ROWS[41] not in WRONG
+    # The offset lies before the last file
+    early = dataclasses.replace(ROWS[43], apex=3, offset=ROWS[43].frames - 3)
+    rows = [beyond, within, other, early, ROWS[41]]
+    assert not {ROWS[40], ROWS[41], ROWS[43]} & set(WRONG)
     mmew_tree.write_tree(tmp_path / "copy", rows=rows)
     info, records = read_back("mmew", tmp_path / "copy", tmp_path / "data")
     for row in rows:
@@ -79,14 +80,14 @@ def test_wrong_offset_is_replaced_by_the_last_file(tmp_path):
         apex = row.apex if row.apex <= row.frames else middle
         assert (record["apex"], record["offset"]) == (apex, row.frames)
         assert record["apex_estimated"] == (row.apex > row.frames)
-        assert record["offset_estimated"] == (row in WRONG)
+        assert record["offset_estimated"] == (row in (*WRONG, early))
         assert frames_of(record)[1] == window(apex, row.frames)
     notes = [note for note in info.metadata["notes"] if "its files end at" in note]
     assert notes == [
         f"row {2 + place} ({id_of(row)}): the table has the apex {row.apex} and the "
         f"offset {row.offset}, but its files end at {row.frames}, which was used as "
         "the offset"
-        for place, row in enumerate(rows[:3])
+        for place, row in enumerate(rows[:4])
     ]
 
 
@@ -102,6 +103,28 @@ def test_labels_and_layouts_of_other_copies(tmp_path):
     assert set(records) == set(map(id_of, (row, *FEW[:2])))
     label = records[id_of(row)]["emotion"]
     assert info.features["emotion"].names[label] == "others"
+
+
+@pytest.mark.parametrize("subjects", [False, True])
+def test_all_emotions_in_a_folder_with_an_unknown_name_are_read(tmp_path, subjects):
+    # Two subjects, who are in the folders of most emotions
+    rows = [r for r in ROWS if r.subject in (1, 2) and r.frames < 20][:12]
+    options = prepare.Options(size=24, frames=4, window=8)
+    mmew_tree.write_table(tmp_path / mmew_tree.TABLE, rows)
+    root = tmp_path / "data/MMEW_micro"
+    for row in rows:
+        place = root / f"S{row.subject:02d}" if subjects else root
+        mmew_tree.write_frames(place, [row])
+    report = check.check("mmew", tmp_path, options=options)
+    assert report.complete and report.records == report.rows == len(rows)
+    assert len({row.emotion for row in rows}) > 3
+    (note,) = report.notes
+    assert note.startswith("data/MMEW_micro was read although its name is unknown")
+    # In two folders, neither of which has all clips
+    (tmp_path / "data/rest").mkdir()
+    name = f"S{rows[0].subject:02d}" if subjects else rows[0].emotion
+    (root / name).rename(tmp_path / "data/rest" / name)
+    assert check.check("mmew", tmp_path, options=options).records == len(rows)
 
 
 def test_missing_apex_and_frames(tmp_path):

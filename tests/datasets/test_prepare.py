@@ -69,7 +69,7 @@ def test_command_prints_one_error_message(tmp_path):
 
 
 def test_full_disk_leaves_no_records(tmp_path):
-    write_tree(tmp_path / "copy")
+    write_tree(tmp_path / "copy", rows=FEW)  # more than half a megabyte of records
 
     # Blocks of 512 bytes. Without the trap, the signal would end the process.
     limit = "ulimit -f 32; trap '' XFSZ; exec \"$@\""
@@ -94,6 +94,7 @@ def test_number_of_threads_does_not_affect_the_files(tmp_path):
             manual_dir=tmp_path / "copy",
             data_dir=tmp_path / f"data{workers}",
             workers=workers,
+            options=prepare.Options(size=32),
         )
         files = sorted(p for p in folder.iterdir() if p.name != "dataset_info.json")
         shards.append([(p.name, p.read_bytes()) for p in files])
@@ -162,7 +163,8 @@ def test_leftovers_of_a_killed_run_are_removed(tmp_path):
 
 
 def test_concurrent_runs_write_the_records_once(tmp_path, capsys):
-    casme2_tree.write_tree(tmp_path / "copy", rows=SOME)
+    rows = SOME[:20]
+    casme2_tree.write_tree(tmp_path / "copy", rows=rows)
     results = []
 
     def run():
@@ -173,7 +175,7 @@ def test_concurrent_runs_write_the_records_once(tmp_path, capsys):
         thread.start()
     for thread in threads:
         thread.join()
-    assert [len(records) for _, records in results] == [len(SOME)] * 2
+    assert [len(records) for _, records in results] == [len(rows)] * 2
     assert "Another process is preparing" in capsys.readouterr().err
 
 

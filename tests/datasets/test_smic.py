@@ -23,9 +23,9 @@ def crop(release):
     ("camera", "rate"), [("HS", 100.0), ("VIS", 25.0), ("NIR", 25.0)]
 )
 def test_every_camera_and_release(tmp_path, camera, rate, release):
-    chosen = CLIPS[camera][::9]
+    chosen = CLIPS[camera][::18]
     for other in smic_tree.CAMERAS:  # all cameras in one copy
-        clips = chosen if other == camera else CLIPS[other][1::9]
+        clips = chosen if other == camera else CLIPS[other][1::18]
         smic_tree.write_tree(
             tmp_path / "copy", release=release, camera=other, clips=clips
         )
@@ -37,9 +37,11 @@ def test_every_camera_and_release(tmp_path, camera, rate, release):
     assert info.config_name.endswith(f"-{camera}") == (camera != "HS")
     assert info.metadata["frame_rates"] == [rate]
     assert info.metadata["release"].startswith(f"{camera}_{release}, in SMIC_all_")
-    (entry,) = info.metadata["left_out"]
-    assert entry["clip"].endswith("non_micro_01")
-    assert entry["reason"] == "its name is not that of an expression"
+    left_out = {entry["clip"]: entry["reason"] for entry in info.metadata["left_out"]}
+    assert left_out == dict.fromkeys(
+        (chosen[0].name, f"s{chosen[0].subject}_non_micro_01"),
+        "the folder non_micro has no expressions",
+    )
     names = info.features["emotion"].names
     for clip in chosen:
         record, numbers = records[id_of(clip)], clip.numbers
@@ -65,7 +67,8 @@ def test_complete_copy_has_the_published_counts(tmp_path, camera, subjects):
     assert {e: n["records"] for e, n in report.emotions.items()} == COUNTS[camera]
     assert len(report.subjects) == subjects and not report.notes
     assert [e["clip"] for e in report.frames_without_row] == [
-        f"s{CLIPS[camera][0].subject}_non_micro_01"
+        CLIPS[camera][0].name,
+        f"s{CLIPS[camera][0].subject}_non_micro_01",
     ]
     gaps = report.notes_by_kind.get("gap in the numbers", [])
     assert len(gaps) == (2 if camera == "HS" else 0)
@@ -103,7 +106,7 @@ def test_gaps_in_the_numbers(tmp_path):
         assert {read_colours(f)[1] for f in record["clip"]} <= set(numbers)
 
 
-def test_an_estimated_apex_is_a_frame_that_exists(tmp_path):
+def test_an_estimated_apex_is_a_frame_that_exists(tmp_path, capsys):
     clip = dataclasses.replace(
         CLIPS["HS"][0], numbers=(*range(101, 111), *range(112, 122))
     )
@@ -111,7 +114,10 @@ def test_an_estimated_apex_is_a_frame_that_exists(tmp_path):
     smic_tree.write_clip(
         place, 0, {n: f"reg_image{n}.bmp" for n in clip.numbers}, (30, 24)
     )
+    (place.parent / "s1_ne_99").mkdir()
     info, records = read_back("smic", tmp_path / "copy", tmp_path / "data")
+    left_out = "folder 2 in SMIC_all_cropped/HS/s1/micro/negative, sub01/s1_ne_99: its"
+    assert f"left out: {left_out}" in capsys.readouterr().err
     (record,) = records.values()
     assert record["apex"] == 110  # the middle, 111, is missing
     assert any(
@@ -119,14 +125,33 @@ def test_an_estimated_apex_is_a_frame_that_exists(tmp_path):
     )
 
 
+def test_an_apex_is_not_spotted_in_a_few_frames(tmp_path):
+    clips = [c for c in CLIPS["VIS"] if len(c.numbers) < 9][:2]
+    smic_tree.write_tree(tmp_path, camera="VIS", clips=clips)
+    options = prepare.Options(camera="VIS", apex="spotted", **SMALL)
+    report = check.check("smic", tmp_path, options=options)
+    assert report.complete and "apex spotted" not in report.notes_by_kind
+    notes = report.notes_by_kind["apex estimated"]
+    for note, clip in zip(notes, clips, strict=True):
+        middle, length = (clip.numbers[0] + clip.numbers[-1]) // 2, len(clip.numbers)
+        assert f"the middle, {middle}, was used, since its {length} frames" in note
+
+
 def test_empty_folder_is_left_out_with_a_reason(tmp_path):
     clips = [c for c in CLIPS["HS"] if c.subject == 18]
-    empty = clips[-1].name
-    smic_tree.write_tree(tmp_path, clips=clips, empty=[empty])
+    # There are frames in non_micro with the name of the first.
+    empty = [clips[0].name, clips[-1].name]
+    smic_tree.write_tree(tmp_path, clips=clips, empty=empty)
     report = check.check("smic", tmp_path, options=prepare.Options(**SMALL))
-    (entry,) = report.rows_without_record
-    assert entry["clip"] == empty and "contains no frames" in entry["reason"]
-    assert report.records == len(clips) - 1 and not report.complete
+    assert [entry["clip"] for entry in report.rows_without_record] == empty
+    printed = check.describe(report)
+    for entry in report.rows_without_record:
+        assert entry["reason"] == "its folder contains no frames"
+        label = f"folder {entry['row']} in SMIC_all_cropped/HS/s18/micro/"
+        assert label in printed and " row of" not in printed
+    assert report.records == len(clips) - 2 and not report.complete
+    others = report.frames_without_row
+    assert [entry["clip"] for entry in others] == [empty[0], "s18_non_micro_01"]
 
 
 @pytest.mark.parametrize(

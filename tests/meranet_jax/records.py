@@ -71,17 +71,22 @@ def write_records(folder: Path, rows: Sequence[Mapping]) -> Path:
     return Path(builder.data_dir)
 
 
-def rows_of(counts: Mapping[str, int], subjects: int) -> list[dict]:
+def rows_of(
+    counts: Mapping[str, int], subjects: int, only_others: Sequence[int] = ()
+) -> list[dict]:
     """Returns rows with a number of records of each emotion, by turns of the subjects.
 
     Args:
       counts: number of records by emotion.
       subjects: number of subjects, ``sub01`` and so on.
+      only_others: subjects of whom all records are ``others``.
     """
     emotions = [emotion for emotion, number in counts.items() for _ in range(number)]
+    everyone = range(1, 1 + subjects)
     rows = []
     for index, emotion in enumerate(emotions):
-        subject = f"sub{1 + index % subjects:02d}"
+        group = [n for n in everyone if emotion == "others" or n not in only_others]
+        subject = f"sub{group[index % len(group)]:02d}"
         rows.append(
             {
                 "clip_id": f"{subject}/{index:03d}",
@@ -94,7 +99,7 @@ def rows_of(counts: Mapping[str, int], subjects: int) -> list[dict]:
 
 def casme2_rows():
     """Returns rows of CASME II's table of 2019 with the facts that the rule needs."""
-    rows = rows_of(_CASME2, 26)
+    rows = rows_of(_CASME2, 26, only_others=(10, 18))
     surprise = [row for row in rows if row["emotion"] == "surprise"]
     for row, clip in zip(surprise, ("EP07_01", "EP07_04f", "EP10_03"), strict=False):
         row |= {"subject": "sub24", "clip_id": f"sub24/{clip}"}

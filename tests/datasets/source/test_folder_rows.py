@@ -1,5 +1,7 @@
 """Data sets without a table: the names of folders are the labels."""
 
+import shutil
+
 import pytest
 
 from datasets import DataError
@@ -63,6 +65,17 @@ def test_folders_become_rows_with_their_first_and_last_frame(tmp_path):
     assert copy.describe()["table"] == "names of the folders in all_cropped/HS"
 
 
+def test_the_place_is_that_of_the_rows_and_not_that_of_most_folders(tmp_path):
+    # Another data set in the same folder has more clips, none of which is named so.
+    touch(
+        tmp_path,
+        *(f"other/faces/s{n}/anger{n}/image1.bmp" for n in range(1, 9)),
+        *images("all_cropped/HS/s1/micro/positive/s1_po_01", 1, 9),
+    )
+    copy = open_copy(tmp_path)
+    assert copy.describe()["table"] == "names of the folders in all_cropped/HS"
+
+
 def test_folder_that_names_no_expression_is_reported(tmp_path):
     touch(
         tmp_path,
@@ -85,6 +98,14 @@ def test_folder_whose_names_contradict_each_other_is_left_out(tmp_path):
     (entry,) = open_copy(tmp_path).left_out
     assert (entry.row, entry.clip) == (1, "s1_ne_02")
     assert entry.reason == "its folder is positive, and its name says negative"
+    shutil.rmtree(tmp_path / "all_cropped/HS/s1/micro/positive/s1_po_01")
+    message = (
+        "No folder in .*all_cropped/HS can become a record.\n"
+        "  folder 1 in all_cropped/HS/s1/micro/positive .sub01/s1_ne_02.: its .*\n"
+        "Check that the frames and the names of their folders are those of MyLab"
+    )
+    with pytest.raises(DataError, match=message):
+        open_copy(tmp_path)
 
 
 def test_clip_of_one_form_only_is_missing_in_the_other(tmp_path):

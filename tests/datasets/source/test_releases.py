@@ -392,3 +392,17 @@ def test_frames_are_in_the_folder_that_the_release_names(tmp_path):
         ("sub01", "c"): subject / "c",
     }
     assert [local.name_of(source) for source in local.clips.values()] == ["a", "b", "c"]
+
+
+def test_folders_and_videos_of_other_frames_are_no_clips(tmp_path):
+    release = Release("part", (("part_A",),), other_frames=re.compile("depth"))
+    touch(tmp_path, "part_A/sub01/a/depth/1.png", "part_A/sub01/depth/b/1.png")
+    touch(tmp_path, "part_A/sub02/a/depth.avi", "part_A/depth/sub03/a/1.png")
+    touch(tmp_path, "part_A/sub04/a/colour/1.png")
+    ((local,),) = find_releases(tmp_path, [release])
+    subjects = tmp_path / "part_A"
+    # The folders of the recordings themselves have no frames.
+    assert local.source("sub01", "a") == subjects / "sub01/a"
+    assert local.source("sub02", "a") == subjects / "sub02/a"
+    assert local.source("sub04", "a") == subjects / "sub04/a/colour"
+    assert local.source("sub01", "b") is local.source("sub03", "a") is None

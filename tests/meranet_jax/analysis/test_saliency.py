@@ -22,7 +22,12 @@ def model():
 
 @pytest.fixture(scope="module")
 def weights(model):
-    return model.init(jax.random.key(0), jnp.zeros((1, *SIZE, 3)), train=False)
+    return initial(model)
+
+
+def initial(model, seed=0):
+    init = jax.jit(functools.partial(model.init, train=False))
+    return init(jax.random.key(seed), jnp.zeros((1, *SIZE, 3)))
 
 
 @pytest.fixture(scope="module")
@@ -31,12 +36,19 @@ def clips():
 
 
 @pytest.fixture(scope="module")
-def found(model, weights, clips):
-    return Saliency(model, clip_shape=(*SIZE, 3)).maps(weights, clips)
+def saliency_of(model):
+    """The compiled maps of the last layer."""
+    return Saliency(model, clip_shape=(*SIZE, 3)).maps
+
+
+@pytest.fixture(scope="module")
+def found(saliency_of, weights, clips):
+    return saliency_of(weights, clips)
 
 
 def test_shapes_and_ranges_of_maps(model, found, weights, clips):
-    logits = model.apply(weights, rgb.normalise(jnp.asarray(clips)), train=False)
+    apply = jax.jit(functools.partial(model.apply, train=False))
+    logits = apply(weights, rgb.normalise(jnp.asarray(clips)))
     np.testing.assert_allclose(found.logits, logits, rtol=1e-5, atol=1e-6)
     assert found.classes.tolist() == logits.argmax(-1).tolist()
     for maps in (found.grad_cam, found.smooth_grad, *found.attention.values()):
@@ -58,12 +70,12 @@ def test_grad_cam_of_the_last_block_is_the_class_activation_map(model, weights, 
     found = Saliency(model, clip_shape=(*SIZE, 3), layer="block2_2").maps(
         weights, clips, classes
     )
-    _, kept = model.apply(
-        weights,
-        rgb.normalise(jnp.asarray(clips)),
+    apply = functools.partial(
+        model.apply,
         train=False,
         capture_intermediates=lambda module, _: module.name == "block2_2",
     )
+    _, kept = jax.jit(apply)(weights, rgb.normalise(jnp.asarray(clips)))
     (activation,) = kept["intermediates"]["block2_2"]["__call__"]
     voxels = np.prod(activation.shape[1:4])
     kernel = weights["params"]["head"]["kernel"][:, jnp.array(classes)]  # [C, B]
@@ -81,11 +93,11 @@ def test_the_gradient_of_a_layer_equals_finite_differences(
     """Compares it with a step along the gradient through the layers that follow."""
     x = rgb.normalise(jnp.asarray(clips))
     classes = jnp.array([1, 1])
-    _, activation, gradient, _, _ = saliency._grad_cam_parts(
-        model, layer, weights, x, classes
-    )
+    parts = jax.jit(functools.partial(saliency._grad_cam_parts, model, layer))
+    _, activation, gradient, _, _ = parts(weights, x, classes)
     assert activation.shape == gradient.shape
 
+    @jax.jit
     def moved(amount):
         return _with_output(model, weights, x, layer, activation + amount * gradient)
 
@@ -103,20 +115,16 @@ def _with_output(model, weights, x, layer, output):
         return model.apply(weights, x, train=False)
 
 
-def test_smooth_grad_depends_on_the_seed(model, weights, clips, found):
-    again = functools.partial(
-        Saliency(model, clip_shape=(*SIZE, 3)).maps, weights, clips
-    )
+def test_smooth_grad_depends_on_the_seed(saliency_of, weights, clips, found):
+    again = functools.partial(saliency_of, weights, clips)
     np.testing.assert_array_equal(again().smooth_grad, found.smooth_grad)
     assert (again(seed=1).smooth_grad != found.smooth_grad).any()
 
 
 def test_a_map_does_not_depend_on_other_clips_of_the_batch(
-    model, weights, clips, found
+    saliency_of, weights, clips, found
 ):
-    turned = Saliency(model, clip_shape=(*SIZE, 3)).maps(
-        weights, clips[::-1], found.classes[::-1]
-    )
+    turned = saliency_of(weights, clips[::-1], found.classes[::-1])
     for name in ("grad_cam", "smooth_grad"):
         np.testing.assert_allclose(
             getattr(turned, name)[::-1], getattr(found, name), rtol=1e-3, atol=1e-5
@@ -125,7 +133,7 @@ def test_a_map_does_not_depend_on_other_clips_of_the_batch(
 
 def test_a_network_without_attention_has_no_attention_maps(clips):
     plain = MERANet(num_classes=3, width=4, stage_sizes=(1, 1), attention=False)
-    weights = plain.init(jax.random.key(0), jnp.zeros((1, *SIZE, 3)), train=False)
+    weights = initial(plain)
     found = Saliency(plain, clip_shape=(*SIZE, 3)).maps(weights, clips)
     assert not found.attention and not found.channels and found.grad_cam.any()
 
@@ -189,7 +197,7 @@ def test_similarity_is_a_rank_correlation():
 
 
 def test_randomised_layers_are_replaced(model, weights):
-    random = model.init(jax.random.key(1), jnp.zeros((1, *SIZE, 3)), train=False)
+    random = initial(model, seed=1)
     changed = saliency.randomised(weights, random, ["head", "block2_2"])
     same = jax.tree.map(lambda a, b: bool((a == b).all()), changed, random)
     assert all(jax.tree.leaves(same["params"]["block2_2"]))

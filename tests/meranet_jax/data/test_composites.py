@@ -1,5 +1,6 @@
 """Class sets and protocols of several data sets, on records of noise."""
 
+import collections
 import dataclasses
 import json
 
@@ -29,7 +30,8 @@ def folders(tmp_path_factory):
     rows = {
         "casme2": casme2_rows(),
         "smic": rows_of(SMIC, 16),
-        "samm": rows_of(SAMM, 29),
+        # Subject 25 has only expressions that are "others".
+        "samm": rows_of(SAMM, 29, only_others=(25,)),
         "casme": rows_of(CASME, 4),
         "mylab": [
             row | {"objective_class": index % 8}
@@ -66,6 +68,9 @@ def counts(clips):
 
 def test_the_composite_has_the_442_clips_of_megc_2019(three):
     assert len(three) == 442
+    subjects = collections.Counter(s.partition("/")[0] for s in {*three.subjects})
+    assert subjects == {"casme2": 24, "smic": 16, "samm": 28}  # 68 in all
+    assert "samm/sub25" not in three.subjects
     assert counts(three) == {"negative": 250, "positive": 109, "surprise": 83}
     assert three.megc2019 == {
         "casme2": {"negative": 88, "positive": 32, "surprise": 25},
@@ -221,6 +226,29 @@ def test_a_split_must_test_complete_data_sets(three):
     rest = dataclasses.replace(folds[0], name="rest", test=folds[0].test[1::2])
     with pytest.raises(UserError, match="tests 73 of the 145 clips of casme2"):
         splits.check({0: [half, rest, *folds[1:]]}, three, "lodo")
+    flags = {"protocol": "cross_dataset", "test_datasets": "casme2,samm"}
+    ((joined,),) = make(three, **flags).values()
+    with pytest.raises(UserError, match="lodo tests one data set.* casme2, samm"):
+        splits.check({0: [joined, folds[2]]}, three, "lodo")
+
+
+def test_a_split_across_data_sets_must_test_all_clips(three, tmp_path):
+    flags = {"protocol": "cross_dataset", "test_datasets": "samm"}
+    saved = json.loads(splits.to_json(make(three, **flags), three, "cross_dataset"))
+    (fold,) = saved["seeds"]["0"]
+    untested = sorted(fold["test"])[1::2]
+    fold["test"] = sorted(fold["test"])[::2]
+    path = tmp_path / "split.json"
+    path.write_text(json.dumps(saved))
+    message = f"tests 67 of the 133 clips of samm, and not.*{untested[0]}"
+    with pytest.raises(UserError, match=message):
+        make(three, **flags, split=str(path))
+    # Training clips may be fewer.
+    fold["test"] += untested
+    fold["train"] = fold["train"][::2]
+    path.write_text(json.dumps(saved))
+    ((again,),) = make(three, **flags, split=str(path)).values()
+    assert len(again.test) == 133
 
 
 def test_a_split_of_other_data_sets_is_refused(three, tmp_path):
@@ -261,10 +289,10 @@ def test_lodo_of_one_data_set_is_refused():
 
 def test_people_in_two_data_sets_are_kept_together_or_refused(load, monkeypatch):
     flags = {"dataset": "smic,samm", "classes": "megc3"}
-    assert len(set(load(**flags).subjects)) == 16 + 29
+    assert len(set(load(**flags).subjects)) == 16 + 28
     monkeypatch.setitem(recipes.SAME_PEOPLE, "smic", "samm")
     clips = load(**flags)
-    assert len(set(clips.subjects)) == 29
+    assert len(set(clips.subjects)) == 28
     (folds,) = splits.make(TrainConfig(**flags, protocol="loso"), clips).values()
     assert {clips.datasets[i] for i in folds[0].test} == {"smic", "samm"}
     for protocol in ("lodo", "cross_dataset"):

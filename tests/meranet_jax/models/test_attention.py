@@ -106,7 +106,10 @@ class Normalised(nn.Module):
         return SpatioTemporalAttention(conv=conv)(ChannelAttention(conv=conv)(x))
 
 
-@pytest.mark.parametrize(("convolved", "frames"), [(True, 8), (False, 4), (False, 8)])
+@pytest.mark.parametrize(
+    ("convolved", "frames"),
+    [(True, 8), pytest.param(False, 4, marks=pytest.mark.slow), (False, 8)],
+)
 def test_gradient_of_maximum_is_correct_under_jit(convolved, frames):
     """With x.max() the error is up to 4 %, see docs/gradients.md."""
     with jax.enable_x64(True):

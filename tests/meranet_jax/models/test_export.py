@@ -77,8 +77,15 @@ def programs(precision):
     }
 
 
-@pytest.mark.parametrize("platform", ["cuda", "tpu"])
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize(
+    ("platform", "precision"),
+    [
+        ("cuda", "fp32"),
+        ("tpu", "bf16"),
+        pytest.param("cuda", "bf16", marks=pytest.mark.slow),
+        pytest.param("tpu", "fp32", marks=pytest.mark.slow),
+    ],
+)
 def test_programs_for_accelerators_hold_plain_convolutions(platform, precision):
     # The stem, two blocks of two convolutions with channel attention (the shared
     # network twice) and a map, and the shortcut of the second block

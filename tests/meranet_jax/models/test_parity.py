@@ -263,7 +263,10 @@ def check_module(module, torch_model, shape):
     assert distance(by_params, reference) < 1e-9
 
 
-@pytest.mark.parametrize(("lowering", "size"), [("planes", 48), ("primitive", 12)])
+@pytest.mark.parametrize(
+    ("lowering", "size"),
+    [("planes", 48), pytest.param("primitive", 12, marks=pytest.mark.slow)],
+)
 def test_gradient_of_the_complete_network_in_training_mode(lowering, size):
     """With x.max() the error is 4 %, see docs/gradients.md."""
     # Sizes are not powers of two, for which the mean is exact and hides the error. The

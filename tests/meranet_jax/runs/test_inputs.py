@@ -46,6 +46,14 @@ def test_predictions_are_recomputed(opened):
     assert verification.check_predictions(opened.run, None) < 1e-5
 
 
+@pytest.mark.parametrize(
+    "opened",
+    [
+        "flow",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in CASES if n != "flow"),
+    ],
+    indirect=True,
+)
 def test_streamed_clips_give_the_same_run(opened, records, tmp_path):
     config = opened.run.config.change(runs_dir=str(tmp_path), feed="records")
     clips = load(records, network_input=registry.find(config.input), feed="records")
@@ -101,6 +109,14 @@ def test_flow_of_two_libraries_is_not_mixed(opened, records, monkeypatch, tmp_pa
         merge.merge([reader.read(path), reader.read(other)], tmp_path / "merged")
 
 
+@pytest.mark.parametrize(
+    "opened",
+    [
+        pytest.param("difference", marks=pytest.mark.slow),  # drawn as frames are
+        *("flow", "onset_apex_flow"),
+    ],
+    indirect=True,
+)
 def test_saliency_is_drawn_over_frames(opened):
     name = opened.run.config.input
     explain = explainer.Explainer(opened)

@@ -31,7 +31,7 @@ KINDS = {
 }
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module")
 def kind(request, some, tmp_path_factory):
     """Configuration, trainer, an uninterrupted run, and its number of calls."""
     folder = tmp_path_factory.mktemp(request.param)
@@ -118,7 +118,20 @@ def resume(config, clips, trainer):
     return path, messages
 
 
-@pytest.mark.parametrize("how", [kill, terminate])
+# make test interrupts a hold-out on one device and folds in slots, each in one way.
+@pytest.mark.parametrize(
+    ("kind", "how"),
+    [
+        pytest.param(
+            *(kind, how),
+            marks=[pytest.mark.slow]
+            * ((kind, how) not in (("one", kill), ("folds", terminate))),
+        )
+        for kind in KINDS
+        for how in (kill, terminate)
+    ],
+    indirect=["kind"],
+)
 def test_interrupted_after_any_step(kind, some, tmp_path, how):
     config, trainer, complete, calls = kind
     config = config.change(runs_dir=str(tmp_path))

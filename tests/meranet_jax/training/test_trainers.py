@@ -61,7 +61,7 @@ def lazy(clips):
     )
 
 
-@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("accumulate", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_several_steps_per_call_with_streamed_clips_on_two_devices(
     config, clips, lazy, orders, accumulate
 ):
