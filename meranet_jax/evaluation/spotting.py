@@ -118,5 +118,5 @@ def count(
 
 
 def strs(spotting_f1: float, recognition_f1: float) -> float:
-    """Returns the spot-then-recognise score of MEGC 2022, the product of both F1."""
+    """Returns the spot-then-recognise score (STRS), the product of both F1."""
     return spotting_f1 * recognition_f1

@@ -18,8 +18,8 @@ RATE = 30.0
 # Frames from one detection of faces to the next.
 _DETECTED = 10
 
-# Frames of a window, and from the first frame of one to that of the next, so that each
-# frame is compared with two others. Multiples of ``_DETECTED``.
+# Frames from the first frame of a window to its last, and to the first of the next, so
+# that each frame is compared with two others. Multiples of ``_DETECTED``.
 WINDOW, STEP = 200, 100
 
 # Longest side of the pictures that wait for the next detection, in pixels. A face that
@@ -154,7 +154,7 @@ def _follow(
                 del open_faces[identity]
         for track in seen:
             found = open_faces.setdefault(track.identity, _Open(track, sample, []))
-            found.windows = [w for w in found.windows if len(w.motion) < WINDOW]
+            found.windows = [w for w in found.windows if len(w.motion) <= WINDOW]
             if (sample - found.start) % STEP == 0:
                 window = Window(sample, grey, track.last.face)
                 found.windows.append(window)

@@ -167,11 +167,11 @@ def sampled(frames: Iterable[Frame], rate: float) -> Iterator[Frame]:
       frames: in the order in which they are shown.
       rate: in Hz.
     """
-    # Times that are rounded to milliseconds come a little early.
-    tolerance = 0.25 / rate
-    wanted = 0.0
+    wanted = before = 0.0
     for frame in frames:
-        if frame.time >= wanted - tolerance:
+        # The next frame would be farther from the instant that is wanted.
+        if frame.time + (frame.time - before) / 2 >= wanted:
             yield frame
             # After a gap, or at a lower rate, the next instant is counted from here.
             wanted = max(wanted + 1 / rate, frame.time + 0.5 / rate)
+        before = frame.time

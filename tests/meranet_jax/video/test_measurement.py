@@ -1,0 +1,80 @@
+"""Faces of short videos, from the file to the candidates."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from datasets.synthetic import long_video
+from meranet_jax.evaluation import spotting as metrics
+from meranet_jax.video import measurement, spotting, stream
+from tests.datasets.astronaut import filmed
+from tests.meranet_jax.video.test_video_file import grey, write
+
+CONFIG = long_video.LongVideoConfig(
+    seconds=6, faces="photograph", expressions=20, amplitude=(2.0, 2.5), noise=0
+)
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    """A video with two expressions: what happens in it, and what was measured."""
+    path = tmp_path_factory.mktemp("video") / "x.mp4"
+    events = long_video.render(path, dataclasses.replace(CONFIG, seed=3))
+    return events, measurement.measure(stream.open_stream(path), threads=2)
+
+
+def test_expressions_are_found_where_they_are(measured):
+    events, found = measured
+    assert len(events) == 2 and len(found.faces) == 1
+    candidates = spotting.spot(found.faces[0], found)
+    true = [event.frames(CONFIG.rate) for event in events]
+    spotted = [
+        (c.onset * CONFIG.rate + 1, c.offset * CONFIG.rate + 1) for c in candidates
+    ]
+    assert len(candidates) == 2 and len(metrics.match(true, spotted)) == 2
+    for candidate, event in zip(candidates, events, strict=True):
+        assert candidate.apex == pytest.approx(event.apex, abs=0.07)
+        assert candidate.kind == "micro" and candidate.strength > candidate.noise
+
+
+def test_every_frame_is_counted(measured):
+    _, found = measured
+    assert found.frames == 180 and found.end == pytest.approx(179 / 30)
+    assert found.numbers.tolist() == list(range(1, 181)) and found.damaged == []
+    windows = found.faces[0].windows
+    assert [(w.first, len(w.motion)) for w in windows] == [(0, 180), (100, 80)]
+
+
+def test_the_result_does_not_depend_on_the_number_of_threads(tmp_path):
+    path = tmp_path / "x.mp4"
+    write(path, [filmed(place=(300 + n, 240))[0] for n in range(24)], codec="libx264")
+    one, two = (
+        measurement.measure(stream.open_stream(path), threads=n) for n in (1, 2)
+    )
+    for a, b in zip(one.faces[0].windows, two.faces[0].windows, strict=True):
+        np.testing.assert_array_equal(a.motion, b.motion)
+        np.testing.assert_array_equal(a.shift, b.shift)
+
+
+def test_a_gap_begins_another_window(tmp_path):
+    face, empty = filmed()[0], np.full((480, 640, 3), 110, np.uint8)
+    path = tmp_path / "x.mp4"
+    pictures = [face] * 25 + [empty] * 20 + [face] * 16
+    write(path, pictures, codec="libx264", g="1")
+    (found,) = measurement.measure(stream.open_stream(path), threads=1).faces
+    assert [s.sample for s in found.track.sightings] == [0, 10, 20, 50, 60]
+    assert [(w.first, len(w.motion)) for w in found.windows] == [(0, 21), (50, 11)]
+
+
+def test_a_recording_without_a_face(tmp_path):
+    write(tmp_path / "x.mp4", [grey(100)] * 12)
+    found = measurement.measure(stream.open_stream(tmp_path / "x.mp4"), threads=1)
+    assert found.faces == [] and found.frames == 12
+
+
+def test_a_recording_of_one_frame(tmp_path):
+    write(tmp_path / "x.mp4", [filmed()[0]], codec="libx264")
+    found = measurement.measure(stream.open_stream(tmp_path / "x.mp4"), threads=1)
+    (face,) = found.faces
+    assert found.frames == 1 and spotting.spot(face, found) == []
