@@ -83,6 +83,7 @@ TABLES = tuple(
     for name, version in (
         ("cas(me)3_part_A_ME_label_JpgIndex_v2.xlsx", ".*jpg.*v2"),
         ("cas(me)3_part_A_ME_label_JpgIndex.xlsx", ".*jpg"),
+        ("cas(me)3_part_A_ME_label_v2.xlsx", ".*v2"),
         ("cas(me)3_part_A_ME_label.xlsx", ""),
     )
 )

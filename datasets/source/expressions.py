@@ -182,6 +182,13 @@ def find_expression(
             f"onset to offset is {row.onset} to {offset}, {length} frames; "
             f"{present} of them exist"
         )
+    # Beyond a gap, frames do not help a clip whose own run begins after the onset.
+    around = sum(row.onset <= number <= offset for number in run.locations)
+    if run.first > row.onset and 2 * around < length <= _LONG:
+        raise DataError(
+            f"onset to offset is {row.onset} to {offset}; the frames around the apex, "
+            f"{run.first} to {run.last}, do not reach the onset"
+        )
     if length > _LONG:
         text = f"onset to offset is {row.onset} to {offset}, {length} frames"
         notes.append(Note("very long", text))

@@ -1,8 +1,8 @@
 """Containers of videos that are read, recognised by their first bytes.
 
 FFmpeg would also open playlists, scripts and network addresses as a "video", and the
-files that these name. It is told here which container a file is, so that it reads
-nothing but this file.
+files that these name. The container is recognised here and given to FFmpeg, which then
+reads nothing but this file.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ _CONTAINERS: dict[str, Callable[[bytes], bool]] = {
     "flv": lambda start: start.startswith(b"FLV\1"),
 }
 
-# Bytes that decide
+# Number of bytes that are compared
 _START = 400
 
 

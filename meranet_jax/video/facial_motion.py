@@ -69,7 +69,7 @@ REGIONS = (
     Region("eye_right", "eye", 1, (0.0, 0.0)),
 )
 # Objects of OpenCV, of which threads cannot share one
-_own = threading.local()
+_local = threading.local()
 
 _NOSE = Region("nose", "nose", 2, (0.0, -0.05))
 
@@ -120,10 +120,10 @@ class Window:
 
 def _flow() -> cv2.DISOpticalFlow:
     """Returns this thread's estimator of optical flow."""
-    if not hasattr(_own, "flow"):
+    if not hasattr(_local, "flow"):
         preset = cv2.DISOPTICAL_FLOW_PRESET_MEDIUM
-        _own.flow = cv2.DISOpticalFlow_create(preset)
-    return _own.flow
+        _local.flow = cv2.DISOpticalFlow_create(preset)
+    return _local.flow
 
 
 def _crop_matrix(face: Face) -> np.ndarray:

@@ -40,7 +40,7 @@ class Settings:
       least_valley: depth that a valley which divides an interval has at least.
       least_length: of an interval, in seconds.
       head_speed: of the head, in distances between the eyes a second, above which its
-        motion is said.
+        motion is flagged.
       blink: motion of an eye.
     """
 

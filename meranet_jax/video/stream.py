@@ -7,6 +7,7 @@ lists the frames of a video by number instead, for data sets, whose tables name 
 import contextlib
 import dataclasses
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -90,6 +91,8 @@ def open_stream(source: Path, rate: float | None = None) -> Stream:
                 f"{source} is a folder of images, which do not say when they were "
                 "taken. Give their frame rate in Hz, for instance --rate=200."
             )
+        if not 0 < rate < math.inf:
+            raise DataError(f"--rate={rate:g} is no frame rate in Hz, such as 200.")
         numbers = list_recording(source).locations
         first, last = next(iter(numbers)), next(reversed(numbers))
         return Stream(source, rate, (last - first) / rate)
@@ -148,9 +151,17 @@ def _frames_of_video(path: Path) -> Iterator[Frame]:
                     f"{path.name} cannot be read: frame {next(numbers)} does not say "
                     "when it is shown"
                 )
-            start = key if start is None else start
-            time = (key - start) * (unit if keyed_by == "time" else 1 / rate)
-            if time <= last:  # shown at the same time as the one before, or never
+            # In an AVI, places without a frame repeat the one before.
+            at = frame.dts if keyed_by == "place" and frame.dts is not None else key
+            start = at if start is None else start
+            time = (at - start) * (unit if keyed_by == "time" else 1 / rate)
+            if time < last:
+                raise DataError(
+                    f"{path.name} cannot be read: after {last:.3f} s its times begin "
+                    "again, as where parts were joined. Convert it to MP4, which gives "
+                    "its frames new times"
+                )
+            if time == last:  # it is never seen
                 continue
             last = time
 

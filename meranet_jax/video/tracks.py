@@ -1,12 +1,10 @@
 """Faces followed through a recording, each with an identity of its own.
 
-Faces are detected in some of the frames. Between two of these, boxes and landmarks are
-interpolated. Where a face was not found, it has a gap: nothing is invented for it.
+Faces are detected in some of the frames. Where a face was not found, it has a gap:
+nothing is invented for it.
 """
 
 import dataclasses
-
-import numpy as np
 
 from meranet_jax.video.faces import Face, intersection_over_union
 
@@ -14,15 +12,11 @@ from meranet_jax.video.faces import Face, intersection_over_union
 _LEAST_OVERLAP = 0.3
 
 # Seconds after which a face that was lost and appears at the same place is another one.
-_FORGOTTEN = 2.0
-
-# Of the landmarks' distances, for ``Pose.turn``: the nose lies half way between the
-# eyes in a frontal view.
-_FRONTAL = 0.5
+_LONGEST_ABSENCE = 2.0
 
 
 @dataclasses.dataclass(frozen=True)
-class Sighting:
+class Detection:
     """A face in one frame in which faces were detected.
 
     Attributes:
@@ -35,25 +29,6 @@ class Sighting:
     time: float
     face: Face
 
-    @property
-    def eye_distance(self) -> float:
-        """Distance between the eyes in pixels."""
-        one, other = self.face.eyes
-        return float(np.linalg.norm(other - one))
-
-    @property
-    def turn(self) -> float:
-        """How far the face is turned aside: 0 in a frontal view, about 1 in profile.
-
-        It is the horizontal distance of the nose from the middle between the eyes, in
-        half distances between the eyes.
-        """
-        one, other = self.face.eyes
-        along = (other - one) / max(float(np.linalg.norm(other - one)), 1e-6)
-        nose = self.face.landmarks[2]
-        share = float((nose - one) @ along) / max(self.eye_distance, 1e-6)
-        return abs(share - _FRONTAL) / _FRONTAL
-
 
 @dataclasses.dataclass
 class Track:
@@ -61,16 +36,16 @@ class Track:
 
     Attributes:
       identity: from 1, in the order of appearance.
-      sightings: where the face was detected, in ascending order.
+      detections: where the face was detected, in ascending order.
     """
 
     identity: int
-    sightings: list[Sighting]
+    detections: list[Detection]
 
     @property
-    def last(self) -> Sighting:
-        """The latest sighting."""
-        return self.sightings[-1]
+    def last(self) -> Detection:
+        """The latest detection."""
+        return self.detections[-1]
 
 
 class Tracker:
@@ -94,7 +69,7 @@ class Tracker:
           time: of the frame in seconds.
           faces: that were detected in it.
         """
-        open_tracks = [t for t in self.tracks if time - t.last.time <= _FORGOTTEN]
+        open_tracks = [t for t in self.tracks if time - t.last.time <= _LONGEST_ABSENCE]
         pairs = sorted(
             (
                 (
@@ -112,10 +87,10 @@ class Tracker:
         for overlap, identity, place in pairs:
             track = self.tracks[identity - 1]
             if overlap >= _LEAST_OVERLAP and place in left and track not in seen:
-                track.sightings.append(Sighting(sample, time, left.pop(place)))
+                track.detections.append(Detection(sample, time, left.pop(place)))
                 seen.append(track)
         for face in left.values():
-            track = Track(len(self.tracks) + 1, [Sighting(sample, time, face)])
+            track = Track(len(self.tracks) + 1, [Detection(sample, time, face)])
             self.tracks.append(track)
             seen.append(track)
         return seen

@@ -106,6 +106,20 @@ def test_frames_beyond_a_gap_are_those_of_the_expression(tmp_path):
     )
 
 
+def test_a_clip_that_does_not_reach_the_onset_is_left_out(tmp_path):
+    row = casme3_tree.Row(1, "a", 355, 360, 390, "disgust")
+    casme3_tree.write_tree(tmp_path, rows=[row, ROWS[1]])
+    for number in (*range(356, 360), *range(361, 365)):
+        (frame,) = tmp_path.rglob(f"*{row.clip}*355*/{number}.jpg")
+        frame.unlink()
+    report = check.check("casme3", tmp_path, options=prepare.Options(**SMALL))
+    (entry,) = report.rows_without_record
+    assert entry["reason"] == (
+        "onset to offset is 355 to 390; the frames around the apex, 360 to 360, do not "
+        "reach the onset"
+    )
+
+
 def test_images_of_depth_are_not_read(tmp_path):
     casme3_tree.write_tree(tmp_path, release="part_A", rows=ROWS[:2])
     recording = tmp_path / f"part_A/spNO.{ROWS[0].subject}/{ROWS[0].clip}"
@@ -144,6 +158,11 @@ def test_the_second_table_is_preferred_to_the_first(tmp_path):
     report = check.check("casme3", tmp_path, options=options)
     assert report.rows == 4 and casme3_tree.TABLE in report.table
     (tmp_path / casme3_tree.TABLE).unlink()
+    assert check.check("casme3", tmp_path, options=options).rows == 9
+    (tmp_path / casme3_tree.FIRST_TABLE).unlink()
+    for version, number in (("v1", 4), ("v2", 9)):  # without JpgIndex
+        name = f"cas(me)3_part_A_ME_label_{version}.xlsx"
+        casme3_tree.write_table(tmp_path, rows=ROWS[:number], table=name)
     assert check.check("casme3", tmp_path, options=options).rows == 9
 
 

@@ -71,8 +71,8 @@ def test_a_fold_does_not_depend_on_other_slots(loso, some, sequential):
     )
 
 
-# As on a CPU and, in make faults, on an accelerator
-@pytest.mark.parametrize("at_once", [1, pytest.param(2, marks=pytest.mark.slow)])
+# As on a CPU and on an accelerator
+@pytest.mark.parametrize("at_once", [1, 2])
 def test_one_compilation_serves_all_folds(loso, some, monkeypatch, at_once):
     traced = count_traces(monkeypatch)
     loso = named(loso, "counted", devices=1, seeds="2")

@@ -118,14 +118,18 @@ def resume(config, clips, trainer):
     return path, messages
 
 
-# make test interrupts a hold-out on one device and folds in slots, each in one way.
+# make test interrupts a hold-out on one device and on all, and folds in slots, each in
+# one way; make faults all of them in both ways.
 @pytest.mark.parametrize(
     ("kind", "how"),
     [
         pytest.param(
             *(kind, how),
             marks=[pytest.mark.slow]
-            * ((kind, how) not in (("one", kill), ("folds", terminate))),
+            * (
+                (kind, how)
+                not in (("one", kill), ("folds", terminate), ("default", terminate))
+            ),
         )
         for kind in KINDS
         for how in (kill, terminate)

@@ -48,13 +48,20 @@ def test_every_frame_is_counted(measured):
 
 def test_the_result_does_not_depend_on_the_number_of_threads(tmp_path):
     path = tmp_path / "x.mp4"
-    write(path, [filmed(place=(300 + n, 240))[0] for n in range(24)], codec="libx264")
-    one, two = (
-        measurement.measure(stream.open_stream(path), threads=n) for n in (1, 2)
+    pictures = []
+    for n in range(24):  # two faces, so that two windows are measured at once
+        left, _, _ = filmed(place=(160 + n % 5, 240))
+        right, _, _ = filmed(place=(480 - n % 7, 240))
+        pictures.append(np.concatenate([left[:, :320], right[:, 320:]], 1))
+    write(path, pictures, codec="libx264")
+    one, four = (
+        measurement.measure(stream.open_stream(path), threads=n) for n in (1, 4)
     )
-    for a, b in zip(one.faces[0].windows, two.faces[0].windows, strict=True):
-        np.testing.assert_array_equal(a.motion, b.motion)
-        np.testing.assert_array_equal(a.shift, b.shift)
+    assert len(one.faces) == len(four.faces) == 2
+    for alone, together in zip(one.faces, four.faces, strict=True):
+        for a, b in zip(alone.windows, together.windows, strict=True):
+            np.testing.assert_array_equal(a.motion, b.motion)
+            np.testing.assert_array_equal(a.shift, b.shift)
 
 
 def test_a_gap_begins_another_window(tmp_path):
@@ -63,7 +70,7 @@ def test_a_gap_begins_another_window(tmp_path):
     pictures = [face] * 25 + [empty] * 20 + [face] * 16
     write(path, pictures, codec="libx264", g="1")
     (found,) = measurement.measure(stream.open_stream(path), threads=1).faces
-    assert [s.sample for s in found.track.sightings] == [0, 10, 20, 50, 60]
+    assert [s.sample for s in found.track.detections] == [0, 10, 20, 50, 60]
     assert [(w.first, len(w.motion)) for w in found.windows] == [(0, 21), (50, 11)]
 
 

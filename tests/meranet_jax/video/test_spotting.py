@@ -102,7 +102,7 @@ def test_motion_that_the_face_shows_all_the_time_gives_nothing():
     assert [found.regions for found in often_and_once] == [("brow_left_inner",)]
 
 
-def test_candidates_that_two_windows_share_are_said_once():
+def test_candidates_that_two_windows_share_are_reported_once():
     found = spotted({"brow_left_inner": [(4.0, 4.15, 4.4, 6)]}, seconds=12)
     assert len(found) == 1
 

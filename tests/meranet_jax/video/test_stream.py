@@ -12,6 +12,7 @@ from PIL import Image
 
 from meranet_jax.errors import DataError
 from meranet_jax.video import stream
+from tests.meranet_jax.video.test_images import write_turned_video
 from tests.meranet_jax.video.test_video_file import grey, number_of, picture, write
 
 CONTAINERS = ["mp4", "mov", "m4v", "mkv", "avi", "ts", "mpg", "wmv", "flv"]
@@ -41,6 +42,22 @@ def test_times_of_a_variable_frame_rate_are_kept(tmp_path):
     assert found == pytest.approx(np.array(times) / 1000, abs=0.0015)
 
 
+def test_places_without_a_frame_in_an_avi_are_gaps(tmp_path):
+    places = [0, 1, 2, 3, 10, 11, 12, 30, 31]
+    write(tmp_path / "x.avi", [grey(10 * n) for n in range(9)], places=places)
+    found = [frame.time for frame in frames_of(tmp_path / "x.avi")]
+    assert found == pytest.approx(np.array(places) / 30)
+
+
+def test_times_that_begin_again_are_refused(tmp_path):
+    parts = []
+    for name, number in (("1.ts", 30), ("2.ts", 20)):
+        write(tmp_path / name, [grey(n) for n in range(number)], bf="0")
+        parts.append((tmp_path / name).read_bytes())
+    (tmp_path / "joined.ts").write_bytes(b"".join(parts))
+    assert "its times begin again" in refused(tmp_path / "joined.ts")
+
+
 def test_a_folder_has_the_times_of_its_numbers(tmp_path):
     for number in (7, 8, 10):
         Image.fromarray(picture(number)).save(tmp_path / f"img{number}.png")
@@ -51,18 +68,12 @@ def test_a_folder_has_the_times_of_its_numbers(tmp_path):
 
 
 def test_a_recording_is_turned_as_it_is_shown(tmp_path):
-    with av.open(str(tmp_path / "x.mp4"), "w") as file:
-        out = file.add_stream("mpeg4", rate=30)
-        out.width, out.height, out.pix_fmt = 128, 96, "yuv420p"
-        out.metadata["rotate"] = "90"
-        for number in range(3):
-            frame = av.VideoFrame.from_ndarray(picture(number), format="rgb24")
-            file.mux(out.encode(frame))
-        file.mux(out.encode())
-    shapes = {f.read().shape for f in stream.open_stream(tmp_path / "x.mp4").frames()}
-    with av.open(str(tmp_path / "x.mp4")) as file:
-        turned = next(file.decode(video=0)).rotation % 180 == 90
-    assert shapes == ({(128, 96, 3)} if turned else {(96, 128, 3)})
+    stored = picture(5)
+    write_turned_video(tmp_path / "x.mp4", stored, (0, 1, -1, 0))
+    (shown,) = (f.read() for f in stream.open_stream(tmp_path / "x.mp4").frames())
+    assert shown.shape == (128, 96, 3)
+    turned = np.rot90(stored, -1).astype(int)
+    assert np.abs(shown - turned).mean() < 6
 
 
 @pytest.mark.parametrize(
@@ -158,6 +169,8 @@ def test_sound_alone_is_refused(tmp_path):
 def test_the_frame_rate_is_asked_for_where_it_is_needed(tmp_path):
     Image.fromarray(picture(1)).save(tmp_path / "img1.png")
     assert "Give their frame rate in Hz" in refused(tmp_path)
+    for rate in (0, -25, float("nan"), float("inf")):
+        assert "is no frame rate in Hz" in refused(tmp_path, rate)
     write(tmp_path / "x.mp4", [grey(9)] * 3)
     assert "leave out --rate" in refused(tmp_path / "x.mp4", rate=30)
     (tmp_path / "none").mkdir()
