@@ -35,6 +35,9 @@ _HEARTBEAT_SECONDS = 30
 # Seconds that stopping processes wait for each other to write their checkpoints.
 _SAVE_SECONDS = 600
 
+# Seconds for which the first process outlives the others when all stop in order.
+_END_SECONDS = 3
+
 # Whether JAX is distributed; asking JAX itself would initialise its backend.
 _initialized = False
 
@@ -203,6 +206,9 @@ def fail(message: str, status: int = 1, *, orderly: bool = False) -> NoReturn:
     if _initialized and orderly:
         with contextlib.suppress(Exception):
             barrier("stopped", _SAVE_SECONDS)
+            if is_first():
+                # It serves the others, which JAX would abort if it ended before them.
+                time.sleep(_END_SECONDS)
     if message is None:
         os._exit(status)
     if _initialized:
