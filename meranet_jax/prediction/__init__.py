@@ -1,0 +1,1 @@
+"""From a recording to an answer: candidates, what they resemble, and files of them."""
