@@ -99,12 +99,16 @@ class Window:
         self._places = [_square(landmarks, region) for region in REGIONS]
         self._nose = _square(landmarks, _NOSE)
         self._head = np.zeros(2)  # shift of the crop in its pixels
-        self._reference = _crop(grey, self._matrix, self._head)
+        self._reference: np.ndarray | None = _crop(grey, self._matrix, self._head)
         self.motion: list[np.ndarray] = [np.zeros(len(REGIONS), np.float32)]
         self.shift: list[np.ndarray] = [np.zeros(2, np.float32)]
 
+    def finish(self) -> None:
+        """Frees what only further frames need, for recordings of hours."""
+        self._reference = None
+
     def add(self, grey: np.ndarray) -> None:
-        """Adds the next frame, uint8 [H, W]."""
+        """Adds the next frame, uint8 [H, W]; not after ``finish``."""
         for attempt in range(_MOST_SHIFTS + 1):
             crop = _crop(grey, self._matrix, self._head)
             flow = _flow().calc(self._reference, crop, None)

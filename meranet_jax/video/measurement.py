@@ -1,5 +1,6 @@
 """Motion of all faces of a recording, measured while it is read once."""
 
+import array
 import concurrent.futures
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
@@ -7,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 import cv2
 import numpy as np
 
+from meranet_jax.errors import DataError
 from meranet_jax.video import faces, stream
 from meranet_jax.video.facial_motion import Window
 from meranet_jax.video.tracks import Track, Tracker
@@ -15,8 +17,9 @@ from meranet_jax.video.tracks import Track, Tracker
 # what most cameras record.
 RATE = 30.0
 
-# Frames from one detection of faces to the next.
-_DETECTED = 10
+# Frames from one detection of faces to the next, and seconds, which are reached first
+# in recordings of a low frame rate. A face is lost after two seconds.
+_DETECTED, _DETECTED_SECONDS = 10, 0.5
 
 # Frames from the first frame of a window to its last, and to the first of the next, so
 # that each frame is compared with two others. Multiples of ``_DETECTED``.
@@ -47,16 +50,15 @@ class Measurement:
     Attributes:
       numbers: numbers of the N frames that were analysed, int [N].
       times: of these frames in seconds, float [N].
-      frames: number of all frames of the recording.
-      end: time of its last frame in seconds.
+      all_numbers, all_times: likewise of all frames of the recording.
       damaged: numbers of frames whose pictures are wrong and were not used.
       faces: by their identity, from 1.
     """
 
     numbers: np.ndarray
     times: np.ndarray
-    frames: int
-    end: float
+    all_numbers: np.ndarray
+    all_times: np.ndarray
     damaged: list[int]
     faces: list[FaceMotion]
 
@@ -67,12 +69,12 @@ class _Open:
 
     Attributes:
       track: the face.
-      start: index of the frame since which it has been seen without a gap.
+      next_window: index of the frame with which the next window begins.
       windows: those that are not complete.
     """
 
     track: Track
-    start: int
+    next_window: int
     windows: list[Window]
 
 
@@ -98,12 +100,13 @@ def measure(
     numbers: list[int] = []
     times: list[float] = []
     damaged: list[int] = []
-    count, end = 0, 0.0
+    # Eight bytes for each frame
+    all_numbers, all_times = array.array("q"), array.array("d")
 
     def good() -> Iterator[stream.Frame]:
-        nonlocal count, end
         for frame in recording.frames():
-            count, end = count + 1, frame.time
+            all_numbers.append(frame.number)
+            all_times.append(frame.time)
             on_time(frame.time)
             if frame.damaged:
                 damaged.append(frame.number)
@@ -112,9 +115,14 @@ def measure(
 
     def pictures() -> Iterator[np.ndarray]:
         for frame in stream.sampled(good(), RATE):
+            try:
+                picture = frame.read()
+            except DataError:  # such as a truncated image of a folder
+                damaged.append(frame.number)
+                continue
             numbers.append(frame.number)
             times.append(frame.time)
-            yield _reduced(frame.read())
+            yield _reduced(picture)
 
     tracker = Tracker()
     windows: dict[int, list[Window]] = {}
@@ -123,8 +131,8 @@ def measure(
     return Measurement(
         np.array(numbers, np.int64),
         np.array(times),
-        count,
-        end,
+        np.array(all_numbers, np.int64),
+        np.array(all_times),
         damaged,
         [FaceMotion(t, windows.get(t.identity, [])) for t in tracker.tracks],
     )
@@ -140,9 +148,11 @@ def _follow(
     """Follows faces through pictures, and adds windows to those of each identity."""
     open_faces: dict[int, _Open] = {}
     waiting: list[np.ndarray] = []  # since the last detection
-    picture = None
+    detected = -np.inf
 
     def detect(sample: int, picture: np.ndarray) -> None:
+        nonlocal detected
+        detected = times[sample]
         seen = tracker.add(sample, times[sample], faces.detect(picture))
         grey = _grey(picture)
         still = {t.identity: t for t in seen if t.identity in open_faces}
@@ -151,19 +161,25 @@ def _follow(
         list(pool.map(lambda w: _add(w, [*waiting, grey]), work))
         for identity in list(open_faces):
             if identity not in still:
-                del open_faces[identity]
+                for window in open_faces.pop(identity).windows:
+                    window.finish()
         for track in seen:
             found = open_faces.setdefault(track.identity, _Open(track, sample, []))
+            for window in found.windows:
+                if len(window.motion) > WINDOW:
+                    window.finish()
             found.windows = [w for w in found.windows if len(w.motion) <= WINDOW]
-            if (sample - found.start) % STEP == 0:
+            if sample >= found.next_window:
                 window = Window(sample, grey, track.last.face)
+                found.next_window = sample + STEP
                 found.windows.append(window)
                 windows.setdefault(track.identity, []).append(window)
         waiting.clear()
 
     sample = -1
     for sample, picture in enumerate(pictures):
-        if sample % _DETECTED == 0:
+        late = times[sample] - detected >= _DETECTED_SECONDS
+        if late or len(waiting) == _DETECTED - 1:
             detect(sample, picture)
         else:
             waiting.append(_grey(picture))

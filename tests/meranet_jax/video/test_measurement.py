@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import imageio.v3 as iio
 import numpy as np
 import pytest
 
@@ -40,7 +41,9 @@ def test_expressions_are_found_where_they_are(measured):
 
 def test_every_frame_is_counted(measured):
     _, found = measured
-    assert found.frames == 180 and found.end == pytest.approx(179 / 30)
+    assert len(found.all_numbers) == 180 and found.all_times[-1] == pytest.approx(
+        179 / 30
+    )
     assert found.numbers.tolist() == list(range(1, 181)) and found.damaged == []
     windows = found.faces[0].windows
     assert [(w.first, len(w.motion)) for w in windows] == [(0, 180), (100, 80)]
@@ -77,11 +80,29 @@ def test_a_gap_begins_another_window(tmp_path):
 def test_a_recording_without_a_face(tmp_path):
     write(tmp_path / "x.mp4", [grey(100)] * 12)
     found = measurement.measure(stream.open_stream(tmp_path / "x.mp4"), threads=1)
-    assert found.faces == [] and found.frames == 12
+    assert found.faces == [] and len(found.all_numbers) == 12
 
 
 def test_a_recording_of_one_frame(tmp_path):
     write(tmp_path / "x.mp4", [filmed()[0]], codec="libx264")
     found = measurement.measure(stream.open_stream(tmp_path / "x.mp4"), threads=1)
     (face,) = found.faces
-    assert found.frames == 1 and spotting.spot(face, found) == []
+    assert len(found.all_numbers) == 1 and spotting.spot(face, found) == []
+
+
+def test_an_image_that_cannot_be_read_is_left_out(tmp_path):
+    picture = filmed()[0]
+    for number in range(1, 13):
+        iio.imwrite(tmp_path / f"img{number}.jpg", picture)
+    (tmp_path / "img5.jpg").write_bytes(b"no image")
+    found = measurement.measure(stream.open_stream(tmp_path, 30), threads=1)
+    assert found.damaged == [5] and len(found.all_numbers) == 12
+    assert found.numbers.tolist() == [1, 2, 3, 4, 6, 7, 8, 9, 10, 11, 12]
+
+
+def test_at_a_low_rate_a_face_keeps_its_identity(tmp_path):
+    picture = filmed()[0]
+    for number in range(1, 9):
+        iio.imwrite(tmp_path / f"img{number}.jpg", picture)
+    (face,) = measurement.measure(stream.open_stream(tmp_path, 2), threads=1).faces
+    assert len(face.track.detections) == 8
