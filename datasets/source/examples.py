@@ -23,9 +23,6 @@ from meranet_jax.video import apex, faces, sampling
 from meranet_jax.video.frames import Recording
 from meranet_jax.video.images import resize
 
-# Number of a clip's frames in which the face is detected.
-_DETECTION_FRAMES = 5
-
 # Change of the median grey level between two frames of a clip that is reported. An
 # expression hardly changes it.
 _BRIGHTNESS_JUMP = 8
@@ -327,8 +324,4 @@ def _change(before: np.ndarray, after: np.ndarray) -> float:
 
 def _find_face(run: Recording, numbers: Sequence[int], margin: float) -> faces.FaceCrop:
     """Returns the face crop, from some of these frames, evenly spaced."""
-    indices = sampling.uniform_frame_numbers(
-        0, len(numbers) - 1, frames=min(_DETECTION_FRAMES, len(numbers))
-    )
-    images = run.read(numbers[index] for index in indices.tolist())
-    return faces.locate_face(dict(images), margin)
+    return faces.locate_face(dict(run.read(faces.looked_at(numbers))), margin)

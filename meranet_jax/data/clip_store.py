@@ -138,7 +138,9 @@ class ClipStore:
         digest = dataclasses.replace(digest, clip=digest_of(stored).clip)
         if self._caches:
             flow = self._flow(self._caches[source], index, frames)
-            stored = self._with_luminance(flow, stored[1:])
+            stored = (
+                _with_luminance(flow, stored[1:]) if self._keeps_luminance else flow
+            )
         return stored, digest
 
     def read(self, source: int, index: int) -> np.ndarray:
@@ -166,17 +168,7 @@ class ClipStore:
         """Returns the frames that the input is computed from, in the recorded size."""
         if self.first_as_onset:
             return np.concatenate([row[CLIP][:1], row[CLIP]])
-        parts = [
-            row[name] if name == CLIP else row[name][None] for name in self._features
-        ]
-        return np.concatenate(parts)
-
-    def _with_luminance(self, flow: np.ndarray, frames: np.ndarray) -> np.ndarray:
-        """Returns the flow, followed by the luminance if the input has it."""
-        if not self._keeps_luminance:
-            return flow
-        grey = frames @ np.array(LUMINANCE, np.float32)
-        return np.concatenate([flow, np.rint(grey)[..., None].astype(np.float16)], -1)
+        return _concatenate(row, self._features)
 
     def _flow(self, cache: FlowCache, index: int, frames: np.ndarray) -> np.ndarray:
         digest = hashlib.blake2b(np.ascontiguousarray(frames), digest_size=16).digest()
@@ -187,11 +179,66 @@ class ClipStore:
         if flow is None:
             if (progress := self._progress) is not None:
                 progress.show()
-            flow = optical_flow.estimate(frames[0], frames[1:], self._method)
-            flow = optical_flow.remove_global_motion(flow)
-            flow = shrink(flow, self._size).astype(np.float16)
+            flow = _estimate_flow(frames, self._size, self._method)
             cache.write(index, digest, flow)
         return flow
+
+
+def make_stored(
+    row: Mapping[str, np.ndarray],
+    *,
+    size: int,
+    network_input: Input,
+    flow_method: optical_flow.Method,
+) -> np.ndarray:
+    """Makes what an input stores for a clip that is not in records.
+
+    Args:
+      row: ``clip`` uint8 [T, n * size, n * size, 3], and the other features that the
+        input needs, as in records.
+      size: H and W of what is stored.
+      network_input: determines what is stored.
+      flow_method: how optical flow is estimated.
+
+    Returns:
+      What ``ClipStore.convert`` returns for a record with these features.
+    """
+    frames = _concatenate(row, network_input.features)
+    stored = downsample(frames, size)
+    if not network_input.flow:
+        return stored
+    flow = _estimate_flow(frames, size, flow_method)
+    return _with_luminance(flow, stored[1:]) if network_input.luminance else flow
+
+
+def _concatenate(row: Mapping[str, Any], features: Sequence[str]) -> np.ndarray:
+    """Returns the frames of some features, one after another."""
+    parts = [row[name] if name == CLIP else row[name][None] for name in features]
+    return np.concatenate(parts)
+
+
+def _estimate_flow(
+    frames: np.ndarray, size: int, method: optical_flow.Method
+) -> np.ndarray:
+    """Estimates the flow from the first frame to all others without the head's motion.
+
+    Args:
+      frames: uint8 [S, n * size, n * size, 3].
+      size: H and W of the flow.
+      method: how it is estimated.
+
+    Returns:
+      float16 [S - 1, size, size, 2], in pixels of the result.
+    """
+    flow = optical_flow.estimate(frames[0], frames[1:], method)
+    flow = optical_flow.remove_global_motion(flow)
+    return shrink(flow, size).astype(np.float16)
+
+
+def _with_luminance(flow: np.ndarray, frames: np.ndarray) -> np.ndarray:
+    """Returns the flow, followed by the luminance of frames uint8 [T, H, W, 3]."""
+    grey = frames @ np.array(LUMINANCE, np.float32)
+    return np.concatenate([flow, np.rint(grey)[..., None].astype(np.float16)], -1)
 
 
 class _Progress:

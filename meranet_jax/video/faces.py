@@ -11,11 +11,14 @@ import cv2
 import numpy as np
 
 from meranet_jax.errors import DataError
-from meranet_jax.video import mtcnn
+from meranet_jax.video import mtcnn, sampling
 
 # Default margin on each side of the detector's box, which ends at the hairline, the
 # chin and the cheeks, relative to its longer side.
 MARGIN = 0.1
+
+# Number of a clip's frames in which the face is detected.
+_DETECTION_FRAMES = 5
 
 # Longest side in pixels to which frames are resized for detection; the faces of these
 # data sets fill most of the frame.
@@ -113,7 +116,17 @@ def detect(image: np.ndarray) -> list[Face]:
     return sorted(faces, key=lambda face: -_area(face.box))
 
 
-def locate_face(images: Mapping[int, np.ndarray], margin: float) -> FaceCrop:
+def looked_at(numbers: Sequence[int]) -> list[int]:
+    """Returns those of a clip's frames in which its face is detected, evenly spaced."""
+    places = sampling.uniform_frame_numbers(
+        0, len(numbers) - 1, frames=min(_DETECTION_FRAMES, len(numbers))
+    )
+    return [numbers[place] for place in places.tolist()]
+
+
+def locate_face(
+    images: Mapping[int, np.ndarray], margin: float, near: np.ndarray | None = None
+) -> FaceCrop:
     """Returns one face crop for a clip, computed from some of its frames.
 
     The crop is the median over the largest face of each frame; frames whose face
@@ -122,12 +135,18 @@ def locate_face(images: Mapping[int, np.ndarray], margin: float) -> FaceCrop:
     Args:
       images: frames by number, uint8 [H, W, 3] each.
       margin: added on each side, relative to the longer side of the face's box.
+      near: box [4] of the face that is meant, where there can be others; of each frame
+        the face that overlaps most with it is taken.
 
     Raises:
       DataError: if fewer than half of the frames show a face, or if fewer than half
         agree on its position.
     """
-    found = {number: faces[0] for number, i in images.items() if (faces := detect(i))}
+    found = {
+        number: face
+        for number, image in images.items()
+        if (face := _chosen(detect(image), near)) is not None
+    }
     numbers = ", ".join(map(str, images))
     if 2 * len(found) < len(images) or not found:
         raise DataError(
@@ -143,6 +162,16 @@ def locate_face(images: Mapping[int, np.ndarray], margin: float) -> FaceCrop:
     if 2 * len(agreeing) < len(images):
         raise DataError(f"the faces in frames {numbers} are in different places")
     return _median_crop(agreeing, margin)
+
+
+def _chosen(faces: Sequence[Face], near: np.ndarray | None) -> Face | None:
+    """Returns the largest face, or the one that overlaps most with a box [4]."""
+    if near is None:
+        return next(iter(faces), None)
+    overlaps = [intersection_over_union(face.box, near) for face in faces]
+    if not any(overlaps):
+        return None
+    return faces[int(np.argmax(overlaps))]
 
 
 def intersection_over_union(one: np.ndarray, other: np.ndarray) -> float:

@@ -197,11 +197,19 @@ def _grey(picture: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
 
 
+def reduction(height: int, width: int) -> float:
+    """Returns by how much pictures of this size are reduced before they are measured.
+
+    The boxes and landmarks of tracks are in pixels of the reduced pictures.
+    """
+    return max(max(height, width) / _LONGEST, 1.0)
+
+
 def _reduced(picture: np.ndarray) -> np.ndarray:
     """Returns a picture whose longest side is at most ``_LONGEST``."""
     height, width = picture.shape[:2]
-    scale = _LONGEST / max(height, width)
-    if scale >= 1:
+    scale = reduction(height, width)
+    if scale == 1:
         return picture
-    size = (max(round(width * scale), 1), max(round(height * scale), 1))
+    size = (max(round(width / scale), 1), max(round(height / scale), 1))
     return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)

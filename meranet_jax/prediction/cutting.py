@@ -1,0 +1,351 @@
+"""Clips of candidates, cut from a recording as the clips of training were.
+
+The frames are those nearest in time to the instants that training used. The face is
+cropped by the same detector, and nothing is interpolated in time.
+"""
+
+import dataclasses
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from meranet_jax.config import TrainConfig
+from meranet_jax.errors import DataError
+from meranet_jax.inputs.registry import APEX_FRAME, CLIP, ONSET_FRAME
+from meranet_jax.video import apex, faces, sampling
+from meranet_jax.video.faces import FaceCrop
+from meranet_jax.video.images import resize
+from meranet_jax.video.measurement import RATE, Measurement, reduction
+from meranet_jax.video.stream import Stream
+
+
+@dataclasses.dataclass(frozen=True)
+class ClipSettings:
+    """How the clips of a run were cut.
+
+    Attributes:
+      sampling: see ``sampling.Sampling``.
+      frames: number of frames of a clip.
+      window: length of the window around the apex in frames of ``rate``.
+      rate: of the recordings that were trained on in Hz; None if it is unknown, so that
+        a frame of the window is one of the recording.
+      size: height and width of the clips in pixels.
+      margin: of the face crop, see ``faces.locate_face``.
+    """
+
+    sampling: sampling.Sampling
+    frames: int
+    window: int
+    rate: float | None
+    size: int
+    margin: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """A candidate whose clip is asked for.
+
+    Attributes:
+      onset, apex, offset: in seconds.
+      box: of the face near the apex, [4], in pixels of the pictures that were measured.
+      exact: whether the apex is the user's, and is not refined.
+    """
+
+    onset: float
+    apex: float
+    offset: float
+    box: np.ndarray
+    exact: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Cut:
+    """The clip of a candidate.
+
+    Attributes:
+      index: of the candidate among those that were asked for.
+      features: ``clip`` uint8 [T, H, W, 3], ``onset_frame`` and ``apex_frame`` uint8
+        [H, W, 3], as in the records of data sets.
+      apex: its time in seconds, refined at the recording's own frame rate.
+      clip_frames: index of each frame of the clip among all frames of the recording.
+      apex_frame, onset_frame: likewise.
+      side: of the face crop in pixels of the recording.
+    """
+
+    index: int
+    features: Mapping[str, np.ndarray]
+    apex: float
+    clip_frames: tuple[int, ...]
+    onset_frame: int
+    apex_frame: int
+    side: float
+
+    def distinct(self, features: Collection[str]) -> tuple[int, int]:
+        """Returns how many frames the recording gives to an input, and how many it has.
+
+        Args:
+          features: that the input is computed from.
+        """
+        frames: list[int] = []
+        if CLIP in features:
+            frames += self.clip_frames
+        else:
+            frames += [self.onset_frame] if ONSET_FRAME in features else []
+            frames += [self.apex_frame] if APEX_FRAME in features else []
+        return len(set(frames)), len(frames)
+
+
+@dataclasses.dataclass(frozen=True)
+class NotCut:
+    """A candidate without a clip.
+
+    Attributes:
+      index: see ``Cut``.
+      reason: why, for people.
+    """
+
+    index: int
+    reason: str
+
+
+def clip_settings(
+    config: TrainConfig,
+    frame_rates: Mapping[str, Sequence[float]],
+    recorded: float | None,
+) -> ClipSettings:
+    """Returns how the clips of a run were cut.
+
+    Of several data sets, with windows of different lengths, the one whose frame rate is
+    nearest to the recording's counts.
+
+    Args:
+      config: the run's.
+      frame_rates: of each data set by its name, in Hz; see ``Clips.frame_rates``.
+      recorded: frame rate of the recording that clips are cut from; None if unknown.
+    """
+    choices = []
+    for one in config.each_dataset():
+        rates = frame_rates.get(one.dataset.partition("/")[0], ())
+        if one.rate is not None:
+            rates = [one.rate]
+        choices += [(one, rate) for rate in rates or [None]]
+
+    def distance(choice: tuple[TrainConfig, float | None]) -> float:
+        rate = choice[1]
+        if rate is None or recorded is None:
+            return np.inf
+        return abs(np.log(rate / recorded))
+
+    chosen, rate = min(choices, key=distance)
+    options = chosen.record_options()
+    margin = options["margin"]
+    return ClipSettings(
+        sampling=chosen.sampling,
+        frames=chosen.frames,
+        window=chosen.window,
+        rate=rate,
+        size=options["size"],
+        margin=faces.MARGIN if margin is None else margin,
+    )
+
+
+class Cutter:
+    """Cuts the clips of candidates while a recording is read twice.
+
+    First the frames are read in which faces are detected, then those of the clips. The
+    pictures of one clip at a time are kept, cropped and in its size.
+    """
+
+    def __init__(
+        self,
+        recording: Stream,
+        measurement: Measurement,
+        settings: ClipSettings,
+        wanted: Sequence[Wanted],
+    ):
+        """Chooses the frames.
+
+        Args:
+          recording: is read once for the faces, and once for the clips.
+          measurement: of the recording.
+          settings: how clips are cut.
+          wanted: the candidates.
+        """
+        self._recording, self._settings, self._wanted = recording, settings, wanted
+        good = ~np.isin(measurement.all_numbers, measurement.damaged)
+        # Indices below are those of the good frames.
+        self._index = np.flatnonzero(good)
+        self._numbers = measurement.all_numbers[good]
+        self._times = measurement.all_times[good]
+
+    def clips(self) -> Iterator[Cut | NotCut]:
+        """Yields the clip of each candidate, in the order in which they end.
+
+        Raises:
+          DataError: if the recording cannot be read.
+        """
+        crops = self._crops()
+        # For each candidate all frames that its clip can have
+        spans: dict[int, range] = {}
+        for index, one in enumerate(self._wanted):
+            if isinstance(crops[index], FaceCrop):
+                spans[index] = self._span(one)
+            else:
+                yield NotCut(index, str(crops[index]))
+        waiting = sorted(spans, key=lambda index: spans[index].stop)
+        needed = sorted({frame for span in spans.values() for frame in span})
+        held: dict[int, dict[int, np.ndarray]] = {index: {} for index in spans}
+        failed: dict[int, str] = {}
+        begins = sorted(spans, key=lambda index: spans[index].start)
+        active: list[int] = []
+        for frame, picture in self._read(needed):
+            while begins and spans[begins[0]].start <= frame:
+                active.append(begins.pop(0))
+            for index in active:
+                if frame in spans[index] and index not in failed:
+                    if isinstance(picture, DataError):
+                        failed[index] = str(picture)
+                    else:
+                        cropped = crops[index].apply(picture)
+                        held[index][frame] = resize(cropped, self._settings.size)
+            while waiting and spans[waiting[0]][-1] <= frame:
+                index = waiting.pop(0)
+                active.remove(index)
+                pictures = held.pop(index)
+                if index in failed:
+                    yield NotCut(index, failed[index])
+                else:
+                    yield self._cut(index, pictures, crops[index])
+
+    def _crops(self) -> list[FaceCrop | DataError]:
+        """Returns the face crop of each candidate, or why there is none."""
+        looked_at = []
+        for one in self._wanted:
+            frames, key_frames = self._frames(one.onset, one.apex, one.offset)
+            looked_at.append(faces.looked_at(sorted({*frames, *key_frames})))
+        last = [frames[-1] for frames in looked_at]
+        held: list[dict[int, np.ndarray]] = [{} for _ in self._wanted]
+        crops: list[FaceCrop | DataError | None] = [None] * len(self._wanted)
+        needed = sorted({frame for frames in looked_at for frame in frames})
+        users: dict[int, list[int]] = {}
+        for index, frames in enumerate(looked_at):
+            for frame in frames:
+                users.setdefault(frame, []).append(index)
+        for frame, picture in self._read(needed):
+            for index in users[frame]:
+                if isinstance(picture, DataError):
+                    crops[index] = picture
+                else:
+                    held[index][int(self._numbers[frame])] = picture
+                if frame == last[index]:
+                    images, held[index] = held[index], {}
+                    if crops[index] is None:
+                        crops[index] = self._crop(self._wanted[index], images)
+        return [c if c is not None else DataError("no frame shows it") for c in crops]
+
+    def _crop(
+        self, one: Wanted, images: Mapping[int, np.ndarray]
+    ) -> FaceCrop | DataError:
+        height, width = next(iter(images.values())).shape[:2]
+        near = one.box * reduction(height, width)
+        try:
+            return faces.locate_face(images, self._settings.margin, near)
+        except DataError as error:
+            return error
+
+    def _read(self, frames: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
+        """Yields the pictures of some frames, ascending; DataError for a damaged one."""
+        left = iter(frames)
+        wanted = next(left, None)
+        if wanted is None:
+            return
+        for frame in self._recording.frames():
+            if frame.number != self._numbers[wanted]:
+                continue
+            try:
+                picture = frame.read()
+            except DataError as error:
+                picture = error
+            yield wanted, picture
+            wanted = next(left, None)
+            if wanted is None:
+                return
+
+    def _nearest(self, time: float) -> int:
+        """Returns the index of the frame that is nearest in time."""
+        after = int(np.searchsorted(self._times, time))
+        choices = [i for i in (after - 1, after) if 0 <= i < len(self._times)]
+        return min(choices, key=lambda i: abs(self._times[i] - time))
+
+    def _frames(
+        self, onset: float, apex: float, offset: float
+    ) -> tuple[list[int], tuple[int, int]]:
+        """Returns the frames of a clip, and those of its onset and apex."""
+        settings = self._settings
+        first, at, last = (self._nearest(time) for time in (onset, apex, offset))
+        if settings.sampling == "apex" and settings.rate is not None:
+            offsets = np.arange(settings.frames) - settings.frames // 2
+            offsets = offsets * settings.window // settings.frames / settings.rate
+            frames = [self._nearest(self._times[at] + d) for d in offsets.tolist()]
+        else:
+            frames = sampling.clip_frame_numbers(
+                sampling=settings.sampling,
+                frames=settings.frames,
+                window=settings.window,
+                onset=first,
+                apex=at,
+                offset=last,
+                first=0,
+                last=len(self._times) - 1,
+            ).tolist()
+        return frames, (first, at)
+
+    def _span(self, one: Wanted) -> range:
+        """Returns all frames that the clip of a candidate can have."""
+        early, late = one.apex, one.apex
+        if self._refines(one):
+            early, late = self._around(one)
+        frames: set[int] = set()
+        for time in (early, one.apex, late):
+            found, key_frames = self._frames(one.onset, time, one.offset)
+            frames |= {*found, *key_frames, self._nearest(one.offset)}
+        return range(min(frames), max(frames) + 1)
+
+    def _around(self, one: Wanted) -> tuple[float, float]:
+        """Returns the instants between which the apex is looked for."""
+        return max(one.apex - 1 / RATE, one.onset), min(one.apex + 1 / RATE, one.offset)
+
+    def _refines(self, one: Wanted) -> bool:
+        """Returns whether the recording has frames between those that were measured."""
+        early, late = (self._nearest(time) for time in self._around(one))
+        return not one.exact and late - early > 2
+
+    def _cut(
+        self, index: int, pictures: Mapping[int, np.ndarray], crop: FaceCrop
+    ) -> Cut:
+        one, settings = self._wanted[index], self._settings
+        at = one.apex
+        if self._refines(one):
+            first, last = self._nearest(one.onset), self._nearest(one.offset)
+            found = apex.spot(pictures[frame] for frame in range(first, last + 1))
+            early, late = self._around(one)
+            if found is not None and early <= self._times[first + found] <= late:
+                at = float(self._times[first + found])
+        frames, (onset, apex_frame) = self._frames(one.onset, at, one.offset)
+        clip = np.stack([pictures[frame] for frame in frames])
+        if settings.sampling == "tim":
+            clip = sampling.interpolate(clip, settings.frames)
+        features = {
+            CLIP: clip,
+            ONSET_FRAME: pictures[onset],
+            APEX_FRAME: pictures[apex_frame],
+        }
+        return Cut(
+            index,
+            features,
+            at,
+            tuple(int(self._index[frame]) for frame in frames),
+            int(self._index[onset]),
+            int(self._index[apex_frame]),
+            crop.side,
+        )
