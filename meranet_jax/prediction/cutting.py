@@ -13,9 +13,9 @@ from meranet_jax.config import TrainConfig
 from meranet_jax.errors import DataError
 from meranet_jax.inputs.registry import APEX_FRAME, CLIP, ONSET_FRAME
 from meranet_jax.video import apex, faces, sampling
-from meranet_jax.video.faces import FaceCrop
+from meranet_jax.video.faces import Face, FaceCrop
 from meranet_jax.video.images import resize
-from meranet_jax.video.measurement import RATE, Measurement, reduction
+from meranet_jax.video.measurement import RATE, Measurement
 from meranet_jax.video.stream import Stream
 
 
@@ -47,7 +47,7 @@ class Wanted:
 
     Attributes:
       onset, apex, offset: in seconds.
-      box: of the face near the apex, [4], in pixels of the pictures that were measured.
+      box: of the face near the apex, [4], in pixels of the recording.
       exact: whether the apex is the user's, and is not refined.
     """
 
@@ -223,38 +223,34 @@ class Cutter:
         for one in self._wanted:
             frames, key_frames = self._frames(one.onset, one.apex, one.offset)
             looked_at.append(faces.looked_at(sorted({*frames, *key_frames})))
-        last = [frames[-1] for frames in looked_at]
-        held: list[dict[int, np.ndarray]] = [{} for _ in self._wanted]
-        crops: list[FaceCrop | DataError | None] = [None] * len(self._wanted)
-        needed = sorted({frame for frames in looked_at for frame in frames})
         users: dict[int, list[int]] = {}
         for index, frames in enumerate(looked_at):
             for frame in frames:
                 users.setdefault(frame, []).append(index)
-        for frame, picture in self._read(needed):
+        found: list[dict[int, Face | None]] = [{} for _ in self._wanted]
+        failed: dict[int, DataError] = {}
+        for frame, picture in self._read(sorted(users)):
             for index in users[frame]:
                 if isinstance(picture, DataError):
-                    crops[index] = picture
-                else:
-                    held[index][int(self._numbers[frame])] = picture
-                if frame == last[index]:
-                    images, held[index] = held[index], {}
-                    if crops[index] is None:
-                        crops[index] = self._crop(self._wanted[index], images)
-        return [c if c is not None else DataError("no frame shows it") for c in crops]
+                    failed[index] = picture
+                    continue
+                box = self._wanted[index].box
+                found[index][int(self._numbers[frame])] = faces.choose(picture, box)
+        return [
+            failed.get(index) or self._crop(chosen)
+            for index, chosen in enumerate(found)
+        ]
 
-    def _crop(
-        self, one: Wanted, images: Mapping[int, np.ndarray]
-    ) -> FaceCrop | DataError:
-        height, width = next(iter(images.values())).shape[:2]
-        near = one.box * reduction(height, width)
+    def _crop(self, chosen: Mapping[int, Face | None]) -> FaceCrop | DataError:
         try:
-            return faces.locate_face(images, self._settings.margin, near)
+            return faces.crop_of(chosen, self._settings.margin)
         except DataError as error:
             return error
 
-    def _read(self, frames: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
-        """Yields the pictures of some frames, ascending; DataError for a damaged one."""
+    def _read(
+        self, frames: Sequence[int]
+    ) -> Iterator[tuple[int, np.ndarray | DataError]]:
+        """Yields the pictures of some frames, which ascend, or why there is none."""
         left = iter(frames)
         wanted = next(left, None)
         if wanted is None:

@@ -84,7 +84,9 @@ class Event:
       head_speed: largest speed of the head, in distances between the eyes a second.
       flags: what else happens, which may be the reason for the motion.
       label: of an event that was given, the user's name of it; else empty.
-      recognition: what it resembles; None if nothing was asked, or it is macro.
+      recognition: what it resembles; None if nothing was asked, it is macro, or its
+        clip could not be cut.
+      why: why its clip could not be cut; empty otherwise.
     """
 
     number: int
@@ -101,6 +103,7 @@ class Event:
     flags: tuple[Flag, ...]
     label: str = ""
     recognition: Recognition | None = None
+    why: str = ""
 
     @property
     def duration(self) -> float:

@@ -124,54 +124,65 @@ def looked_at(numbers: Sequence[int]) -> list[int]:
     return [numbers[place] for place in places.tolist()]
 
 
-def locate_face(
-    images: Mapping[int, np.ndarray], margin: float, near: np.ndarray | None = None
-) -> FaceCrop:
+def locate_face(images: Mapping[int, np.ndarray], margin: float) -> FaceCrop:
     """Returns one face crop for a clip, computed from some of its frames.
-
-    The crop is the median over the largest face of each frame; frames whose face
-    disagrees with the median box are ignored.
 
     Args:
       images: frames by number, uint8 [H, W, 3] each.
+      margin: see ``crop_of``.
+
+    Raises:
+      DataError: see ``crop_of``.
+    """
+    return crop_of({number: choose(image) for number, image in images.items()}, margin)
+
+
+def choose(image: np.ndarray, near: np.ndarray | None = None) -> Face | None:
+    """Returns the largest face of an image; None if there is no face.
+
+    Args:
+      image: uint8 [H, W, 3].
+      near: box [4] of the face that is meant, where there can be others: the face that
+        overlaps most with it is returned, and None if none does.
+    """
+    faces = detect(image)
+    if near is None:
+        return next(iter(faces), None)
+    overlaps = [intersection_over_union(face.box, near) for face in faces]
+    return faces[int(np.argmax(overlaps))] if any(overlaps) else None
+
+
+def crop_of(chosen: Mapping[int, Face | None], margin: float) -> FaceCrop:
+    """Returns one face crop for a clip.
+
+    The crop is the median over the faces; those that disagree with the median box are
+    ignored.
+
+    Args:
+      chosen: the face in some of the clip's frames by their numbers; None where there
+        is no face.
       margin: added on each side, relative to the longer side of the face's box.
-      near: box [4] of the face that is meant, where there can be others; of each frame
-        the face that overlaps most with it is taken.
 
     Raises:
       DataError: if fewer than half of the frames show a face, or if fewer than half
         agree on its position.
     """
-    found = {
-        number: face
-        for number, image in images.items()
-        if (face := _chosen(detect(image), near)) is not None
-    }
-    numbers = ", ".join(map(str, images))
-    if 2 * len(found) < len(images) or not found:
+    found = [face for face in chosen.values() if face is not None]
+    numbers = ", ".join(map(str, chosen))
+    if 2 * len(found) < len(chosen) or not found:
         raise DataError(
-            f"a face was found in only {len(found)} of {len(images)} frames ({numbers})"
+            f"a face was found in only {len(found)} of {len(chosen)} frames ({numbers})"
         )
-    boxes = np.stack([face.box for face in found.values()])
+    boxes = np.stack([face.box for face in found])
     median = np.median(boxes, axis=0)
     agreeing = [
         face
-        for face in found.values()
+        for face in found
         if intersection_over_union(face.box, median) >= _MIN_OVERLAP
     ]
-    if 2 * len(agreeing) < len(images):
+    if 2 * len(agreeing) < len(chosen):
         raise DataError(f"the faces in frames {numbers} are in different places")
     return _median_crop(agreeing, margin)
-
-
-def _chosen(faces: Sequence[Face], near: np.ndarray | None) -> Face | None:
-    """Returns the largest face, or the one that overlaps most with a box [4]."""
-    if near is None:
-        return next(iter(faces), None)
-    overlaps = [intersection_over_union(face.box, near) for face in faces]
-    if not any(overlaps):
-        return None
-    return faces[int(np.argmax(overlaps))]
 
 
 def intersection_over_union(one: np.ndarray, other: np.ndarray) -> float:

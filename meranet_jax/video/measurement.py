@@ -52,6 +52,8 @@ class Measurement:
       times: of these frames in seconds, float [N].
       all_numbers, all_times: likewise of all frames of the recording.
       damaged: numbers of frames whose pictures are wrong and were not used.
+      scale: pixels of the recording in a pixel of the pictures that were measured, to
+        which the boxes and landmarks of tracks refer.
       faces: by their identity, from 1.
     """
 
@@ -60,6 +62,7 @@ class Measurement:
     all_numbers: np.ndarray
     all_times: np.ndarray
     damaged: list[int]
+    scale: float
     faces: list[FaceMotion]
 
 
@@ -102,6 +105,7 @@ def measure(
     damaged: list[int] = []
     # Eight bytes for each frame
     all_numbers, all_times = array.array("q"), array.array("d")
+    scale = 1.0
 
     def good() -> Iterator[stream.Frame]:
         for frame in recording.frames():
@@ -114,6 +118,7 @@ def measure(
                 yield frame
 
     def pictures() -> Iterator[np.ndarray]:
+        nonlocal scale
         for frame in stream.sampled(good(), RATE):
             try:
                 picture = frame.read()
@@ -122,7 +127,8 @@ def measure(
                 continue
             numbers.append(frame.number)
             times.append(frame.time)
-            yield _reduced(picture)
+            scale = max(max(picture.shape[:2]) / _LONGEST, 1.0)
+            yield _reduced(picture, scale)
 
     tracker = Tracker()
     windows: dict[int, list[Window]] = {}
@@ -134,6 +140,7 @@ def measure(
         np.array(all_numbers, np.int64),
         np.array(all_times),
         damaged,
+        scale,
         [FaceMotion(t, windows.get(t.identity, [])) for t in tracker.tracks],
     )
 
@@ -197,18 +204,9 @@ def _grey(picture: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
 
 
-def reduction(height: int, width: int) -> float:
-    """Returns by how much pictures of this size are reduced before they are measured.
-
-    The boxes and landmarks of tracks are in pixels of the reduced pictures.
-    """
-    return max(max(height, width) / _LONGEST, 1.0)
-
-
-def _reduced(picture: np.ndarray) -> np.ndarray:
-    """Returns a picture whose longest side is at most ``_LONGEST``."""
+def _reduced(picture: np.ndarray, scale: float) -> np.ndarray:
+    """Returns a picture, uint8 [H, W, 3], with its sides divided by ``scale``."""
     height, width = picture.shape[:2]
-    scale = reduction(height, width)
     if scale == 1:
         return picture
     size = (max(round(width / scale), 1), max(round(height / scale), 1))

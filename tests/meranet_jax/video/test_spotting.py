@@ -51,7 +51,7 @@ def spotted(regions, *, seconds=6.0, rate=RATE, noise=0.0, shift=None, eyes=0.0)
     ]
     face = FaceMotion(None, windows)
     numbers = np.arange(1, len(times) + 1)
-    found = Measurement(numbers, times, numbers, times, [], [face])
+    found = Measurement(numbers, times, numbers, times, [], 1.0, [face])
     return spotting.spot(face, found)
 
 

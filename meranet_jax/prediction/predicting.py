@@ -1,0 +1,376 @@
+"""Prediction for a recording: its faces, its candidates, and what they resemble."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from meranet_jax import cores
+from meranet_jax.errors import DataError
+from meranet_jax.prediction import found_faces
+from meranet_jax.prediction import recogniser as recognisers
+from meranet_jax.prediction.cutting import Cut, Cutter, NotCut, Wanted
+from meranet_jax.prediction.found_faces import SMALLEST, Clock
+from meranet_jax.prediction.recogniser import Recogniser
+from meranet_jax.prediction.results import (
+    Event,
+    FoundFace,
+    Prediction,
+    RecogniserDescription,
+    Recognition,
+)
+from meranet_jax.video import spotting
+from meranet_jax.video.measurement import FaceMotion, Measurement, measure
+from meranet_jax.video.spotting import Candidate, Settings
+from meranet_jax.video.stream import Stream, open_stream
+
+# Number of clips that are recognised at a time, so that memory does not grow with the
+# number of candidates
+_BATCH = 32
+
+# Frames of the recording that a clip needs at least, and below which a warning is due.
+FEWEST, FEW = 5, 8
+
+# Hz; below it a micro-expression of half a second has two frames or fewer.
+_SLOWEST = 5.0
+
+# What a stage of the work is called, and how far it is: seconds of the recording.
+Progress = Callable[[str, float], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class RecognisedClip:
+    """The clip of an event, with what it was recognised as.
+
+    Attributes:
+      event: the event.
+      clip: its frames.
+      recogniser: which recognised it.
+    """
+
+    event: Event
+    clip: Cut
+    recogniser: Recogniser
+
+
+@dataclasses.dataclass(frozen=True)
+class _Found:
+    """An event whose recognition is not known yet."""
+
+    event: Event
+    face: FaceMotion
+    exact: bool
+
+
+def predict(
+    video: str | Path,
+    *,
+    run: str | None = None,
+    rate: float | None = None,
+    face: int | None = None,
+    settings: Settings | None = None,
+    recogniser: Recogniser | None = None,
+    threads: int | None = None,
+    on_progress: Progress = lambda stage, seconds: None,
+    on_clip: Callable[[RecognisedClip], None] = lambda clip: None,
+) -> Prediction:
+    """Finds faces and candidates in a recording, and says what they resemble.
+
+    Args:
+      video: a video, or a folder of numbered images.
+      run: a run folder, or a weights file; None for the weights of the package.
+      rate: frame rate of a folder of images in Hz.
+      face: identity of the only face to look at, see ``FoundFace``; None for all.
+      settings: of the search for candidates; None for the default.
+      recogniser: one that was loaded before, in place of ``run``.
+      threads: number of threads; None for one per core.
+      on_progress: called with the name of the stage and the time in seconds that was
+        reached in the recording.
+      on_clip: called with the clip of each event that was recognised.
+
+    Raises:
+      DataError: if the recording cannot be read, or has no such face.
+      UserError: if the recogniser cannot be used.
+    """
+    if recogniser is None:
+        recogniser = recognisers.load(run)
+    recording = open_stream(Path(video).expanduser(), rate)
+    measured = measure(
+        recording,
+        threads=threads or cores.count(),
+        on_time=lambda seconds: on_progress("motion", seconds),
+    )
+    clock = Clock(measured)
+    motions = _chosen(measured, face, recording.source)
+    found_list = [found_faces.describe(one, measured, clock) for one in motions]
+    found = sorted(
+        (
+            _Found(_spotted(candidate, one, clock), one, exact=False)
+            for one in motions
+            for candidate in spotting.spot(one, measured, settings or Settings())
+        ),
+        key=lambda one: (one.event.onset.time, one.event.face),
+    )
+    found = [
+        dataclasses.replace(one, event=dataclasses.replace(one.event, number=number))
+        for number, one in enumerate(found, start=1)
+    ]
+    recorded = _recorded_rate(measured)
+    events = _recognise(
+        recording, measured, clock, found, recogniser, recorded, on_progress, on_clip
+    )
+    return Prediction(
+        source=recording.source,
+        frames=len(measured.all_numbers),
+        duration=float(measured.all_times[-1]) if len(measured.all_times) else 0.0,
+        frame_rate=recording.frame_rate,
+        numbers=measured.numbers,
+        times=measured.times,
+        faces=tuple(found_list),
+        events=tuple(events),
+        recogniser=describe(recogniser),
+        notes=tuple(_notes(recording, measured, recorded, found_list, recogniser)),
+    )
+
+
+def _chosen(
+    measured: Measurement, face: int | None, source: Path
+) -> Sequence[FaceMotion]:
+    """Returns the faces to look at."""
+    if face is None:
+        return measured.faces
+    chosen = [one for one in measured.faces if one.track.identity == face]
+    if not chosen:
+        known = ", ".join(str(one.track.identity) for one in measured.faces)
+        raise DataError(
+            f"--face={face}: {source.name} has no such face. "
+            + (f"Its faces are {known}." if known else "No face was found in it.")
+        )
+    return chosen
+
+
+def _recorded_rate(measured: Measurement) -> float | None:
+    """Returns the frame rate in Hz that the times of the frames say."""
+    if len(measured.all_times) < 2:
+        return None
+    return 1 / float(np.median(np.diff(measured.all_times)))
+
+
+def _spotted(candidate: Candidate, face: FaceMotion, clock: Clock) -> Event:
+    return Event(
+        number=0,
+        face=face.track.identity,
+        onset=clock.moment(candidate.onset),
+        apex=clock.moment(candidate.apex),
+        offset=clock.moment(candidate.offset),
+        kind=candidate.kind,
+        origin="spotted",
+        regions=candidate.regions,
+        strength=candidate.strength,
+        noise=candidate.noise,
+        head_speed=candidate.head_speed,
+        flags=candidate.flags,
+    )
+
+
+def _recognise(
+    recording: Stream,
+    measured: Measurement,
+    clock: Clock,
+    found: Sequence[_Found],
+    recogniser: Recogniser,
+    recorded: float | None,
+    on_progress: Progress,
+    on_clip: Callable[[RecognisedClip], None],
+) -> list[Event]:
+    """Returns the events with what those that are brief, or given, resemble."""
+    events = [one.event for one in found]
+    asked = [
+        index
+        for index, one in enumerate(found)
+        if one.event.kind == "micro" or one.event.origin == "given"
+    ]
+    wanted = []
+    for index in asked:
+        one = found[index]
+        box = found_faces.box_at(one.face, one.event.apex.time) * measured.scale
+        wanted.append(
+            Wanted(
+                one.event.onset.time,
+                one.event.apex.time,
+                one.event.offset.time,
+                box,
+                one.exact,
+            )
+        )
+    if not wanted:
+        return events
+    cutter = Cutter(recording, measured, recogniser.clip_settings(recorded), wanted)
+    for batch in _batches(cutter.clips()):
+        clips = [one for one in batch if isinstance(one, Cut)]
+        probabilities = recogniser.probabilities([clip.features for clip in clips])
+        for clip, of_clip in zip(clips, probabilities, strict=True):
+            index = asked[clip.index]
+            event = dataclasses.replace(
+                events[index],
+                apex=clock.at(clip.apex_frame),
+                recognition=_recognition(events[index], clip, of_clip, recogniser),
+            )
+            events[index] = event
+            on_progress("recognition", event.offset.time)
+            on_clip(RecognisedClip(event, clip, recogniser))
+        for one in batch:
+            if isinstance(one, NotCut):
+                index = asked[one.index]
+                events[index] = dataclasses.replace(events[index], why=one.reason)
+    return events
+
+
+def _batches(clips: Iterator[Cut | NotCut]) -> Iterator[list[Cut | NotCut]]:
+    batch = []
+    for one in clips:
+        batch.append(one)
+        if len(batch) == _BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _recognition(
+    event: Event, clip: Cut, probabilities: np.ndarray, recogniser: Recogniser
+) -> Recognition:
+    plausible = None
+    if recogniser.calibration is not None:
+        likely = recogniser.calibration.sets(probabilities)
+        plausible = tuple(
+            name for name, yes in zip(recogniser.classes, likely, strict=True) if yes
+        )
+        probabilities = recogniser.calibration.calibrated(probabilities)
+    distinct, frames = clip.distinct(recogniser.features)
+    return Recognition(
+        classes=recogniser.classes,
+        probabilities=tuple(float(p) for p in probabilities),
+        plausible=plausible,
+        frames=frames,
+        distinct=distinct,
+        reasons=tuple(_reasons(event, clip, plausible, distinct, frames)),
+    )
+
+
+def _reasons(
+    event: Event,
+    clip: Cut,
+    plausible: tuple[str, ...] | None,
+    distinct: int,
+    frames: int,
+) -> Iterator[str]:
+    """Yields why there is no answer for an event."""
+    if event.kind == "macro":
+        yield f"it takes {event.duration:.2f} s, longer than a micro-expression"
+    if event.strength is not None and event.noise is not None:
+        if event.strength <= event.noise:
+            yield "no motion is larger than the noise of the recording"
+    if "head motion" in event.flags:
+        yield "the head moves"
+    if distinct < min(FEWEST, frames):
+        yield f"only {distinct} of the {frames} frames of its clip are distinct"
+    if plausible is not None and not plausible:
+        yield "it is unlike the clips that the recogniser was calibrated on"
+    if plausible is not None and len(plausible) > 1:
+        yield f"{_listed(plausible)} are all plausible"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def describe(recogniser: Recogniser) -> RecogniserDescription:
+    """Describes which recogniser answered."""
+    rates = {rate for rates in recogniser.frame_rates.values() for rate in rates}
+    calibration = recogniser.calibration
+    limits = [
+        "A class is that of the clips which a candidate resembles. It does not say "
+        "what a person feels."
+    ]
+    if all(name.startswith("synthetic") for name in recogniser.datasets or ("",)):
+        limits.append(
+            "It was trained on generated faces only, and never tested on recordings "
+            "of people."
+        )
+    if calibration is None:
+        limits.append(
+            "It is not calibrated: its probabilities may be too high or too low, and "
+            "it always answers."
+        )
+    else:
+        limits.append(
+            f"It was calibrated on {calibration.subjects} people. This does not carry "
+            "over to other cameras or people."
+        )
+    return RecogniserDescription(
+        source=recogniser.source,
+        title=f"{recogniser.config.title}, input {recogniser.config.input}",
+        trained_on=recogniser.datasets,
+        frame_rates=tuple(sorted(rates)),
+        coverage=None if calibration is None else 1 - calibration.miss,
+        observed_coverage=None if calibration is None else calibration.coverage,
+        limits=tuple(limits),
+    )
+
+
+def _notes(
+    recording: Stream,
+    measured: Measurement,
+    recorded: float | None,
+    faces: Sequence[FoundFace],
+    recogniser: Recogniser,
+) -> Iterator[str]:
+    """Yields what the user should know of a recording."""
+    if not faces:
+        yield "No face was found."
+    if recording.interlaced:
+        yield (
+            "The video is interlaced: each frame mixes two instants. Deinterlace it "
+            "first."
+        )
+    if measured.damaged:
+        yield (
+            f"{len(measured.damaged)} of {len(measured.all_numbers)} frames are "
+            "damaged and were not used."
+        )
+    gaps = np.diff(measured.all_times)
+    if len(gaps) and gaps.max() > 3 * np.median(gaps):
+        yield (
+            f"Frames are missing: the longest time between two frames is "
+            f"{gaps.max():.2f} s, the usual one {np.median(gaps):.3f} s."
+        )
+    if recorded is not None and recorded < _SLOWEST:
+        yield (
+            f"At {recorded:.3g} frames a second a micro-expression has at most two "
+            "frames. None can be found."
+        )
+    for face in faces:
+        for trouble in face.troubles:
+            yield {
+                "too small": f"Face {face.identity} is too small: its eyes are "
+                f"{face.eye_distance:.0f} pixels apart, and {SMALLEST:.0f} are needed.",
+                "turned away": f"Face {face.identity} is turned away for most of the "
+                "time, which hides half of its motion.",
+                "shaking": f"Face {face.identity} or the camera moves fast for much of "
+                "the time.",
+            }[trouble]
+    settings = recogniser.clip_settings(recorded)
+    if "clip" in recogniser.features and recorded is not None:
+        rate = settings.rate
+        if rate is not None and settings.sampling == "apex":
+            seconds = settings.window / rate
+            distinct = min(settings.frames, max(round(seconds * recorded), 1))
+            if distinct < settings.frames:
+                yield (
+                    f"About {distinct} of the {settings.frames} frames of a clip are "
+                    f"distinct: the recording has {recorded:.3g} frames a second, and "
+                    f"the recogniser was trained at {rate:g} Hz."
+                    + (" That is few." if distinct < FEW else "")
+                )
