@@ -67,8 +67,10 @@ class Cut:
       features: ``clip`` uint8 [T, H, W, 3], ``onset_frame`` and ``apex_frame`` uint8
         [H, W, 3], as in the records of data sets.
       apex: its time in seconds, refined at the recording's own frame rate.
-      clip_frames: index of each frame of the clip among all frames of the recording.
-      apex_frame, onset_frame: likewise.
+      clip_frames: index of each frame that the clip is made from among all frames of
+        the recording; more than T with ``tim``.
+      clip_times: of the T frames of the clip in seconds.
+      onset_frame, apex_frame: indices as in ``clip_frames``.
       side: of the face crop in pixels of the recording.
     """
 
@@ -76,6 +78,7 @@ class Cut:
     features: Mapping[str, np.ndarray]
     apex: float
     clip_frames: tuple[int, ...]
+    clip_times: tuple[float, ...]
     onset_frame: int
     apex_frame: int
     side: float
@@ -221,8 +224,8 @@ class Cutter:
         """Returns the face crop of each candidate, or why there is none."""
         looked_at = []
         for one in self._wanted:
-            frames, key_frames = self._frames(one.onset, one.apex, one.offset)
-            looked_at.append(faces.looked_at(sorted({*frames, *key_frames})))
+            frames, _ = self._frames(one.onset, one.apex, one.offset)
+            looked_at.append(faces.looked_at(sorted(set(frames))))
         users: dict[int, list[int]] = {}
         for index, frames in enumerate(looked_at):
             for frame in frames:
@@ -269,9 +272,7 @@ class Cutter:
 
     def _nearest(self, time: float) -> int:
         """Returns the index of the frame that is nearest in time."""
-        after = int(np.searchsorted(self._times, time))
-        choices = [i for i in (after - 1, after) if 0 <= i < len(self._times)]
-        return min(choices, key=lambda i: abs(self._times[i] - time))
+        return _nearest(self._times, time)
 
     def _frames(
         self, onset: float, apex: float, offset: float
@@ -283,18 +284,26 @@ class Cutter:
             offsets = np.arange(settings.frames) - settings.frames // 2
             offsets = offsets * settings.window // settings.frames / settings.rate
             frames = [self._nearest(self._times[at] + d) for d in offsets.tolist()]
+            return frames, (first, at)
+        if settings.sampling == "uniform":
+            instants = np.linspace(
+                self._times[first], self._times[last], settings.frames
+            )
+            wanted = np.interp(instants, self._times, self._numbers)
+            # Halves as training rounds them, whatever the rounding of times
+            numbers = np.rint(np.round(wanted, 6)).astype(int)
         else:
-            frames = sampling.clip_frame_numbers(
+            numbers = sampling.clip_frame_numbers(
                 sampling=settings.sampling,
                 frames=settings.frames,
                 window=settings.window,
-                onset=first,
-                apex=at,
-                offset=last,
-                first=0,
-                last=len(self._times) - 1,
-            ).tolist()
-        return frames, (first, at)
+                onset=int(self._numbers[first]),
+                apex=int(self._numbers[at]),
+                offset=int(self._numbers[last]),
+                first=int(self._numbers[0]),
+                last=int(self._numbers[-1]),
+            )
+        return [_nearest(self._numbers, n) for n in numbers.tolist()], (first, at)
 
     def _span(self, one: Wanted) -> range:
         """Returns all frames that the clip of a candidate can have."""
@@ -329,8 +338,10 @@ class Cutter:
                 at = float(self._times[first + found])
         frames, (onset, apex_frame) = self._frames(one.onset, at, one.offset)
         clip = np.stack([pictures[frame] for frame in frames])
+        times = self._times[frames]
         if settings.sampling == "tim":
             clip = sampling.interpolate(clip, settings.frames)
+            times = np.linspace(times[0], times[-1], settings.frames)
         features = {
             CLIP: clip,
             ONSET_FRAME: pictures[onset],
@@ -341,7 +352,15 @@ class Cutter:
             features,
             at,
             tuple(int(self._index[frame]) for frame in frames),
+            tuple(times.tolist()),
             int(self._index[onset]),
             int(self._index[apex_frame]),
             crop.side,
         )
+
+
+def _nearest(values: np.ndarray, wanted: float) -> int:
+    """Returns the index of the value nearest to a number, of values that ascend."""
+    after = int(np.searchsorted(values, wanted))
+    choices = [i for i in (after - 1, after) if 0 <= i < len(values)]
+    return min(choices, key=lambda i: abs(values[i] - wanted))

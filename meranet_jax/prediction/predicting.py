@@ -73,6 +73,7 @@ def predict(
     recogniser: Recogniser | None = None,
     threads: int | None = None,
     on_progress: Progress = lambda stage, seconds: None,
+    on_events: Callable[[Sequence[Event]], None] = lambda events: None,
     on_clip: Callable[[RecognisedClip], None] = lambda clip: None,
 ) -> Prediction:
     """Finds faces and candidates in a recording, and says what they resemble.
@@ -87,6 +88,7 @@ def predict(
       threads: number of threads; None for one per core.
       on_progress: called with the name of the stage and the time in seconds that was
         reached in the recording.
+      on_events: called with all events before they are recognised.
       on_clip: called with the clip of each event that was recognised.
 
     Raises:
@@ -116,6 +118,7 @@ def predict(
         dataclasses.replace(one, event=dataclasses.replace(one.event, number=number))
         for number, one in enumerate(found, start=1)
     ]
+    on_events([one.event for one in found])
     recorded = _recorded_rate(measured)
     events = _recognise(
         recording, measured, clock, found, recogniser, recorded, on_progress, on_clip

@@ -1,0 +1,119 @@
+"""Find faces and brief facial motion in videos, and say what it resembles.
+
+``python predict.py VIDEO ...`` or ``python predict.py FOLDER --rate=200``
+"""
+
+import sys
+from pathlib import Path
+
+import tyro
+from rich import progress
+from rich.console import Console
+
+from meranet_jax.errors import UserError, explain, explain_out_of_memory
+from meranet_jax.prediction import predicting, recogniser, report_text, writer
+from meranet_jax.prediction.recogniser import Recogniser
+from meranet_jax.training import signals, xla
+from meranet_jax.video.stream import open_stream
+
+# What is shown for each stage of the work
+_STAGES = {"motion": "measuring", "recognition": "recognising"}
+
+
+def main(
+    videos: tyro.conf.Positional[tuple[str, ...]],
+    run: str | None = None,
+    output: str = "predictions",
+    rate: float | None = None,
+    face: int | None = None,
+    pictures: int = 20,
+    overwrite: bool = False,
+) -> None:
+    """Find faces and brief facial motion in videos, and say what it resembles.
+
+    Args:
+      videos: Videos, or folders with the numbered images of one each.
+      run: Run folder, which train.py has written, or weights file (.npz) of the
+        recogniser. Default: the weights that ship with the package.
+      output: Folder of the results, with a folder for each video.
+      rate: Frame rate in Hz of folders of images.
+      face: Number of the only face to look at. Default: all faces.
+      pictures: Number of candidates, the strongest first, that get pictures.
+      overwrite: Replace results that exist.
+    """
+    console = Console(markup=False, highlight=False, soft_wrap=True, stderr=True)
+    if not videos:
+        raise UserError("Name a video, or a folder with the images of one.")
+    if pictures < 0:
+        raise UserError(f"--pictures={pictures} must not be negative.")
+    paths = [Path(video).expanduser() for video in videos]
+    folders = [Path(output).expanduser() / n for n in writer.folder_names(paths)]
+    for folder in folders:
+        writer.check_folder(folder, overwrite)
+    xla.configure()
+    loaded = recogniser.load(run)
+    failed = 0
+    for path, folder in zip(paths, folders, strict=True):
+        try:
+            _predict(path, folder, loaded, rate, face, pictures, console)
+        except (UserError, OSError) as error:
+            failed += 1
+            print(f"error: {path}: {explain(error)}", file=sys.stderr)
+    if failed and len(paths) > 1:
+        print(f"{failed} of {len(paths)} recordings have no result.", file=sys.stderr)
+    sys.exit(1 if failed else 0)
+
+
+def _predict(
+    path: Path,
+    folder: Path,
+    loaded: Recogniser,
+    rate: float | None,
+    face: int | None,
+    shown: int,
+    console: Console,
+) -> None:
+    duration = open_stream(path, rate).duration
+    columns = (
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.TimeElapsedColumn(),
+        progress.TimeRemainingColumn(),
+    )
+    with (
+        writer.writing(folder, shown) as files,
+        progress.Progress(*columns, console=console) as bar,
+    ):
+        tasks = {
+            stage: bar.add_task(f"{text} {path.name}", total=duration)
+            for stage, text in _STAGES.items()
+        }
+        prediction = predicting.predict(
+            path,
+            rate=rate,
+            face=face,
+            recogniser=loaded,
+            on_progress=lambda stage, seconds: bar.update(
+                tasks[stage], completed=seconds
+            ),
+            on_events=files.choose,
+            on_clip=files.add,
+        )
+        files.finish(prediction, folder.name)
+    print(report_text.summary(prediction))
+    print(f"Results: {folder}")
+
+
+if __name__ == "__main__":
+    signals.install_handlers()
+    try:
+        tyro.cli(main, description=__doc__.replace("``", ""), use_underscores=True)
+    except (UserError, OSError) as error:
+        sys.exit(f"error: {explain(error)}")
+    except KeyboardInterrupt:
+        print("interrupted; finished recordings are kept", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        if (message := explain_out_of_memory(error)) is None:
+            raise
+        sys.exit(f"error: {message}")
