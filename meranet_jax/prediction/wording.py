@@ -31,9 +31,9 @@ def printable(text: str) -> str:
 
 
 def what(event: Event) -> str:
-    """Returns what an event is called: ``micro candidate``, or that it was given."""
+    """Returns what to call an event: ``micro candidate``, ``given micro interval``."""
     if event.origin == "given":
-        return f"given interval, {event.kind}"
+        return f"given {event.kind} interval"
     return f"{event.kind} candidate"
 
 
