@@ -1,0 +1,68 @@
+"""Words about candidates that all files of a prediction share.
+
+A class is that of clips which a candidate resembles. No sentence says what a person
+feels.
+"""
+
+import os
+from pathlib import Path
+
+from meranet_jax.prediction.results import Event, Moment, RecogniserDescription
+
+# Kinds and origins of events in words
+KINDS = {
+    "micro": "lasts at most 0.5 s, as micro-expressions do",
+    "macro": "lasts longer than 0.5 s",
+}
+ORIGINS = {
+    "spotted": "found by its motion",
+    "given": "from a file of the user's",
+}
+
+
+def file_name(path: Path) -> str:
+    """Returns the last part of a path as text that can be written as UTF-8."""
+    return printable(Path(os.path.abspath(path)).name)
+
+
+def printable(text: str) -> str:
+    """Replaces the bytes of a file's name that are no text."""
+    return os.fsencode(text).decode("utf-8", "replace")
+
+
+def what(event: Event) -> str:
+    """Returns what to call an event: ``micro candidate``, ``given micro interval``."""
+    if event.origin == "given":
+        return f"given {event.kind} interval"
+    return f"{event.kind} candidate"
+
+
+def resemblance(event: Event, recogniser: RecogniserDescription | None) -> str:
+    """Returns a phrase on what an event resembles; empty if nothing was asked."""
+    found = event.recognition
+    if found is None:
+        return ""
+    if found.answer is None:
+        return f"no answer: {'; '.join(found.reasons)}"
+    probability = found.probabilities[found.classes.index(found.answer)]
+    phrase = f"resembles clips labelled {found.answer}"
+    if recogniser is not None and recogniser.trained_on:
+        phrase += f" in {listed(recogniser.trained_on)}"
+    return f"{phrase} (probability {probability:.2f})"
+
+
+def listed(names: tuple[str, ...]) -> str:
+    """Joins names: ``a``, ``a and b``, ``a, b and c``."""
+    if len(names) < 2:
+        return "".join(names)
+    return f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def region(name: str) -> str:
+    """Returns the name of a region of the face in words."""
+    return name.replace("_", " ")
+
+
+def moment(at: Moment) -> str:
+    """Returns an instant in seconds, with its frame."""
+    return f"{at.time:.3f} s (frame {at.frame})"
