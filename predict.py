@@ -11,7 +11,14 @@ from rich import progress
 from rich.console import Console
 
 from meranet_jax.errors import UserError, explain, explain_out_of_memory
-from meranet_jax.prediction import predicting, recogniser, report_text, writer
+from meranet_jax.prediction import (
+    events_file,
+    predicting,
+    recogniser,
+    report_text,
+    writer,
+)
+from meranet_jax.prediction.given import GivenEvent
 from meranet_jax.prediction.recogniser import Recogniser
 from meranet_jax.training import signals, xla
 from meranet_jax.video.stream import open_stream
@@ -26,6 +33,7 @@ def main(
     output: str = "predictions",
     rate: float | None = None,
     face: int | None = None,
+    events: str | None = None,
     pictures: int = 20,
     overwrite: bool = False,
 ) -> None:
@@ -38,6 +46,8 @@ def main(
       output: Folder of the results, with a folder for each video.
       rate: Frame rate in Hz of folders of images.
       face: Number of the only face to look at. Default: all faces.
+      events: File with the onsets and offsets of your own events, which are recognised
+        in place of a search: CSV, BORIS (.boris) or ELAN (.eaf).
       pictures: Number of candidates, the strongest first, that get pictures.
       overwrite: Replace results that exist.
     """
@@ -50,12 +60,20 @@ def main(
     folders = [Path(output).expanduser() / n for n in writer.folder_names(paths)]
     for folder in folders:
         writer.check_folder(folder, overwrite)
+    if events is not None and len(paths) > 1:
+        raise UserError(
+            f"--events={events} has the events of one recording, but there are "
+            f"{len(paths)}. Predict them one after another."
+        )
+    given = None
+    if events is not None:
+        given = events_file.read(Path(events).expanduser(), paths[0])
     xla.configure()
     loaded = recogniser.load(run)
     failed = 0
     for path, folder in zip(paths, folders, strict=True):
         try:
-            _predict(path, folder, loaded, rate, face, pictures, console)
+            _predict(path, folder, loaded, rate, face, given, pictures, console)
         except (UserError, OSError) as error:
             failed += 1
             print(f"error: {path}: {explain(error)}", file=sys.stderr)
@@ -70,6 +88,7 @@ def _predict(
     loaded: Recogniser,
     rate: float | None,
     face: int | None,
+    given: list[GivenEvent] | None,
     shown: int,
     console: Console,
 ) -> None:
@@ -92,6 +111,7 @@ def _predict(
             path,
             rate=rate,
             face=face,
+            events=given,
             recogniser=loaded,
             on_progress=lambda stage, seconds: bar.update(
                 tasks[stage], completed=seconds

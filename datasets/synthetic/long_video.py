@@ -8,6 +8,7 @@ all the time.
 
 import csv
 import dataclasses
+import math
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal
@@ -68,11 +69,22 @@ class LongVideoConfig:
 
     def __post_init__(self):
         """Raises DataError for invalid values."""
-        if not self.seconds >= 4 * _QUIET or not 5 <= self.rate <= 1000:
+        if not 4 * _QUIET <= self.seconds < math.inf or not 5 <= self.rate <= 1000:
             raise DataError(
                 f"--seconds={self.seconds:g} --rate={self.rate}: a video has at least "
                 f"{4 * _QUIET:g} seconds and 5 to 1000 frames a second."
             )
+        least, most = self.amplitude
+        if not 0 <= least <= most < math.inf:
+            raise DataError(
+                f"--amplitude {least:g} {most:g}: give the least and the largest one, "
+                "in pixels."
+            )
+        for name in ("expressions", "blinks", "speech", "drift", "noise", "flicker"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise DataError(
+                    f"--{name}={getattr(self, name):g} must be 0 or a positive number."
+                )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,9 +140,10 @@ def draw_events(
         span = config.seconds - 2 * _QUIET
         free = span - number * 2 * _QUIET
         if number and free < 0:
+            most = math.floor(span / (2 * _QUIET)) * 60 / config.seconds
             raise DataError(
-                f"{rate:g} events of a kind per minute are too many; set at most "
-                f"{60 / (2 * _QUIET):g}."
+                f"{rate:g} events of a kind per minute are too many for "
+                f"{config.seconds:g} seconds; set at most {most:.3g}."
             )
         starts = np.sort(rng.uniform(0, max(free, 0), number))
         for index, start in enumerate(starts.tolist()):

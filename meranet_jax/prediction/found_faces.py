@@ -29,6 +29,16 @@ class Clock:
         self._times = measurement.all_times
         self._numbers = measurement.all_numbers
 
+    @property
+    def first(self) -> Moment:
+        """The first frame."""
+        return self.at(0)
+
+    @property
+    def last(self) -> Moment:
+        """The last frame."""
+        return self.at(-1)
+
     def moment(self, time: float) -> Moment:
         """Returns the frame that is nearest to a time in seconds, and its time."""
         after = int(np.searchsorted(self._times, time))

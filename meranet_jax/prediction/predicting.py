@@ -12,6 +12,8 @@ from meranet_jax.prediction import found_faces
 from meranet_jax.prediction import recogniser as recognisers
 from meranet_jax.prediction.cutting import Cut, Cutter, NotCut, Wanted
 from meranet_jax.prediction.found_faces import SMALLEST, Clock
+from meranet_jax.prediction.given import GivenEvent
+from meranet_jax.prediction.given_events import Placed, place
 from meranet_jax.prediction.recogniser import Recogniser
 from meranet_jax.prediction.results import (
     Event,
@@ -21,6 +23,7 @@ from meranet_jax.prediction.results import (
     Recognition,
 )
 from meranet_jax.video import spotting
+from meranet_jax.video.facial_motion import part
 from meranet_jax.video.measurement import FaceMotion, Measurement, measure
 from meranet_jax.video.spotting import Candidate, Settings
 from meranet_jax.video.stream import Stream, open_stream
@@ -54,21 +57,13 @@ class RecognisedClip:
     recogniser: Recogniser
 
 
-@dataclasses.dataclass(frozen=True)
-class _Found:
-    """An event whose recognition is not known yet."""
-
-    event: Event
-    face: FaceMotion
-    exact: bool
-
-
 def predict(
     video: str | Path,
     *,
     run: str | None = None,
     rate: float | None = None,
     face: int | None = None,
+    events: Sequence[GivenEvent] | None = None,
     settings: Settings | None = None,
     recogniser: Recogniser | None = None,
     threads: int | None = None,
@@ -83,6 +78,7 @@ def predict(
       run: a run folder, or a weights file; None for the weights of the package.
       rate: frame rate of a folder of images in Hz.
       face: identity of the only face to look at, see ``FoundFace``; None for all.
+      events: intervals that the user has found, which replace the search.
       settings: of the search for candidates; None for the default.
       recogniser: one that was loaded before, in place of ``run``.
       threads: number of threads; None for one per core.
@@ -92,7 +88,8 @@ def predict(
       on_clip: called with the clip of each event that was recognised.
 
     Raises:
-      DataError: if the recording cannot be read, or has no such face.
+      DataError: if the recording cannot be read, or has no such face; if a given event
+        is not within it, or could be one of several faces.
       UserError: if the recogniser cannot be used.
     """
     if recogniser is None:
@@ -106,14 +103,16 @@ def predict(
     clock = Clock(measured)
     motions = _chosen(measured, face, recording.source)
     found_list = [found_faces.describe(one, measured, clock) for one in motions]
-    found = sorted(
-        (
-            _Found(_spotted(candidate, one, clock), one, exact=False)
+    settings = settings or Settings()
+    if events is None:
+        found = [
+            Placed(_event(candidate, one, clock), one, exact=False)
             for one in motions
-            for candidate in spotting.spot(one, measured, settings or Settings())
-        ),
-        key=lambda one: (one.event.onset.time, one.event.face),
-    )
+            for candidate in spotting.spot(one, measured, settings)
+        ]
+    else:
+        found = [place(one, motions, measured, clock, settings) for one in events]
+    found.sort(key=lambda one: (one.event.onset.time, one.event.face))
     found = [
         dataclasses.replace(one, event=dataclasses.replace(one.event, number=number))
         for number, one in enumerate(found, start=1)
@@ -160,7 +159,7 @@ def _recorded_rate(measured: Measurement) -> float | None:
     return 1 / float(np.median(np.diff(measured.all_times)))
 
 
-def _spotted(candidate: Candidate, face: FaceMotion, clock: Clock) -> Event:
+def _event(candidate: Candidate, face: FaceMotion, clock: Clock) -> Event:
     return Event(
         number=0,
         face=face.track.identity,
@@ -181,7 +180,7 @@ def _recognise(
     recording: Stream,
     measured: Measurement,
     clock: Clock,
-    found: Sequence[_Found],
+    found: Sequence[Placed],
     recogniser: Recogniser,
     recorded: float | None,
     on_progress: Progress,
@@ -192,11 +191,13 @@ def _recognise(
     asked = [
         index
         for index, one in enumerate(found)
-        if one.event.kind == "micro" or one.event.origin == "given"
+        if (one.event.kind == "micro" or one.event.origin == "given")
+        and one.face is not None
     ]
     wanted = []
     for index in asked:
         one = found[index]
+        assert one.face is not None
         box = found_faces.box_at(one.face, one.event.apex.time) * measured.scale
         wanted.append(
             Wanted(
@@ -273,10 +274,12 @@ def _reasons(
     if event.kind == "macro":
         yield f"it takes {event.duration:.2f} s, longer than a micro-expression"
     if event.strength is not None and event.noise is not None:
-        if event.strength <= event.noise:
+        if not spotting.is_motion(event.strength, event.noise):
             yield "no motion is larger than the noise of the recording"
     if "head motion" in event.flags:
         yield "the head moves"
+    if "blink" in event.flags and all(part(name) == "brow" for name in event.regions):
+        yield "the eyes blink, which moves the brows, too"
     if distinct < min(FEWEST, frames):
         yield f"only {distinct} of the {frames} frames of its clip are distinct"
     if plausible is not None and not plausible:

@@ -72,7 +72,8 @@ class Event:
 
     Attributes:
       number: from 1, in the order of onsets.
-      face: identity of the face, from 1.
+      face: identity of the face, from 1; 0 if none was seen, of an event that was
+        given.
       onset, apex, offset: when it begins, is strongest and ends.
       kind: ``micro`` if it takes at most 0.5 s.
       origin: how it was found.

@@ -68,10 +68,17 @@ REGIONS = (
     Region("eye_left", "eye", 0, (0.0, 0.0)),
     Region("eye_right", "eye", 1, (0.0, 0.0)),
 )
+_PARTS = {region.name: region.part for region in REGIONS}
+
 # Objects of OpenCV, of which threads cannot share one
 _local = threading.local()
 
 _NOSE = Region("nose", "nose", 2, (0.0, -0.05))
+
+
+def part(name: str) -> str:
+    """Returns the part of the face that one of ``REGIONS`` belongs to, by its name."""
+    return _PARTS[name]
 
 
 class Window:

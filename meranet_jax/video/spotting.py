@@ -147,15 +147,7 @@ def spot(
       measurement: what it is part of.
       settings: thresholds.
     """
-    signals = [
-        _signals(window, measurement.times)
-        for window in face.windows
-        if len(window.motion) > 2 * _JOINED
-    ]
-    if not signals:
-        return []
-    everything = np.concatenate([one.detrended for one in signals])
-    noise = 1.4826 * np.median(np.abs(everything - np.median(everything, 0)), 0)
+    signals, noise = _all_signals(face, measurement)
     found = [
         candidate
         for one in signals
@@ -163,6 +155,79 @@ def spot(
         if candidate.offset - candidate.onset >= settings.least_length
     ]
     return _merged(found)
+
+
+def describe(
+    face: FaceMotion,
+    measurement: Measurement,
+    onset: float,
+    offset: float,
+    settings: Settings = Settings(),
+) -> Candidate | None:
+    """Describes an interval that was not searched for, but given.
+
+    Args:
+      face: what was measured of the face.
+      measurement: what it is part of.
+      onset: in seconds after the first frame of the recording.
+      offset: likewise.
+      settings: thresholds.
+
+    Returns:
+      The interval with its apex, and all that moves in it more than noise does, or else
+      the region that moves most. None if the motion in it was not measured.
+    """
+    signals, noise = _all_signals(face, measurement)
+    # The window that has most of it, and begins longest before it
+    best, most = None, 0.0
+    for one in signals:
+        end = one.start + (len(one.motion) - 1) * one.step
+        shared = min(offset, end) - max(onset, one.start)
+        if best is None or shared > most + one.step:
+            best, most = one, shared
+    if best is None or most <= 0:
+        return None
+    last_sample = len(best.motion) - 1
+    first, last = (
+        int(np.clip(round((time - best.start) / best.step), 0, last_sample))
+        for time in (onset, offset)
+    )
+    rises = []
+    for region in _MEASURED:
+        run = best.motion[first : last + 1, region]
+        height = float(run.max() - run.min())
+        rises.append(_Rise(first, first + int(run.argmax()), last, region, height))
+    moving = [rise for rise in rises if is_motion(rise.height, noise[rise.region])]
+    group = moving or [max(rises, key=lambda rise: rise.height)]
+    found = _candidate(group, best, noise, settings)
+    return dataclasses.replace(found, onset=onset, offset=offset)
+
+
+def is_motion(strength: float, noise: float, settings: Settings = Settings()) -> bool:
+    """Returns whether a rise is motion, and not noise.
+
+    Args:
+      strength: of the rise, see ``Candidate``.
+      noise: likewise.
+      settings: thresholds.
+    """
+    return strength > max(settings.least_detrended, settings.noise * noise)
+
+
+def _all_signals(
+    face: FaceMotion, measurement: Measurement
+) -> tuple[list[_Signals], np.ndarray]:
+    """Returns the signals of all windows, and the deviation of each region, [R]."""
+    signals = [
+        _signals(window, measurement.times)
+        for window in face.windows
+        if len(window.motion) > 2 * _JOINED
+    ]
+    if not signals:
+        return [], np.zeros(len(REGIONS))
+    everything = np.concatenate([one.detrended for one in signals])
+    middle = np.median(everything, 0)
+    return signals, 1.4826 * np.median(np.abs(everything - middle), 0)
 
 
 def _signals(window: Window, times: np.ndarray) -> _Signals:

@@ -74,5 +74,14 @@ def test_the_program_writes_the_video_and_what_happens_in_it(tmp_path):
 def test_invalid_values_are_refused():
     with pytest.raises(DataError, match="at least 4 seconds and 5 to 1000 frames"):
         LongVideoConfig(seconds=1)
-    with pytest.raises(DataError, match="too many; set at most 30"):
+    with pytest.raises(DataError, match="for 60 seconds; set at most 29"):
         draw_events(LongVideoConfig(blinks=100), np.random.default_rng(0))
+    draw_events(LongVideoConfig(blinks=29), np.random.default_rng(0))
+    for values, message in (
+        ({"seconds": float("inf")}, "at least 4 seconds"),
+        ({"blinks": -1}, "--blinks=-1 must be 0 or a positive number"),
+        ({"noise": float("nan")}, "--noise=nan must be"),
+        ({"amplitude": (2.0, 1.0)}, "--amplitude 2 1"),
+    ):
+        with pytest.raises(DataError, match=message):
+            LongVideoConfig(**values)

@@ -142,4 +142,4 @@ def test_damaged_frames_are_passed_over_and_other_faces_too(tmp_path):
         assert one.apex_frame in (19, 22)
     # Both faces are the same picture: a crop of the gap between them would differ.
     first, second = (by_index[n].features["clip"].astype(int) for n in (0, 1))
-    assert abs(first - second).mean() < 10 and first.std() > 20
+    assert np.corrcoef(first.ravel(), second.ravel())[0, 1] > 0.9

@@ -1,0 +1,134 @@
+"""Events that are given, placed in a recording and described by what moves in them."""
+
+import dataclasses
+from collections.abc import Sequence
+
+from meranet_jax.errors import DataError
+from meranet_jax.prediction.found_faces import Clock
+from meranet_jax.prediction.given import GivenEvent
+from meranet_jax.prediction.results import Event, Moment
+from meranet_jax.video import spotting
+from meranet_jax.video.measurement import FaceMotion, Measurement
+from meranet_jax.video.spotting import LONGEST_MICRO, Settings
+
+# Seconds by which an offset may lie after the last frame, since a program may count the
+# time that this frame is shown
+_AFTER = 0.1
+
+# Seconds between a face that was detected and an event that it shows
+_NEAR = 0.6
+
+
+@dataclasses.dataclass(frozen=True)
+class Placed:
+    """A given event in its recording.
+
+    Attributes:
+      event: without a number and a recognition.
+      face: that shows it; None if no face was seen at that time.
+      exact: whether its apex was given, too.
+    """
+
+    event: Event
+    face: FaceMotion | None
+    exact: bool
+
+
+def place(
+    given: GivenEvent,
+    faces: Sequence[FaceMotion],
+    measured: Measurement,
+    clock: Clock,
+    settings: Settings,
+) -> Placed:
+    """Places a given event in a recording.
+
+    Args:
+      given: the event.
+      faces: those that are looked at.
+      measured: the recording.
+      clock: of the recording.
+      settings: of the search, whose thresholds say what moves.
+
+    Raises:
+      DataError: if the event is not within the recording, has a face that is not among
+        those, or can be one of several.
+    """
+    onset = _moment(given.onset, given, clock)
+    offset = _moment(given.offset, given, clock)
+    apex = None if given.apex is None else _moment(given.apex, given, clock)
+    face = _face(given, onset, offset, faces)
+    found = None
+    if face is not None:
+        found = spotting.describe(face, measured, onset.time, offset.time, settings)
+    if apex is None:
+        middle = (onset.time + offset.time) / 2
+        apex = clock.moment(middle if found is None else found.apex)
+    brief = offset.time - onset.time <= LONGEST_MICRO
+    event = Event(
+        number=0,
+        face=0 if face is None else face.track.identity,
+        onset=onset,
+        apex=apex,
+        offset=offset,
+        kind="micro" if brief else "macro",
+        origin="given",
+        regions=() if found is None else found.regions,
+        strength=None if found is None else found.strength,
+        noise=None if found is None else found.noise,
+        head_speed=None if found is None else found.head_speed,
+        flags=() if found is None else found.flags,
+        label=given.label,
+        why="" if face is not None else "no face was seen at that time",
+    )
+    return Placed(event, face, given.apex is not None)
+
+
+def _moment(value: float, given: GivenEvent, clock: Clock) -> Moment:
+    if given.unit == "frames":
+        found = clock.of_frame(int(value))
+        if found is None:
+            raise DataError(
+                f"The event from frame {given.onset:g} to {given.offset:g}: the "
+                f"recording has no frame {value:g}. Its frames are "
+                f"{clock.first.frame} to {clock.last.frame}."
+            )
+        return found
+    if value > clock.last.time + _AFTER:
+        raise DataError(
+            f"The event from {given.onset:g} to {given.offset:g} s ends after the last "
+            f"frame of the recording, at {clock.last.time:.3f} s. Times are seconds "
+            "after its first frame; columns onset_frame and offset_frame are for "
+            "numbers of frames."
+        )
+    return clock.moment(value)
+
+
+def _face(
+    given: GivenEvent, onset: Moment, offset: Moment, faces: Sequence[FaceMotion]
+) -> FaceMotion | None:
+    """Returns the face that shows an event."""
+    if given.face:
+        chosen = [one for one in faces if one.track.identity == given.face]
+        if not chosen:
+            known = ", ".join(str(one.track.identity) for one in faces) or "none"
+            raise DataError(
+                f"The event at {onset.time:.3f} s is of face {given.face}, but the "
+                f"faces of the recording that are looked at are: {known}."
+            )
+        return chosen[0]
+    seen = [
+        one
+        for one in faces
+        if any(
+            onset.time - _NEAR <= d.time <= offset.time + _NEAR
+            for d in one.track.detections
+        )
+    ]
+    if len(seen) > 1:
+        known = ", ".join(str(one.track.identity) for one in seen)
+        raise DataError(
+            f"The event at {onset.time:.3f} s can be one of the faces {known}. Say "
+            "which in a column face, or with --face for all events."
+        )
+    return seen[0] if seen else None
