@@ -10,10 +10,12 @@ import math
 import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
@@ -23,12 +25,13 @@ from meranet_jax.prediction.results import Event, FoundFace, Prediction
 from meranet_jax.video.facial_motion import REGIONS
 
 # Colours of the other figures, from the palette of Okabe and Ito
-_BLUE, _VERMILION, _ORANGE, _GREEN = "#0072B2", "#D55E00", "#E69F00", "#009E73"
-_GREY = "0.45"
+_BLUE, _ORANGE, _GREY = "#0072B2", "#E69F00", "0.45"
 
-# Parts of the face from bottom to top, and their colours. Each has a strip of its own,
-# so colours only repeat what its label says.
-_PARTS = {"mouth": _VERMILION, "nose": _GREEN, "brow": _BLUE, "eye": _GREY}
+# Colour of motion, the same one in all strips, since those of candidates mean something
+_MOTION = "0.2"
+
+# Parts of the face from bottom to top, each with a strip of its own, and their labels
+_PARTS = {"mouth": "mouth", "nose": "nose", "brow": "brow", "eye": "eyes"}
 _PART_OF = {region.name: region.part for region in REGIONS}
 
 # Marks of flags: marker and words
@@ -54,6 +57,9 @@ _WIDTH, _ROW_WIDTH, _STRIP, _LABEL = 12.0, 11.0, 0.24, 0.17
 
 # Columns of a row, and width of a letter of a label in inches
 _COLUMNS, _LETTER = 1500, 0.068
+
+# Labels of rows with more seconds in an inch are numbers alone.
+_MOST_SECONDS = 6.0
 _MOST_LABEL_LINES = 3
 
 # Part of a strip's height that the largest motion has
@@ -111,17 +117,16 @@ def draw(prediction: Prediction) -> Figure:
     ]
     figure = Figure(
         figsize=(_WIDTH, sum(heights) + 0.42 * _rows(panels) + 1.5),
-        layout="constrained",
+        layout=ConstrainedLayoutEngine(h_pad=0.02, hspace=0.0),
     )
-    figure.get_layout_engine().set(h_pad=0.02, hspace=0.0)
     grid = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
     for index, (axes, panel) in enumerate(zip(grid, panels, strict=True)):
         _draw_panel(axes, panel, prediction, scale)
         last = index + 1 == len(panels) or panels[index + 1].start > panel.start
         axes.tick_params(labelbottom=last, bottom=last)
-    grid[-1].set_xlabel("time (s)")
-    figure.suptitle(_title(prediction), fontsize="medium")
-    figure.supxlabel(_notes(prediction, panels, scale), fontsize="small")
+    notes = _notes(prediction, panels, scale)
+    grid[-1].set_xlabel(f"time (s)\n{notes}", fontsize="small")
+    grid[0].set_title(_title(prediction), fontsize="medium")
     _add_legend(figure, prediction)
     return figure
 
@@ -180,7 +185,8 @@ def _labels(
         found = event.recognition
         answer = "" if found is None else found.answer or "no answer"
         texts = [str(event.number)]
-        if extra := answer or textwrap.shorten(event.label, 24, placeholder="..."):
+        extra = answer or textwrap.shorten(event.label, 24, placeholder="...")
+        if extra and seconds <= _MOST_SECONDS:
             texts.insert(0, f"{event.number} {extra}")
         for text in texts:
             half = (len(text) + 1) / 2 * _LETTER * seconds
@@ -216,51 +222,59 @@ def _draw_panel(
         return
     axes.set_yticks(
         [index + _FILLED / 2 for index in range(strips)],
-        [{"eye": "eyes"}.get(part, part) for part in _PARTS],
+        _PARTS.values(),
     )
     axes.set_ylabel(f"face {panel.face.identity}", fontsize="small")
     for start, end in _gaps(panel.face, prediction, panel):
         _hatch(axes, start, end, strips)
     _draw_events(axes, panel, strips)
     times, motion = _motion(panel, prediction)
-    for strip, (part, colour) in enumerate(_PARTS.items()):
+    bounds = [panel.start, min(panel.end, max(prediction.duration, panel.start))]
+    for strip, part in enumerate(_PARTS):
         values = np.clip(motion[part] / scale, 0, 1) * _FILLED + strip
-        axes.plot([panel.start, panel.end], [strip, strip], color="0.85", linewidth=0.6)
-        axes.fill_between(times, strip, values, color=colour, alpha=0.35, linewidth=0)
-        axes.plot(times, values, color=colour, linewidth=0.8)
+        axes.plot(bounds, [strip, strip], color="0.85", linewidth=0.6)
+        axes.fill_between(times, strip, values, color=_MOTION, alpha=0.3, linewidth=0)
+        axes.plot(times, values, color=_MOTION, linewidth=0.8)
 
 
 def _draw_events(axes: Axes, panel: _Panel, strips: int) -> None:
     """Draws candidates as spans, their flags as marks, and their labels."""
     for event in panel.events:
-        colour, style = _style(event)
+        colour, edge = _style(event)
         onset, offset = event.onset.time, event.offset.time
-        axes.fill_between([onset, offset], 0, strips, color=colour, alpha=0.2, lw=0)
+        axes.fill_between([onset, offset], 0, strips, color=colour, alpha=0.25, lw=0)
         # An edge is visible where a span is less than a pixel wide.
-        for time in (onset, offset):
-            axes.plot([time, time], [0, strips], style, color=colour, linewidth=0.8)
+        style: dict[str, Any] = {"linestyles": edge, "linewidths": 0.8}
+        axes.vlines([onset, offset], 0, strips, colors=colour, **style)
         axes.plot(event.apex.time, strips, "v", color=colour, markersize=4)
+        visible = (max(onset, panel.start) + min(offset, panel.end)) / 2
         for index, flag in enumerate(event.flags):
             marker, _ = _FLAGS[flag]
             # Marks of one candidate are next to each other.
-            shift = (index - (len(event.flags) - 1) / 2) * (panel.end - panel.start)
-            at = (onset + offset) / 2 + 0.007 * shift
-            axes.plot(at, strips + 0.38, marker, color="black", markersize=3.5)
+            shift = 0.007 * (index - (len(event.flags) - 1) / 2)
+            at = visible + shift * (panel.end - panel.start)
+            axes.plot(
+                at, strips + 0.38, marker, color="black", markersize=3.5, clip_on=False
+            )
     for centre, line, text in panel.labels:
         y = strips + 0.6 + line * _LABEL / _STRIP
         axes.text(centre, y, text, ha="center", va="bottom", fontsize="x-small")
 
 
-def _style(event: Event) -> tuple[str, str]:
+def _style(event: Event) -> tuple[str, Literal["-", "--"]]:
     """Returns colour and line style of a candidate."""
-    style = "--" if event.origin == "given" else "-"
+    style: Literal["-", "--"] = "--" if event.origin == "given" else "-"
     return (_BLUE if event.kind == "micro" else _ORANGE), style
 
 
 def _hatch(axes: Axes, start: float, end: float, strips: int) -> None:
     """Draws a gap in which a face is not seen."""
     if end > start:
-        style = {"facecolor": "0.93", "edgecolor": "0.75", "linewidth": 0.0}
+        style: dict[str, Any] = {
+            "facecolor": "0.93",
+            "edgecolor": "0.75",
+            "linewidth": 0.0,
+        }
         axes.fill_between([start, end], 0, strips, hatch="////", zorder=0.5, **style)
 
 
@@ -294,7 +308,7 @@ def _motion(
     motion = {}
     for part in _PARTS:
         regions = [i for i, n in enumerate(signals.regions) if _PART_OF.get(n) == part]
-        values = signals.motion[np.ix_(inside, regions)]
+        values = signals.motion[inside][:, regions]
         # fmax ignores NaN, and is NaN where nothing was measured.
         motion[part] = np.fmax.reduce(values, axis=1, initial=np.nan)
     if len(times) > _COLUMNS:
@@ -336,26 +350,29 @@ def _title(prediction: Prediction) -> str:
     # A dollar would begin a formula of matplotlib.
     name = name.replace("$", r"\$")
     count = len(prediction.events)
-    return f"{name}: motion of the face, and {count} candidate{'s' * (count != 1)}"
+    return f"{name}: motion of the face, {count or 'no'} candidate{'s' * (count != 1)}"
 
 
 def _notes(prediction: Prediction, panels: Sequence[_Panel], scale: float) -> str:
     """Returns what the reader must know, below the picture."""
     lines = [
-        f"Each strip is {scale / _FILLED:.3f} distances between the eyes high; higher "
-        "values are cut off. Most candidates in recordings of people are no "
-        "micro-expressions."
+        "Most candidates in recordings of people are no micro-expressions; a class is "
+        "that of clips which a candidate resembles."
     ]
-    if omitted := sum(panel.omitted for panel in panels):
-        lines.append(f"{omitted} candidates have no label for lack of space.")
-    if len(prediction.faces) > _MOST_FACES:
+    if prediction.faces:
         lines.append(
-            f"{len(prediction.faces) - _MOST_FACES} more faces are not drawn; "
-            "frames.csv has them."
+            f"Each strip is {scale / _FILLED:.3f} distances between the eyes high; "
+            "higher values are cut off."
         )
+    if any(panel.end - panel.start > _MOST_SECONDS * _ROW_WIDTH for panel in panels):
+        lines.append("Numbers are those of events.csv, which has the answers.")
+    if omitted := sum(panel.omitted for panel in panels):
+        lines.append(f"Candidates without a label, for lack of space: {omitted}.")
+    if (more := len(prediction.faces) - _MOST_FACES) > 0:
+        lines.append(f"Faces not drawn: {more}; frames.csv has them.")
     drawn = {face.identity for face in prediction.faces[:_MOST_FACES]}
     if hidden := sum(event.face not in drawn for event in prediction.events):
-        lines.append(f"{hidden} candidates of faces that are not drawn are missing.")
+        lines.append(f"Candidates of other faces, not drawn: {hidden}.")
     return "\n".join(lines)
 
 
@@ -374,7 +391,7 @@ def _add_legend(figure: Figure, prediction: Prediction) -> None:
                 label = f"{text.split()[0]}, given" if origin == "given" else text
                 handles.append(
                     Patch(
-                        facecolor=(colour, 0.2),
+                        facecolor=(colour, 0.25),
                         edgecolor=colour,
                         linestyle=style,
                         label=label,
@@ -393,7 +410,7 @@ def _add_legend(figure: Figure, prediction: Prediction) -> None:
     )
     figure.legend(
         handles=handles,
-        loc="outside upper center",
+        loc="outside lower center",
         ncols=len(handles),
         frameon=False,
         fontsize="small",
