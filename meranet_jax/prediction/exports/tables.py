@@ -288,7 +288,7 @@ def _event_columns(prediction: Prediction) -> list[_Column]:
         _Column(
             "answer",
             "Label of the clips that the event resembles most; missing if there is no "
-            "answer. It does not say what a person feels.",
+            "answer. It says nothing about feelings.",
             lambda event: _of(event, lambda found: protected(found.answer or "")),
         ),
     ]
