@@ -14,6 +14,8 @@ from meranet_jax.prediction.given import GivenEvent
 
 _Status = Literal["START", "STOP", "POINT"]
 
+_STATUSES: dict[str, _Status] = {"START": "START", "STOP": "STOP", "POINT": "POINT"}
+
 _FACE = re.compile(r"face (\d{1,6})", re.IGNORECASE | re.ASCII)
 
 # Columns of a table with a row for each start, stop and point, and of one with a row
@@ -126,8 +128,8 @@ def read_table(
         status = next((row[name].upper() for name in _STATUS if row.get(name)), "")
         if "Start (s)" in row:
             found += _interval(row, status, where)
-        elif status == "START" or status == "STOP" or status == "POINT":
-            found.append(_row(row, "Time", status, "Comment", where))
+        elif known := _STATUSES.get(status):
+            found.append(_row(row, "Time", known, "Comment", where))
         else:
             raise DataError(
                 f"{where}: {' or '.join(_STATUS)} is {status[:40]!r}. Expected START, "

@@ -1,7 +1,6 @@
 """Words about candidates that all files of a prediction share.
 
-A class is that of clips which a candidate resembles. No sentence says what a person
-feels.
+A class is that of clips which a candidate resembles. No sentence is about feelings.
 """
 
 import os

@@ -63,7 +63,7 @@ def write(prediction: Prediction, path: Path) -> None:
         "project_description": (
             "Candidates for micro-expressions. Most candidates in recordings of people "
             "are no micro-expressions; a class is that of clips which a candidate "
-            "resembles, not what a person feels."
+            "resembles, and says nothing about feelings."
         ),
         "project_format_version": _FORMAT,
         "subjects_conf": {
@@ -182,7 +182,8 @@ def _observation(
             "start_from_current_epoch_time": False,
         }
     video = _relative(prediction.source, path)
-    players = {str(number): [] for number in range(1, _PLAYERS + 1)} | {"1": [video]}
+    players: dict[str, list[str]] = {str(n + 1): [] for n in range(_PLAYERS)}
+    players["1"].append(video)
     return observation | {
         "file": players,
         "media_info": {

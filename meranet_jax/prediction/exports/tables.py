@@ -217,7 +217,7 @@ def _event_columns(prediction: Prediction) -> list[_Column]:
             _Column(
                 name,
                 f"{name.capitalize()} after the first frame of the recording.",
-                lambda event, name=name: _text(_moment(event, name).time, _TIME),
+                _time_at(name),
                 seconds,
             )
             for name in ("onset", "apex", "offset")
@@ -227,7 +227,7 @@ def _event_columns(prediction: Prediction) -> list[_Column]:
                 f"{name}_frame",
                 f"Number of the frame at the {name}, from 1; of a folder of images "
                 "the number in the name of the file.",
-                lambda event, name=name: str(_moment(event, name).frame),
+                _frame_at(name),
             )
             for name in ("onset", "apex", "offset")
         ],
@@ -288,7 +288,7 @@ def _event_columns(prediction: Prediction) -> list[_Column]:
         _Column(
             "answer",
             "Label of the clips that the event resembles most; missing if there is no "
-            "answer. It does not say what a person feels.",
+            "answer. It says nothing about feelings.",
             lambda event: _of(event, lambda found: protected(found.answer or "")),
         ),
     ]
@@ -297,9 +297,7 @@ def _event_columns(prediction: Prediction) -> list[_Column]:
             _Column(
                 f"p_{name}",
                 f"Probability of the class {name}.",
-                lambda event, name=name: _of(
-                    event, lambda found: _text(_probability(found, name), _PROBABILITY)
-                ),
+                _probability_of(name),
             )
         )
     return [
@@ -415,6 +413,20 @@ def _event_object(event: Event) -> dict[str, Any]:
 
 def _moment_object(at: Moment) -> dict[str, Any]:
     return {"time": _rounded(at.time, _TIME), "frame": at.frame}
+
+
+def _time_at(name: str) -> Callable[[Event], str]:
+    return lambda event: _text(_moment(event, name).time, _TIME)
+
+
+def _frame_at(name: str) -> Callable[[Event], str]:
+    return lambda event: str(_moment(event, name).frame)
+
+
+def _probability_of(name: str) -> Callable[[Event], str]:
+    return lambda event: _of(
+        event, lambda found: _text(_probability(found, name), _PROBABILITY)
+    )
 
 
 def _moment(event: Event, name: str) -> Moment:

@@ -1,0 +1,280 @@
+"""The report of a recording, ``report.md``.
+
+A candidate is an interval of motion. The report says which clips it resembles, and
+nothing about feelings; where there is no answer it says why.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from meranet_jax import files
+from meranet_jax.analysis import markdown
+from meranet_jax.prediction import wording
+from meranet_jax.prediction.results import (
+    Event,
+    FoundFace,
+    Prediction,
+    RecogniserDescription,
+)
+
+# F1 of published methods on long recordings (CAS(ME)^2 and SAMM Long Videos), of
+# intervals of micro-expressions that overlap by half: from MDMD to an improved OF-FD
+_PUBLISHED_F1 = "0.01 to 0.25"
+
+# What is special in Markdown, also in a table
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~$&])")
+
+_LAW = (
+    "Law: in the European Union it is prohibited to infer emotions of people at work "
+    "and in education from their faces, except for medical or safety reasons (AI Act, "
+    "Regulation (EU) 2024/1689, Art. 5(1)(f)), and elsewhere people must be informed "
+    "that such a system is used (Art. 50(3)): see `docs/video.md`."
+)
+
+
+def write(prediction: Prediction, path: Path) -> None:
+    """Writes the report.
+
+    Args:
+      prediction: what was found.
+      path: of the file, ``report.md``.
+
+    Raises:
+      OSError: if it cannot be written.
+    """
+    with files.atomic_write(path) as part:
+        part.write_text(describe(prediction), encoding="utf-8")
+
+
+def describe(prediction: Prediction) -> str:
+    """Formats the report as Markdown."""
+    name = _escaped(wording.file_name(prediction.source))
+    sections = [
+        f"# Candidates for micro-expressions in {name}",
+        _recording(prediction),
+        _caution(prediction),
+        "## Candidates",
+        *_candidates(prediction),
+        "## Faces",
+        *_faces(prediction),
+    ]
+    if prediction.notes:
+        sections += ["## Notes", _bullets(prediction.notes)]
+    sections += ["## Recogniser", *_recogniser(prediction.recogniser), _LAW]
+    return "\n\n".join(sections) + "\n"
+
+
+def _recording(prediction: Prediction) -> str:
+    """Says what was looked at."""
+    rate = prediction.frame_rate
+    frames = _count(prediction.frames, "frame")
+    parts = [f"The recording has {frames} in {prediction.duration:.1f} s"]
+    parts.append(
+        "; its frame rate is not known."
+        if rate is None
+        else f", {rate:.2f} frames per second."
+    )
+    analysed = len(prediction.numbers)
+    if analysed == prediction.frames:
+        parts.append(" All of them were analysed.")
+    else:
+        parts.append(f" {_count(analysed, 'frame')} of these were analysed.")
+    faces = _count(len(prediction.faces), "face") if prediction.faces else "No face"
+    parts.append(f" {faces} {'were' if len(prediction.faces) > 1 else 'was'} found.")
+    return "".join(parts)
+
+
+def _caution(prediction: Prediction) -> str:
+    """Says what candidates are, and what they are not."""
+    sentences = []
+    if any(event.origin == "spotted" for event in prediction.events):
+        sentences.append(
+            "The candidates below are intervals in which a face moves briefly. Most "
+            "candidates in recordings of people are **no micro-expressions**: "
+            f"published methods reach an F1 of {_PUBLISHED_F1} on long recordings, so "
+            "even with the best one about three of four candidates are false, and "
+            "about three of four micro-expressions are not found. Look at each "
+            "candidate before you use it."
+        )
+    if any(event.origin == "given" for event in prediction.events):
+        sentences.append(
+            "Intervals that are marked as given are from a file of the user's and were "
+            "not searched for."
+        )
+    if prediction.recogniser is not None:
+        sentences.append(
+            "A class names the clips that a candidate resembles. It says nothing about "
+            "feelings, intentions or honesty."
+        )
+    if not prediction.events:
+        sentences.append(
+            "No candidate was found. This does not show that there was no "
+            "micro-expression: published methods miss most of them."
+        )
+    return " ".join(sentences)
+
+
+def _candidates(prediction: Prediction) -> list[str]:
+    """Returns the table of candidates, and the reasons where there is no answer."""
+    events = prediction.events
+    if not events:
+        return ["None."]
+    several = len(prediction.faces) > 1
+    has_labels = any(event.label for event in events)
+    asked = any(event.recognition for event in events)
+    calibrated = any(
+        event.recognition and event.recognition.plausible is not None
+        for event in events
+    )
+    head = ["no.", *(["face"] if several else []), "type", "onset", "apex", "offset"]
+    head += ["duration", *(["label"] if has_labels else [])]
+    head += [*(["result"] if asked else []), *(["plausible"] if calibrated else [])]
+    head += ["moving regions", "flags"]
+    rows = []
+    for event in events:
+        row = [str(event.number), *([str(event.face)] if several else [])]
+        row += [wording.what(event)]
+        row += map(wording.moment, (event.onset, event.apex, event.offset))
+        row += [f"{event.duration:.3f} s"]
+        row += [_escaped(event.label)] if has_labels else []
+        row += [_result(event, prediction.recogniser)] if asked else []
+        row += [_plausible(event)] if calibrated else []
+        row += [", ".join(map(wording.region, event.regions)), ", ".join(event.flags)]
+        rows.append(row)
+    sections = [
+        "Times are in seconds after the first frame; frames are counted from 1, or are "
+        "the numbers in the names of images.",
+        markdown.table(head, rows),
+    ]
+    if calibrated:
+        sections.append(
+            "*Plausible* are the classes of the conformal set; an empty set means that "
+            "the candidate is unlike the clips that the recogniser knows."
+        )
+    if any(event.flags for event in events):
+        sections.append(
+            "*Flags* name what else happens at the same time, which may be the reason "
+            "for the motion: blinks, motion of the head, or motion of the mouth only, "
+            "as in speech."
+        )
+    return [*sections, *_unanswered(events)]
+
+
+def _result(event: Event, recogniser: RecogniserDescription | None) -> str:
+    """Says what a candidate resembles."""
+    if event.recognition is None:
+        return "not asked: longer than 0.5 s" if event.kind == "macro" else "not asked"
+    if event.recognition.answer is None:
+        return "no answer"
+    return _escaped(wording.resemblance(event, recogniser))
+
+
+def _plausible(event: Event) -> str:
+    found = event.recognition
+    if found is None or found.plausible is None:
+        return ""
+    return _escaped(", ".join(found.plausible)) or "none"
+
+
+def _unanswered(events: Sequence[Event]) -> list[str]:
+    """Returns the candidates without an answer by reason."""
+    numbers: dict[str, list[str]] = {}
+    for event in events:
+        for reason in event.recognition.reasons if event.recognition else ():
+            numbers.setdefault(reason, []).append(str(event.number))
+    if not numbers:
+        return []
+    lines = [
+        f"{_escaped(reason)}: {'candidates' if len(of) > 1 else 'candidate'} "
+        f"{wording.listed(tuple(of))}"
+        for reason, of in numbers.items()
+    ]
+    return ["There is no answer for these reasons:", _bullets(lines, escape=False)]
+
+
+def _faces(prediction: Prediction) -> list[str]:
+    if not prediction.faces:
+        return [
+            "No face was found. Faces must look towards the camera; see "
+            "`docs/video.md`."
+        ]
+    head = ["face", "first seen", "last seen", "seen in", "between the eyes"]
+    head += ["candidates", "troubles"]
+    rows = [
+        [
+            str(face.identity),
+            wording.moment(face.first),
+            wording.moment(face.last),
+            _share_seen(face),
+            _pixels(face.eye_distance),
+            str(sum(event.face == face.identity for event in prediction.events)),
+            ", ".join(face.troubles) or "none",
+        ]
+        for face in prediction.faces
+    ]
+    sections = [markdown.table(head, rows)]
+    if any(face.troubles for face in prediction.faces):
+        sections.append(
+            "The motion of a face with troubles is unreliable in most of the recording."
+        )
+    return sections
+
+
+def _share_seen(face: FoundFace) -> str:
+    """Returns the share of the analysed frames of the recording with a face."""
+    seen = np.asarray(face.signals.success, bool)
+    return f"{seen.mean():.0%} of the frames" if len(seen) else ""
+
+
+def _pixels(distance: float) -> str:
+    return f"{distance:.0f} pixels" if np.isfinite(distance) else "not known"
+
+
+def _recogniser(recogniser: RecogniserDescription | None) -> list[str]:
+    """Describes what answered, and its limits."""
+    if recogniser is None:
+        return ["Candidates were only searched for; no recogniser was asked."]
+    source = _escaped(wording.printable(str(recogniser.source)))
+    trained = _escaped(wording.listed(recogniser.trained_on)) or "unknown data sets"
+    sentence = f"{_escaped(recogniser.title)} of {source}, trained on {trained}"
+    if recogniser.frame_rates:
+        rates = wording.listed(tuple(f"{rate:g}" for rate in recogniser.frame_rates))
+        sentence += f", recorded at {rates} frames per second"
+    sections = [f"{sentence}."]
+    if recogniser.coverage is None:
+        sections.append(
+            "The run has no calibration: probabilities may be too high, and there are "
+            "no plausible classes."
+        )
+    else:
+        text = (
+            "The plausible classes contain the class of a new person's clip with a "
+            f"probability of {recogniser.coverage:.0%}, if this clip is like those of "
+            "the data sets: this does not carry over to other cameras, people or "
+            "situations."
+        )
+        if recogniser.observed_coverage is not None:
+            text += (
+                " Of clips of people that were left out, "
+                f"{recogniser.observed_coverage:.0%} were covered."
+            )
+        sections.append(text)
+    if recogniser.limits:
+        sections.append(_bullets(recogniser.limits))
+    return sections
+
+
+def _bullets(sentences: Sequence[str], *, escape: bool = True) -> str:
+    return "\n".join(f"- {_escaped(one) if escape else one}" for one in sentences)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
+def _escaped(text: str) -> str:
+    """Returns text that Markdown shows as it is, in one line."""
+    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
