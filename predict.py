@@ -119,6 +119,8 @@ def _predict(
             on_events=files.choose,
             on_clip=files.add,
         )
+        for task in tasks.values():
+            bar.update(task, total=1, completed=1)
         files.finish(prediction, folder.name)
     print(report_text.summary(prediction))
     print(f"Results: {folder}")

@@ -29,7 +29,7 @@ _LETTER, _TITLE_LETTER = 0.085, 0.105
 _Style = dict[str, Any]
 
 
-def save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path, *, vector: bool = True) -> None:
     """Writes a figure as PNG and as SVG, each atomically.
 
     Equal figures give equal SVG files, byte by byte. Text in them stays searchable. The
@@ -38,6 +38,7 @@ def save(figure: Figure, path: Path) -> None:
     Args:
       figure: the figure to write.
       path: the file to write; its suffix is replaced by ``.png`` and ``.svg``.
+      vector: whether the SVG is written, too.
     """
     # Constrained layout starts from the previous layout, so each draw would change it.
     figure.draw_without_rendering()
@@ -48,6 +49,8 @@ def save(figure: Figure, path: Path) -> None:
         "png": {"dpi": 150},
         "svg": {"metadata": {"Date": None}},
     }
+    if not vector:
+        del formats["svg"]
     for suffix, options in formats.items():
         with (
             files.atomic_write(path.with_suffix(f".{suffix}")) as part,

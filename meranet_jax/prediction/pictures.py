@@ -10,6 +10,7 @@ from meranet_jax.analysis import overlays
 from meranet_jax.analysis.saliency import Saliency
 from meranet_jax.inputs import registry as inputs
 from meranet_jax.inputs.registry import APEX_FRAME, CLIP, ONSET_FRAME
+from meranet_jax.prediction import wording
 from meranet_jax.prediction.predicting import RecognisedClip
 from meranet_jax.prediction.recogniser import Recogniser
 from meranet_jax.recognisers import Network
@@ -122,14 +123,9 @@ def strip(clip: RecognisedClip, maps: ClipMaps | None) -> Figure:
 
 def title(clip: RecognisedClip) -> str:
     """Describes a candidate in one line."""
-    event, recognition = clip.event, clip.event.recognition
+    event = clip.event
     text = f"candidate {event.number}, face {event.face}, at {event.apex.time:.2f} s: "
-    if recognition is None:
-        return text + "not recognised"
-    if recognition.answer is None:
-        return text + "no answer, since " + "; ".join(recognition.reasons)
-    share = max(recognition.probabilities)
-    return text + f"resembles {recognition.answer} (probability {share:.2f})"
+    return text + wording.resemblance(event, None)
 
 
 def animation(clip: RecognisedClip, maps: ClipMaps | None) -> np.ndarray:

@@ -273,7 +273,8 @@ def _reasons(
     """Yields why there is no answer for an event."""
     if event.kind == "macro":
         yield f"it takes {event.duration:.2f} s, longer than a micro-expression"
-    if event.strength is not None and event.noise is not None:
+    given = event.origin == "given"
+    if given and event.strength is not None and event.noise is not None:
         if not spotting.is_motion(event.strength, event.noise):
             yield "no motion is larger than the noise of the recording"
     if "head motion" in event.flags:

@@ -67,6 +67,34 @@ def describe(prediction: Prediction) -> str:
     return "\n\n".join(sections) + "\n"
 
 
+def summary(prediction: Prediction) -> str:
+    """Formats the candidates for a terminal."""
+    lines = [f"{wording.file_name(prediction.source)}: " + _counted(prediction)]
+    for event in prediction.events:
+        text = f"  {event.number:3d}  {wording.moment(event.onset)}"
+        text += f" to {wording.moment(event.offset)}"
+        if len(prediction.faces) > 1:
+            text += f", face {event.face}"
+        said = wording.resemblance(event, prediction.recogniser)
+        flags = f"[{', '.join(event.flags)}]" if event.flags else ""
+        lines.append("  ".join(filter(None, (text, wording.what(event), said, flags))))
+    return "\n".join([*lines, *prediction.notes])
+
+
+def _counted(prediction: Prediction) -> str:
+    """Counts the candidates by what was said of them."""
+    if not prediction.events:
+        return "no candidate was found"
+    answered = sum(
+        event.recognition is not None and event.recognition.answer is not None
+        for event in prediction.events
+    )
+    text = _count(len(prediction.events), "candidate")
+    if prediction.recogniser is not None:
+        text += f", {answered} with an answer"
+    return f"{text}; most candidates are no micro-expressions"
+
+
 def _recording(prediction: Prediction) -> str:
     """Says what was looked at."""
     rate = prediction.frame_rate
@@ -124,7 +152,7 @@ def _candidates(prediction: Prediction) -> list[str]:
         return ["None."]
     several = len(prediction.faces) > 1
     has_labels = any(event.label for event in events)
-    asked = any(event.recognition for event in events)
+    asked = any(event.recognition or event.reasons for event in events)
     calibrated = any(
         event.recognition and event.recognition.plausible is not None
         for event in events
@@ -165,10 +193,10 @@ def _candidates(prediction: Prediction) -> list[str]:
 
 def _result(event: Event, recogniser: RecogniserDescription | None) -> str:
     """Says what a candidate resembles."""
+    if event.reasons:
+        return "no answer"
     if event.recognition is None:
         return "not asked: longer than 0.5 s" if event.kind == "macro" else "not asked"
-    if event.recognition.answer is None:
-        return "no answer"
     return _escaped(wording.resemblance(event, recogniser))
 
 
@@ -183,7 +211,7 @@ def _unanswered(events: Sequence[Event]) -> list[str]:
     """Returns the candidates without an answer by reason."""
     numbers: dict[str, list[str]] = {}
     for event in events:
-        for reason in event.recognition.reasons if event.recognition else ():
+        for reason in event.reasons:
             numbers.setdefault(reason, []).append(str(event.number))
     if not numbers:
         return []

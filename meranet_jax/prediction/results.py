@@ -107,6 +107,13 @@ class Event:
     why: str = ""
 
     @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why there is no answer; empty if there is one, or nothing was asked."""
+        if self.recognition is not None:
+            return self.recognition.reasons
+        return (self.why,) if self.why else ()
+
+    @property
     def duration(self) -> float:
         """From onset to offset, in seconds."""
         return self.offset.time - self.onset.time

@@ -38,11 +38,11 @@ def what(event: Event) -> str:
 
 def resemblance(event: Event, recogniser: RecogniserDescription | None) -> str:
     """Returns a phrase on what an event resembles; empty if nothing was asked."""
+    if event.reasons:
+        return f"no answer: {'; '.join(event.reasons)}"
     found = event.recognition
-    if found is None:
+    if found is None or found.answer is None:
         return ""
-    if found.answer is None:
-        return f"no answer: {'; '.join(found.reasons)}"
     probability = found.probabilities[found.classes.index(found.answer)]
     phrase = f"resembles clips labelled {found.answer}"
     if recogniser is not None and recogniser.trained_on:

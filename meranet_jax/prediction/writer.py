@@ -84,7 +84,7 @@ class FolderWriter:
         maps = self._explainer.maps(clip) if self._explainer.explains else None
         path = self._part / _CANDIDATES / f"{clip.event.number:04d}.png"
         path.parent.mkdir(exist_ok=True)
-        figures.save(pictures.strip(clip, maps), path)
+        figures.save(pictures.strip(clip, maps), path, vector=False)
         animation = pictures.animation(clip, maps)
         overlays.save_animation(animation, path.with_suffix(".gif"))
 

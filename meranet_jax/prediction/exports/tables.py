@@ -310,7 +310,7 @@ def _event_columns(prediction: Prediction) -> list[_Column]:
         _Column(
             "reasons",
             "Why there is no answer.",
-            lambda event: _of(event, lambda found: _joined(found.reasons)),
+            lambda event: _joined(event.reasons),
         ),
     ]
 
