@@ -72,8 +72,15 @@ class Recogniser:
         return inputs.find(self.config.input).features
 
     def clip_settings(self, recorded: float | None) -> ClipSettings:
-        """Returns how clips are cut; see ``cutting.clip_settings``."""
-        return clip_settings(self.config, self.frame_rates, recorded)
+        """Returns how clips are cut; see ``cutting.clip_settings``.
+
+        If the window of training is unknown and the input is computed from onset and
+        apex only, the other frames are for people, who see the whole candidate.
+        """
+        settings = clip_settings(self.config, self.frame_rates, recorded)
+        if settings.rate is None and CLIP not in self.features:
+            return dataclasses.replace(settings, sampling="uniform")
+        return settings
 
     def stored(self, features: Mapping[str, np.ndarray]) -> np.ndarray:
         """Returns what the input stores for a clip; see ``clip_store.make_stored``."""
