@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from meranet_jax.errors import DataError
-from meranet_jax.prediction import given
+from meranet_jax.prediction import given, wording
 from meranet_jax.prediction.exports import boris
 from meranet_jax.prediction.given import GivenEvent
 
@@ -89,7 +89,7 @@ def read_project(path: Path, recording: Path) -> list[GivenEvent]:
         name = _observation_of(observations, recording, path)
         _check_media(observations[name], recording, path)
         rows = _rows_of_project(observations[name], kinds, f"{path.name}, {name}")
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise DataError(
             f"{path.name} cannot be read: it is damaged or not a project of BORIS "
             f"({type(error).__name__}: {error}). Open it in BORIS and save it again, "
@@ -337,7 +337,7 @@ def _events(rows: Iterable[_Row], path: Path) -> list[GivenEvent]:
             apexes.get(index),
             "seconds",
             identity,
-            " ".join(state.label.split()),
+            wording.printable(" ".join(state.label.split())),
         )
         where = f"{path.name}, {state.start.code} at {state.start.time:g} s"
         events.append(given.checked(event, where))

@@ -7,7 +7,7 @@ that no brief motion is lost.
 
 import dataclasses
 import math
-import textwrap
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -104,7 +104,10 @@ def write(prediction: Prediction, path: Path) -> None:
     Raises:
       OSError: if a file cannot be written.
     """
-    figures.save(draw(prediction), path)
+    with warnings.catch_warnings():
+        # Of a name in Chinese, for example: boxes in the PNG, and text in the SVG.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
+        figures.save(draw(prediction), path)
 
 
 def draw(prediction: Prediction) -> Figure:
@@ -126,7 +129,8 @@ def draw(prediction: Prediction) -> Figure:
         axes.tick_params(labelbottom=last, bottom=last)
     notes = _notes(prediction, panels, scale)
     grid[-1].set_xlabel(f"time (s)\n{notes}", fontsize="small")
-    grid[0].set_title(_title(prediction), fontsize="medium")
+    # A name or label with dollars is no formula.
+    grid[0].set_title(_title(prediction), fontsize="medium", parse_math=False)
     _add_legend(figure, prediction)
     return figure
 
@@ -185,7 +189,7 @@ def _labels(
         found = event.recognition
         answer = "" if found is None else found.answer or "no answer"
         texts = [str(event.number)]
-        extra = answer or textwrap.shorten(event.label, 24, placeholder="...")
+        extra = answer or _clipped(event.label, 24)
         if extra and seconds <= _MOST_SECONDS:
             texts.insert(0, f"{event.number} {extra}")
         for text in texts:
@@ -258,7 +262,8 @@ def _draw_events(axes: Axes, panel: _Panel, strips: int) -> None:
             )
     for centre, line, text in panel.labels:
         y = strips + 0.6 + line * _LABEL / _STRIP
-        axes.text(centre, y, text, ha="center", va="bottom", fontsize="x-small")
+        style = {"ha": "center", "va": "bottom", "fontsize": "x-small"}
+        axes.text(centre, y, text, parse_math=False, **style)
 
 
 def _style(event: Event) -> tuple[str, Literal["-", "--"]]:
@@ -346,11 +351,15 @@ def _rows(panels: Sequence[_Panel]) -> int:
 
 
 def _title(prediction: Prediction) -> str:
-    name = textwrap.shorten(wording.file_name(prediction.source), 80, placeholder="...")
-    # A dollar would begin a formula of matplotlib.
-    name = name.replace("$", r"\$")
+    name = _clipped(wording.file_name(prediction.source), 80)
     count = len(prediction.events)
     return f"{name}: motion of the face, {count or 'no'} candidate{'s' * (count != 1)}"
+
+
+def _clipped(text: str, letters: int) -> str:
+    """Returns one line of text with its end left out if it is long."""
+    line = " ".join(text.split())
+    return line if len(line) <= letters else f"{line[: letters - 3]}..."
 
 
 def _notes(prediction: Prediction, panels: Sequence[_Panel], scale: float) -> str:

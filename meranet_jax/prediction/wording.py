@@ -25,8 +25,8 @@ def file_name(path: Path) -> str:
 
 
 def printable(text: str) -> str:
-    """Replaces the bytes of a file's name that are no text."""
-    return os.fsencode(text).decode("utf-8", "replace")
+    """Replaces what cannot be written as UTF-8: bytes of a file's name, for example."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def what(event: Event) -> str:

@@ -271,10 +271,21 @@ def test_wrong_projects_of_boris(made, parts, tmp_path):
     fails(tmp_path, json.dumps(made), *parts, name="a.boris")
 
 
+def test_labels_of_boris_can_be_written(tmp_path):
+    made = project(CLIP)
+    made["behaviors_conf"]["0"]["code"] = "\ud800"
+    for row in made["observations"]["obs 0"]["events"]:
+        row[2] = row[2].replace("smile", "\ud800")
+    (found,) = read(tmp_path, json.dumps(made), "a.boris")
+    assert found.label == "?"
+
+
 def test_projects_with_offsets_and_damage(tmp_path):
     made = project(CLIP)
     made["observations"]["obs 0"]["media_info"]["offset"]["1"] = 2.0
     fails(tmp_path, json.dumps(made), "with an offset", name="a.boris")
+    made["observations"]["obs 0"]["media_info"]["offset"]["1"] = 10**400
+    fails(tmp_path, json.dumps(made), "not a project of BORIS", name="a.boris")
     fails(tmp_path, '{"observations":', "not a project of BORIS", name="a.boris")
     fails(tmp_path, "[" * 100_000, "not a project of BORIS", name="a.boris")
 

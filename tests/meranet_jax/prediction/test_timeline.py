@@ -120,3 +120,32 @@ def test_several_faces_have_a_panel_where_they_are_seen():
     note = figure.axes[-1].get_xlabel()
     assert "Faces not drawn: 2" in note
     assert "Candidates of other faces, not drawn: 1." in note
+
+
+def test_names_and_labels_are_drawn_as_they_are(tmp_path):
+    label = "$\\frac$ 微笑 " + "x" * 30
+    made = prediction(
+        [event(1, 0.4, 0.5, 0.7, origin="given", label=label)],
+        source=tmp_path / ("$a$" + "b" * 100 + ".mp4"),
+    )
+    timeline.write(made, tmp_path / "timeline")
+    svg = (tmp_path / "timeline.svg").read_text(encoding="utf-8")
+    assert "1 $\\frac$ 微笑 xxxx" in svg and "$a$bbb" in svg
+
+
+def test_recordings_of_which_little_is_known():
+    times = np.zeros(1)
+    unseen = face(1, np.arange(4) / 30)
+    unseen.signals.motion[:] = np.nan
+    one = prediction((), faces=(), duration=0.0, numbers=times, times=times)
+    assert texts(timeline.draw(one)) == ["no face"]
+    made = prediction(
+        [event(1, 0.0, 0.0, 0.1, strength=None)],
+        faces=[unseen],
+        duration=0.1,
+        numbers=np.arange(4),
+        times=np.arange(4) / 30,
+    )
+    figure = timeline.draw(made)
+    figure.draw_without_rendering()
+    assert texts(figure) == ["1"]

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -87,9 +88,11 @@ def test_json_has_everything_and_no_nan(tmp_path):
 
 
 def test_recording_without_faces_and_recogniser(tmp_path):
-    made = prediction((), faces=(), recogniser=None)
+    source = Path("a\udcff.mp4")  # a byte that is no text
+    made = prediction((), faces=(), recogniser=None, source=source)
     tables.write_events_json(made, tmp_path / "events.json")
     value = json.loads((tmp_path / "events.json").read_text(encoding="utf-8"))
+    assert value["source"] == "a?.mp4"
     assert value["recogniser"] is None and value["events"] == value["faces"] == []
     tables.write_events_csv(made, tmp_path / "events.csv")
     assert rows(tmp_path / "events.csv") == []
