@@ -173,10 +173,7 @@ class ClipStore:
 
     def _with_luminance(self, flow: np.ndarray, frames: np.ndarray) -> np.ndarray:
         """Returns the flow, followed by the luminance if the input has it."""
-        if not self._keeps_luminance:
-            return flow
-        grey = frames @ np.array(LUMINANCE, np.float32)
-        return np.concatenate([flow, np.rint(grey)[..., None].astype(np.float16)], -1)
+        return append_luminance(flow, frames) if self._keeps_luminance else flow
 
     def _flow(self, cache: FlowCache, index: int, frames: np.ndarray) -> np.ndarray:
         digest = hashlib.blake2b(np.ascontiguousarray(frames), digest_size=16).digest()
@@ -187,9 +184,7 @@ class ClipStore:
         if flow is None:
             if (progress := self._progress) is not None:
                 progress.show()
-            flow = optical_flow.estimate(frames[0], frames[1:], self._method)
-            flow = optical_flow.remove_global_motion(flow)
-            flow = shrink(flow, self._size).astype(np.float16)
+            flow = compute_flow(frames, self._size, self._method)
             cache.write(index, digest, flow)
         return flow
 
@@ -229,6 +224,55 @@ class _Progress:
             self._stopped = True
             if self._bar is not None:
                 self._bar.stop()
+
+
+def convert_frames(
+    frames: np.ndarray,
+    size: int,
+    network_input: Input,
+    flow_method: optical_flow.Method,
+) -> np.ndarray:
+    """Makes what an input stores for frames; their flow is computed and not kept.
+
+    Args:
+      frames: those that the input is computed from, uint8 [S, H, W, 3] as recorded.
+      size: H and W of the result.
+      network_input: determines what is stored.
+      flow_method: how optical flow is estimated.
+    """
+    stored = downsample(frames, size)
+    if not network_input.flow:
+        return stored
+    flow = compute_flow(frames, size, flow_method)
+    return append_luminance(flow, stored[1:]) if network_input.luminance else flow
+
+
+def compute_flow(
+    frames: np.ndarray, size: int, method: optical_flow.Method
+) -> np.ndarray:
+    """Computes the flow from the first frame to each other, without that of the head.
+
+    Args:
+      frames: uint8 [1 + T, H, W, 3] as recorded.
+      size: H and W of the result.
+      method: how it is estimated.
+
+    Returns:
+      float16 [T, size, size, 2] in pixels of the result.
+    """
+    flow = optical_flow.estimate(frames[0], frames[1:], method)
+    flow = optical_flow.remove_global_motion(flow)
+    return shrink(flow, size).astype(np.float16)
+
+
+def append_luminance(flow: np.ndarray, frames: np.ndarray) -> np.ndarray:
+    """Appends to flow, [T, H, W, 2], the luminance of frames, uint8 [T, H, W, 3].
+
+    Returns:
+      float16 [T, H, W, 3].
+    """
+    grey = frames @ np.array(LUMINANCE, np.float32)
+    return np.concatenate([flow, np.rint(grey)[..., None].astype(np.float16)], -1)
 
 
 def downsample(clip: np.ndarray, size: int) -> np.ndarray:
