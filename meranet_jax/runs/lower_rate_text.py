@@ -31,21 +31,25 @@ def describe(report: dict) -> str:
     """
     lines = [_describe_evaluation(report)]
     for name, found in report["metrics"].items():
-        difference = f"{found['difference']['mean']:+.3f}"
-        if found["difference"]["interval"] is not None:
-            low, high = found["difference"]["interval"]
-            difference += f" ({low:+.3f} to {high:+.3f})"
         lines.append(
             f"{comparison.NAMES[name]:8}  {interval_text(found['full'])} at the full "
             f"rate, {interval_text(found['lower'])} at {report['rate']:g} Hz, "
-            f"difference {difference}"
+            f"difference {_signed(found['difference'])}"
         )
     return "\n".join(lines + _frames(report))
 
 
+def _signed(difference: dict) -> str:
+    """Formats a difference with its interval."""
+    if difference["interval"] is None:
+        return f"{difference['mean']:+.3f}"
+    low, high = difference["interval"]
+    return f"{difference['mean']:+.3f} ({low:+.3f} to {high:+.3f})"
+
+
 def _describe_evaluation(report: dict) -> str:
     rates = "; ".join(
-        f"{name} {', '.join(f'{rate:g}' for rate in rates) or 'various'} Hz"
+        f"{name} {', '.join(f'{rate:g} Hz' for rate in rates) or 'not known for all'}"
         for name, rates in report["frame_rates"].items()
     )
     return (
@@ -107,7 +111,7 @@ def to_markdown(run: Run, report: dict) -> str:
         lines.append(
             f"| {comparison.NAMES[name]} | {interval_text(found['full'])} | "
             f"{interval_text(found['lower'])} | "
-            f"{interval_text(found['difference'])} | {values} |"
+            f"{_signed(found['difference'])} | {values} |"
         )
     lines += ["", *(f"- {line}" for line in _frames(report))]
     start = report["start"]
