@@ -39,7 +39,10 @@ _MADE_FROM = (
 )
 
 # Where it holds
-LIMITS = "It does not carry over to other cameras or people."
+LIMITS = (
+    "It holds for people and recordings like these, and does not carry over to other "
+    "cameras or people."
+)
 
 
 def calibrate(run: Run, predicted: Predictions, miss: float = DEFAULT_MISS) -> dict:
