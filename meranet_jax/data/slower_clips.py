@@ -18,6 +18,7 @@ import numpy as np
 
 from meranet_jax import cores
 from meranet_jax.config import TrainConfig
+from meranet_jax.data import machine
 from meranet_jax.data.clip_store import convert_frames
 from meranet_jax.data.clips import Clips, LazyClips
 from meranet_jax.data.records import open_records, report_damage
@@ -30,6 +31,10 @@ from meranet_jax.video import sampling
 # Number of phases: instants at which the first frame of the slower recording can lie,
 # evenly spaced over the time between two of its frames.
 _PHASES = 3
+
+# Fraction of this machine's memory that all clips may use; beyond it, clips are made
+# when they are needed.
+_MEMORY_FRACTION = 0.5
 
 # Farther from the apex than any frame of a recording
 _FAR = 2**31
@@ -233,7 +238,13 @@ def load(
 
     shape = (phases * len(ids), *clips.inputs.shape[1:])
     stored: np.ndarray | LazyClips
-    if isinstance(clips.inputs, LazyClips):
+    needed = (
+        clips.inputs.nbytes + math.prod(shape) * network_input.stored_dtype.itemsize
+    )
+    if (
+        isinstance(clips.inputs, LazyClips)
+        or needed > _MEMORY_FRACTION * machine.memory_bytes()
+    ):
         stored = LazyClips(read, shape, network_input.stored_dtype)
     else:
         stored = np.empty(shape, network_input.stored_dtype)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from meranet_jax.config import TrainConfig
-from meranet_jax.data import slower_clips
+from meranet_jax.data import machine, slower_clips
 from meranet_jax.data.clip_store import convert_frames
 from meranet_jax.data.clips import LazyClips
 from meranet_jax.data.records import open_records
@@ -82,11 +82,14 @@ def slower(records, clips, rate, indices, **flags):
     )
 
 
-@pytest.mark.parametrize("feed", ["device", "records"])
-def test_clips_show_frames_of_their_records(records, feed):
+@pytest.mark.parametrize("case", ["in memory", "of lazy clips", "too large"])
+def test_clips_show_frames_of_their_records(records, case, monkeypatch):
+    feed = "records" if case == "of lazy clips" else "device"
     clips = load(records, size=32, feed=feed)
+    if case == "too large":
+        monkeypatch.setattr(machine, "memory_bytes", lambda: 2 * clips.inputs.nbytes)
     found = slower(records, clips, 40, [30, 4], size=32)
-    assert isinstance(found.clips.inputs, LazyClips) == (feed == "records")
+    assert isinstance(found.clips.inputs, LazyClips) == (case != "in memory")
     assert found.phases == 3 and len(found.clips) == 6
     assert found.clips.clip_ids == (clips.clip_ids[30], clips.clip_ids[4]) * 3
     assert found.clips.labels.tolist() == clips.labels[[30, 4] * 3].tolist()
