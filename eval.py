@@ -1,6 +1,7 @@
-"""Evaluate finished runs: recompute, test on another data set, compare or merge runs.
+"""Evaluate finished runs: recompute, test otherwise, calibrate, compare or merge runs.
 
-``python eval.py --run=RUN``, ``--run=RUN --dataset=OTHER``, ``--compare A B``,
+``python eval.py --run=RUN``, ``--run=RUN --dataset=OTHER``,
+``--run=RUN --calibrate``, ``--run=RUN --rate=30``, ``--compare A B``,
 ``--merge PART PART ...``; for predictions of another program
 ``--predictions=FILE.csv --dataset=NAME``
 """
@@ -19,9 +20,12 @@ from meranet_jax.evaluation import comparison
 from meranet_jax.runs import (
     cross_dataset,
     cross_text,
+    lower_rate,
+    lower_rate_text,
     merge,
     reader,
     report_text,
+    run_calibration,
     run_text,
     scoring,
     verification,
@@ -40,6 +44,9 @@ def main(
     name: str | None = None,
     split: str | None = None,
     report: str | None = None,
+    calibrate: bool = False,
+    miss: float | None = None,
+    rate: float | None = None,
     target: tyro.conf.OmitArgPrefixes[Target] = Target(),  # noqa: B008
 ) -> None:
     """Recompute a run, test it on another data set, compare two runs, or merge runs.
@@ -65,6 +72,12 @@ def main(
       split: With --predictions: file split.json of a run, if only its test clips are
         predicted.
       report: With --predictions: JSON file to write the results to.
+      calibrate: With --run: calibrates the probabilities of the run and its sets of
+        plausible classes again; each run is calibrated when it is finished.
+      miss: With --calibrate: probability that a set does not have the class of a clip
+        of a new person. Default: 0.1.
+      rate: With --run: frame rate in Hz. Tests the weights on the run's own test clips
+        as a recording at this lower rate would have shown them.
       target: Another data set, on which to test the weights of a run, or the data set
         of --predictions.
     """
@@ -88,7 +101,12 @@ def main(
         raise UserError("--predictions needs the data set of the clips: --dataset.")
     if target.dataset is None and (flags := target.given()):
         raise UserError(f"--{next(iter(flags))} can only be used with --dataset.")
-    if run and target.dataset is not None:
+    _check_uses(run, target.dataset, calibrate, miss, rate)
+    if run and calibrate:
+        _calibrate(_read(run), miss, console)
+    elif run and rate is not None:
+        _evaluate_at(_read(run), rate, data_dir, console)
+    elif run and target.dataset is not None:
         _evaluate_on(_read(run), target, data_dir, console)
     elif run:
         _evaluate(_read(run), data_dir, console)
@@ -105,6 +123,26 @@ def main(
         _score(predictions, target, data_dir, split, report, console)
     else:
         _merge([_read(part) for part in merge], name, console)
+
+
+def _check_uses(
+    run: str | None,
+    dataset: str | None,
+    calibrate: bool,
+    miss: float | None,
+    rate: float | None,
+) -> None:
+    """Raises UserError unless the flags ask for one use of a run."""
+    uses = {"dataset": dataset is not None, "calibrate": calibrate}
+    uses["rate"] = rate is not None
+    for flag in ("calibrate", "rate"):
+        if uses[flag] and not run:
+            raise UserError(f"--{flag} can only be used with --run.")
+    given = [f"--{flag}" for flag, used in uses.items() if used]
+    if run and len(given) > 1:
+        raise UserError(f"{' and '.join(given)} cannot be used together. Give one.")
+    if miss is not None and not calibrate:
+        raise UserError("--miss can only be used with --calibrate.")
 
 
 def _read(path: str) -> reader.Run:
@@ -138,6 +176,26 @@ def _evaluate_on(
     )
     console.print(cross_text.describe(report))
     console.print(f"\nReport: {run.layout.cross(target.dataset).report_text}")
+
+
+def _calibrate(run: reader.Run, miss: float | None, console: Console) -> None:
+    verification.check_report(run)
+    made = run_calibration.calibrate(
+        run,
+        verification.read_predictions(run),
+        run_calibration.DEFAULT_MISS if miss is None else miss,
+    )
+    console.print(run_calibration.describe(made))
+    console.print(f"\nCalibration: {run.layout.calibration}")
+
+
+def _evaluate_at(
+    run: reader.Run, rate: float, data_dir: str | None, console: Console
+) -> None:
+    xla.configure()
+    report = lower_rate.evaluate(run, rate, data_dir=data_dir)
+    console.print(lower_rate_text.describe(report))
+    console.print(f"\nReport: {run.layout.lower_rate(rate).report_text}")
 
 
 def _check_datasets(target: Target) -> None:

@@ -8,6 +8,8 @@ import pytest
 
 import eval as evaluation
 from meranet_jax.errors import UserError
+from meranet_jax.evaluation import calibration, predictions
+from meranet_jax.runs import reader, run_calibration
 from meranet_jax.runs.cross_dataset import Target
 from tests.datasets import casme2_tree, casme_tree
 from tests.programs import SMALLEST, program, started, train
@@ -176,6 +178,97 @@ def test_two_runs_are_compared(folder, capsys):
     assert "p = " in compared
 
 
+def test_a_run_is_calibrated_when_it_is_finished_and_again_on_demand(copied, capsys):
+    run, report = reader.read(copied), (copied / "report.json").read_bytes()
+    made = run_calibration.read_calibration(run)
+    predicted = predictions.read(copied / "predictions.csv")
+    assert made == calibration.calibrate(predicted, 0.1) and made.new_people
+    evaluation.main(run=str(copied), calibrate=True, miss=0.4)
+    printed = capsys.readouterr().out
+    again = run_calibration.read_calibration(run)
+    assert again == calibration.calibrate(predicted, 0.4)
+    saved = json.loads((copied / "calibration.json").read_text())
+    assert (copied / "report.json").read_bytes() == report
+    before = json.loads(report)["calibration"]["ece"]
+    assert saved["reliability"]["ece"]["before"] == before
+    scaled = calibration.calibrate_by_others(predicted)
+    loss = -np.log(scaled[np.arange(44), predicted.truth]).mean()
+    assert f"{before:.3f} before, " in printed
+    assert f"negative log-likelihood: {saved['reliability']['nll']['before']:.3f} " in (
+        printed
+    )
+    assert f" before, {loss:.3f} after" in printed
+    assert f"temperature: {again.temperature:.3f}" in printed
+    assert f"{again.coverage:.3f} of the clips of a person (0.6 wanted)" in printed
+    assert "does not carry over to other cameras or people" in printed
+    assert "too few" not in printed
+    # What was chosen stays when the run is finished again.
+    run_calibration.calibrate_if_missing(run, predicted)
+    assert run_calibration.read_calibration(run) == again
+
+
+def test_too_few_people_for_the_wanted_coverage_are_named(copied, capsys):
+    evaluation.main(run=str(copied), calibrate=True, miss=0.05)
+    assert run_calibration.read_calibration(reader.read(copied)).threshold == 0
+    printed = capsys.readouterr().out
+    assert "too few people: a coverage of 0.95 needs at least 19" in printed
+
+
+def test_a_stale_or_damaged_calibration_is_refused(copied):
+    run, file = reader.read(copied), copied / "calibration.json"
+    good = file.read_text()
+    for old, new in (
+        ('"temperature": ', '"temperature": -'),
+        ('"miss": ', '"mist": '),
+        ('"subjects": ', '"subjects": 0.'),
+        (f'"{next(iter(run.classes))}",', '"unknown",'),
+        ("{", ""),
+    ):
+        assert old in good
+        file.write_text(good.replace(old, new, 1))
+        with pytest.raises(UserError, match="json is damaged.*--calibrate"):
+            run_calibration.read_calibration(run)
+    file.write_text(good)
+    predicted = predictions.read(copied / "predictions.csv").select(np.arange(43))
+    predictions.write(predicted, copied / "predictions.csv")
+    with pytest.raises(UserError, match="was made from other predictions"):
+        run_calibration.read_calibration(run)
+    file.unlink()
+    assert run_calibration.read_calibration(run) is None
+
+
+def test_a_run_is_tested_at_a_lower_frame_rate(folder, copied, capsys):
+    before = (copied / "report.json").read_bytes()
+    evaluation.main(run=str(copied), rate=30)
+    printed = capsys.readouterr().out
+    assert (copied / "report.json").read_bytes() == before
+    report = json.loads((copied / "lower_rate" / "30hz" / "report.json").read_text())
+    assert report["frame_rates"] == {"casme2": [200.0]} and report["phases"] == 3
+    complete = predictions.read(copied / "predictions.csv")
+    values = []
+    for phase in (1, 2, 3):
+        name = f"predictions-phase{phase}.csv"
+        low = predictions.read(copied / "lower_rate" / "30hz" / name)
+        for column in ("clips", "subjects", "seeds", "folds", "truth"):
+            np.testing.assert_array_equal(
+                getattr(low, column), getattr(complete, column)
+            )
+        assert 1e-6 < abs(low.probabilities - complete.probabilities).max()
+        values.append(low.correct.mean())
+    found = report["metrics"]["accuracy"]
+    assert found["lower"]["by_phase"] == pytest.approx(values)
+    assert found["lower"]["mean"] == pytest.approx(np.mean(values))
+    assert found["full"]["mean"] == pytest.approx(complete.correct.mean())
+    low, high = found["difference"]["interval"]
+    assert low <= found["lower"]["mean"] - complete.correct.mean() <= high
+    distinct = report["distinct_frames"]
+    assert 4 <= distinct["lower"]["mean"] <= 5 < distinct["full"]["mean"]
+    assert f"distinct frames: {distinct['lower']['mean']:.1f} of 16" in printed
+    assert "fewer than 8 distinct frames" in printed
+    text = (copied / "lower_rate" / "30hz" / "report.md").read_text()
+    assert "| UF1 |" in text and "nearest to the instants" in text
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -196,6 +289,13 @@ def test_two_runs_are_compared(folder, capsys):
             "no data set named 'casme4'. Did you mean casme",
         ),
         ({"run": "a", "target": Target(label="b")}, "--label can only be used with"),
+        ({"compare": ("a", "b"), "rate": 30}, "--rate can only be used with --run"),
+        ({"merge": ("a",), "calibrate": True}, "--calibrate can only be used with"),
+        ({"run": "a", "miss": 0.2}, "--miss can only be used with --calibrate"),
+        (
+            {"run": "a", "calibrate": True, "rate": 30},
+            "--calibrate and --rate cannot be used together",
+        ),
         (
             {"compare": ("a", "b"), "target": Target(dataset="c")},
             "--dataset can only be used with --run",

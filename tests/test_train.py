@@ -64,6 +64,7 @@ def test_content_of_the_run_folder(folder):
         "predictions.csv",
         "report.json",
         "report.md",
+        "calibration.json",
         *(
             f"{picture}.{kind}"
             for picture in ("confusion", "curves", "reliability", "spread", "subjects")
@@ -113,6 +114,10 @@ def test_content_of_the_run_folder(folder):
         assert max(probabilities, key=probabilities.get) == row["prediction"]
         assert row["subject"] == row["clip"].split("/")[0]
         assert (row["dataset"], row["seed"]) == ("casme2", "0")
+
+    calibration = json.loads((run / "calibration.json").read_text())["calibration"]
+    assert calibration["clips"] == 11
+    assert not calibration["new_people"]  # some were trained on
 
     markdown = (run / "report.md").read_text()
     assert "not subject-disjoint" in markdown

@@ -138,9 +138,7 @@ class ClipStore:
         digest = dataclasses.replace(digest, clip=digest_of(stored).clip)
         if self._caches:
             flow = self._flow(self._caches[source], index, frames)
-            stored = (
-                _with_luminance(flow, stored[1:]) if self._keeps_luminance else flow
-            )
+            stored = self._with_luminance(flow, stored[1:])
         return stored, digest
 
     def read(self, source: int, index: int) -> np.ndarray:
@@ -170,6 +168,10 @@ class ClipStore:
             return np.concatenate([row[CLIP][:1], row[CLIP]])
         return _concatenate(row, self._features)
 
+    def _with_luminance(self, flow: np.ndarray, frames: np.ndarray) -> np.ndarray:
+        """Returns the flow, followed by the luminance if the input has it."""
+        return append_luminance(flow, frames) if self._keeps_luminance else flow
+
     def _flow(self, cache: FlowCache, index: int, frames: np.ndarray) -> np.ndarray:
         digest = hashlib.blake2b(np.ascontiguousarray(frames), digest_size=16).digest()
         flow = cache.read(index, digest)
@@ -179,7 +181,7 @@ class ClipStore:
         if flow is None:
             if (progress := self._progress) is not None:
                 progress.show()
-            flow = _estimate_flow(frames, self._size, self._method)
+            flow = compute_flow(frames, self._size, self._method)
             cache.write(index, digest, flow)
         return flow
 
@@ -204,41 +206,13 @@ def make_stored(
       What ``ClipStore.convert`` returns for a record with these features.
     """
     frames = _concatenate(row, network_input.features)
-    stored = downsample(frames, size)
-    if not network_input.flow:
-        return stored
-    flow = _estimate_flow(frames, size, flow_method)
-    return _with_luminance(flow, stored[1:]) if network_input.luminance else flow
+    return convert_frames(frames, size, network_input, flow_method)
 
 
 def _concatenate(row: Mapping[str, Any], features: Sequence[str]) -> np.ndarray:
     """Returns the frames of some features, one after another."""
     parts = [row[name] if name == CLIP else row[name][None] for name in features]
     return np.concatenate(parts)
-
-
-def _estimate_flow(
-    frames: np.ndarray, size: int, method: optical_flow.Method
-) -> np.ndarray:
-    """Estimates the flow from the first frame to all others without the head's motion.
-
-    Args:
-      frames: uint8 [S, n * size, n * size, 3].
-      size: H and W of the flow.
-      method: how it is estimated.
-
-    Returns:
-      float16 [S - 1, size, size, 2], in pixels of the result.
-    """
-    flow = optical_flow.estimate(frames[0], frames[1:], method)
-    flow = optical_flow.remove_global_motion(flow)
-    return shrink(flow, size).astype(np.float16)
-
-
-def _with_luminance(flow: np.ndarray, frames: np.ndarray) -> np.ndarray:
-    """Returns the flow, followed by the luminance of frames uint8 [T, H, W, 3]."""
-    grey = frames @ np.array(LUMINANCE, np.float32)
-    return np.concatenate([flow, np.rint(grey)[..., None].astype(np.float16)], -1)
 
 
 class _Progress:
@@ -276,6 +250,55 @@ class _Progress:
             self._stopped = True
             if self._bar is not None:
                 self._bar.stop()
+
+
+def convert_frames(
+    frames: np.ndarray,
+    size: int,
+    network_input: Input,
+    flow_method: optical_flow.Method,
+) -> np.ndarray:
+    """Makes what an input stores for frames; their flow is computed and not kept.
+
+    Args:
+      frames: those that the input is computed from, uint8 [S, H, W, 3] as recorded.
+      size: H and W of the result.
+      network_input: determines what is stored.
+      flow_method: how optical flow is estimated.
+    """
+    stored = downsample(frames, size)
+    if not network_input.flow:
+        return stored
+    flow = compute_flow(frames, size, flow_method)
+    return append_luminance(flow, stored[1:]) if network_input.luminance else flow
+
+
+def compute_flow(
+    frames: np.ndarray, size: int, method: optical_flow.Method
+) -> np.ndarray:
+    """Computes the flow from the first frame to each other, without that of the head.
+
+    Args:
+      frames: uint8 [1 + T, H, W, 3] as recorded.
+      size: H and W of the result.
+      method: how it is estimated.
+
+    Returns:
+      float16 [T, size, size, 2] in pixels of the result.
+    """
+    flow = optical_flow.estimate(frames[0], frames[1:], method)
+    flow = optical_flow.remove_global_motion(flow)
+    return shrink(flow, size).astype(np.float16)
+
+
+def append_luminance(flow: np.ndarray, frames: np.ndarray) -> np.ndarray:
+    """Appends to flow, [T, H, W, 2], the luminance of frames, uint8 [T, H, W, 3].
+
+    Returns:
+      float16 [T, H, W, 3].
+    """
+    grey = frames @ np.array(LUMINANCE, np.float32)
+    return np.concatenate([flow, np.rint(grey)[..., None].astype(np.float16)], -1)
 
 
 def downsample(clip: np.ndarray, size: int) -> np.ndarray:

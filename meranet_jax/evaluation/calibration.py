@@ -9,6 +9,7 @@ Both hold for people and cameras like those that they were calibrated on.
 """
 
 import dataclasses
+import math
 
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -39,6 +40,8 @@ class Calibration:
       coverage: share of the clips of each person whose set, calibrated on all others,
         has the true class; mean over people. None if there is only one.
       set_size: mean size of these sets, likewise.
+      new_people: whether the recogniser was trained on none of these people. If it may
+        have been, a set need not have the class of a clip of a new person that often.
     """
 
     classes: tuple[str, ...]
@@ -49,6 +52,7 @@ class Calibration:
     clips: int
     coverage: float | None
     set_size: float | None
+    new_people: bool = True
 
     def calibrated(self, probabilities: np.ndarray) -> np.ndarray:
         """Returns calibrated probabilities.
@@ -87,13 +91,7 @@ def calibrate(predictions: Predictions, miss: float = 0.1) -> Calibration:
         raise UserError("There are no predictions to calibrate on.")
     probabilities = np.asarray(predictions.probabilities, np.float64)
     truth = predictions.truth
-    people = [
-        f"{dataset}/{subject}"
-        for dataset, subject in zip(
-            predictions.datasets, predictions.subjects, strict=True
-        )
-    ]
-    names, person = np.unique(people, return_inverse=True)
+    names, person = _people(predictions)
     temperature = fit_temperature(probabilities, truth)
     true = _of_truth(scale(probabilities, temperature), truth)
     coverage, sizes = [], []
@@ -119,6 +117,51 @@ def calibrate(predictions: Predictions, miss: float = 0.1) -> Calibration:
     )
 
 
+def people_needed(miss: float) -> int:
+    """Returns the number of people below which a set has all classes.
+
+    Args:
+      miss: probability that a set does not have the true class.
+    """
+    # The new person has the same weight, 1 / (people + 1), as each of the others.
+    return max(1, math.ceil((1 - miss) / miss - 1e-9))
+
+
+def calibrate_by_others(predictions: Predictions) -> np.ndarray | None:
+    """Calibrates the probabilities of each person on all others.
+
+    Measured on the clips that a temperature was chosen on, a calibration looks better
+    than it is.
+
+    Args:
+      predictions: see ``calibrate``.
+
+    Returns:
+      Calibrated probabilities, float64 [N, C]; None if there is only one person.
+    """
+    names, person = _people(predictions)
+    if len(names) < 2:
+        return None
+    probabilities = np.asarray(predictions.probabilities, np.float64)
+    scaled = np.empty_like(probabilities)
+    for index in range(len(names)):
+        own = person == index
+        of_others = fit_temperature(probabilities[~own], predictions.truth[~own])
+        scaled[own] = scale(probabilities[own], of_others)
+    return scaled
+
+
+def log_loss(probabilities: np.ndarray, truth: np.ndarray) -> float:
+    """Returns the mean negative log-likelihood (NLL) of the true classes.
+
+    Args:
+      probabilities: [N, C]; smaller ones than 1e-7 count as that.
+      truth: indices of the true classes, int [N].
+    """
+    true = _of_truth(np.asarray(probabilities, np.float64), truth)
+    return float(-np.log(np.clip(true, _LEAST, None)).mean())
+
+
 def scale(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     """Divides the logarithms of probabilities [..., C] by a temperature."""
     logits = np.log(np.clip(probabilities, _LEAST, None)) / temperature
@@ -135,10 +178,21 @@ def fit_temperature(probabilities: np.ndarray, truth: np.ndarray) -> float:
     """
 
     def loss(logarithm: float) -> float:
-        scaled = scale(probabilities, float(np.exp(logarithm)))
-        return float(-np.log(np.clip(_of_truth(scaled, truth), _LEAST, None)).mean())
+        return log_loss(scale(probabilities, float(np.exp(logarithm))), truth)
 
     return float(np.exp(minimize_scalar(loss, bounds=_RANGE, method="bounded").x))
+
+
+def _people(predictions: Predictions) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the names of all people, and whose each prediction is, int [N]."""
+    people = [
+        f"{dataset}/{subject}"
+        for dataset, subject in zip(
+            predictions.datasets, predictions.subjects, strict=True
+        )
+    ]
+    names, person = np.unique(people, return_inverse=True)
+    return names, person
 
 
 def _of_truth(probabilities: np.ndarray, truth: np.ndarray) -> np.ndarray:

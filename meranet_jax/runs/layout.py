@@ -121,6 +121,31 @@ class CrossLayout:
 
 
 @dataclasses.dataclass(frozen=True)
+class LowerRateLayout:
+    """Paths in the folder of the evaluation of a run at a lower frame rate.
+
+    Attributes:
+      path: the folder.
+    """
+
+    path: Path
+
+    def predictions(self, phase: int) -> Path:
+        """Returns the predictions of the test clips at a phase of the sampling."""
+        return self.path / f"predictions-phase{phase + 1}.csv"
+
+    @property
+    def report(self) -> Path:
+        """The report as JSON; written last."""
+        return self.path / "report.json"
+
+    @property
+    def report_text(self) -> Path:
+        """The report in Markdown."""
+        return self.path / "report.md"
+
+
+@dataclasses.dataclass(frozen=True)
 class RunLayout:
     """Paths in the folder of a run.
 
@@ -161,6 +186,11 @@ class RunLayout:
         return self.path / "report.md"
 
     @property
+    def calibration(self) -> Path:
+        """How to read the probabilities of the run, JSON; see ``run_calibration``."""
+        return self.path / "calibration.json"
+
+    @property
     def saliency(self) -> Path:
         """Folder of saliency maps."""
         return self.path / "saliency"
@@ -168,6 +198,10 @@ class RunLayout:
     def cross(self, dataset: str) -> CrossLayout:
         """Returns the paths of the evaluation on another data set."""
         return CrossLayout(self.path / "cross" / folder_name(dataset))
+
+    def lower_rate(self, rate: float) -> LowerRateLayout:
+        """Returns the paths of the evaluation at a lower frame rate in Hz."""
+        return LowerRateLayout(self.path / "lower_rate" / f"{rate:g}hz")
 
     @property
     def folds(self) -> Path:

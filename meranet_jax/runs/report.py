@@ -9,7 +9,7 @@ from meranet_jax import files
 from meranet_jax.errors import UserError
 from meranet_jax.evaluation import metrics, predictions, summary
 from meranet_jax.evaluation.predictions import Predictions
-from meranet_jax.runs import reader, report_text
+from meranet_jax.runs import reader, report_text, run_calibration
 from meranet_jax.runs.reader import Run
 
 # Metrics of each fold, and of the means over folds
@@ -105,7 +105,7 @@ def _fold_means(by_fold: list[dict]) -> dict:
 
 
 def write(run: Run, predicted: Predictions) -> dict:
-    """Writes the predictions, the figures and the report of a finished run.
+    """Writes the predictions, figures, calibration and report of a finished run.
 
     Args:
       run: the run.
@@ -140,6 +140,7 @@ def write(run: Run, predicted: Predictions) -> dict:
         figures.save(figure, run.layout.figure(name))
     with files.atomic_write(run.layout.report_text) as part:
         part.write_text(report_text.to_markdown(run, report, tuple(plots)))
+    run_calibration.calibrate_if_missing(run, predicted)
     # Written last: this file marks the run as finished.
     files.write_json(run.layout.report, report)
     return report

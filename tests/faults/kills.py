@@ -148,7 +148,7 @@ def _results(run: Path) -> dict:
             for line in lines:
                 del line["seconds"], line["clips_per_second"]
             results[name] = lines
-        elif path.name == "report.json":
+        elif path.name in ("report.json", "calibration.json"):
             results[name] = json.loads(path.read_text())
         elif path.name == "config.json":
             results[name] = json.loads(path.read_text())["data"]

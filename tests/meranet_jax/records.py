@@ -26,7 +26,7 @@ class _Builder(shards.StreamingBuilder, skip_registration=True):
         emotions = tuple(sorted({row["emotion"] for row in self.rows}))
         extra = {
             name: tfds.features.Scalar(np.int32)
-            for name in ("objective_class",)
+            for name in ("objective_class", "frame_rate", "key_frames_only")
             if name in self.rows[0]
         }
         return self.dataset_info_from_configs(

@@ -81,6 +81,28 @@ def test_few_people_give_sets_of_all_classes():
     assert calibration.calibrate(generated(rng, 1), 0.1).coverage is None
 
 
+@pytest.mark.parametrize(("miss", "people"), [(0.05, 19), (0.1, 9), (0.3, 3), (0.6, 1)])
+def test_the_number_of_people_that_a_coverage_needs(miss, people):
+    assert calibration.people_needed(miss) == people
+    rng = np.random.default_rng(0)
+    assert calibration.calibrate(generated(rng, people), miss).threshold > 0
+    if people > 1:
+        fewer = calibration.calibrate(generated(rng, people - 1), miss)
+        assert fewer.threshold == 0
+
+
+def test_a_person_is_calibrated_on_all_others():
+    some = generated(np.random.default_rng(3), 12, sure=3.0)
+    scaled = calibration.calibrate_by_others(some)
+    own = some.subjects == "sub04"
+    others = calibration.calibrate(some.select(~own))
+    expected = others.calibrated(some.probabilities[own])
+    np.testing.assert_allclose(scaled[own], expected, rtol=1e-5)
+    before = calibration.log_loss(some.probabilities, some.truth)
+    assert calibration.log_loss(scaled, some.truth) < before - 0.1
+    assert calibration.calibrate_by_others(some.select(own)) is None
+
+
 def test_the_coverage_is_that_of_people_who_were_left_out():
     found = calibration.calibrate(generated(np.random.default_rng(1), 60), 0.2)
     assert found.coverage == pytest.approx(0.8, abs=0.06) and 1 < found.set_size < 3

@@ -1,6 +1,7 @@
 """Runs of a recogniser that is not a network: LBP-TOP with a linear SVM."""
 
 import json
+import shutil
 import threading
 
 import numpy as np
@@ -13,8 +14,14 @@ from meranet_jax.data import splits
 from meranet_jax.data.source_records import Source
 from meranet_jax.descriptors import svm
 from meranet_jax.errors import UserError
-from meranet_jax.evaluation import comparison, predictions
-from meranet_jax.runs import merge, reader, verification
+from meranet_jax.evaluation import comparison, predictions, summary
+from meranet_jax.runs import (
+    lower_rate,
+    merge,
+    reader,
+    run_calibration,
+    verification,
+)
 from meranet_jax.training import fitters
 from tests.meranet_jax.running import run
 
@@ -174,3 +181,32 @@ def test_saved_weights_give_the_saved_predictions(finished, clips):
         (found,) = fitter.predict([job.fold.test], [weights])
         of_fold = (saved.seeds == job.seed) & (saved.folds == job.fold.name)
         np.testing.assert_array_equal(found, saved.select(of_fold).probabilities)
+
+
+def test_a_descriptor_is_calibrated_and_tested_at_a_lower_frame_rate(
+    finished, records, tmp_path
+):
+    shutil.copytree(finished[1], tmp_path / "run")
+    file = tmp_path / "run" / "config.json"
+    saved = json.loads(file.read_text()) | {"records": [str(records)]}
+    saved["config"] |= {"frames": 8, "window": 16}  # as the records are
+    file.write_text(json.dumps(saved))
+    slow = reader.read(tmp_path / "run")
+    report = lower_rate.evaluate(slow, 40)
+    assert report["seeds"] == [0, 1] and report["phases"] == 3
+    found = report["metrics"]["uf1"]
+    parts = [
+        predictions.read(slow.layout.lower_rate(40).predictions(phase))
+        for phase in range(3)
+    ]
+    by_phase = [summary.summarise(part)["metrics"]["uf1"]["mean"] for part in parts]
+    assert found["lower"]["by_phase"] == pytest.approx(by_phase)
+    before = json.loads(slow.layout.report.read_text())["metrics"]["uf1"]
+    assert found["full"]["mean"] == pytest.approx(before["mean"])
+    assert found["full"]["interval"] == before["interval"]
+    assert found["difference"]["mean"] == pytest.approx(
+        np.mean(by_phase) - before["mean"]
+    )
+    # Two seeds are further predictions of the same four people.
+    made = run_calibration.read_calibration(slow)
+    assert (made.subjects, made.clips, made.threshold) == (4, 72, 0)
