@@ -79,7 +79,9 @@ weights: $(VENV)/.installed $(NATIVE)
 		$(RUN) eval.py --run=runs/$$run --dataset=synthetic/$$set --data_dir=data \
 		|| exit 1; done; done
 	for set in wild wild_dev; do $(RUN) eval.py --run=runs/pretrained_onset_apex \
-		--dataset=synthetic/$$set --data_dir=data || exit 1; done
+		--dataset=synthetic/$$set --data_dir=data --calibrate || exit 1; done
+	cp runs/pretrained_onset_apex/cross/synthetic-wild/calibration.json \
+		$(PRETRAINED)/onset_apex_flow.calibration.json
 
 bench: $(VENV)/.installed-parity $(NATIVE)
 	$(RUN) -m benchmarks $(FLAGS)

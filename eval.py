@@ -73,7 +73,8 @@ def main(
         predicted.
       report: With --predictions: JSON file to write the results to.
       calibrate: With --run: calibrates the probabilities of the run and its sets of
-        plausible classes again; each run is calibrated when it is finished.
+        plausible classes again; each run is calibrated when it is finished. With
+        --run and --dataset: calibrates it on the other data set.
       miss: With --calibrate: probability that a set does not have the class of a clip
         of a new person. Default: 0.1.
       rate: With --run: frame rate in Hz. Tests the weights on the run's own test clips
@@ -102,12 +103,15 @@ def main(
     if target.dataset is None and (flags := target.given()):
         raise UserError(f"--{next(iter(flags))} can only be used with --dataset.")
     _check_uses(run, target.dataset, calibrate, miss, rate)
-    if run and calibrate:
+    if run and calibrate and target.dataset is None:
         _calibrate(_read(run), miss, console)
     elif run and rate is not None:
         _evaluate_at(_read(run), rate, data_dir, console)
     elif run and target.dataset is not None:
-        _evaluate_on(_read(run), target, data_dir, console)
+        tested = _read(run)
+        _evaluate_on(tested, target, data_dir, console)
+        if calibrate:
+            _calibrate_on(tested, target.dataset, miss, console)
     elif run:
         _evaluate(_read(run), data_dir, console)
     elif compare and compare[0].endswith(".csv"):
@@ -134,13 +138,12 @@ def _check_uses(
 ) -> None:
     """Raises UserError unless the flags ask for one use of a run."""
     uses = {"dataset": dataset is not None, "calibrate": calibrate}
-    uses["rate"] = rate is not None
-    for flag in ("calibrate", "rate"):
-        if uses[flag] and not run:
+    for flag, used in {"calibrate": calibrate, "rate": rate is not None}.items():
+        if used and not run:
             raise UserError(f"--{flag} can only be used with --run.")
-    given = [f"--{flag}" for flag, used in uses.items() if used]
-    if run and len(given) > 1:
-        raise UserError(f"{' and '.join(given)} cannot be used together. Give one.")
+    for flag, used in uses.items():
+        if run and used and rate is not None:
+            raise UserError(f"--rate and --{flag} cannot be used together. Give one.")
     if miss is not None and not calibrate:
         raise UserError("--miss can only be used with --calibrate.")
 
@@ -187,6 +190,16 @@ def _calibrate(run: reader.Run, miss: float | None, console: Console) -> None:
     )
     console.print(run_calibration.describe(made))
     console.print(f"\nCalibration: {run.layout.calibration}")
+
+
+def _calibrate_on(
+    run: reader.Run, dataset: str, miss: float | None, console: Console
+) -> None:
+    file, made = run_calibration.calibrate_on(
+        run, dataset, run_calibration.DEFAULT_MISS if miss is None else miss
+    )
+    console.print(run_calibration.describe(made))
+    console.print(f"\nCalibration: {file}")
 
 
 def _evaluate_at(

@@ -19,7 +19,7 @@ from meranet_jax.inputs.registry import CLIP, ONSET_FRAME
 from meranet_jax.models.convolution.threads import use_threads
 from meranet_jax.prediction.cutting import ClipSettings, clip_settings
 from meranet_jax.recognisers import Network
-from meranet_jax.runs import origins, reader
+from meranet_jax.runs import origins, reader, run_calibration
 from meranet_jax.runs.reader import Run
 from meranet_jax.training import (
     checkpoint,
@@ -34,6 +34,9 @@ from meranet_jax.training.trainers import Weights
 # The weights that ship with the package are those of this input: it needs the frames
 # of onset and apex only, so that the frame rate of a recording matters little.
 _SHIPPED_INPUT = "onset_apex_flow"
+
+# Suffix of the calibration of a weights file, next to it
+_CALIBRATION = ".calibration.json"
 
 # Number of clips that a network gets at a time
 _BATCH = 16
@@ -176,13 +179,15 @@ def as_clips(
     )
 
 
-def load(source: str | None, calibrate: bool = True) -> Recogniser:
-    """Loads the recogniser that ``--run`` names.
+def load(source: str | None) -> Recogniser:
+    """Loads the recogniser that ``--run`` names, with its calibration.
+
+    That of a weights file ``NAME.npz`` is a copy of ``calibration.json`` next to it,
+    ``NAME.calibration.json``.
 
     Args:
       source: a run folder, the folder of a fold in it, or a weights file; None for the
         weights that ship with the package.
-      calibrate: whether its calibration is read.
 
     Raises:
       UserError: if there is none, or it cannot be used.
@@ -225,7 +230,7 @@ def _of_run(run: Run) -> Recogniser:
         frame_rates=run.data.get("frame_rates", {}),
         first_as_onset=run.data.get("first_as_onset", False),
         models=len(folders),
-        calibration=None,
+        calibration=run_calibration.read_calibration(run),
         weights=weights,
     )
 
@@ -254,7 +259,9 @@ def _of_weights(origin: origins.Origin) -> Recogniser:
         frame_rates={},
         first_as_onset=False,
         models=1,
-        calibration=None,
+        calibration=run_calibration.read_of_weights(
+            origin.path.with_suffix(_CALIBRATION), metadata.classes
+        ),
         weights=weights,
     )
 

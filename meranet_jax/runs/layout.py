@@ -115,6 +115,11 @@ class CrossLayout:
         """The report in Markdown."""
         return self.path / "report.md"
 
+    @property
+    def calibration(self) -> Path:
+        """The calibration on the data set, JSON, if it was asked for."""
+        return self.path / "calibration.json"
+
     def figure(self, name: str) -> Path:
         """Returns the PNG file of one of ``CROSS_FIGURES``; the SVG is next to it."""
         return self.path / f"{name}.png"

@@ -17,6 +17,7 @@ import dataclasses
 import hashlib
 import json
 import math
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ import numpy as np
 
 from meranet_jax import files, version
 from meranet_jax.errors import UserError
-from meranet_jax.evaluation import calibration, metrics
+from meranet_jax.evaluation import calibration, metrics, predictions
 from meranet_jax.evaluation.calibration import Calibration
 from meranet_jax.evaluation.predictions import Predictions
 from meranet_jax.runs.formatters import count
@@ -60,9 +61,47 @@ def calibrate(run: Run, predicted: Predictions, miss: float = DEFAULT_MISS) -> d
       UserError: if ``miss`` is not between 0 and 1.
       OSError: if the file cannot be written.
     """
-    made = _make(run, predicted, miss)
+    made = _make(
+        run.layout.predictions,
+        predicted,
+        miss,
+        _MADE_FROM,
+        new_people=run.config.protocol != "holdout",
+    )
     files.write_json(run.layout.calibration, made)
     return made
+
+
+def calibrate_on(
+    run: Run, dataset: str, miss: float = DEFAULT_MISS
+) -> tuple[Path, dict]:
+    """Calibrates a run on its predictions for another data set.
+
+    Args:
+      run: a run that was evaluated on the data set; see ``cross_dataset``.
+      dataset: the value of ``--dataset``.
+      miss: probability that a set does not have the true class, between 0 and 1.
+
+    Returns:
+      The file ``calibration.json`` in the folder of the evaluation, and its content.
+
+    Raises:
+      UserError: if ``miss`` is not between 0 and 1, or the data set does not have all
+        classes of the run.
+      OSError: if the file cannot be written.
+    """
+    paths = run.layout.cross(dataset)
+    predicted = predictions.read(paths.predictions)
+    if predicted.classes != tuple(run.classes):
+        missing = [name for name in run.classes if name not in predicted.classes]
+        raise UserError(
+            f"--calibrate: {dataset} has no clip of {missing[0]}, so that sets of "
+            "plausible classes cannot be calibrated on it."
+        )
+    made_from = f"predictions of all models for {dataset}"
+    made = _make(paths.predictions, predicted, miss, made_from, new_people=True)
+    files.write_json(paths.calibration, made)
+    return paths.calibration, made
 
 
 def calibrate_if_missing(run: Run, predicted: Predictions) -> None:
@@ -82,7 +121,7 @@ def calibrate_if_missing(run: Run, predicted: Predictions) -> None:
         return
     miss = DEFAULT_MISS
     try:
-        saved, digest = _parse(run.layout.calibration, run)
+        saved, digest = _parse(run.layout.calibration, run.classes, _again(run))
         if digest == _digest(run.layout.predictions):
             return
         miss = saved.miss
@@ -106,7 +145,7 @@ def read_calibration(run: Run) -> Calibration | None:
     """
     file = run.layout.calibration
     try:
-        found, digest = _parse(file, run)
+        found, digest = _parse(file, run.classes, _again(run))
     except FileNotFoundError:
         return None
     try:
@@ -121,6 +160,26 @@ def read_calibration(run: Run) -> Calibration | None:
             f"{file} was made from other predictions than those that "
             f"{run.layout.predictions.name} has now. {_again(run)}"
         )
+    return found
+
+
+def read_of_weights(file: Path, classes: Collection[str]) -> Calibration | None:
+    """Reads the calibration of a weights file.
+
+    Args:
+      file: a copy of ``calibration.json``.
+      classes: of the weights.
+
+    Returns:
+      The calibration; None if there is no file.
+
+    Raises:
+      UserError: if it is damaged, or has other classes.
+    """
+    try:
+        found, _ = _parse(file, classes, "Copy it again, or delete it.")
+    except FileNotFoundError:
+        return None
     return found
 
 
@@ -177,20 +236,31 @@ def _people(number: int) -> str:
     return "1 person" if number == 1 else f"{number} people"
 
 
-def _make(run: Run, predicted: Predictions, miss: float) -> dict:
-    """Returns the content of ``calibration.json``."""
+def _make(
+    file: Path,
+    predicted: Predictions,
+    miss: float,
+    made_from: str,
+    *,
+    new_people: bool,
+) -> dict:
+    """Returns the content of ``calibration.json``.
+
+    Args:
+      file: the predictions.
+      predicted: their content.
+      miss: see ``calibrate``.
+      made_from: what they are, for people.
+      new_people: see ``Calibration``.
+    """
     found = dataclasses.replace(
-        calibration.calibrate(predicted, miss),
-        new_people=run.config.protocol != "holdout",
+        calibration.calibrate(predicted, miss), new_people=new_people
     )
     by_others = calibration.calibrate_by_others(predicted)
     return {
         "version": version.__version__,
-        "made_from": _MADE_FROM,
-        "predictions": {
-            "file": run.layout.predictions.name,
-            "blake2b": _digest(run.layout.predictions),
-        },
+        "made_from": made_from,
+        "predictions": {"file": file.name, "blake2b": _digest(file)},
         "calibration": dataclasses.asdict(found),
         "people_needed": calibration.people_needed(miss),
         # Before it, and with each person calibrated on all others
@@ -215,8 +285,13 @@ def _digest(predictions: Path) -> str:
     return hashlib.blake2b(predictions.read_bytes(), digest_size=16).hexdigest()
 
 
-def _parse(file: Path, run: Run) -> tuple[Calibration, str]:
+def _parse(file: Path, of_run: Collection[str], advice: str) -> tuple[Calibration, str]:
     """Reads a calibration, and the digest of the predictions that it was made from.
+
+    Args:
+      file: the calibration.
+      of_run: names of the classes that it must have.
+      advice: what to do if it is damaged.
 
     Raises:
       FileNotFoundError: if there is none.
@@ -230,14 +305,14 @@ def _parse(file: Path, run: Run) -> tuple[Calibration, str]:
         digest = saved["predictions"]["blake2b"]
         if not isinstance(digest, str):
             raise ValueError(f"its digest of the predictions is {digest!r}")
-        if classes != tuple(run.classes):
+        if classes != tuple(of_run):
             raise ValueError(f"its classes are {', '.join(map(str, classes))}")
         _check(found)
     except FileNotFoundError:
         raise
     except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(
-            f"{file} is damaged ({type(error).__name__}: {error}). {_again(run)}"
+            f"{file} is damaged ({type(error).__name__}: {error}). {advice}"
         ) from error
     return found, digest
 
