@@ -8,7 +8,7 @@ import numpy as np
 
 from meranet_jax import cores
 from meranet_jax.errors import DataError
-from meranet_jax.prediction import found_faces
+from meranet_jax.prediction import found_faces, wording
 from meranet_jax.prediction import recogniser as recognisers
 from meranet_jax.prediction.cutting import Cut, Cutter, NotCut, Wanted
 from meranet_jax.prediction.found_faces import SMALLEST, Clock
@@ -286,11 +286,7 @@ def _reasons(
     if plausible is not None and not plausible:
         yield "it is unlike the clips that the recogniser was calibrated on"
     if plausible is not None and len(plausible) > 1:
-        yield f"{_listed(plausible)} are all plausible"
-
-
-def _listed(names: Sequence[str]) -> str:
-    return f"{', '.join(names[:-1])} and {names[-1]}"
+        yield f"{wording.listed(plausible)} are plausible"
 
 
 def describe(recogniser: Recogniser) -> RecogniserDescription:
