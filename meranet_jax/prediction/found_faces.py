@@ -111,39 +111,41 @@ def box_at(face: FaceMotion, time: float) -> np.ndarray:
 
 def _signals(face: FaceMotion, measurement: Measurement) -> FaceSignals:
     """Combines what the windows of a face, which overlap, have measured."""
-    frames = len(measurement.times)
+    samples = np.array([d.sample for d in face.track.detections])
+    start = int(samples[0])
+    ends = [w.first + len(w.motion) for w in face.windows]
+    frames = max(int(samples[-1]) + 1, *ends, 0) - start
     confidence = np.zeros(frames)
     box = np.full((frames, 4), np.nan)
     seen = np.zeros(frames, bool)
+    total = np.zeros((frames, len(REGIONS)))
+    speed, count = np.zeros(frames), np.zeros(frames)
     for window in face.windows:
-        seen[window.first : window.first + len(window.motion)] = True
-    samples = np.array([d.sample for d in face.track.detections])
-    seen[samples] = True
+        motion = np.array(window.motion, np.float64)
+        part = slice(window.first - start, window.first - start + len(motion))
+        seen[part] = True
+        total[part] += motion - motion.min(0)
+        if len(motion) > 1:
+            times = measurement.times[window.first : window.first + len(motion)]
+            moved = np.gradient(np.array(window.shift, np.float64), times, axis=0)
+            speed[part] += np.linalg.norm(moved, axis=1)
+        count[part] += 1
+    seen[samples - start] = True
     scores = np.array([d.face.score for d in face.track.detections])
     boxes = np.array([d.face.box for d in face.track.detections]) * measurement.scale
     index = np.flatnonzero(seen)
     # Between two detections, which are at most half a second apart
     for side in range(4):
-        box[index, side] = np.interp(index, samples, boxes[:, side])
-    nearest = np.interp(index, samples, np.arange(len(samples)))
+        box[index, side] = np.interp(index, samples - start, boxes[:, side])
+    nearest = np.interp(index, samples - start, np.arange(len(samples)))
     confidence[index] = scores[np.rint(nearest).astype(int)]
-    total = np.zeros((frames, len(REGIONS)))
-    speed, times = np.zeros(frames), np.zeros(frames)
-    for window in face.windows:
-        motion = np.array(window.motion, np.float64)
-        part = slice(window.first, window.first + len(motion))
-        total[part] += motion - motion.min(0)
-        if len(motion) > 1:
-            shift = np.array(window.shift, np.float64)
-            moved = np.gradient(shift, measurement.times[part], axis=0)
-            speed[part] += np.linalg.norm(moved, axis=1)
-        times[part] += 1
-    count = np.where(times, times, np.nan)
+    measured = np.where(count, count, np.nan)
     return FaceSignals(
+        first=start,
         confidence=confidence,
         success=seen,
         box=box,
-        motion=total / count[:, None],
-        head_speed=speed / count,
+        motion=total / measured[:, None],
+        head_speed=speed / measured,
         regions=tuple(region.name for region in REGIONS),
     )

@@ -236,7 +236,7 @@ def _faces(prediction: Prediction) -> list[str]:
             str(face.identity),
             wording.moment(face.first),
             wording.moment(face.last),
-            _share_seen(face),
+            _share_seen(face, len(prediction.numbers)),
             _pixels(face.eye_distance),
             str(sum(event.face == face.identity for event in prediction.events)),
             ", ".join(face.troubles) or "none",
@@ -251,10 +251,9 @@ def _faces(prediction: Prediction) -> list[str]:
     return sections
 
 
-def _share_seen(face: FoundFace) -> str:
+def _share_seen(face: FoundFace, frames: int) -> str:
     """Returns the share of the analysed frames of the recording with a face."""
-    seen = np.asarray(face.signals.success, bool)
-    return f"{seen.mean():.0%} of the frames" if len(seen) else ""
+    return f"{np.sum(face.signals.success) / max(frames, 1):.0%} of the frames"
 
 
 def _pixels(distance: float) -> str:

@@ -121,9 +121,12 @@ class Event:
 
 @dataclasses.dataclass(frozen=True)
 class FaceSignals:
-    """What was measured of a face in each of the N frames that were analysed.
+    """What was measured of a face, in N frames one after another that were analysed.
+
+    They begin with the first that shows it and end with the last.
 
     Attributes:
+      first: index of the first of them among all frames that were analysed.
       confidence: score of the nearest detection, 0 to 1, and 0 where there was none;
         float [N].
       success: whether the face was seen, bool [N].
@@ -135,12 +138,35 @@ class FaceSignals:
       regions: names of the regions.
     """
 
+    first: int
     confidence: np.ndarray
     success: np.ndarray
     box: np.ndarray
     motion: np.ndarray
     head_speed: np.ndarray
     regions: tuple[str, ...]
+
+    def padded(self, frames: int) -> "FaceSignals":
+        """Returns the same for all frames of a recording, unseen in the others.
+
+        Args:
+          frames: number of frames that were analysed.
+        """
+        after = frames - self.first - len(self.success)
+
+        def pad(values: np.ndarray, value: float | bool) -> np.ndarray:
+            widths = [(self.first, after), *[(0, 0)] * (values.ndim - 1)]
+            return np.pad(values, widths, constant_values=value)
+
+        return FaceSignals(
+            0,
+            pad(self.confidence, 0.0),
+            pad(self.success, False),
+            pad(self.box, np.nan),
+            pad(self.motion, np.nan),
+            pad(self.head_speed, np.nan),
+            self.regions,
+        )
 
 
 @dataclasses.dataclass(frozen=True)

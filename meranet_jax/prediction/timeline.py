@@ -112,7 +112,11 @@ def write(prediction: Prediction, path: Path) -> None:
 
 def draw(prediction: Prediction) -> Figure:
     """Draws the motion of the faces with the candidates."""
-    faces = prediction.faces[:_MOST_FACES]
+    frames = len(prediction.times)
+    faces = [
+        dataclasses.replace(face, signals=face.signals.padded(frames))
+        for face in _drawn(prediction)
+    ]
     panels = list(_panels(prediction, faces))
     scale = _scale(prediction, faces)
     heights = [
@@ -133,6 +137,12 @@ def draw(prediction: Prediction) -> Figure:
     grid[0].set_title(_title(prediction), fontsize="medium", parse_math=False)
     _add_legend(figure, prediction)
     return figure
+
+
+def _drawn(prediction: Prediction) -> list[FoundFace]:
+    """Returns the faces that are drawn: those that were seen longest."""
+    longest = sorted(prediction.faces, key=lambda face: -face.signals.success.sum())
+    return sorted(longest[:_MOST_FACES], key=lambda face: face.identity)
 
 
 def _panels(prediction: Prediction, faces: Sequence[FoundFace]) -> Iterator[_Panel]:
@@ -379,7 +389,7 @@ def _notes(prediction: Prediction, panels: Sequence[_Panel], scale: float) -> st
         lines.append(f"Candidates without a label, for lack of space: {omitted}.")
     if (more := len(prediction.faces) - _MOST_FACES) > 0:
         lines.append(f"Faces not drawn: {more}; frames.csv has them.")
-    drawn = {face.identity for face in prediction.faces[:_MOST_FACES]}
+    drawn = {face.identity for face in _drawn(prediction)}
     if hidden := sum(event.face not in drawn for event in prediction.events):
         lines.append(f"Candidates of other faces, not drawn: {hidden}.")
     return "\n".join(lines)

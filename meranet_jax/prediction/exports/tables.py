@@ -346,16 +346,20 @@ def _frame_rows(
             if index not in span:
                 continue
             shown, signals = True, face.signals
-            motion = signals.motion[index].tolist()
+            at = index - signals.first
+            motion = signals.motion[at].tolist()
             yield [
                 start[0],
                 str(face.identity),
                 start[2],
-                _text(float(signals.confidence[index]), _PROBABILITY),
-                str(int(signals.success[index])),
-                *(_text(value, _PIXEL) for value in signals.box[index].tolist()),
-                _text(float(signals.head_speed[index]), _LENGTH),
-                *("" if at is None else _text(motion[at], _LENGTH) for at in place),
+                _text(float(signals.confidence[at]), _PROBABILITY),
+                str(int(signals.success[at])),
+                *(_text(value, _PIXEL) for value in signals.box[at].tolist()),
+                _text(float(signals.head_speed[at]), _LENGTH),
+                *(
+                    "" if column is None else _text(motion[column], _LENGTH)
+                    for column in place
+                ),
             ]
         if not shown:
             yield [*start, _text(0.0, _PROBABILITY), "0", *nothing]
@@ -363,8 +367,8 @@ def _frame_rows(
 
 def _span(face: FoundFace) -> range:
     """Returns the indices of the frames from the first to the last with the face."""
-    seen = np.flatnonzero(face.signals.success)
-    return range(int(seen[0]), int(seen[-1]) + 1) if len(seen) else range(0)
+    signals = face.signals
+    return range(signals.first, signals.first + len(signals.success))
 
 
 def _face_object(face: FoundFace) -> dict[str, Any]:

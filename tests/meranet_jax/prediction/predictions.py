@@ -92,11 +92,12 @@ def face(identity, times, events=(), seen=None, **changed):
         eye_distance=58.04,
         troubles=(),
         signals=FaceSignals(
-            confidence=np.where(seen, 0.991, 0.0),
-            success=seen,
-            box=box,
-            motion=motion,
-            head_speed=np.where(seen, 0.02, np.nan),
+            first=int(first),
+            confidence=np.where(seen, 0.991, 0.0)[first : last + 1],
+            success=seen[first : last + 1],
+            box=box[first : last + 1],
+            motion=motion[first : last + 1],
+            head_speed=np.where(seen, 0.02, np.nan)[first : last + 1],
             regions=NAMES,
         ),
     )

@@ -120,7 +120,7 @@ def test_frames_have_gaps_where_a_face_is_not_seen(tmp_path):
     assert found == expected
     assert lines[1]["box_left"] == "100.0" and lines[1]["timestamp"] == "0.0333"
     assert float(lines[1]["motion_lip_upper"]) == pytest.approx(
-        one.signals.motion[1, NAMES.index("lip_upper")], abs=5e-6
+        one.signals.motion[0, NAMES.index("lip_upper")], abs=5e-6
     )
     assert lines[3]["box_left"] == lines[3]["motion_lip_upper"] == ""
 
