@@ -61,6 +61,8 @@ class Report:
         (``published``), both as text (``summary``), and the ids of the other records by
         the reason (``left_out``). None for other data sets.
       of_folders: whether the rows were made of folders, since there is no table.
+      without_apexes: a sentence on each table that gives no apex, although the tables
+        of the data set do; empty if ``--apex`` asks for estimates.
     """
 
     data_set: str
@@ -86,11 +88,17 @@ class Report:
     differences: list[str]
     megc2019: dict | None = None
     of_folders: bool = False
+    without_apexes: list[str] = dataclasses.field(default_factory=list)
 
     @property
     def complete(self) -> bool:
-        """Whether no table is missing and all rows and images can be read."""
-        return not (self.rows_without_record or self.unreadable or self.missing_tables)
+        """Whether nothing is missing and all rows and images can be read."""
+        return not (
+            self.rows_without_record
+            or self.unreadable
+            or self.missing_tables
+            or self.without_apexes
+        )
 
     def to_json(self) -> str:
         """Returns the report as JSON."""
@@ -166,8 +174,13 @@ def describe(report: Report) -> str:
             f"Incomplete: {len(report.rows_without_record)} rows cannot become a "
             f"record, {len(report.unreadable)} images cannot be read"
             + f", {missing} not found" * bool(missing)
+            + ", the apexes are lost" * bool(report.without_apexes)
             + "."
         )
+        for sentence in report.without_apexes:
+            verdict += (
+                f"\n{sentence}. --apex=middle or --apex=spotted accepts estimates."
+            )
     return "\n".join([*lines, "", verdict])
 
 

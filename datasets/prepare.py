@@ -222,6 +222,8 @@ def prepare(
         dataset.local_copy = dataset.open_local_copy(
             Path(manual_dir).expanduser(), other_specifications(name)
         )
+        if options.apex in (None, "table"):  # estimates are not asked for
+            dataset.local_copy.check_apexes()
     folder.parent.mkdir(parents=True, exist_ok=True)
     with _lock(folder):
         if existing.is_prepared(folder):  # by the process that held the lock

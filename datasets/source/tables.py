@@ -71,8 +71,9 @@ def choose_tables(
         try:
             read[path] = read_table(path, specification.columns)
             why = _why_of_other_emotions(read[path], specification)
-        except OtherColumnsError:
-            why = f"its columns are not those of {specification.title}"
+        except OtherColumnsError as error:
+            why = error.unknown
+            why = why or f"its columns are not those of {specification.title}"
         except DataError:  # raised again if it is chosen
             continue
         if why:
@@ -185,7 +186,8 @@ def _table_by_columns(
             else:
                 read.append(table)
         except OtherColumnsError as error:
-            why = f"its columns are not those of {specification.title}"
+            why = error.unknown
+            why = why or f"its columns are not those of {specification.title}"
             rejected[path] = _why_of_other(path, others) or why
             unreadable.append(str(error))
         except DataError as error:

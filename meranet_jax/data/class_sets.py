@@ -72,10 +72,13 @@ def resolve(
             )
     for name, members in classes.items():
         if not any(member in emotions for member in members):
+            found = "there is no clip"
+            if emotions:
+                found = f"the labels are {', '.join(sorted(emotions))}"
             raise UserError(
                 f"--classes={text}: no clip is labelled "
-                f"{' or '.join(members) or name}; the labels are "
-                f"{', '.join(sorted(emotions))}."
+                f"{' or '.join(members) or name}; {found}. Choose other --classes, "
+                "such as all or a list of labels."
             )
     return classes
 

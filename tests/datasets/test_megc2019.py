@@ -7,6 +7,7 @@ import pytest
 
 from datasets import check, prepare
 from meranet_jax.config import TrainConfig
+from meranet_jax.errors import UserError
 from meranet_jax.runs.train_run import load_clips
 from tests.datasets.casme2_tree import MEGC, write_tree
 
@@ -86,3 +87,25 @@ def test_a_part_of_the_clips_is_reported(tmp_path):
         "3 clips by the rule of MEGC 2019 (negative 1, positive 1, surprise 1), which "
         "has 145 (negative 88, positive 32, surprise 25)" in text
     )
+
+
+def test_an_error_says_what_the_rule_leaves_out(tmp_path):
+    rows = [row for row in MEGC if row.emotions[1] == "others"][:2]
+    write_tree(tmp_path / "copy", rows=rows)
+    config = TrainConfig(dataset="casme2", classes="megc3", size=16, min_frames=1)
+
+    def records_of(one):
+        return prepare.prepare(
+            "casme2",
+            manual_dir=tmp_path / "copy",
+            data_dir=tmp_path,
+            options=prepare.Options(frames=2, window=2, size=16),
+        )
+
+    message = (
+        "no clip is labelled negative; there is no clip. Choose other --classes.*The "
+        r"rule of MEGC 2019.*leaves out 2 of 2 clips: 2 \(others, not in MEGC 2019\).*"
+        "datasets.check casme2"
+    )
+    with pytest.raises(UserError, match=message):
+        load_clips(config, records_of)
