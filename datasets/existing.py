@@ -84,7 +84,7 @@ def describe(info: tfds.core.DatasetInfo) -> str:
         if len(some) > _MAX_LINES:
             kind = some[0].partition(":")[0]
             lines.append(
-                f"{kind}: {len(some) - _MAX_LINES} more; dataset_info.json has all, "
+                f"{kind}: {len(some) - _MAX_LINES} more; metadata.json has all, "
                 "and python -m datasets.check lists them by kind"
             )
     clips = info.splits["train"].num_examples

@@ -220,10 +220,15 @@ def _why_left_out(
 
 
 def _count_unrecorded(sources: Sequence[Source], opened) -> dict[str, int]:
-    """Counts the clips that have no record; returns their number by reason."""
+    """Counts the clips that have no record; returns their number by reason.
+
+    Frames without a row of the table are no clips of the data set, such as the folders
+    ``non_micro`` of SMIC.
+    """
     counts = {}
     for source, (info, _) in zip(sources, opened, strict=True):
-        if unrecorded := len((info.metadata or {}).get("left_out", [])):
+        entries = (info.metadata or {}).get("left_out", [])
+        if unrecorded := sum(entry["row"] is not None for entry in entries):
             reason = "no record of it; python -m datasets.prepare lists why"
             counts[_with_dataset(source, sources, reason)] = unrecorded
     return counts
