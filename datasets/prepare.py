@@ -326,10 +326,14 @@ def _write(dataset: tfds.core.DatasetBuilder, manual_dir) -> None:
 
 def _warn_of_other_copy(
     dataset: tfds.core.DatasetBuilder, folder: Path, manual_dir: Path
-) -> None:
-    """Prints a warning if the records were not prepared from this copy."""
+) -> bool:
+    """Prints a warning if the records were not prepared from this copy.
+
+    Returns:
+      Whether they were not.
+    """
     if not isinstance(dataset, LocalCopyBuilder):
-        return
+        return False
     try:
         others = other_specifications(dataset.name)
         fingerprint = dataset.open_local_copy(manual_dir, others).fingerprint()
@@ -338,13 +342,15 @@ def _warn_of_other_copy(
     else:
         recorded = tfds.builder_from_directory(folder).info.metadata
         if fingerprint == recorded.get("fingerprint"):
-            return
+            return False
         why = "its table, clips or frames differ"
     print(
-        f"The records in {folder} do not match the copy in {manual_dir}: {why}. The "
-        "existing records are used; to prepare them again, delete that folder first.",
+        f"warning: the records in {folder} do not match the copy in {manual_dir}: "
+        f"{why}. The existing records are used; to prepare them again, delete that "
+        "folder first.",
         file=sys.stderr,
     )
+    return True
 
 
 def _unknown(kind: str, given: str, valid) -> str:
@@ -388,8 +394,12 @@ def main(
     data_dir: str | None = None,
     workers: int | None = None,
     clip: tyro.conf.OmitArgPrefixes[Options] = Options(),  # noqa: B008
-) -> None:
+) -> int:
     """Write the records of a data set, and print what was found and left out.
+
+    The exit code is 0 only if the records are those of the copy, no table is missing
+    and every row has become a record. Otherwise it is 1; the records that were written
+    can be used.
 
     Args:
       name: synthetic, casme, casme2, cas_me_2, casme3, casme3_c, samm, smic, mmew,
@@ -399,24 +409,39 @@ def main(
       workers: number of threads that read or render clips (default: one per core).
       clip: how clips are made; the defaults are those of the data set.
     """
-    prepared = existing.is_prepared(Path(builder(name, data_dir, clip).data_dir))
-    folder = prepare(
-        name,
-        manual_dir=manual_dir,
-        data_dir=data_dir,
-        options=clip,
-        workers=workers,
-    )
-    if prepared:  # otherwise prepare() has printed the summary
+    dataset = builder(name, data_dir, clip)
+    folder = Path(dataset.data_dir)
+    of_other_copy = False
+    if existing.is_prepared(folder):
+        if manual_dir is not None:
+            copy = Path(manual_dir).expanduser()
+            of_other_copy = _warn_of_other_copy(dataset, folder, copy)
         print("The records exist already, with these notes:", file=sys.stderr)
         print(
             existing.describe(tfds.builder_from_directory(folder).info), file=sys.stderr
         )
+    else:
+        prepare(
+            name,
+            manual_dir=manual_dir,
+            data_dir=data_dir,
+            options=clip,
+            workers=workers,
+        )
+    losses = existing.describe_losses(tfds.builder_from_directory(folder).info)
+    if losses:
+        print(
+            f"warning: {losses}; the exit code is 1, and the records can be used.",
+            file=sys.stderr,
+        )
+    return 1 if losses or of_other_copy else 0
 
 
 if __name__ == "__main__":
     try:
-        tyro.cli(main, prog="python -m datasets.prepare", use_underscores=True)
+        sys.exit(
+            tyro.cli(main, prog="python -m datasets.prepare", use_underscores=True)
+        )
     except (DataError, OSError) as error:
         sys.exit(f"error: {explain(error)}")
     except KeyboardInterrupt:

@@ -26,6 +26,15 @@ from meranet_jax.video.images import resize
 # Number of a clip's frames in which the face is detected.
 _DETECTION_FRAMES = 5
 
+# Kinds of notes on changes of the picture
+CHANGE_NOTES = (
+    "motionless",
+    "brightness jumps",
+    "repeated frames",
+    "sudden changes",
+    "isolated changes",
+)
+
 # Change of the median grey level between two frames of a clip that is reported. An
 # expression hardly changes it.
 _BRIGHTNESS_JUMP = 8

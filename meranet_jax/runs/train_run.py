@@ -182,7 +182,7 @@ def load_clips(
       DataError: if a data set cannot be prepared.
     """
     class_set = config.classes if class_set is None else class_set
-    class_sets.check(class_set, config.datasets)
+    class_sets.check(class_set, config.datasets, config.paper_classes)
     with distributed.first_process_first("records"):
         sources: list[Source] = []
         for one in config.each_dataset():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from datasets import check, prepare
+from meranet_jax import megc2019
 from meranet_jax.config import TrainConfig
 from meranet_jax.errors import UserError
 from meranet_jax.runs.train_run import load_clips
@@ -87,6 +88,14 @@ def test_a_part_of_the_clips_is_reported(tmp_path):
         "3 clips by the rule of MEGC 2019 (negative 1, positive 1, surprise 1), which "
         "has 145 (negative 88, positive 32, surprise 25)" in text
     )
+    assert "too many" not in text
+
+
+def test_more_clips_than_published_are_explained():
+    rule = megc2019.find("smic")
+    text = rule.describe(dict(rule.counts) | {"negative": 72, "positive": 50})
+    assert text.startswith("165 clips by the rule of MEGC 2019")
+    assert "; negative 2 too many: the table has rows or emotions that are not" in text
 
 
 def test_an_error_says_what_the_rule_leaves_out(tmp_path):
