@@ -305,7 +305,7 @@ def main(
 
 if __name__ == "__main__":
     try:
-        sys.exit(tyro.cli(main, prog="python -m datasets.check", use_underscores=True))
+        sys.exit(prepare.run_main(main, "python -m datasets.check"))
     except (DataError, OSError) as error:
         sys.exit(f"error: {explain(error)}")
     except KeyboardInterrupt:

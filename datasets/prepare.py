@@ -11,6 +11,7 @@ import importlib
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import filelock
@@ -437,11 +438,22 @@ def main(
     return 1 if losses or of_other_copy else 0
 
 
+def run_main(main: Callable[..., int], prog: str) -> int:
+    """Runs a program with the command line's flags and returns its exit code.
+
+    A flag that is left out has its default; ``None`` is no value of a flag.
+
+    Args:
+      main: the program.
+      prog: how it is started, for ``--help``.
+    """
+    config = (tyro.conf.DisallowNone,)
+    return tyro.cli(main, prog=prog, use_underscores=True, config=config)
+
+
 if __name__ == "__main__":
     try:
-        sys.exit(
-            tyro.cli(main, prog="python -m datasets.prepare", use_underscores=True)
-        )
+        sys.exit(run_main(main, "python -m datasets.prepare"))
     except (DataError, OSError) as error:
         sys.exit(f"error: {explain(error)}")
     except KeyboardInterrupt:

@@ -130,7 +130,7 @@ def _given_tables(
         matching = matching or [path for path in found if path.name == name]
         if not matching:
             raise DataError(
-                f"There is no table {name} in {manual_dir}, up to four folders deep. "
+                f"There is no table {name} in {manual_dir} or the folders in it. "
                 f"Tables there: {', '.join(map(relative, found)) or 'none'}."
             )
         if len(matching) > 1:
@@ -201,8 +201,8 @@ def _table_by_columns(
         best, more = _with_most_frames(read, specification, manual_dir)
         return best, [*more, *notes]
     lines = [
-        f"No table of {specification.title} was found in {manual_dir}, up to four "
-        "folders deep.",
+        f"No table of {specification.title} was found in {manual_dir} or the folders "
+        "in it.",
         *(notes or ["Tables there: none."]),
         *unreadable[:2],
     ]

@@ -13,7 +13,7 @@ from datasets.check import main
 from datasets.prepare import Options
 from datasets.source import long_recordings
 from meranet_jax.video import frames
-from tests.datasets import samm_tree
+from tests.datasets import casme3_tree, samm_tree
 from tests.datasets.long_trees import NAMES, TABLES, rows_of, write_copy, write_table
 from tests.datasets.tree import RAW, frame_image, touch, write_video
 
@@ -274,5 +274,17 @@ def test_flags_of_clips_are_refused(copies):
 def test_data_sets_without_long_recordings_are_refused(tmp_path):
     with pytest.raises(DataError, match="for cas_me_2, casme3, samm, smic"):
         long_check.check("casme2", tmp_path)
+    # Nothing internal is named.
+    with pytest.raises(DataError, match="Leave out --long to check its clips.$"):
+        long_check.check("casme2", tmp_path)
     with pytest.raises(DataError, match="is empty.\n.*SMIC-E"):
         long_check.check("smic", tmp_path)
+
+
+def test_folders_of_depth_are_no_examples_of_frames(tmp_path):
+    casme3_tree.write_tree(tmp_path, rows=casme3_tree.ROWS[:2])
+    with pytest.raises(DataError) as refused:
+        long_check.check("casme3", tmp_path)
+    message = str(refused.value)
+    assert "for example: Part_A_ME_clip/frame/spNO." in message
+    assert "/depth" not in message
