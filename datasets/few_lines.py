@@ -11,8 +11,8 @@ def few_of_each(
     """Returns some lines of each reason, since a reason may apply to all clips.
 
     Args:
-      lines: lines and their reasons. Reasons that differ in numbers only, such as those
-        of frames, count as the same.
+      lines: lines and their reasons. Reasons that differ in numbers only, or in lists
+        of numbers, such as those of frames, count as the same.
       most: number of lines of each reason.
       where: where all are listed.
 
@@ -22,7 +22,7 @@ def few_of_each(
     """
     by_reason = collections.defaultdict(list)
     for line, reason in lines:
-        by_reason[re.sub("[0-9]+", "#", reason)].append(line)
+        by_reason[re.sub("[0-9]+(, [0-9]+)*", "#", reason)].append(line)
     found = []
     for some in by_reason.values():
         found += [(line, 1) for line in some[:most]]

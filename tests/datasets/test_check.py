@@ -151,7 +151,9 @@ def test_equal_reasons_are_grouped_and_all_are_in_the_json(tmp_path):
 
 
 def test_reasons_that_differ_in_numbers_are_the_same():
-    lines = [(f"clip {n}", f"no face in frame {n}") for n in range(860)]
+    lines = [
+        (f"clip {n}", f"no face in frames {n}" + ", 1" * (n % 3)) for n in range(860)
+    ]
     lines.insert(700, ("clip x", "permission denied"))
     shown = few_lines.few_of_each(lines, 2, "a file lists all")
     assert shown == [

@@ -12,6 +12,7 @@ from datasets import DataError, long_check
 from datasets.check import main
 from datasets.prepare import Options
 from datasets.source import long_recordings
+from datasets.source.long_copy import open_long_recordings
 from meranet_jax.video import frames
 from tests.datasets import casme3_tree, samm_tree
 from tests.datasets.long_trees import NAMES, TABLES, rows_of, write_copy, write_table
@@ -288,3 +289,13 @@ def test_folders_of_depth_are_no_examples_of_frames(tmp_path):
     message = str(refused.value)
     assert "for example: Part_A_ME_clip/frame/spNO." in message
     assert "/depth" not in message
+
+
+def test_a_table_without_its_apexes_is_incomplete(tmp_path):
+    rows = [[*row[:4], None, *row[5:]] for row in rows_of("samm")[:2]]
+    write_table(tmp_path, "samm", rows)
+    for clip in (row[1].rpartition("_")[0] for row in rows):
+        touch(tmp_path / f"SAMM_longvideos/{clip}", f"{clip}_1.jpg", f"{clip}_2.jpg")
+    copy = open_long_recordings(long_check.specification_of("samm"), tmp_path)
+    (found,) = [p for p in copy.problems if p.kind == "columns that are missing"]
+    assert "the column of the apex" in found.text and "in any of 2 rows" in found.text
