@@ -73,7 +73,12 @@ def main(
 
 if __name__ == "__main__":
     try:
-        tyro.cli(main, description=__doc__.replace("``", ""), use_underscores=True)
+        tyro.cli(
+            main,
+            description=__doc__.replace("``", ""),
+            use_underscores=True,
+            config=(tyro.conf.DisallowNone,),  # --help would offer None as a value
+        )
     except (UserError, OSError) as error:
         sys.exit(f"error: {explain(error)}")
     except KeyboardInterrupt:

@@ -28,8 +28,8 @@ def main(arguments: list[str]) -> None:
         distributed.fail(f"error: {explain(error)}")
     except signals.Interrupted as interrupted:
         distributed.fail(
-            f"interrupted ({interrupted}); all finished steps of the training are "
-            "saved. The same command, without --overwrite, continues",
+            f"interrupted ({interrupted}); {interrupted.kept}. The same command, "
+            "without --overwrite, continues",
             interrupted.status,
             orderly=True,
         )

@@ -11,7 +11,8 @@ from rich.progress import track
 
 from datasets import clip_record, shards
 from datasets.source.annotations import of_folders, row_label
-from datasets.source.examples import examples
+from datasets.source.examples import CHANGE_NOTES, examples
+from datasets.source.expressions import Note
 from datasets.source.local_copy import LocalCopy, no_records_message, open_local_copy
 from datasets.source.specification import LocalCopyConfig, Specification
 from meranet_jax.errors import DataError
@@ -80,12 +81,14 @@ class LocalCopyBuilder(shards.StreamingBuilder, skip_registration=True):
             **copy.describe(),
             fingerprint=copy.fingerprint(),
             of_folders=of_folders(copy.tables),
+            missing_tables=list(copy.missing_tables),
             notes=list(copy.notes),
         )
         return {"train": self._generate_examples(copy)}
 
     def _generate_examples(self, copy: LocalCopy) -> Iterator[tuple[str, dict]]:
         left_out, written, frame_rates = list(copy.left_out), 0, set()
+        notes: list[tuple[int, str]] = []
         for example in track(
             examples(copy, self.builder_config, self.workers),
             description="Reading clips",
@@ -98,10 +101,12 @@ class LocalCopyBuilder(shards.StreamingBuilder, skip_registration=True):
             written += 1
             frame_rates.add(example.record["frame_rate"])
             label = f"{row_label(example.row, copy.tables)} ({example.clip_id})"
-            self.info.metadata["notes"] += [
-                f"{label}: {note.text}" for note in example.notes
+            notes += [
+                (_place_of(note), f"{label}: {note.text}") for note in example.notes
             ]
             yield example.clip_id, example.record
+        notes.sort(key=lambda note: note[0])  # otherwise in the order of the table
+        self.info.metadata["notes"] += [text for _, text in notes]
         # By row number; frames without a row, which are already sorted, come last.
         left_out.sort(key=lambda entry: (entry.row is None, entry.table, entry.row))
         if not written:
@@ -112,3 +117,12 @@ class LocalCopyBuilder(shards.StreamingBuilder, skip_registration=True):
         known = [] if 0.0 in frame_rates else sorted(frame_rates)
         self.info.metadata["frame_rates"] = known
         self.info.metadata["left_out"] = [dataclasses.asdict(e) for e in left_out]
+
+
+def _place_of(note: Note) -> int:
+    """Returns the place of a note, since the summary shows the first ones only.
+
+    Values that were corrected come first, and changes of the picture, which may be
+    those of a face, last.
+    """
+    return 0 if note.kind == "corrected" else 1 + (note.kind in CHANGE_NOTES)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from datasets.few_lines import few_of_each
 from datasets.source.annotations import entry_label
 
 # The paper's recipe excludes expressions of CASME and CASME II with fewer frames.
@@ -61,6 +62,8 @@ class Report:
         (``published``), both as text (``summary``), and the ids of the other records by
         the reason (``left_out``). None for other data sets.
       of_folders: whether the rows were made of folders, since there is no table.
+      without_apexes: a sentence on each table that gives no apex, although the tables
+        of the data set do; empty if ``--apex`` asks for estimates.
     """
 
     data_set: str
@@ -86,11 +89,17 @@ class Report:
     differences: list[str]
     megc2019: dict | None = None
     of_folders: bool = False
+    without_apexes: list[str] = dataclasses.field(default_factory=list)
 
     @property
     def complete(self) -> bool:
-        """Whether no table is missing and all rows and images can be read."""
-        return not (self.rows_without_record or self.unreadable or self.missing_tables)
+        """Whether nothing is missing and all rows and images can be read."""
+        return not (
+            self.rows_without_record
+            or self.unreadable
+            or self.missing_tables
+            or self.without_apexes
+        )
 
     def to_json(self) -> str:
         """Returns the report as JSON."""
@@ -143,12 +152,23 @@ def describe(report: Report) -> str:
             f"onset to offset: {found['least']} to {found['most']} frames, median "
             f"{found['median']:g}; {found['short']} have fewer than {SHORT}"
         )
-    for title, entries in (
-        ("cannot become a record", _lines(report, report.rows_without_record)),
-        ("images that cannot be read", _by_folder(report.unreadable)),
-        ("frames without a row", _lines(report, report.frames_without_row)),
+    for title, number, entries in (
+        (
+            "cannot become a record",
+            len(report.rows_without_record),
+            _lines(report, report.rows_without_record),
+        ),
+        (
+            "images that cannot be read",
+            len(report.unreadable),
+            _by_folder(report.unreadable),
+        ),
+        (
+            "frames without a row",
+            len(report.frames_without_row),
+            _lines(report, report.frames_without_row),
+        ),
     ):
-        number = len(report.unreadable) if "images" in title else len(entries)
         lines += ["", f"{title}: {number or 'none'}"]
         lines += [f"  {entry}" for entry in entries]
     for kind, entries in report.notes_by_kind.items():
@@ -166,21 +186,29 @@ def describe(report: Report) -> str:
             f"Incomplete: {len(report.rows_without_record)} rows cannot become a "
             f"record, {len(report.unreadable)} images cannot be read"
             + f", {missing} not found" * bool(missing)
+            + ", the apexes are lost" * bool(report.without_apexes)
             + "."
         )
+        for sentence in report.without_apexes:
+            verdict += (
+                f"\n{sentence}. --apex=middle or --apex=spotted accepts estimates."
+            )
     return "\n".join([*lines, "", verdict])
 
 
 def _lines(report: Report, entries: Sequence[Mapping]) -> list[str]:
-    """Formats the entries of ``rows_without_record`` or ``frames_without_row``."""
+    """Formats the entries of ``rows_without_record`` or ``frames_without_row``.
+
+    Of those with the same reason, some are shown.
+    """
     lines = []
     for entry in entries:
         line = f"{entry['subject']}/{entry['clip']}: {entry['reason']}"
         if entry["row"] is not None:
             label = entry_label(entry["row"], entry["table"], report.of_folders)
             line = f"{label}, {line}"
-        lines.append(line)
-    return lines
+        lines.append((line, entry["reason"]))
+    return [line for line, _ in few_of_each(lines, _MAX_NOTES, "--json lists all")]
 
 
 def _by_folder(unreadable: Mapping[str, str]) -> list[str]:
@@ -188,8 +216,13 @@ def _by_folder(unreadable: Mapping[str, str]) -> list[str]:
     folders = collections.defaultdict(list)
     for path, reason in unreadable.items():
         folders[Path(path).parent].append((Path(path).name, reason))
-    return [
-        f"{folder / files[0][0]}: {files[0][1]}"
-        + f"; and {len(files) - 1} more in this folder" * (len(files) > 1)
+    lines = [
+        (
+            f"{folder / files[0][0]}: {files[0][1]}"
+            + f"; and {len(files) - 1} more in this folder" * (len(files) > 1),
+            files[0][1],
+        )
         for folder, files in folders.items()
     ]
+    where = "each is of a folder or a video, and --json lists all"
+    return [line for line, _ in few_of_each(lines, _MAX_NOTES, where)]

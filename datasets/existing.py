@@ -2,15 +2,19 @@
 
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import tensorflow_datasets as tfds
 
+from datasets.few_lines import few_of_each
 from datasets.source.annotations import entry_label
 
 # Number of notes, and of rows that are left out, in the summary of records
 _MAX_LINES = 20
+
+# Number of rows in it that are left out for the same reason
+_MAX_ALIKE = 5
 
 
 def is_prepared(folder: Path) -> bool:
@@ -45,7 +49,7 @@ def describe_earlier(dataset: tfds.core.DatasetBuilder, earlier: Path) -> str:
         for number, text in sorted(dataset.RELEASE_NOTES.items())
         if version < tfds.core.Version(number) <= dataset.version
     ]
-    text = f"Using the records in {earlier}, of an earlier version."
+    text = f"warning: using the records in {earlier}, of an earlier version."
     if changes:
         text += f" Changes since then: {' '.join(changes)}"
     if dataset.MANUAL_DOWNLOAD_INSTRUCTIONS:
@@ -78,17 +82,33 @@ def describe(info: tfds.core.DatasetInfo) -> str:
             from_folders = metadata.get("of_folders", False)
             source = entry_label(entry["row"], entry["table"], from_folders)
         clip = f"{entry['subject']}/{entry['clip']}"
-        left_out.append(f"left out: {source}, {clip}: {entry['reason']}")
-    for some in ([f"note: {note}" for note in metadata.get("notes", [])], left_out):
-        lines += some[:_MAX_LINES]
-        if len(some) > _MAX_LINES:
-            kind = some[0].partition(":")[0]
+        left_out.append((f"{source}, {clip}: {entry['reason']}", entry["reason"]))
+    for kind, some in (
+        ("note", [(note, 1) for note in metadata.get("notes", [])]),
+        ("left out", few_of_each(left_out, _MAX_ALIKE, "metadata.json has all")),
+    ):
+        lines += [f"{kind}: {line}" for line, _ in some[:_MAX_LINES]]
+        if more := sum(number for _, number in some[_MAX_LINES:]):
             lines.append(
-                f"{kind}: {len(some) - _MAX_LINES} more; dataset_info.json has all, "
-                "and python -m datasets.check lists them by kind"
+                f"{kind}: {more} more; metadata.json in the folder of the records has "
+                "all, and python -m datasets.check lists them by kind"
             )
     clips = info.splits["train"].num_examples
-    rows = sum(entry["row"] is not None for entry in metadata.get("left_out", []))
+    rows = _rows_left_out(metadata)
     of = f" of {clips + rows} expressions" if "left_out" in metadata else ""
     lines.append(f"{info.full_name}: {clips} clips{of} in {info.data_dir}")
     return "\n".join(lines)
+
+
+def describe_losses(info: tfds.core.DatasetInfo) -> str:
+    """Returns what the records are missing of the copy; empty if nothing is."""
+    parts = [
+        f"{name} was not found" for name in info.metadata.get("missing_tables", [])
+    ]
+    if rows := _rows_left_out(info.metadata):
+        parts.insert(0, f"{rows} rows are left out")
+    return ", ".join(parts)
+
+
+def _rows_left_out(metadata: Mapping) -> int:
+    return sum(entry["row"] is not None for entry in metadata.get("left_out", []))

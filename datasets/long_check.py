@@ -117,8 +117,8 @@ def specification_of(name: str) -> LongRecordings:
     """
     if name not in NAMES:
         raise DataError(
-            f"{name} has no long recordings: --long is for {', '.join(NAMES)}. "
-            f"datasets/{name}/long_recordings.py would describe them."
+            f"{name} has no long recordings that can be checked: --long is for "
+            f"{', '.join(NAMES)}. Leave out --long to check its clips."
         )
     module = importlib.import_module(f"datasets.{name}.long_recordings")
     return module.LONG_RECORDINGS

@@ -11,6 +11,7 @@ import importlib
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import filelock
@@ -222,6 +223,8 @@ def prepare(
         dataset.local_copy = dataset.open_local_copy(
             Path(manual_dir).expanduser(), other_specifications(name)
         )
+        if options.apex in (None, "table"):  # estimates are not asked for
+            dataset.local_copy.check_apexes()
     folder.parent.mkdir(parents=True, exist_ok=True)
     with _lock(folder):
         if existing.is_prepared(folder):  # by the process that held the lock
@@ -324,10 +327,14 @@ def _write(dataset: tfds.core.DatasetBuilder, manual_dir) -> None:
 
 def _warn_of_other_copy(
     dataset: tfds.core.DatasetBuilder, folder: Path, manual_dir: Path
-) -> None:
-    """Prints a warning if the records were not prepared from this copy."""
+) -> bool:
+    """Prints a warning if the records were not prepared from this copy.
+
+    Returns:
+      Whether they were not.
+    """
     if not isinstance(dataset, LocalCopyBuilder):
-        return
+        return False
     try:
         others = other_specifications(dataset.name)
         fingerprint = dataset.open_local_copy(manual_dir, others).fingerprint()
@@ -336,13 +343,15 @@ def _warn_of_other_copy(
     else:
         recorded = tfds.builder_from_directory(folder).info.metadata
         if fingerprint == recorded.get("fingerprint"):
-            return
+            return False
         why = "its table, clips or frames differ"
     print(
-        f"The records in {folder} do not match the copy in {manual_dir}: {why}. The "
-        "existing records are used; to prepare them again, delete that folder first.",
+        f"warning: the records in {folder} do not match the copy in {manual_dir}: "
+        f"{why}. The existing records are used; to prepare them again, delete that "
+        "folder first.",
         file=sys.stderr,
     )
+    return True
 
 
 def _unknown(kind: str, given: str, valid) -> str:
@@ -386,8 +395,12 @@ def main(
     data_dir: str | None = None,
     workers: int | None = None,
     clip: tyro.conf.OmitArgPrefixes[Options] = Options(),  # noqa: B008
-) -> None:
+) -> int:
     """Write the records of a data set, and print what was found and left out.
+
+    The exit code is 0 only if the records are those of the copy, no table is missing
+    and every row has become a record. Otherwise it is 1; the records that were written
+    can be used.
 
     Args:
       name: synthetic, casme, casme2, cas_me_2, casme3, casme3_c, samm, smic, mmew,
@@ -397,24 +410,50 @@ def main(
       workers: number of threads that read or render clips (default: one per core).
       clip: how clips are made; the defaults are those of the data set.
     """
-    prepared = existing.is_prepared(Path(builder(name, data_dir, clip).data_dir))
-    folder = prepare(
-        name,
-        manual_dir=manual_dir,
-        data_dir=data_dir,
-        options=clip,
-        workers=workers,
-    )
-    if prepared:  # otherwise prepare() has printed the summary
+    dataset = builder(name, data_dir, clip)
+    folder = Path(dataset.data_dir)
+    of_other_copy = False
+    if existing.is_prepared(folder):
+        if manual_dir is not None:
+            copy = Path(manual_dir).expanduser()
+            of_other_copy = _warn_of_other_copy(dataset, folder, copy)
         print("The records exist already, with these notes:", file=sys.stderr)
         print(
             existing.describe(tfds.builder_from_directory(folder).info), file=sys.stderr
         )
+    else:
+        prepare(
+            name,
+            manual_dir=manual_dir,
+            data_dir=data_dir,
+            options=clip,
+            workers=workers,
+        )
+    losses = existing.describe_losses(tfds.builder_from_directory(folder).info)
+    if losses:
+        print(
+            f"warning: {losses}; the exit code is 1, and the records can be used.",
+            file=sys.stderr,
+        )
+    return 1 if losses or of_other_copy else 0
+
+
+def run_main(main: Callable[..., int], prog: str) -> int:
+    """Runs a program with the command line's flags and returns its exit code.
+
+    A flag that is left out has its default; ``None`` is no value of a flag.
+
+    Args:
+      main: the program.
+      prog: how it is started, for ``--help``.
+    """
+    config = (tyro.conf.DisallowNone,)
+    return tyro.cli(main, prog=prog, use_underscores=True, config=config)
 
 
 if __name__ == "__main__":
     try:
-        tyro.cli(main, prog="python -m datasets.prepare", use_underscores=True)
+        sys.exit(run_main(main, "python -m datasets.prepare"))
     except (DataError, OSError) as error:
         sys.exit(f"error: {explain(error)}")
     except KeyboardInterrupt:

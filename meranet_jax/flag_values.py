@@ -143,10 +143,17 @@ def value_of_dataset(
     values = dict(pairs)
     names = _names(datasets)
     if not all(values.values()) or not set(values) <= set(names):
+        value = "..." if "=" in text or "," in text else text
+        listed = ",".join(f"{name}={value}" for name in names)
+        without = f"A data set without a value has {default or 'its own default'}."
+        if flag == "manual_dir":
+            without = (
+                "The same folder may be named for each if it has all copies. A data "
+                "set without a folder needs records that exist."
+            )
         raise UserError(
             f"--{flag}={text}: with several data sets, set a value for each, "
-            f"--{flag}={','.join(f'{name}=...' for name in names)}. A data set "
-            f"without a value has {default or 'its own default'}."
+            f"--{flag}={listed}. {without}"
         )
     (name,) = _names([dataset])
     if isinstance(default, tuple):

@@ -112,6 +112,7 @@ def parse(
         description=description,
         use_underscores=True,
         return_unknown_args=True,
+        config=(tyro.conf.DisallowNone,),  # --help would offer None as a value
     )
     if unknown:
         raise UserError(_describe_unknown(unknown[0], recipe.model))

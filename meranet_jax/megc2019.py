@@ -90,10 +90,20 @@ class Rule:
         found = {name: counts.get(name, 0) for name in CLASSES}
         if found == self.counts:
             return f"all {_total(found)} clips of MEGC 2019 ({_by_class(found)})"
-        return (
+        text = (
             f"{_total(found)} clips by the rule of MEGC 2019 ({_by_class(found)}), "
             f"which has {_total(self.counts)} ({_by_class(self.counts)})"
         )
+        more = {n: found[n] - count for n, count in self.counts.items()}
+        if listed := [
+            f"{n} {count} too many" for n, count in more.items() if count > 0
+        ]:
+            text += (
+                f"; {', '.join(listed)}: the table has rows or emotions that are not "
+                "those of the publication, so results are not comparable with "
+                "published ones"
+            )
+        return text
 
 
 def _total(counts: Mapping[str, int]) -> int:

@@ -8,7 +8,9 @@ import time
 
 import pytest
 
-from meranet_jax.training import xla
+from meranet_jax.config import TrainConfig
+from meranet_jax.runs.train_run import load_clips
+from meranet_jax.training import signals, xla
 from tests.programs import flags_of_a_copy, run_of, started
 
 pytestmark = pytest.mark.e2e
@@ -84,7 +86,29 @@ def test_signal_before_training_exits_cleanly(flags, tmp_path):
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 143
-    assert "interrupted (SIGTERM)" in output and "Traceback" not in output
+    assert "Traceback" not in output
+    assert (
+        "interrupted (SIGTERM); nothing was trained; no records of casme2 are kept"
+        in output
+    )
+    assert "finished steps" not in output
+    assert not list(tmp_path.glob("casme2/*/[0-9]*"))
+
+
+def test_what_is_kept_while_clips_are_prepared_is_said_for_each_data_set(tmp_path):
+    config = TrainConfig(dataset="casme2,smic,samm", classes="megc3")
+
+    def prepare(one):
+        if one.dataset == "samm":
+            raise signals.Interrupted(signal.SIGINT)
+        return tmp_path
+
+    with pytest.raises(signals.Interrupted) as stopped:
+        load_clips(config, prepare)
+    assert stopped.value.kept == (
+        "nothing was trained; no records of samm are kept unless all clips were "
+        "written, and those of casme2, smic are kept"
+    )
 
 
 def test_deterministic_operations_are_enabled(monkeypatch):

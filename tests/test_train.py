@@ -280,6 +280,8 @@ def test_the_composite_of_megc_2019_from_copies_in_one_folder(tmp_path):
     ]
     assert list(report["data"]["classes"]) == ["negative", "positive", "surprise"]
     assert f"smic: {len(smic)} clips by the rule of MEGC 2019" in output
+    # The folders non_micro of SMIC are no clips.
+    assert "no record of it" not in output
     (info,) = (tmp_path / "data").glob("smic/*/*/metadata.json")
     table = json.loads(info.read_text())["table"]
     assert table == "names of the folders in SMIC_all_cropped/HS"

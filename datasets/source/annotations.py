@@ -27,7 +27,10 @@ from datasets.source.columns import (
     Columns,
     Erratum,
     column_positions,
+    describe_unknown_headers,
     headerless_start,
+    known_headers,
+    unread_headers,
 )
 from meranet_jax.errors import DataError
 
@@ -114,6 +117,8 @@ class Table:
       left_out: the others.
       other_sheets: names of further sheets that have the columns, and were not read.
       of_folders: whether the rows were made of folders; there is no file then.
+      without: a sentence on the apex and on the offset if the data set's tables give it
+        and this one has no column of it, or an empty one, by field.
     """
 
     path: Path
@@ -122,10 +127,21 @@ class Table:
     left_out: tuple[LeftOut, ...]
     other_sheets: tuple[str, ...] = ()
     of_folders: bool = False
+    without: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 class OtherColumnsError(DataError):
-    """A table that can be read, but does not have the columns of the data set."""
+    """A table that can be read, but does not have the columns of the data set.
+
+    Attributes:
+      unknown: a sentence on columns that only need another header; empty if there are
+        none.
+    """
+
+    def __init__(self, message: str, unknown: str = ""):
+        """Makes the error with its message and ``unknown``."""
+        super().__init__(message)
+        self.unknown = unknown
 
 
 def read_table(path: Path, columns: Columns) -> Table:
@@ -142,11 +158,13 @@ def read_table(path: Path, columns: Columns) -> Table:
       DataError: if the file cannot be read, or two of its columns contradict each
         other.
     """
-    found, table, others = [], None, []
+    found, unknown, table, others = [], [], None, []
     for sheet, cells in sheets(path):
         place = _find_rows(cells, columns)
         if place is None:
             found.append(f"{sheet!r}: {_columns_found(cells)}")
+            for row in cells[:MAX_HEADER_ROWS]:
+                unknown += describe_unknown_headers(row, columns)
         elif table is None or not (table.rows or table.left_out):
             start, positions = place
             _check_repeated(path, cells, start, positions)
@@ -155,6 +173,12 @@ def read_table(path: Path, columns: Columns) -> Table:
             others.append(sheet)
     if table is not None:
         return dataclasses.replace(table, other_sheets=tuple(others))
+    if unknown:
+        raise OtherColumnsError(
+            f"A column is not recognised in the table {path}.\n"
+            f"Found in its sheets: {'; '.join(found)}.",
+            " ".join(dict.fromkeys(unknown)),
+        )
     needed = [
         " or ".join(names)
         for field, names in columns.headers.items()
@@ -254,7 +278,22 @@ def _parse_rows(
             subject = subject or cell_text(fields["subject"])
             clip = cell_text(fields.get("clip", columns.only_clip))
             left_out.append(LeftOut(path.name, number, subject, clip, str(error)))
-    return Table(path, sheet, tuple(rows), tuple(left_out))
+    without = {}
+    for field in ("apex", "offset"):
+        if field in columns.headers and field not in positions:
+            unread = unread_headers(cells, start, positions)
+            without[field] = (
+                f"{path.name} has no column of the {field} that was recognised: none "
+                f"is called {', '.join(known_headers(field, columns))}. Its columns "
+                f"that were not read: {', '.join(unread) or 'none'}"
+            )
+        elif len(rows) > 1 and all(getattr(row, field) is None for row in rows):
+            if field in positions:
+                without[field] = (
+                    f"the column of the {field} in {path.name} gives none in any of "
+                    f"{len(rows)} rows"
+                )
+    return Table(path, sheet, tuple(rows), tuple(left_out), without=without)
 
 
 def _annotation(

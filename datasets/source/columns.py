@@ -99,15 +99,90 @@ def column_positions(
     header: Sequence[object], columns: Columns
 ) -> dict[str, int] | None:
     """Returns the position of each field's column; None if the row is not a header."""
-    names = [normalised_header(cell) for cell in header]
-    times = set(map(normalised_header, columns.not_frames))
-    own = {
-        normalised_header(spelling)
-        for field in ("apex", "offset")
-        for spelling in columns.headers.get(field, ())
-    }
-    if times <= set(names) or own & set(names):
-        names = ["" if name in times else name for name in names]
+    positions = _positions(header, columns)
+    # A column of the apex with an unknown header must not be replaced by estimates.
+    if positions is None or _unknown_headers(header, positions, columns):
+        return None
+    return positions
+
+
+def describe_unknown_headers(header: Sequence[object], columns: Columns) -> list[str]:
+    """Returns why a row is not a header, if only an apex or offset is not recognised.
+
+    Returns:
+      A sentence on each column that likely has the apex or the offset, with what to do;
+      empty if the row is a header, or other columns are missing.
+    """
+    positions = _positions(header, columns)
+    if positions is None:
+        return []
+    return [
+        f"its column {cell_text(header[place])!r} may be that of the {field}: rename "
+        f"it to {known_headers(field, columns)[0]}. If it is not, give it a name "
+        f"without {' and '.join(map(repr, _KEY_WORDS[field]))}"
+        for field, place in _unknown_headers(header, positions, columns)
+    ]
+
+
+def known_headers(field: str, columns: Columns) -> list[str]:
+    """Returns the headers by which a field's column is found, the data set's first."""
+    found: dict[str, str] = {}
+    for name in (*columns.headers.get(field, ()), *SYNONYMS.get(field, ())):
+        found.setdefault(normalised_header(name), name)
+    return list(found.values())
+
+
+def unread_headers(
+    cells: Sequence[Sequence[object]], start: int, positions: Mapping[str, int]
+) -> list[str]:
+    """Returns the headers of columns that have contents and are not read.
+
+    Args:
+      cells: all rows of the sheet.
+      start: index of the row after the header.
+      positions: position of each field's column.
+
+    Returns:
+      The headers in the order of the columns; ``column D without a header`` for a
+      blank one.
+    """
+    read = set(positions.values())
+    width = max(map(len, cells[start - 1 :]), default=0)
+    found = []
+    for place in range(width):
+        if place in read:
+            continue
+        header, *contents = (
+            cell_text(row[place]) if place < len(row) else ""
+            for row in cells[start - 1 :]
+        )
+        if header or any(contents):
+            found.append(header or f"column {_letters(place)} without a header")
+    return found
+
+
+def _letters(place: int) -> str:
+    """Returns the name of a column in spreadsheet programs: A, B, ..., Z, AA."""
+    high, low = divmod(place, 26)
+    return (_letters(high - 1) if high else "") + chr(ord("A") + low)
+
+
+def _unknown_headers(
+    header: Sequence[object], positions: Mapping[str, int], columns: Columns
+) -> list[tuple[str, int]]:
+    """Returns absent fields and the positions of columns that likely have them."""
+    return [
+        (field, place)
+        for field in sorted((columns.headers.keys() - positions) & _KEY_WORDS.keys())
+        for place, name in enumerate(_names(header, columns))
+        if place not in positions.values()
+        and any(word in name for word in _KEY_WORDS[field])
+    ]
+
+
+def _positions(header: Sequence[object], columns: Columns) -> dict[str, int] | None:
+    """Returns ``column_positions``, also if a column likely has an absent field."""
+    names = _names(header, columns)
     positions: dict[str, int] = {}
     # First the data set's own headers, which may be other people's for another field.
     for spellings_of in (columns.headers, SYNONYMS):
@@ -123,12 +198,21 @@ def column_positions(
     absent = columns.headers.keys() - positions
     if absent - columns.optional - OPTIONAL or not positions.keys() & _KEY_WORDS:
         return None
-    # A column of the apex with an unknown header must not be replaced by estimates.
-    unused = [name for i, name in enumerate(names) if i not in positions.values()]
-    for field in absent & _KEY_WORDS.keys():
-        if any(word in name for word in _KEY_WORDS[field] for name in unused):
-            return None
     return positions
+
+
+def _names(header: Sequence[object], columns: Columns) -> list[str]:
+    """Returns the normalised headers, empty for times that are no frame numbers."""
+    names = [normalised_header(cell) for cell in header]
+    times = set(map(normalised_header, columns.not_frames))
+    own = {
+        normalised_header(spelling)
+        for field in ("apex", "offset")
+        for spelling in columns.headers.get(field, ())
+    }
+    if times <= set(names) or own & set(names):
+        return ["" if name in times else name for name in names]
+    return names
 
 
 def headerless_start(cells: Sequence[Sequence[object]], columns: Columns) -> int | None:

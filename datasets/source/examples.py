@@ -23,6 +23,15 @@ from meranet_jax.video import apex, faces, sampling
 from meranet_jax.video.frames import Recording
 from meranet_jax.video.images import resize
 
+# Kinds of notes on changes of the picture
+CHANGE_NOTES = (
+    "motionless",
+    "brightness jumps",
+    "repeated frames",
+    "sudden changes",
+    "isolated changes",
+)
+
 # Change of the median grey level between two frames of a clip that is reported. An
 # expression hardly changes it.
 _BRIGHTNESS_JUMP = 8

@@ -50,6 +50,8 @@ class LocalCopy:
       not_selected: number of expressions that the configuration does not select.
       missing_tables: names of parts of the table that were not found.
       notes: notes for the user on the choice of table and release.
+      without_apexes: a sentence on each table that gives no apex, although the tables
+        of the data set do.
     """
 
     specification: Specification
@@ -62,6 +64,7 @@ class LocalCopy:
     not_selected: int
     missing_tables: tuple[str, ...]
     notes: tuple[str, ...]
+    without_apexes: tuple[str, ...] = ()
 
     def describe(self) -> dict[str, str]:
         """Returns descriptions of the table, the release and the crop, for metadata."""
@@ -70,6 +73,28 @@ class LocalCopy:
             "release": self.release.describe(self.manual_dir),
             "crop": self.crop,
         }
+
+    def check_apexes(self) -> None:
+        """Checks that the tables give apexes if those of the data set do.
+
+        Raises:
+          DataError: if one does not, with what to do.
+        """
+        if self.without_apexes:
+            title = self.specification.title
+            header = self.specification.columns.headers["apex"][0]
+            raise DataError(
+                "\n".join(
+                    [
+                        f"The apexes of {title} are lost:",
+                        *(f"  {sentence}." for sentence in self.without_apexes),
+                        f"Call the column of the apexes {header}, or use the table "
+                        "that came with the data set. To prepare estimates instead, "
+                        "which are not the apexes of publications, choose "
+                        "--apex=middle or --apex=spotted.",
+                    ]
+                )
+            )
 
     def fingerprint(self) -> str:
         """Returns a hash of the tables' rows, the release, and file names and sizes.
@@ -147,6 +172,8 @@ def open_local_copy(
         check_options(specification, config)
         tables = [rows_of_folders(specification, config, manual_dir)]
         missing_tables, notes = [], []
+    # First, since estimates of all rows are the largest loss.
+    notes[:0] = [sentence for table in tables for sentence in table.without.values()]
     rows, left_out, not_selected = [], [], 0
     for table in tables:
         left_out += table.left_out
@@ -214,6 +241,7 @@ def open_local_copy(
         not_selected=not_selected,
         missing_tables=tuple(missing_tables),
         notes=(*notes, *generation, *release_notes),
+        without_apexes=tuple(t.without["apex"] for t in tables if "apex" in t.without),
     )
 
 

@@ -101,6 +101,11 @@ def open_long_recordings(
                 ]
             )
         )
+    problems += [
+        Finding("columns that are missing", f"sheet {one.sheet}", one.without["apex"])
+        for one in tables
+        if "apex" in one.without
+    ]
     local, release_notes = choose_release(
         manual_dir, specification, config, [interval.row for interval in intervals]
     )

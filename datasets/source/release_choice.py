@@ -8,6 +8,7 @@ from datasets.source.folders import folders_under, shown, subfolders
 from datasets.source.releases import (
     MAX_DEPTH,
     LocalRelease,
+    Release,
     find_releases,
     merge_parts,
 )
@@ -143,7 +144,7 @@ def _no_clip_message(
         for local in named
         if local.count_clips(wanted)
     ]
-    found = _some_clips(manual_dir)
+    found = _some_clips(manual_dir, permitted)
     names = " or ".join(release.name for release in permitted)
     expected = [f"{row.subject}/{row.clip}" for row in rows[:3]]
     lines += [
@@ -166,8 +167,17 @@ def _no_clip_message(
     return "\n".join(lines)
 
 
-def _some_clips(manual_dir: Path, number: int = 3) -> list[str]:
-    """Returns some folders with images, and videos, relative to the user's folder."""
+def _some_clips(
+    manual_dir: Path, releases: Sequence[Release], number: int = 3
+) -> list[str]:
+    """Returns some folders with images, and videos, relative to the user's folder.
+
+    Args:
+      manual_dir: the user's folder.
+      releases: those whose frames are missing; other frames, such as those of depth,
+        are no examples.
+      number: of folders and videos.
+    """
     found: list[str] = []
     level = [manual_dir]
     for _ in range(MAX_DEPTH + 2):
@@ -177,7 +187,11 @@ def _some_clips(manual_dir: Path, number: int = 3) -> list[str]:
                 return found
             try:
                 names = sorted(path.name for path in folder.iterdir())
-                below += subfolders(folder)
+                below += [
+                    below_it
+                    for below_it in subfolders(folder)
+                    if not any(one.excludes(below_it.name) for one in releases)
+                ]
             except OSError:
                 continue
             if any(map(is_image_name, names)):

@@ -71,8 +71,9 @@ def choose_tables(
         try:
             read[path] = read_table(path, specification.columns)
             why = _why_of_other_emotions(read[path], specification)
-        except OtherColumnsError:
-            why = f"its columns are not those of {specification.title}"
+        except OtherColumnsError as error:
+            why = error.unknown
+            why = why or f"its columns are not those of {specification.title}"
         except DataError:  # raised again if it is chosen
             continue
         if why:
@@ -129,7 +130,7 @@ def _given_tables(
         matching = matching or [path for path in found if path.name == name]
         if not matching:
             raise DataError(
-                f"There is no table {name} in {manual_dir}, up to four folders deep. "
+                f"There is no table {name} in {manual_dir} or the folders in it. "
                 f"Tables there: {', '.join(map(relative, found)) or 'none'}."
             )
         if len(matching) > 1:
@@ -185,7 +186,8 @@ def _table_by_columns(
             else:
                 read.append(table)
         except OtherColumnsError as error:
-            why = f"its columns are not those of {specification.title}"
+            why = error.unknown
+            why = why or f"its columns are not those of {specification.title}"
             rejected[path] = _why_of_other(path, others) or why
             unreadable.append(str(error))
         except DataError as error:
@@ -199,8 +201,8 @@ def _table_by_columns(
         best, more = _with_most_frames(read, specification, manual_dir)
         return best, [*more, *notes]
     lines = [
-        f"No table of {specification.title} was found in {manual_dir}, up to four "
-        "folders deep.",
+        f"No table of {specification.title} was found in {manual_dir} or the folders "
+        "in it.",
         *(notes or ["Tables there: none."]),
         *unreadable[:2],
     ]

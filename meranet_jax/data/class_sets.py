@@ -45,53 +45,69 @@ def resolve(
       UserError: if ``text`` does not describe a class set, or no clip belongs to one of
         the classes.
     """
+    if text == "all":
+        classes = {name: (name,) for name in sorted(emotions)}
+    elif text == "megc3":
+        classes = _megc3(emotions)
+    else:
+        classes = _fixed(text, paper, datasets)
+    for name, members in classes.items():
+        if not any(member in emotions for member in members):
+            found = "there is no clip"
+            if emotions:
+                found = f"the labels are {', '.join(sorted(emotions))}"
+            raise UserError(
+                f"--classes={text}: no clip is labelled "
+                f"{' or '.join(members) or name}; {found}. Choose other --classes, "
+                "such as all or a list of labels."
+            )
+    return classes
+
+
+def check(text: str, datasets: Collection[str], paper: tuple[str, ...] | None) -> None:
+    """Checks ``--classes`` before anything is prepared, as far as that is possible.
+
+    Args:
+      text: the value of ``--classes``.
+      datasets: names of the data sets.
+      paper: see ``resolve``.
+
+    Raises:
+      UserError: if it is no class set, or one that a data set does not have.
+    """
+    if text not in ("all", "megc3"):
+        _fixed(text, paper, datasets)
+
+
+def _fixed(
+    text: str, paper: tuple[str, ...] | None, datasets: Collection[str]
+) -> ClassSet:
+    """Returns a class set that does not depend on the emotions of the records.
+
+    Raises:
+      UserError: if ``text`` does not describe one.
+    """
     if text == "paper":
         if paper is None:
             raise UserError(
                 "--classes=paper: the paper defines no classes for these data sets. "
                 "Choose --classes=megc3, all, a list of emotions or a mapping file."
             )
-        classes = {name: (name,) for name in paper}
-    elif text == "all":
-        classes = {name: (name,) for name in sorted(emotions)}
-    elif text == "megc3":
-        classes = _megc3(emotions)
-    elif text == OBJECTIVE:
-        classes = {name: (name,) for name in _OBJECTIVE_CLASSES}
-    elif text in recipes.NAMED_CLASSES:
-        classes = _named(text, datasets)
-    elif text.endswith(".json") or "/" in text:
-        classes = _read(Path(text).expanduser())
-    else:
-        classes = {name.strip(): (name.strip(),) for name in text.split(",")}
-        if len(classes) < len(text.split(",")) or len(classes) < 2:
-            raise UserError(
-                f"--classes={text}: name at least two different emotions, separated by "
-                "commas, or choose paper, all, megc3, objective, "
-                f"{', '.join(recipes.NAMED_CLASSES)} or a mapping file (.json)."
-            )
-    for name, members in classes.items():
-        if not any(member in emotions for member in members):
-            raise UserError(
-                f"--classes={text}: no clip is labelled "
-                f"{' or '.join(members) or name}; the labels are "
-                f"{', '.join(sorted(emotions))}."
-            )
-    return classes
-
-
-def check(text: str, datasets: Collection[str]) -> None:
-    """Checks ``--classes`` before anything is prepared, as far as that is possible.
-
-    Args:
-      text: the value of ``--classes``.
-      datasets: names of the data sets.
-
-    Raises:
-      UserError: if a data set does not have these named classes.
-    """
+        return {name: (name,) for name in paper}
+    if text == OBJECTIVE:
+        return {name: (name,) for name in _OBJECTIVE_CLASSES}
     if text in recipes.NAMED_CLASSES:
-        _named(text, datasets)
+        return _named(text, datasets)
+    if text.endswith(".json") or "/" in text:
+        return _read(Path(text).expanduser())
+    classes = {name.strip(): (name.strip(),) for name in text.split(",")}
+    if len(classes) < len(text.split(",")) or len(classes) < 2:
+        raise UserError(
+            f"--classes={text}: name at least two different emotions, separated by "
+            "commas, or choose paper, all, megc3, objective, "
+            f"{', '.join(recipes.NAMED_CLASSES)} or a mapping file (.json)."
+        )
+    return classes
 
 
 def label(text: str, field: str) -> str:

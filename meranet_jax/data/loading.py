@@ -1,5 +1,6 @@
 """Loading of clips from the records of one or several data sets."""
 
+import collections
 import math
 from collections.abc import Callable, Collection, Sequence
 
@@ -79,9 +80,12 @@ def load(
     records = read_records(
         sources, opened, store, leave_out, buffer, needs_clip=needs_clip
     )
-    classes = choose_classes(
-        {record.emotion for record in records if record.exclusion is None}
-    )
+    try:
+        classes = choose_classes(
+            {record.emotion for record in records if record.exclusion is None}
+        )
+    except UserError as error:
+        raise UserError(f"{error}{_describe_exclusions(sources, records)}") from error
     class_of = {e: name for name, emotions in classes.items() for e in emotions}
     if unknown := set(leave_out) - {record.clip_id for record in records}:
         raise UserError(
@@ -159,6 +163,26 @@ def load(
     return loaded
 
 
+def _describe_exclusions(sources: Sequence[Source], records: Sequence[Record]) -> str:
+    """Returns sentences on what the rules of the sources leave out; empty if nothing.
+
+    They explain why a class has no clip.
+    """
+    reasons = collections.Counter(
+        record.exclusion for record in records if record.exclusion is not None
+    )
+    if not reasons:
+        return ""
+    names = " and ".join(source.name for source in sources if source.rule is not None)
+    listed = ", ".join(f"{n} ({reason})" for reason, n in reasons.most_common())
+    return (
+        f" The rule of MEGC 2019, which --classes=megc3 applies to {names}, leaves out "
+        f"{reasons.total()} of {len(records)} clips: {listed}. If these are not the "
+        "emotions and apexes of the data set, repair the table and prepare it again: "
+        f"python -m datasets.check {sources[0].name} shows what was read."
+    )
+
+
 def _why_left_out(
     record: Record,
     source: Source,
@@ -196,10 +220,15 @@ def _why_left_out(
 
 
 def _count_unrecorded(sources: Sequence[Source], opened) -> dict[str, int]:
-    """Counts the clips that have no record; returns their number by reason."""
+    """Counts the clips that have no record; returns their number by reason.
+
+    Frames without a row of the table are no clips of the data set, such as the folders
+    ``non_micro`` of SMIC.
+    """
     counts = {}
     for source, (info, _) in zip(sources, opened, strict=True):
-        if unrecorded := len((info.metadata or {}).get("left_out", [])):
+        entries = (info.metadata or {}).get("left_out", [])
+        if unrecorded := sum(entry["row"] is not None for entry in entries):
             reason = "no record of it; python -m datasets.prepare lists why"
             counts[_with_dataset(source, sources, reason)] = unrecorded
     return counts

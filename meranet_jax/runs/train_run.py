@@ -30,7 +30,14 @@ from meranet_jax.runs import (
 )
 from meranet_jax.runs.progress import RunProgress
 from meranet_jax.runs.writer import RunFolder
-from meranet_jax.training import devices, distributed, fitters, launchers, xla
+from meranet_jax.training import (
+    devices,
+    distributed,
+    fitters,
+    launchers,
+    signals,
+    xla,
+)
 from meranet_jax.training.fitters import Fitter
 
 _COMPILING = "Compiling the network, which can take minutes."
@@ -175,35 +182,53 @@ def load_clips(
       DataError: if a data set cannot be prepared.
     """
     class_set = config.classes if class_set is None else class_set
-    class_sets.check(class_set, config.datasets)
+    class_sets.check(class_set, config.datasets, config.paper_classes)
     with distributed.first_process_first("records"):
-        sources = [
-            Source(
+        sources: list[Source] = []
+        for one in config.each_dataset():
+            with signals.keeping(_kept_records(one.dataset, sources)):
+                folder = prepare(one)
+            source = Source(
                 one.dataset,
-                prepare(one),
+                folder,
                 min_frames=one.min_frames,
                 label=class_sets.label(class_set, one.label),
                 rule=class_sets.rule(class_set, one.dataset, one.camera, one.label),
             )
-            for one in config.each_dataset()
-        ]
-    clips = loading.load(
-        sources,
-        choose_classes=choose_classes
-        or functools.partial(
-            class_sets.resolve,
-            text=config.classes,
-            paper=config.paper_classes,
-            datasets=config.datasets,
-        ),
-        size=config.size,
-        leave_out=config.left_out,
-        whole_clips=config.whole_clips,
-        feed=config.feed,
-        network_input=inputs.find(config.input),
-        flow_method=config.flow_method,
-    )
+            sources.append(source)
+    with signals.keeping(
+        "this start has trained nothing; the records are kept, and the optical flow "
+        "of the clips that were finished"
+    ):
+        clips = loading.load(
+            sources,
+            choose_classes=choose_classes
+            or functools.partial(
+                class_sets.resolve,
+                text=config.classes,
+                paper=config.paper_classes,
+                datasets=config.datasets,
+            ),
+            size=config.size,
+            leave_out=config.left_out,
+            whole_clips=config.whole_clips,
+            feed=config.feed,
+            network_input=inputs.find(config.input),
+            flow_method=config.flow_method,
+        )
     return [source.folder for source in sources], clips
+
+
+def _kept_records(dataset: str, prepared: Sequence[Source]) -> str:
+    """Returns what is kept if a signal stops the preparation of a data set."""
+    text = (
+        f"nothing was trained; no records of {dataset} are kept unless all clips were"
+    )
+    text += " written"
+    if prepared:
+        names = ", ".join(source.dataset for source in prepared)
+        text += f", and those of {names} are kept"
+    return text
 
 
 def _fit(

@@ -22,6 +22,7 @@ class Interrupted(KeyboardInterrupt):
 
     Attributes:
       status: exit status of the process as in shells, 128 plus the signal's number.
+      kept: what was kept of the work, for the user.
     """
 
     def __init__(self, number: int):
@@ -32,6 +33,21 @@ class Interrupted(KeyboardInterrupt):
         """
         super().__init__(signal.Signals(number).name)
         self.status = 128 + number
+        self.kept = "all finished steps of the training are saved"
+
+
+@contextlib.contextmanager
+def keeping(kept: str) -> Iterator[None]:
+    """Says what is kept if a signal stops the block, which trains nothing.
+
+    Args:
+      kept: becomes ``Interrupted.kept``.
+    """
+    try:
+        yield
+    except Interrupted as interrupted:
+        interrupted.kept = kept
+        raise
 
 
 class StopRequest:

@@ -1,7 +1,8 @@
 """Generated copies of CASME II with its folders, names, table and irregularities.
 
 They contain none of its data. ``python -m tests.datasets.casme2_tree FOLDER`` writes
-one. The colours of each image encode the index of its clip in ``ROWS`` and its frame
+one. Its clips of MEGC 2019 are as many as the real ones, by class and subject. The
+colours of each image encode the index of its clip in ``ROWS`` and its frame
 number, so that ``read_colours`` identifies the frame of a resized image.
 """
 
@@ -63,6 +64,10 @@ _FULL_RECORDINGS = (
     "CASME2_Compressed video",
 )  # recordings numbered from 1
 
+# Emotions of the clips of MEGC 2019, by the table of 2014, and subjects without them
+_MEGC_EMOTIONS = ("disgust", "happiness", "repression", "surprise")
+_WITHOUT = (10, 18)
+
 _OBJECTIVE = {
     "happiness": 1,
     "surprise": 2,
@@ -114,15 +119,27 @@ def _first_rows() -> list[Row]:
 
 
 def _other_rows(start: int) -> list[Row]:
-    """Returns rows that complete the real numbers of emotions, subjects and lengths."""
+    """Returns rows that complete the real numbers of emotions, subjects and lengths.
+
+    Subjects 9 to 26 have one or more rows, a few of them many. Those that have clips in
+    MEGC 2019 have a row of its emotions.
+    """
     chance = random.Random(2)
     emotions = ["others"] * 89 + ["disgust"] * 43 + ["repression"] * 23
     emotions += ["happiness"] * 19 + ["surprise"] * 17 + ["sadness"] * 3 + ["fear"]
     chance.shuffle(emotions)
-    subjects = [*range(9, 27)]  # one or more for each new subject, many for a few
-    subjects += chance.choices(
-        range(1, 27), [1 + 9 * (s % 8 == 1) for s in range(26)], k=len(emotions) - 18
-    )
+    used = [emotion for emotion in emotions if emotion in _MEGC_EMOTIONS]
+    others = [emotion for emotion in emotions if emotion not in _MEGC_EMOTIONS]
+    subjects = [*range(9, 27)]
+    emotions = [(others if s in _WITHOUT else used).pop() for s in subjects]
+    rest = used + others
+    chance.shuffle(rest)
+    for emotion in rest:
+        weights = [1 + 9 * (s % 8 == 1) for s in range(26)]
+        if emotion in _MEGC_EMOTIONS:
+            weights = [0 if s + 1 in _WITHOUT else w for s, w in enumerate(weights)]
+        subjects += chance.choices(range(1, 27), weights)
+    emotions += rest
     units = (4, "4+7", "R12+15", 14, "L2", "4+9+17", "?", 1, "12")
     rows = []
     for index, (subject, emotion) in enumerate(zip(subjects, emotions, strict=True)):
@@ -131,8 +148,9 @@ def _other_rows(start: int) -> list[Row]:
         onset = 1 + index // 4 % 3 if index % 16 == 3 else chance.randint(5, 40)
         offset = onset + length - 1
         apex = onset + int(length * chance.uniform(0.25, 0.75))
-        if index % 40 == 10:  # five have their apex at the onset or the offset
-            apex = (onset, offset)[index // 40 % 2]
+        # Five have their apex at the onset or the offset, with that of _as_in_megc.
+        if index % 40 == 10 and index > 10:
+            apex = offset if emotion in _MEGC_EMOTIONS else onset
         rows.append(
             Row(
                 subject=subject,
@@ -151,8 +169,28 @@ def _clip(index: int) -> str:
     return f"EP{2 + index % 17:02d}_{1 + index // 17:02d}{'f' * (index % 2)}"
 
 
-ROWS = (*_first_rows(), *_other_rows(60))
-SOME = ROWS[:60]  # eight subjects, with every emotion and a missing apex
+def _as_in_megc(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """Returns rows with the clips that the rule of MEGC 2019 leaves out by their ids.
+
+    Three clips of subject 24 have other emotions in 2014, a disgust clip has no apex,
+    and another has it at the onset. Otherwise the rows are the same.
+    """
+    names = iter(["EP07_01", "EP07_04f", "EP10_03"])
+    changed, at_onset = [], False
+    for row in rows:
+        if row.emotions[0] != row.emotions[1]:
+            row = dataclasses.replace(row, subject=24, clip=next(names))
+        elif row.apex is None:
+            row = dataclasses.replace(row, subject=4, clip="EP12_01f")
+        elif row.emotions[0] == "disgust" and row.subject > 8 and not at_onset:
+            at_onset = True
+            row = dataclasses.replace(row, subject=5, clip="EP09_05f", apex=row.onset)
+        changed.append(row)
+    return tuple(changed)
+
+
+SOME = tuple(_first_rows())  # eight subjects, with every emotion and a missing apex
+ROWS = _as_in_megc([*SOME, *_other_rows(60)])
 
 
 def _brief(row: Row) -> Row:
@@ -166,7 +204,9 @@ BRIEF = tuple(map(_brief, SOME))  # not too short for training
 
 def _short(row: Row) -> Row:
     """Returns the row with a fifth of its frames from onset to offset."""
-    apex = None if row.apex is None else row.onset + (row.apex - row.onset) // 5
+    apex = row.apex
+    if apex is not None and apex > row.onset:
+        apex = row.onset + max(1, (apex - row.onset) // 5)
     return dataclasses.replace(
         row, apex=apex, offset=row.onset + (row.offset - row.onset) // 5
     )
@@ -175,43 +215,19 @@ def _short(row: Row) -> Row:
 SHORT = tuple(map(_short, ROWS))  # complete, for tests that read every frame
 
 
-def _megc_rows() -> tuple[Row, ...]:
-    """Returns rows of three frames, with what the clips of MEGC 2019 depend on.
-
-    Three clips of subject 24 have other emotions in 2014, a disgust clip has no apex,
-    another has it at the onset, and subjects 10 and 18 have other emotions only. The
-    other subjects have clips of these emotions.
-    """
-    chance, rows = random.Random(3), []
-    names = iter(["EP07_01", "EP07_04f", "EP10_03"])
-    special = iter([(4, "EP12_01f", None), (5, "EP09_05f", 0)])
-    for row in ROWS:
-        used = row.emotions[0] in ("disgust", "happiness", "repression", "surprise")
-        subject, clip, apex = chance.choice(_WITHOUT_10_18), row.clip, 1
-        if not used:
-            subject = (10, 18, *_WITHOUT_10_18)[len(rows) % 26]
-        if row.emotions[0] != row.emotions[1]:
-            subject, clip = 24, next(names)
-        elif row.emotions[0] == "disgust":
-            subject, clip, apex = next(special, (subject, clip, apex))
-        rows.append(
-            dataclasses.replace(
-                row,
-                subject=subject,
-                clip=clip,
-                apex=None if apex is None else row.onset + apex,
-                offset=row.onset + 2,
-            )
-        )
-    return tuple(rows)
+def _shortest(row: Row) -> Row:
+    """Returns the row with three frames; the second is the apex unless the first is."""
+    apex = row.apex
+    if apex is not None and apex > row.onset:
+        apex = row.onset + 1
+    return dataclasses.replace(row, apex=apex, offset=row.onset + 2)
 
 
-_WITHOUT_10_18 = [subject for subject in range(1, 27) if subject not in (10, 18)]
-MEGC = _megc_rows()
+MEGC = tuple(map(_shortest, ROWS))
 
 _PLACES = {
     (row.subject, row.clip): place
-    for rows in (MEGC, ROWS)
+    for rows in (SOME, ROWS)
     for place, row in enumerate(rows)
 }
 

@@ -50,6 +50,11 @@ def test_a_row_finds_its_frames_in_every_release(tmp_path, release):
         ("sub216/e_1", "the apex is 0 in the table, a known error; 1 was used"),
     ):
         assert sum(clip in note and sentence in note for note in notes) == 1
+    # The summary shows the first notes, which changes of the picture must not fill.
+    of_clips = [n for n in info.metadata["notes"] if n.startswith("row ")]
+    assert of_clips[:6] == notes
+    changes = ["pixels change" in n or "grey levels" in n for n in of_clips]
+    assert any(changes) and changes == sorted(changes)
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tyro
 
-from datasets import DataError, check, prepare
+from datasets import DataError, check, few_lines, prepare
 from tests.datasets import cas_me_2_tree, casme2_tree, casme_tree
 from tests.datasets.astronaut import with_faces
 
@@ -135,6 +135,33 @@ def test_damaged_clips_are_named_and_the_exit_code_is_1(damaged):
     assert "and 1 more in this folder" in checked.stdout
     assert "Traceback" not in checked.stderr
     assert sorted(damaged.rglob("*")) == before
+
+
+def test_equal_reasons_are_grouped_and_all_are_in_the_json(tmp_path):
+    casme2_tree.write_tree(tmp_path, rows=casme2_tree.MEGC[:9])
+    for path in sorted(tmp_path.glob("Cropped/*/*"))[:7]:
+        if path.is_dir():
+            shutil.rmtree(path)
+    report = check.check("casme2", tmp_path)
+    text = check.describe(report)
+    assert text.count("there is no folder for it in Cropped") == 5
+    assert "cannot become a record: 7\n" in text
+    assert "\n  and 2 more for this reason; --json lists all\n" in text
+    assert len(json.loads(report.to_json())["no_record"]) == 7
+
+
+def test_reasons_that_differ_in_numbers_are_the_same():
+    lines = [
+        (f"clip {n}", f"no face in frames {n}" + ", 1" * (n % 3)) for n in range(860)
+    ]
+    lines.insert(700, ("clip x", "permission denied"))
+    shown = few_lines.few_of_each(lines, 2, "a file lists all")
+    assert shown == [
+        ("clip 0", 1),
+        ("clip 1", 1),
+        ("and 858 more for this reason; a file lists all", 858),
+        ("clip x", 1),
+    ]
 
 
 def test_json_report(damaged, capsys):

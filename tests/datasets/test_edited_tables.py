@@ -1,12 +1,17 @@
 """Tables that people have edited, and unrelated tables in the same folder."""
 
+import json
+import re
+
 import openpyxl
 import pytest
 
 from datasets import DataError
 from datasets.casme2.casme2_dataset_builder import SPECIFICATION as CASME2
 from datasets.check import check
-from datasets.prepare import Options
+from datasets.check_report import describe
+from datasets.prepare import Options, builder_class, other_specifications
+from datasets.source.annotations import read_table
 from datasets.source.local_copy import open_local_copy
 from datasets.source.specification import LocalCopyConfig
 from tests.datasets import cas_me_2_tree, casme_tree
@@ -61,9 +66,57 @@ def test_action_units_are_not_needed(tmp_path):
         assert not record["apex_estimated"]
 
 
+@pytest.mark.parametrize(
+    ("header", "unread"),
+    [(None, "none"), ("Remarks", "Remarks"), ("", "column D without a header")],
+)
+def test_a_lost_column_of_the_apex_is_refused_and_named(tmp_path, header, unread):
+    rows = [without(row, "apex") for row in FEW]
+    if header is not None:
+        rows = [
+            {header if n == "apex" else n: c for n, c in cells(row).items()}
+            for row in FEW
+        ]
+    write_copy(tmp_path / "copy", rows)
+    lost = f"mine.csv has no column of the apex.* that were not read: {unread}"
+    with pytest.raises(DataError, match=f"{lost}(.|\n)*--apex=middle or --apex=spot"):
+        read_copy(tmp_path)
+    report = check("casme2", tmp_path / "copy")
+    assert not report.complete and re.search(lost, report.without_apexes[0])
+    verdict = describe(report).partition("Incomplete: ")[2]
+    assert "the apexes are lost" in verdict and re.search(lost, verdict)
+    assert json.loads(report.to_json())["whole"] is False
+    accepted = check("casme2", tmp_path / "copy", options=Options(apex="middle"))
+    assert accepted.complete and re.search(lost, accepted.notes[0])
+
+
+def test_a_column_of_the_apex_without_numbers_is_refused(tmp_path):
+    write_copy(tmp_path / "copy", [cells(row, apex="/") for row in FEW])
+    with pytest.raises(DataError, match=f"gives none in any of {len(FEW)} rows"):
+        read_copy(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", [one.name for one in other_specifications("") if one.columns.headers]
+)
+def test_each_data_set_whose_tables_give_apexes_misses_them(tmp_path, name):
+    columns = builder_class(name).SPECIFICATION.columns
+    headers = [
+        (field, names[0]) for field, names in columns.headers.items() if names[:1]
+    ]
+    for left_out in ({"apex"}, set()):
+        names = [header for field, header in headers if field not in left_out]
+        rows = [[str(3 + n) for n, _ in enumerate(names)] for _ in range(2)]
+        write_csv(tmp_path / "mine.csv", [names, *rows])
+        table = read_table(tmp_path / "mine.csv", columns)
+        published = "apex" in columns.headers
+        assert ("apex" in table.without) == (published and bool(left_out))
+    assert published == (name not in ("smic", "casme3_c"))
+
+
 def test_without_a_column_of_the_apex_it_is_estimated_and_marked(tmp_path):
     write_copy(tmp_path / "copy", [without(row, "apex") for row in FEW])
-    metadata, records = read_copy(tmp_path)
+    metadata, records = read_copy(tmp_path, apex="middle")
     for row in FEW:
         record = records[id_of(row)]
         assert record["apex"] == (row.onset + row.offset) // 2
@@ -177,8 +230,12 @@ def test_a_column_with_an_unknown_header_is_not_replaced_by_estimates(tmp_path, 
         for row in FEW
     ]
     write_copy(tmp_path / "copy", rows)
-    with pytest.raises(DataError, match=f"Found in its sheets: .*{field} no."):
+    with pytest.raises(DataError, match=f"Found in its sheets: .*{field} no.") as error:
         read_copy(tmp_path)
+    message = str(error.value)
+    assert f"its column '{field} no.' may be that of the {field}: rename it" in message
+    # Nothing that is there is called missing, or expected.
+    assert "Required columns" not in message and "are not those of" not in message
 
 
 def test_a_table_of_the_right_name_with_other_columns_is_skipped(tmp_path):

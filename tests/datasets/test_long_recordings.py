@@ -12,8 +12,9 @@ from datasets import DataError, long_check
 from datasets.check import main
 from datasets.prepare import Options
 from datasets.source import long_recordings
+from datasets.source.long_copy import open_long_recordings
 from meranet_jax.video import frames
-from tests.datasets import samm_tree
+from tests.datasets import casme3_tree, samm_tree
 from tests.datasets.long_trees import NAMES, TABLES, rows_of, write_copy, write_table
 from tests.datasets.tree import RAW, frame_image, touch, write_video
 
@@ -274,5 +275,27 @@ def test_flags_of_clips_are_refused(copies):
 def test_data_sets_without_long_recordings_are_refused(tmp_path):
     with pytest.raises(DataError, match="for cas_me_2, casme3, samm, smic"):
         long_check.check("casme2", tmp_path)
+    # Nothing internal is named.
+    with pytest.raises(DataError, match="Leave out --long to check its clips.$"):
+        long_check.check("casme2", tmp_path)
     with pytest.raises(DataError, match="is empty.\n.*SMIC-E"):
         long_check.check("smic", tmp_path)
+
+
+def test_folders_of_depth_are_no_examples_of_frames(tmp_path):
+    casme3_tree.write_tree(tmp_path, rows=casme3_tree.ROWS[:2])
+    with pytest.raises(DataError) as refused:
+        long_check.check("casme3", tmp_path)
+    message = str(refused.value)
+    assert "for example: Part_A_ME_clip/frame/spNO." in message
+    assert "/depth" not in message
+
+
+def test_a_table_without_its_apexes_is_incomplete(tmp_path):
+    rows = [[*row[:4], None, *row[5:]] for row in rows_of("samm")[:2]]
+    write_table(tmp_path, "samm", rows)
+    for clip in (row[1].rpartition("_")[0] for row in rows):
+        touch(tmp_path / f"SAMM_longvideos/{clip}", f"{clip}_1.jpg", f"{clip}_2.jpg")
+    copy = open_long_recordings(long_check.specification_of("samm"), tmp_path)
+    (found,) = [p for p in copy.problems if p.kind == "columns that are missing"]
+    assert "the column of the apex" in found.text and "in any of 2 rows" in found.text

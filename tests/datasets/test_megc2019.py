@@ -6,11 +6,72 @@ import numpy as np
 import pytest
 
 from datasets import check, prepare
+from datasets.prepare import builder_class
+from datasets.source.annotations import read_table
+from meranet_jax import megc2019
 from meranet_jax.config import TrainConfig
+from meranet_jax.errors import UserError
 from meranet_jax.runs.train_run import load_clips
-from tests.datasets.casme2_tree import MEGC, write_tree
+from tests.datasets import samm_tree, smic_tree
+from tests.datasets.casme2_tree import (
+    MEGC,
+    ROWS,
+    SHORT,
+    TABLES,
+    write_table,
+    write_tree,
+)
 
 COUNTS = {"negative": 88, "positive": 32, "surprise": 25}
+
+
+@pytest.mark.parametrize("generation", ["20140508", "20190701"])
+@pytest.mark.parametrize("rows", [ROWS, SHORT, MEGC])
+def test_the_table_of_the_generated_copy_has_them(tmp_path, rows, generation):
+    path = tmp_path / TABLES[generation]
+    write_table(path, table=generation, rows=rows)
+    table = read_table(path, builder_class("casme2").SPECIFICATION.columns)
+    subjects, emotions, left_out = set(), [], {}
+    for row in table.rows:
+        clip_id = f"{row.subject}/{row.clip}"
+        reason = megc2019.find("casme2").exclusion(
+            clip_id=clip_id,
+            emotion=row.emotion,
+            onset=row.onset,
+            apex=row.apex or 0,
+            apex_estimated=row.apex is None,
+        )
+        if reason is None:
+            subjects.add(row.subject)
+            emotions.append(row.emotion)
+        else:
+            left_out[clip_id] = reason
+    assert megc2019.count_classes(emotions) == COUNTS and len(left_out) == 110
+    assert len(subjects) == 24 and not subjects & {"sub10", "sub18"}
+    assert len({row.subject for row in table.rows}) == 26
+    for clip in ("EP07_01", "EP07_04f", "EP10_03"):
+        assert "sadness" in left_out[f"sub24/{clip}"]
+    assert "no apex" in left_out["sub04/EP12_01f"]
+    assert "apex at the onset" in left_out["sub05/EP09_05f"]
+
+
+def test_the_generated_copies_make_a_composite_of_442_clips_of_68_subjects():
+    clips = {
+        "casme2": [(row.subject, row.emotions[0]) for row in ROWS if _has_apex(row)],
+        "samm": [(row.subject, row.emotion.lower()) for row in samm_tree.ROWS],
+        "smic": [(c.subject, c.emotion) for c in smic_tree.CLIPS["HS"]],
+    }
+    kept = {
+        (name, subject, place)
+        for name, of_name in clips.items()
+        for place, (subject, emotion) in enumerate(of_name)
+        if emotion in megc2019.find(name).emotions
+    }
+    assert len(kept) == 442 and len({one[:2] for one in kept}) == 68
+
+
+def _has_apex(row):
+    return row.apex not in (None, row.onset)
 
 
 @pytest.fixture(scope="module", params=["20140508", "20190701"])
@@ -86,3 +147,33 @@ def test_a_part_of_the_clips_is_reported(tmp_path):
         "3 clips by the rule of MEGC 2019 (negative 1, positive 1, surprise 1), which "
         "has 145 (negative 88, positive 32, surprise 25)" in text
     )
+    assert "too many" not in text
+
+
+def test_more_clips_than_published_are_explained():
+    rule = megc2019.find("smic")
+    text = rule.describe(dict(rule.counts) | {"negative": 72, "positive": 50})
+    assert text.startswith("165 clips by the rule of MEGC 2019")
+    assert "; negative 2 too many: the table has rows or emotions that are not" in text
+
+
+def test_an_error_says_what_the_rule_leaves_out(tmp_path):
+    rows = [row for row in MEGC if row.emotions[1] == "others"][:2]
+    write_tree(tmp_path / "copy", rows=rows)
+    config = TrainConfig(dataset="casme2", classes="megc3", size=16, min_frames=1)
+
+    def records_of(one):
+        return prepare.prepare(
+            "casme2",
+            manual_dir=tmp_path / "copy",
+            data_dir=tmp_path,
+            options=prepare.Options(frames=2, window=2, size=16),
+        )
+
+    message = (
+        "no clip is labelled negative; there is no clip. Choose other --classes.*The "
+        r"rule of MEGC 2019.*leaves out 2 of 2 clips: 2 \(others, not in MEGC 2019\).*"
+        "datasets.check casme2"
+    )
+    with pytest.raises(UserError, match=message):
+        load_clips(config, records_of)

@@ -5,6 +5,7 @@ import sys
 import threading
 import types
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import tensorflow_datasets as tfds
@@ -116,10 +117,30 @@ def test_warning_if_records_are_of_another_copy(tmp_path, capsys):
     assert "do not match" not in capsys.readouterr().err
     _, records = read_back("casme2", tmp_path / "other", tmp_path / "data")
     message = capsys.readouterr().err
-    assert "do not match" in message and "its table, clips or frames differ" in message
+    assert "warning: the records in" in message and "do not match" in message
+    assert "its table, clips or frames differ" in message
     assert "delete that folder" in message and len(records) == 4
     read_back("casme2", tmp_path / "absent", tmp_path / "data")
     assert "cannot be read" in capsys.readouterr().err
+
+
+def test_exit_code_is_0_only_if_every_row_is_a_record_of_the_copy(tmp_path, capsys):
+    def main(copy, data):
+        folders = {"manual_dir": str(tmp_path / copy), "data_dir": str(tmp_path / data)}
+        return prepare.main("casme2", **folders), capsys.readouterr().err
+
+    write_tree(tmp_path / "one", rows=FEW)
+    write_tree(tmp_path / "other", rows=FEW)
+    row = FEW[0]
+    shutil.rmtree(tmp_path / f"other/Cropped/sub{row.subject:02d}/{row.clip}")
+    assert main("one", "data") == (0, mock.ANY)
+    assert main("one", "data") == (0, mock.ANY)
+    status, message = main("other", "data")
+    assert status == 1 and "warning: the records in" in message
+    for _ in range(2):  # also if the records exist
+        status, message = main("other", "again")
+        assert status == 1
+        assert "warning: 1 rows are left out; the exit code is 1" in message
 
 
 def test_invalid_options_leave_no_folder(tmp_path):

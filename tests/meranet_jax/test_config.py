@@ -61,8 +61,12 @@ def test_lists_of_values_for_each_data_set():
 )
 def test_invalid_lists_of_values_are_refused(changes):
     (field,) = changes
-    with pytest.raises(UserError, match=f"--{field}=casme2=...,cas_me_2=..."):
+    value = "/copies" if field == "manual_dir" else "..."
+    with pytest.raises(UserError) as refused:
         dataclasses.replace(default_config("casme2,cas_me_2", "paper"), **changes)
+    message = str(refused.value)
+    assert f"--{field}=casme2={value},cas_me_2={value}." in message
+    assert ("The same folder may be named for each" in message) == (value == "/copies")
 
 
 @pytest.mark.parametrize(

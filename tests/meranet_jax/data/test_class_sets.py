@@ -2,8 +2,10 @@ import json
 
 import pytest
 
+from meranet_jax.config import TrainConfig
 from meranet_jax.data import class_sets
 from meranet_jax.errors import UserError
+from meranet_jax.runs.train_run import load_clips
 
 # The emotions in the table of CASME II.
 EMOTIONS = {
@@ -126,3 +128,14 @@ def test_invalid_mapping_file_raises(tmp_path, text):
     path.write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(UserError, match=r"mine\.json"):
         resolve(str(path))
+
+
+@pytest.mark.parametrize("text", ["megc4", "nowhere.json", "paper"])
+def test_unknown_class_sets_are_refused_before_anything_is_prepared(text):
+    config = TrainConfig(dataset="smic", classes=text)
+
+    def prepare(one):
+        raise AssertionError("the records were prepared")
+
+    with pytest.raises(UserError, match=f"--classes={text}"):
+        load_clips(config, prepare)
