@@ -1,7 +1,7 @@
 """Prediction for a recording: its faces, its candidates, and what they resemble."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -119,8 +119,17 @@ def predict(
     ]
     on_events([one.event for one in found])
     recorded = _recorded_rate(measured)
+    small = {one.identity for one in found_list if "too small" in one.troubles}
     events = _recognise(
-        recording, measured, clock, found, recogniser, recorded, on_progress, on_clip
+        recording,
+        measured,
+        clock,
+        found,
+        small,
+        recogniser,
+        recorded,
+        on_progress,
+        on_clip,
     )
     return Prediction(
         source=recording.source,
@@ -181,6 +190,7 @@ def _recognise(
     measured: Measurement,
     clock: Clock,
     found: Sequence[Placed],
+    small: Collection[int],
     recogniser: Recogniser,
     recorded: float | None,
     on_progress: Progress,
@@ -219,7 +229,13 @@ def _recognise(
             event = dataclasses.replace(
                 events[index],
                 apex=clock.at(clip.apex_frame),
-                recognition=_recognition(events[index], clip, of_clip, recogniser),
+                recognition=_recognition(
+                    events[index],
+                    clip,
+                    of_clip,
+                    recogniser,
+                    too_small=events[index].face in small,
+                ),
             )
             events[index] = event
             on_progress("recognition", event.offset.time)
@@ -243,7 +259,12 @@ def _batches(clips: Iterator[Cut | NotCut]) -> Iterator[list[Cut | NotCut]]:
 
 
 def _recognition(
-    event: Event, clip: Cut, probabilities: np.ndarray, recogniser: Recogniser
+    event: Event,
+    clip: Cut,
+    probabilities: np.ndarray,
+    recogniser: Recogniser,
+    *,
+    too_small: bool,
 ) -> Recognition:
     plausible = None
     if recogniser.calibration is not None:
@@ -253,19 +274,20 @@ def _recognition(
         )
         probabilities = recogniser.calibration.calibrated(probabilities)
     distinct, frames = clip.distinct(recogniser.features)
+    reasons = ["the face is too small"] if too_small else []
+    reasons += _reasons(event, plausible, distinct, frames)
     return Recognition(
         classes=recogniser.classes,
         probabilities=tuple(float(p) for p in probabilities),
         plausible=plausible,
         frames=frames,
         distinct=distinct,
-        reasons=tuple(_reasons(event, clip, plausible, distinct, frames)),
+        reasons=tuple(reasons),
     )
 
 
 def _reasons(
     event: Event,
-    clip: Cut,
     plausible: tuple[str, ...] | None,
     distinct: int,
     frames: int,
@@ -297,7 +319,8 @@ def describe(recogniser: Recogniser) -> RecogniserDescription:
         "A class is that of the clips which a candidate resembles. It does not say "
         "what a person feels."
     ]
-    if all(name.startswith("synthetic") for name in recogniser.datasets or ("",)):
+    generated = all(name.startswith("synthetic") for name in recogniser.datasets or "?")
+    if generated:
         limits.append(
             "It was trained on generated faces only, and never tested on recordings "
             "of people."
@@ -309,8 +332,9 @@ def describe(recogniser: Recogniser) -> RecogniserDescription:
         )
     else:
         limits.append(
-            f"It was calibrated on {calibration.subjects} people. This does not carry "
-            "over to other cameras or people."
+            f"It was calibrated on {calibration.subjects} "
+            f"{'generated faces' if generated else 'people'}. This does not carry over "
+            "to other cameras or people."
         )
     return RecogniserDescription(
         source=recogniser.source,
