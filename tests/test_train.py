@@ -186,13 +186,11 @@ def test_compiling_ahead_fills_the_cache_and_trains_nothing(flags, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow  # CASME II and composites cover its steps
 @pytest.mark.parametrize(
     ("dataset", "tree", "layout", "clips", "classes"),
     [
-        pytest.param(
-            *("casme", casme_tree, "raw", 115, "disgust repression tense"),
-            marks=pytest.mark.slow,  # CASME II and CAS(ME)^2 cover its steps
-        ),
+        ("casme", casme_tree, "raw", 115, "disgust repression tense"),
         ("cas_me_2", cas_me_2_tree, "cropped", 57, "anger disgust happiness"),
     ],
 )
