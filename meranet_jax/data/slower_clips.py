@@ -1,11 +1,8 @@
 """Clips as recordings at a lower frame rate would have given them.
 
 A record has no recording, but the frames of its clip and, with inputs that need them,
-those at onset and apex. The slower recording therefore consists of frames of the clip:
-those nearest to the instants at which it has frames, chosen as ``video.stream.sampled``
-chooses them. Each frame of the slower clip is the frame of that recording that is
-nearest in time to the frame that it replaces; of two that are equally near, the
-earlier.
+those at onset and apex. The slower recording therefore consists of frames of the clip;
+see ``slower_frames``.
 """
 
 import concurrent.futures
@@ -22,6 +19,7 @@ from meranet_jax.data import machine
 from meranet_jax.data.clip_store import convert_frames
 from meranet_jax.data.clips import Clips, LazyClips
 from meranet_jax.data.records import open_records, report_damage
+from meranet_jax.data.slower_frames import TINY, Shown, Timing, slow_down, timing
 from meranet_jax.data.source_records import Source
 from meranet_jax.errors import UserError
 from meranet_jax.inputs.registry import APEX_FRAME, CLIP, ONSET_FRAME, Input
@@ -35,49 +33,6 @@ _PHASES = 3
 # Fraction of this machine's memory that all clips may use; beyond it, clips are made
 # when they are needed.
 _MEMORY_FRACTION = 0.5
-
-# Farther from the apex than any frame of a recording
-_FAR = 2**31
-
-# Less than any difference of two times, in seconds
-_TINY = 1e-9
-
-
-@dataclasses.dataclass(frozen=True)
-class Timing:
-    """When the frames of a record were recorded, in seconds after its onset.
-
-    Attributes:
-      frame_rate: of the recording in Hz.
-      frames: of each frame of the clip, ascending, float64 [T].
-      apex: of the apex.
-    """
-
-    frame_rate: float
-    frames: np.ndarray
-    apex: float
-
-    @property
-    def spacing(self) -> float:
-        """The longest time between two frames of the clip."""
-        return float(np.diff(self.frames).max(initial=0.0))
-
-
-@dataclasses.dataclass(frozen=True)
-class Shown:
-    """Which frames of a clip replace its frames at a lower frame rate.
-
-    Attributes:
-      kept: indices of the frames of the slower recording, ascending.
-      clip: index of the frame that replaces each frame of the clip, [T].
-      apex: index of the frame that replaces the apex frame.
-      apex_shift: its distance from the apex in seconds.
-    """
-
-    kept: np.ndarray
-    clip: np.ndarray
-    apex: int
-    apex_shift: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,80 +52,6 @@ class SlowerClips:
     phases: int
     distinct: tuple[np.ndarray, np.ndarray] | None
     apex_shifts: np.ndarray | None
-
-
-def timing(
-    config: TrainConfig, frame_rate: float, onset: int, apex: int, offset: int
-) -> Timing:
-    """Returns when the frames of a clip were recorded.
-
-    Args:
-      config: of its data set alone: ``sampling``, ``frames``, ``window``, ``rate``.
-      frame_rate: of the recording in Hz.
-      onset: frame number of the onset.
-      apex: frame number of the apex.
-      offset: frame number of the offset.
-    """
-    if config.sampling == "apex":
-        step = 1.0 if config.rate is None else frame_rate / config.rate
-        numbers = sampling.window_frame_numbers(
-            apex, -_FAR, _FAR, window=config.window, frames=config.frames, step=step
-        )
-    elif config.sampling == "uniform":
-        numbers = sampling.uniform_frame_numbers(onset, offset, frames=config.frames)
-    elif config.frames == 1:
-        numbers = np.array([(onset + offset) / 2])
-    else:
-        numbers = np.linspace(onset, offset, config.frames)
-    return Timing(
-        frame_rate, (numbers - onset) / frame_rate, (apex - onset) / frame_rate
-    )
-
-
-def slow_down(
-    times: Timing, rate: float, phase: float, *, from_onset: bool
-) -> Shown | None:
-    """Chooses the frames that a recording at a lower frame rate would have shown.
-
-    Args:
-      times: of the record.
-      rate: in Hz.
-      phase: time of a frame of the slower recording after the first frame of the clip
-        or the onset, in times between two of its frames, 0 to 1.
-      from_onset: whether it is counted from the onset.
-
-    Returns:
-      The frames; None if the slower recording has none in the clip.
-    """
-    # Imported here, since it needs PyAV.
-    from meranet_jax.video.stream import Frame, sampled
-
-    # A short clip repeats frames.
-    instants, indices = np.unique(times.frames, return_index=True)
-    half = times.spacing / 2
-    start = (0.0 if from_onset else instants[0]) + phase / rate
-    # The first instant of the slower recording that a frame of the clip is near to
-    start += math.ceil((instants[0] - half - start) * rate - _TINY) / rate
-
-    def unread() -> np.ndarray:
-        raise NotImplementedError
-
-    frames = (
-        Frame(number, float(instant - start), False, unread)
-        for number, instant in enumerate(instants)
-    )
-    chosen = [frame.number for frame in sampled(frames, rate)]
-    if not chosen:
-        return None
-    kept = indices[chosen]
-
-    def nearest(wanted: np.ndarray) -> np.ndarray:
-        distances = abs(times.frames[kept][None] - wanted[:, None])
-        return kept[np.argmin(np.round(distances, 9), 1)]
-
-    apex = int(nearest(np.array([times.apex]))[0])
-    shift = abs(float(times.frames[apex]) - times.apex)
-    return Shown(kept, nearest(times.frames), apex, shift)
 
 
 def load(
@@ -358,7 +239,7 @@ def _check_frames(
             "the records have no other frame of the recording in its place, but "
             "interpolated ones. Train with --sampling=apex or uniform to measure this."
         )
-    coarse = {i: t for i, t in timings.items() if t.spacing > 1 / rate + _TINY}
+    coarse = {i: t for i, t in timings.items() if t.spacing > 1 / rate + TINY}
     if coarse:
         longest = max(one.spacing for one in coarse.values())
         raise UserError(
@@ -395,7 +276,7 @@ def _check_shown(
                     f"in which a recording at {rate:g} Hz may have no frame. Choose a "
                     "higher rate."
                 )
-            farthest = 0.5 / rate + times.spacing / 2 + _TINY
+            farthest = 0.5 / rate + times.spacing / 2 + TINY
             if APEX_FRAME in network_input.features and one.apex_shift > farthest:
                 raise UserError(
                     f"--rate={rate:g}: the frames of {clip_id} cover {covered:.0f} ms, "
@@ -431,7 +312,7 @@ def _frames(
         if name == ONSET_FRAME:
             parts.append(row[name][None])
         elif name == APEX_FRAME:
-            unchanged = shown.apex_shift < _TINY
+            unchanged = shown.apex_shift < TINY
             parts.append(row[name][None] if unchanged else clip[shown.apex][None])
         elif interpolates:
             parts.append(sampling.interpolate(clip[shown.kept], len(clip)))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from meranet_jax.config import TrainConfig
-from meranet_jax.data import machine, slower_clips
+from meranet_jax.data import machine, slower_clips, slower_frames
 from meranet_jax.data.clip_store import convert_frames
 from meranet_jax.data.clips import LazyClips
 from meranet_jax.data.records import open_records
@@ -23,7 +23,7 @@ def config(**flags):
 
 
 def timing(**flags):
-    return slower_clips.timing(config(**flags), 200.0, onset=101, apex=121, offset=141)
+    return slower_frames.timing(config(**flags), 200.0, onset=101, apex=121, offset=141)
 
 
 def test_frames_of_a_clip_have_the_times_at_which_they_were_recorded():
@@ -41,7 +41,7 @@ def test_frames_of_a_clip_have_the_times_at_which_they_were_recorded():
 
 def test_a_recording_at_30_hz_has_five_of_16_frames_in_160_ms():
     paper = timing(frames=16, window=32)
-    shown = slower_clips.slow_down(paper, 30, 0, from_onset=False)
+    shown = slower_frames.slow_down(paper, 30, 0, from_onset=False)
     # At 0, 33, 67, 100 and 133 ms of frames that are 10 ms apart
     assert shown.kept.tolist() == [0, 3, 7, 10, 13]
     expected = [0, 0, 3, 3, 3, 3, 7, 7, 7, 10, 10, 10, 13, 13, 13, 13]
@@ -49,10 +49,10 @@ def test_a_recording_at_30_hz_has_five_of_16_frames_in_160_ms():
     expected[5] = 3
     assert shown.clip.tolist() == expected
     assert shown.apex == 7 and shown.apex_shift == pytest.approx(0.01)
-    later = slower_clips.slow_down(paper, 30, 1 / 3, from_onset=False)
+    later = slower_frames.slow_down(paper, 30, 1 / 3, from_onset=False)
     assert later.kept.tolist() == [1, 4, 8, 11, 14] and later.apex == 8
     # From the onset, 20 ms before the clip: at 33, 67, 100 ...
-    of_onset = slower_clips.slow_down(paper, 30, 0, from_onset=True)
+    of_onset = slower_frames.slow_down(paper, 30, 0, from_onset=True)
     assert of_onset.kept.tolist() == [1, 5, 8, 11, 15]
     assert of_onset.apex_shift == pytest.approx(0)
 
@@ -61,7 +61,7 @@ def test_a_recording_at_30_hz_has_five_of_16_frames_in_160_ms():
 @pytest.mark.parametrize("phase", [0, 0.4, 0.9])
 def test_the_frame_that_is_shown_is_near(rate, phase):
     paper = timing(frames=16, window=32)
-    shown = slower_clips.slow_down(paper, rate, phase, from_onset=False)
+    shown = slower_frames.slow_down(paper, rate, phase, from_onset=False)
     away = abs(paper.frames[shown.clip] - paper.frames)
     inside = slice(shown.kept[0], shown.kept[-1] + 1)
     assert away[inside].max() <= 0.5 / rate + 0.005 + 1e-9
@@ -99,10 +99,10 @@ def test_clips_show_frames_of_their_records(records, case, monkeypatch):
     by_id = rows(records)
     for number, clip_id in enumerate(found.clips.clip_ids):
         row = by_id[clip_id]
-        times = slower_clips.timing(
+        times = slower_frames.timing(
             config(), 200.0, *(int(row[n]) for n in ("onset", "apex", "offset"))
         )
-        shown = slower_clips.slow_down(times, 40, number // 2 / 3, from_onset=False)
+        shown = slower_frames.slow_down(times, 40, number // 2 / 3, from_onset=False)
         expected = row["clip"][shown.clip]
         np.testing.assert_array_equal(found.clips.inputs[number], expected)
         assert after.reshape(-1)[number] == len({f.tobytes() for f in expected})
@@ -113,8 +113,8 @@ def test_an_interpolated_clip_is_interpolated_from_fewer_frames(records):
     found = slower(records, clips, 15, [7], size=32, sampling="tim")
     row = rows(records)[clips.clip_ids[7]]
     numbers = (int(row[n]) for n in ("onset", "apex", "offset"))
-    times = slower_clips.timing(config(sampling="tim"), 200.0, *numbers)
-    kept = slower_clips.slow_down(times, 15, 0, from_onset=False).kept
+    times = slower_frames.timing(config(sampling="tim"), 200.0, *numbers)
+    kept = slower_frames.slow_down(times, 15, 0, from_onset=False).kept
     assert 2 <= len(kept) < 8
     expected = interpolate(row["clip"][kept], 8)
     np.testing.assert_array_equal(found.clips.inputs[0], expected)
@@ -130,8 +130,8 @@ def test_flow_is_that_of_the_frames_that_are_shown(records, name):
     for place, index in enumerate((3, 20)):
         row = rows(records)[clips.clip_ids[index]]
         numbers = (int(row[n]) for n in ("onset", "apex", "offset"))
-        times = slower_clips.timing(config(), 200.0, *numbers)
-        shown = slower_clips.slow_down(times, 60, 0, from_onset=True)
+        times = slower_frames.timing(config(), 200.0, *numbers)
+        shown = slower_frames.slow_down(times, 60, 0, from_onset=True)
         frames = row["clip"][shown.clip]
         if name == "onset_apex_flow":
             assert found.distinct is None
