@@ -13,8 +13,14 @@ from datasets.synthetic.synthetic_dataset_builder import Builder, SyntheticConfi
 from meranet_jax import recipes
 from meranet_jax.data import splits
 from meranet_jax.errors import UserError
-from meranet_jax.evaluation import figures, metrics, predictions
-from meranet_jax.runs import cross_dataset, cross_text, reader, subjects
+from meranet_jax.evaluation import calibration, figures, metrics, predictions
+from meranet_jax.runs import (
+    cross_dataset,
+    cross_text,
+    reader,
+    run_calibration,
+    subjects,
+)
 from meranet_jax.runs.cross_dataset import Target
 from meranet_jax.training import fitters
 from tests.meranet_jax import loading
@@ -80,6 +86,23 @@ def evaluate(other):
         return found, prepared
 
     return evaluate
+
+
+def test_a_run_is_calibrated_on_the_other_data_set(path, evaluate, other):
+    evaluate(path)
+    saved = reader.read(path)
+    file, made = run_calibration.calibrate_on(saved, "mylab", 0.4)
+    predicted = predictions.read(path / "cross" / "mylab" / "predictions.csv")
+    assert file == path / "cross" / "mylab" / "calibration.json"
+    found = run_calibration.read_of_weights(file, saved.classes)
+    assert found == calibration.calibrate(predicted, 0.4) and found.subjects == 2
+    assert "predictions of all models for mylab: 72" in run_calibration.describe(made)
+    with pytest.raises(UserError, match="its classes are disgust, happy, s.*Copy it"):
+        run_calibration.read_of_weights(file, ("disgust", "happy"))
+    # Sets of plausible classes need clips of each class.
+    evaluate(path, classes="happy,s")
+    with pytest.raises(UserError, match="mylab has no clip of disgust"):
+        run_calibration.calibrate_on(saved, "mylab")
 
 
 def test_each_model_predicts_every_clip(path, evaluate, other):
