@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,13 +23,20 @@ from meranet_jax.errors import DataError, UserError
 from meranet_jax.prediction import recogniser as recognisers
 from meranet_jax.prediction import spotting_table
 from meranet_jax.prediction.recogniser import Recogniser
-from meranet_jax.prediction.spotting_score import OpenedRecording, score
+from meranet_jax.prediction.spotting_score import (
+    OpenedRecording,
+    ScoredRecording,
+    score,
+)
 from meranet_jax.prediction.spotting_table import Row
 from meranet_jax.training import xla
 from meranet_jax.video.spotting import Settings
 
 # What is shown for each stage of the work, see ``predicting.predict``.
 _STAGES = {"motion": "measuring", "recognition": "recognising"}
+
+# Beginning of the name of the folder to which a video is written
+_MADE = ".video-"
 
 
 class Recording(Protocol):
@@ -175,9 +183,16 @@ def main(
         console.print(note)
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder):
+        for leftover in folder.glob(f"{_MADE}*"):  # of a process that was killed
+            shutil.rmtree(leftover)
         rows, left_out = _score_all(listed.recordings, recogniser, folder, console)
-        source = None if recogniser is None else str(recogniser.source)
+        source = None if recogniser is None else recogniser.source.name
         notes = [*listed.notes, *left_out]
+        if recogniser is not None and not any(row.scored.score.pairs for row in rows):
+            notes.append(
+                "Recognition is not scored: no micro candidate matches an expression "
+                f"of the classes {', '.join(recogniser.classes)}."
+            )
         text = spotting_table.text(rows, listed.titles, source, notes)
         with files.atomic_write(folder / "spotting.md") as part:
             part.write_text(text, encoding="utf-8")
@@ -255,17 +270,14 @@ def _score_all(
                 scored,
             )
             spotting_table.write(path, rows)
+            finished.add(key)
             counts = scored.score.micro
             console.print(
                 f"{number + 1} of {len(missing)}: {one.group}, {one.name}: "
                 f"{counts.true} micro-expressions, {counts.found} candidates, "
                 f"{counts.matched} match ({rows[key].seconds:.0f} s)"
             )
-    chosen = [
-        rows[key]
-        for key in settings
-        if key in rows and rows[key].settings == settings[key]
-    ]
+    chosen = [rows[key] for key in settings if key in finished]
     if not chosen:
         raise UserError(
             "None of the recordings can be read; the reasons are above. Check the copy "
@@ -281,11 +293,11 @@ def _score_one(
     bar: progress.Progress,
     task: progress.TaskID,
     number: int,
-):
+) -> ScoredRecording:
     """Makes or opens a recording, and scores it."""
     what = f"{recording.group}, {recording.name}"
     bar.update(task, completed=number, description=f"opening {what}")
-    with tempfile.TemporaryDirectory(prefix=".video-", dir=folder) as made:
+    with tempfile.TemporaryDirectory(prefix=_MADE, dir=folder) as made:
         opened = recording.open(Path(made))
         return score(
             opened,

@@ -2,7 +2,7 @@
 
 import collections
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -140,11 +140,13 @@ class ScoredRecording:
     Attributes:
       score: its counts.
       frames: number of its frames.
+      analysed: number of those that were analysed, at most 30 a second.
       faces: number of faces that were found in it.
     """
 
     score: Score
     frames: int
+    analysed: int
     faces: int
 
 
@@ -175,8 +177,10 @@ def score(
       DataError: if the recording cannot be read.
       UserError: if the recogniser cannot be used.
     """
-    search = _spot if recogniser is None else _spot_and_recognise(recogniser)
-    found, frames, faces = search(opened, on_progress)
+    if recogniser is None:
+        found, frames, analysed, faces = _spot(opened, on_progress)
+    else:
+        found, frames, analysed, faces = _predict(opened, recogniser, on_progress)
     minutes = opened.seconds / 60
     true = {
         kind: [one for one in opened.intervals if one.kind == kind]
@@ -204,7 +208,7 @@ def score(
             name = class_of(true["micro"][index].label, recogniser.classes)
             if name is not None:
                 counts += _recognised(name, micro[candidate].recognition)
-    return ScoredRecording(counts, frames, faces)
+    return ScoredRecording(counts, frames, analysed, faces)
 
 
 def class_of(label: str, classes: Sequence[str]) -> str | None:
@@ -241,55 +245,41 @@ def _interval(opened: OpenedRecording, onset: float, offset: float) -> Interval:
     )
 
 
-_Search = Callable[
-    [OpenedRecording, predicting.Progress], tuple[list[_Found], int, int]
-]
-
-
 def _spot(
     opened: OpenedRecording, on_progress: predicting.Progress
-) -> tuple[list[_Found], int, int]:
-    """Returns candidates, number of frames and number of faces."""
+) -> tuple[list[_Found], int, int, int]:
+    """Returns candidates, and the number of frames, of analysed ones and of faces."""
     measured = measure(
         open_stream(opened.source, opened.rate),
         threads=cores.count(),
         on_time=lambda seconds: on_progress("motion", seconds),
     )
     clock = Clock(measured)
+    found = []
+    for face in measured.faces:
+        for one in spot(face, measured):
+            onset, offset = clock.moment(one.onset).time, clock.moment(one.offset).time
+            interval = _interval(opened, onset, offset)
+            found.append(_Found(one.kind, interval, bool(one.flags), None))
+    frames = len(measured.all_numbers)
+    return found, frames, len(measured.numbers), len(measured.faces)
+
+
+def _predict(
+    opened: OpenedRecording, recogniser: Recogniser, on_progress: predicting.Progress
+) -> tuple[list[_Found], int, int, int]:
+    """Returns what ``_spot`` does, with what the candidates resemble."""
+    prediction = predicting.predict(
+        opened.source, rate=opened.rate, recogniser=recogniser, on_progress=on_progress
+    )
     found = [
         _Found(
             one.kind,
-            _interval(
-                opened, clock.moment(one.onset).time, clock.moment(one.offset).time
-            ),
+            _interval(opened, one.onset.time, one.offset.time),
             bool(one.flags),
-            None,
+            one.recognition,
         )
-        for face in measured.faces
-        for one in spot(face, measured)
+        for one in prediction.events
     ]
-    return found, len(measured.all_numbers), len(measured.faces)
-
-
-def _spot_and_recognise(recogniser: Recogniser) -> _Search:
-    def search(
-        opened: OpenedRecording, on_progress: predicting.Progress
-    ) -> tuple[list[_Found], int, int]:
-        prediction = predicting.predict(
-            opened.source,
-            rate=opened.rate,
-            recogniser=recogniser,
-            on_progress=on_progress,
-        )
-        found = [
-            _Found(
-                one.kind,
-                _interval(opened, one.onset.time, one.offset.time),
-                bool(one.flags),
-                one.recognition,
-            )
-            for one in prediction.events
-        ]
-        return found, prediction.frames, len(prediction.faces)
-
-    return search
+    analysed = len(prediction.numbers)
+    return found, prediction.frames, analysed, len(prediction.faces)

@@ -4,7 +4,7 @@ import collections
 import csv
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from meranet_jax import files
@@ -12,15 +12,19 @@ from meranet_jax.analysis import markdown
 from meranet_jax.errors import UserError
 from meranet_jax.evaluation.spotting import LEAST_OVERLAP, SpottingCounts
 from meranet_jax.prediction.spotting_score import Score, ScoredRecording
+from meranet_jax.video.measurement import RATE
 
 _COUNTED = ("true", "found", "matched")
 _KINDS = ("micro", "unflagged", "macro")
 _ANSWERS = ("right", "no_answer", "wrong")
 
+# Share of the frames below which a note names the recording
+_FEW = 0.9
+
 # Columns of the file
 _COLUMNS = (
     *("group", "recording", "settings", "version"),
-    *("frames", "minutes", "faces", "seconds"),
+    *("frames", "analysed", "minutes", "faces", "seconds"),
     *(f"{kind}_{what}" for kind in _KINDS for what in _COUNTED),
     *_ANSWERS,
     "classes",
@@ -94,7 +98,7 @@ def _cells(row: Row) -> list[object]:
     classes = [[*pair, number] for pair, number in sorted(scored.score.pairs.items())]
     return [
         *(row.group, row.recording, row.settings, row.version),
-        *(scored.frames, scored.score.micro.minutes, scored.faces),
+        *(scored.frames, scored.analysed, scored.score.micro.minutes, scored.faces),
         round(row.seconds, 1),
         *counts,
         *(getattr(scored.score, name) for name in _ANSWERS),
@@ -123,6 +127,7 @@ def _parse(line: Mapping[str, str]) -> Row:
         scored=ScoredRecording(
             Score(**counts, **answers, pairs=pairs),
             int(line["frames"]),
+            int(line["analysed"]),
             int(line["faces"]),
         ),
     )
@@ -184,12 +189,28 @@ def text(
             "or not the recogniser abstains.",
         ]
     parts.append("\n".join(f"- {group}: {titles[group]}" for group in totals))
-    unseen = [f"{row.group}/{row.recording}" for row in rows if not row.scored.faces]
-    if unseen:
-        notes = [*notes, f"No face was found in {', '.join(unseen)}."]
+    notes = [*notes, *_notes(rows)]
     if notes:
         parts.append("\n".join(f"- {note}" for note in notes))
     return "\n\n".join(parts) + "\n"
+
+
+def _notes(rows: Sequence[Row]) -> Iterator[str]:
+    """Yields what makes the numbers of recordings unreliable."""
+    unseen = [f"{row.group}, {row.recording}" for row in rows if not row.scored.faces]
+    if unseen:
+        yield f"No face was found in: {'; '.join(unseen)}."
+    few = []
+    for row in rows:
+        scored = row.scored
+        usual = min(scored.frames, scored.score.micro.minutes * 60 * RATE)
+        if scored.analysed < _FEW * usual:
+            few.append(f"{row.group}, {row.recording} ({scored.analysed})")
+    if few:
+        yield (
+            f"Fewer frames could be analysed than {RATE:g} a second, since files are "
+            f"damaged or missing: {'; '.join(few)}."
+        )
 
 
 def _spotting_cells(counts: SpottingCounts) -> list[object]:
