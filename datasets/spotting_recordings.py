@@ -171,8 +171,8 @@ def licensed(
     )
     if unknown:
         notes.append(
-            f"{unknown} intervals have no offset in the table; each ends at its apex, "
-            "or at its onset if that is missing, too"
+            f"intervals without an offset in the table: {unknown}. Each ends at its "
+            "apex, or at its onset if that is missing, too."
         )
     return RecordingList(
         tuple(_of_copy(name, one) for one in copy.recordings),

@@ -107,7 +107,7 @@ def test_metrics_without_expressions_are_empty(start):
     assert "Fewer frames could be analysed than 30 a second" in text
 
 
-def test_interrupted_work_is_resumed(start):
+def test_interrupted_work_is_resumed(start, tmp_path):
     def interrupted(opened, *_, **__):
         if opened.name == "a/1":
             raise KeyboardInterrupt
@@ -115,9 +115,12 @@ def test_interrupted_work_is_resumed(start):
 
     names = ["a/0", "a/1", "a/2"]
     with pytest.raises(KeyboardInterrupt):
-        folder = start(Recordings(names), interrupted)
+        start(Recordings(names), interrupted)
+    folder = tmp_path / "spotting"
+    assert {one.name for one in folder.iterdir()} <= {"spotting.csv", ".lock"}
+    (folder / ".video-killed").mkdir()  # of a process that could not remove it
     resumed = Recordings(names)
-    folder = start(resumed)
+    start(resumed)
     assert resumed.opened == ["a/1", "a/2"]
     assert {one.name for one in folder.iterdir()} <= (
         {"spotting.csv", "spotting.md", ".lock"}
