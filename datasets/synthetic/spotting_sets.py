@@ -25,7 +25,8 @@ class VideoSet:
     config: LongVideoConfig
 
 
-# Faces and expressions of the same seed are the same at both frame rates.
+# Drawn faces of the same seed are the same in all sets, and at both frame rates. At 200
+# Hz a minute takes almost seven times as long to draw.
 _EASY = LongVideoConfig(seconds=60, expressions=15)
 _EASY_200 = dataclasses.replace(_EASY, seconds=30, rate=200)
 _STILL = LongVideoConfig(seconds=600, expressions=0, blinks=15)
