@@ -240,7 +240,8 @@ def _score_all(
     }
     missing = [one for one in recordings if (one.group, one.name) not in finished]
     if len(missing) < len(recordings):
-        console.print(f"{len(recordings) - len(missing)} recordings are finished.")
+        number = len(recordings) - len(missing)
+        console.print(f"{number} of {len(recordings)} are in {path} already.")
     left_out = []
     columns = (
         progress.TextColumn("{task.description}"),
@@ -274,8 +275,8 @@ def _score_all(
             counts = scored.score.micro
             console.print(
                 f"{number + 1} of {len(missing)}: {one.group}, {one.name}: "
-                f"{counts.true} micro-expressions, {counts.found} candidates, "
-                f"{counts.matched} match ({rows[key].seconds:.0f} s)"
+                f"micro-expressions {counts.true}, candidates {counts.found}, matched "
+                f"{counts.matched} ({rows[key].seconds:.0f} s)"
             )
     chosen = [rows[key] for key in settings if key in finished]
     if not chosen:
