@@ -10,6 +10,8 @@ from meranet_jax.prediction import spotting_experiment, spotting_score
 from tests.datasets.long_trees import rows_of, write_table
 from tests.datasets.tree import RAW, touch, write_clip
 
+pytestmark = pytest.mark.e2e
+
 
 @pytest.fixture
 def start(tmp_path):
