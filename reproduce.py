@@ -4,27 +4,42 @@ The experiments of the paper are table1, figure4, figure5, figure6 and parameter
 inputs compares recognisers and inputs, ablation replaces each choice of a preset, and
 learning_curve reduces the training part. Flags of train.py, such as --preset=small,
 --seeds=5 and --epochs=10, apply to all runs of the experiment.
+
+``python reproduce.py spotting`` measures the search for expressions in long recordings
+of known content; python reproduce.py spotting --help lists its flags.
 """
 
 import sys
 
 from rich.console import Console
 
+from datasets import spotting_recordings
 from datasets.prepare import builder, records_of
 from meranet_jax.analysis import reproduction
 from meranet_jax.errors import UserError, explain, explain_out_of_memory
+from meranet_jax.prediction import spotting_experiment
 from meranet_jax.training import signals
 
 if __name__ == "__main__":
     signals.install_handlers()
+    console = Console(markup=False, highlight=False, soft_wrap=True)
     try:
-        reproduction.main(
-            sys.argv[1:],
-            records_of,
-            Console(markup=False, highlight=False, soft_wrap=True),
-            description=__doc__.replace("``", ""),
-            check_dataset=builder,
-        )
+        if sys.argv[1:2] == ["spotting"]:
+            spotting_experiment.main(
+                sys.argv[2:],
+                console,
+                generated=spotting_recordings.generated,
+                licensed=spotting_recordings.licensed,
+                description="Measure spotting on long recordings of known content.",
+            )
+        else:
+            reproduction.main(
+                sys.argv[1:],
+                records_of,
+                console,
+                description=__doc__.replace("``", ""),
+                check_dataset=builder,
+            )
     except (UserError, OSError) as error:
         sys.exit(f"error: {explain(error)}")
     except signals.Interrupted as interrupted:

@@ -100,7 +100,8 @@ def parse(
     experiment, *rest = arguments
     if experiment not in known:
         raise UserError(
-            f"There is no experiment {experiment}. Choose one of {', '.join(known)}."
+            f"There is no experiment {experiment}. Choose one of {', '.join(known)}, "
+            "or spotting, which has flags of its own."
         )
     request, others = tyro.cli(
         Request,

@@ -8,7 +8,7 @@ import weakref
 
 import pytest
 
-from datasets import DataError, long_check
+from datasets import DataError, long_check, spotting_recordings
 from datasets.check import main
 from datasets.prepare import Options
 from datasets.source import long_recordings
@@ -250,6 +250,51 @@ def test_videos_are_read(tmp_path):
     report = long_check.check("cas_me_2", tmp_path)
     assert report.frames["all"] == 40 and report.frames_read == 2
     assert len(places(report, "rows without a recording")) == 1
+    listed = spotting_recordings.licensed("cas_me_2", tmp_path)
+    (recording,) = listed.recordings
+    opened = recording.open(tmp_path)
+    # A video has its own frame rate, by which its frames are numbered.
+    assert opened.rate is None and opened.frame_rate == 30
+    assert opened.first == 1 and opened.seconds == pytest.approx(40 / 30)
+    (note,) = (one for one in listed.notes if "rows without a recording" in one)
+    assert "sub19" in note
+
+
+def test_recordings_for_spotting_have_the_intervals_of_the_table(copies, tmp_path):
+    listed = spotting_recordings.licensed("cas_me_2", copies["cas_me_2"])
+    assert len(listed.recordings) == 98 and all(
+        one.group == "cas_me_2" for one in listed.recordings
+    )
+    assert any("without an offset in the table: 44." in n for n in listed.notes)
+    opened = [one.open(tmp_path) for one in listed.recordings]
+    intervals = [interval for one in opened for interval in one.intervals]
+    micro = [one.label for one in intervals if one.kind == "micro"]
+    assert len(intervals) == 357 and micro.count("surprise") == 9
+    lengths = [one.offset - one.onset for one in intervals]
+    # Those without an offset end at the apex.
+    assert lengths.count(7) == 357 - 44 and lengths.count(3) == 44
+    assert {(one.first, one.rate, one.frame_rate) for one in opened} == {(1, 30, 30)}
+    recordings = spotting_recordings.licensed("smic", copies["smic"]).recordings
+    (one,) = (one for one in recordings if one.name == "sub18/s18_sur_03")
+    opened = one.open(tmp_path)
+    assert (opened.first, opened.rate, opened.seconds) == (175000, 100, 0.6)
+    (interval,) = opened.intervals
+    assert (interval.onset, interval.offset) == (175005, 175014)
+    assert interval.label == "surprise" and one.labelled
+    recordings = spotting_recordings.licensed("samm", copies["samm"]).recordings
+    assert len(recordings) == 147 and not any(one.labelled for one in recordings)
+
+
+def test_numbers_that_may_not_be_those_of_frames_are_not_scored(tmp_path):
+    rows = rows_of("samm")[:1]
+    rows[0][3:6] = [8, -1, 12]
+    write_table(tmp_path, "samm", rows)
+    folder = tmp_path / "SAMM_longvideos/006_1"
+    # Only the first column has these numbers, but the last would be read as frames.
+    touch(folder, *(f"006_1_{4 * n:04d}_{n}.jpg" for n in range(1, 6)))
+    (recording,) = spotting_recordings.licensed("samm", tmp_path).recordings
+    with pytest.raises(DataError, match="sub06/006_1 have several numbers"):
+        recording.open(tmp_path)
 
 
 def test_exit_code_and_json(copies, copy_of, capsys):
