@@ -55,7 +55,7 @@ class Settings:
     edge: float = 0.33
     least_valley: float = 0.7 * _PIXEL
     least_length: float = 0.1
-    head_speed: float = 0.6
+    head_speed: float = 0.8
     blink: float = 6 * _PIXEL
 
 
@@ -266,7 +266,11 @@ def _of_window(
             & (signals.detrended[:, region] > max(settings.least_detrended, 0))
         )
         for first, last in _runs(moving):
-            rises += _rises(motion, first, last, region, near, settings)
+            rises += [
+                rise
+                for rise in _rises(motion, first, last, region, near, settings)
+                if is_motion(rise.height, noise[region], settings)
+            ]
     groups = _grouped(rises)
     return [_candidate(group, signals, noise, settings) for group in groups]
 

@@ -117,7 +117,7 @@ def test_troubles_of_faces():
     assert turn(FRONTAL) == 0 and turn(turned) == pytest.approx(25 / 60)
     shaken = face_motion(1, TIMES)
     for index, shift in enumerate(shaken.windows[0].shift):
-        shift[0] = 0.05 * (index % 4 < 2)
+        shift[0] = 0.08 * (index % 4 < 2)
     assert describe(shaken, measured, clock).troubles == ("shaking",)
 
 
