@@ -63,6 +63,7 @@ def test_the_wheel_holds_the_package_alone(wheel):
     expected |= {
         "meranet_jax/py.typed",
         "meranet_jax/pretrained/flow.npz",
+        "meranet_jax/pretrained/onset_apex_flow.calibration.json",
         "meranet_jax/pretrained/onset_apex_flow.npz",
     }
     assert held == expected
