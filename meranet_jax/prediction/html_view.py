@@ -13,7 +13,7 @@ def describe(prediction: Prediction) -> str:
     picture = base64.b64encode(timeline.png(prediction)).decode("ascii")
     parts = [
         _element("p", report_text.headline(prediction)),
-        f'<img alt="motion over time" src="data:image/png;base64,{picture}">',
+        f'<img alt="motion over time" src="data:image/png;base64,{picture}"/>',
     ]
     if prediction.events:
         parts.append(_table(prediction))

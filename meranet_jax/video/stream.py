@@ -141,7 +141,7 @@ def _open_video(source: Path) -> Stream:
 
 
 def _end_is_missing(path: Path) -> str:
-    """Says so if an MP4 has no list of its frames, which is written at its end."""
+    """Says so if an MP4 ends before the list of its frames does."""
     with path.open("rb") as file:
         size = file.seek(0, 2)
         place = 0
@@ -150,10 +150,14 @@ def _end_is_missing(path: Path) -> str:
             length, kind = int.from_bytes(file.read(4), "big"), file.read(4)
             if length == 1:  # a longer number follows
                 length = int.from_bytes(file.read(8), "big")
-            if kind == b"moov" or (place == 0 and kind != b"ftyp") or length < 8:
-                return ""
+            if (place == 0 and kind != b"ftyp") or length < 8:
+                break
             place += length
-    return "; the end of this MP4 is missing: copy it again" if place > size else ""
+            if place > size:
+                return "; the end of this MP4 is missing: copy it again"
+            if kind == b"moov":
+                break
+    return ""
 
 
 def _list_folder(folder: Path) -> Mapping[int, Path]:
