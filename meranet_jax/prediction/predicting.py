@@ -64,7 +64,7 @@ class RecognisedClip:
 def predict(
     video: str | Path,
     *,
-    run: str | None = None,
+    run: str | Path | None = None,
     rate: float | None = None,
     face: int | None = None,
     events: Sequence[GivenEvent] | None = None,
@@ -97,7 +97,7 @@ def predict(
       UserError: if the recogniser cannot be used.
     """
     if recogniser is None:
-        recogniser = recognisers.load(run)
+        recogniser = recognisers.load(None if run is None else str(run))
     recording = open_stream(Path(video).expanduser(), rate)
     measured = measure(
         recording,
