@@ -190,6 +190,15 @@ def test_a_short_recording_is_named(tmp_path, capsys):
     assert "The recording is only 0.00 s long" in capsys.readouterr().out
 
 
+def test_a_missing_end_is_named(tmp_path, capsys):
+    write(tmp_path / "cut.mkv", [grey(n) for n in range(60)])
+    content = (tmp_path / "cut.mkv").read_bytes()
+    (tmp_path / "cut.mkv").write_bytes(content[: len(content) // 2])
+    assert run(tmp_path / "cut.mkv", output=tmp_path / "out") == 0
+    said = capsys.readouterr().out
+    assert "the file gives a length of 2.00 s: its end may be missing" in said
+
+
 def test_a_recording_that_fails_does_not_stop_the_others(grey_video, tmp_path, capsys):
     write(tmp_path / "whole.mp4", [grey(n) for n in range(9)])
     content = (tmp_path / "whole.mp4").read_bytes()
