@@ -52,10 +52,12 @@ def main(
       overwrite: Replace results that exist.
     """
     console = Console(markup=False, highlight=False, soft_wrap=True, stderr=True)
-    if not videos:
+    if not videos or not all(videos):
         raise UserError("Name a video, or a folder with the images of one.")
     if pictures < 0:
         raise UserError(f"--pictures={pictures} must not be negative.")
+    if face is not None and face < 1:
+        raise UserError(f"--face={face}: faces are numbered from 1, as in report.md.")
     paths = [Path(video).expanduser() for video in videos]
     folders = [Path(output).expanduser() / n for n in writer.folder_names(paths)]
     for folder in folders:
@@ -76,10 +78,16 @@ def main(
             _predict(path, folder, loaded, rate, face, given, pictures, console)
         except (UserError, OSError) as error:
             failed += 1
-            print(f"error: {path}: {explain(error)}", file=sys.stderr)
+            print(f"error: {_message(path, error)}", file=sys.stderr)
     if failed and len(paths) > 1:
         print(f"{failed} of {len(paths)} recordings have no result.", file=sys.stderr)
     sys.exit(1 if failed else 0)
+
+
+def _message(path: Path, error: UserError | OSError) -> str:
+    """Returns what happened, with the recording in which it did."""
+    text = explain(error)
+    return text if text.startswith((path.name, str(path))) else f"{path}: {text}"
 
 
 def _predict(
@@ -132,9 +140,9 @@ if __name__ == "__main__":
         tyro.cli(main, description=__doc__.replace("``", ""), use_underscores=True)
     except (UserError, OSError) as error:
         sys.exit(f"error: {explain(error)}")
-    except KeyboardInterrupt:
-        print("interrupted; finished recordings are kept", file=sys.stderr)
-        sys.exit(130)
+    except signals.Interrupted as error:
+        print(f"interrupted ({error}); finished recordings are kept", file=sys.stderr)
+        sys.exit(error.status)
     except Exception as error:
         if (message := explain_out_of_memory(error)) is None:
             raise

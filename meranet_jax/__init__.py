@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from meranet_jax.models.attention import ChannelAttention, SpatioTemporalAttention
     from meranet_jax.models.conv import Conv3D
     from meranet_jax.models.meranet import MERANet, ResidualAttentionBlock
+    from meranet_jax.prediction.predicting import predict
     from meranet_jax.version import __version__
 
 _MODULES = {
@@ -20,6 +21,7 @@ _MODULES = {
     "ResidualAttentionBlock": "meranet_jax.models.meranet",
     "SpatioTemporalAttention": "meranet_jax.models.attention",
     "__version__": "meranet_jax.version",
+    "predict": "meranet_jax.prediction.predicting",
 }
 
 # Not computed from _MODULES: type checkers and linters read it.
@@ -30,6 +32,7 @@ __all__ = [
     "ResidualAttentionBlock",
     "SpatioTemporalAttention",
     "__version__",
+    "predict",
 ]
 
 

@@ -40,8 +40,13 @@ def test_notebook_runs_from_top_to_bottom(tmp_path):
     assert printed.count(accuracy) == 2 and "epoch 2/2" in printed
     kinds = [set(output.data) for output in outputs if "data" in output]
     images = [kind & {"image/png", "image/gif"} for kind in kinds]
-    # Clips, learning curves, confusion matrix, overview of maps, and an animation.
-    assert images == 4 * [{"image/png"}] + [{"image/gif"}]
+    # Clips, learning curves, confusion matrix, overview of maps, an animation, and the
+    # candidates in a video.
+    assert images == 4 * [{"image/png"}] + [{"image/gif"}, set()]
+    (shown,) = (
+        o.data["text/html"] for o in outputs if "text/html" in o.get("data", {})
+    )
+    assert "video.mp4: 1 candidate" in shown and "data:image/png;base64," in shown
     assert (run / "saliency" / "overview.png").exists()
 
 

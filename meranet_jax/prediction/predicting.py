@@ -38,6 +38,10 @@ FEWEST, FEW = 5, 8
 # Hz; below it a micro-expression of half a second has two frames or fewer.
 _SLOWEST = 5.0
 
+# Seconds by which a file may be longer than its pictures, as its sound can be, and
+# below which a recording is short for a micro-expression.
+_MISSING, _SHORT = 0.5, 1.0
+
 # What a stage of the work is called, and how far it is: seconds of the recording.
 Progress = Callable[[str, float], None]
 
@@ -60,7 +64,7 @@ class RecognisedClip:
 def predict(
     video: str | Path,
     *,
-    run: str | None = None,
+    run: str | Path | None = None,
     rate: float | None = None,
     face: int | None = None,
     events: Sequence[GivenEvent] | None = None,
@@ -93,7 +97,7 @@ def predict(
       UserError: if the recogniser cannot be used.
     """
     if recogniser is None:
-        recogniser = recognisers.load(run)
+        recogniser = recognisers.load(None if run is None else str(run))
     recording = open_stream(Path(video).expanduser(), rate)
     measured = measure(
         recording,
@@ -356,16 +360,31 @@ def _notes(
 ) -> Iterator[str]:
     """Yields what the user should know of a recording."""
     if not faces:
-        yield "No face was found."
+        yield (
+            "No face was found. Faces must be upright, look towards the camera, and "
+            f"have eyes that are {SMALLEST:.0f} pixels apart or more."
+        )
     if recording.interlaced:
         yield (
             "The video is interlaced: each frame mixes two instants. Deinterlace it "
             "first."
         )
     if measured.damaged:
+        number = len(measured.damaged)
         yield (
-            f"{len(measured.damaged)} of {len(measured.all_numbers)} frames are "
-            "damaged and were not used."
+            f"{number} of {len(measured.all_numbers)} frames "
+            f"{'was' if number == 1 else 'were'} damaged and not used."
+        )
+    seconds = float(measured.all_times[-1]) if len(measured.all_times) else 0.0
+    if recording.duration and recording.duration - seconds > _MISSING:
+        yield (
+            f"The last frame is shown at {seconds:.2f} s, but the file gives a length "
+            f"of {recording.duration:.2f} s: its end may be missing."
+        )
+    if seconds < _SHORT:
+        yield (
+            f"The recording is only {seconds:.2f} s long. A candidate is found only if "
+            "its rise and its fall are both in it."
         )
     gaps = np.diff(measured.all_times)
     if len(gaps) and gaps.max() > 3 * np.median(gaps):

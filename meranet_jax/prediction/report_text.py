@@ -69,7 +69,7 @@ def describe(prediction: Prediction) -> str:
 
 def summary(prediction: Prediction) -> str:
     """Formats the candidates for a terminal."""
-    lines = [f"{wording.file_name(prediction.source)}: " + _counted(prediction)]
+    lines = [headline(prediction)]
     for event in prediction.events:
         text = f"  {event.number:3d}  {wording.moment(event.onset)}"
         text += f" to {wording.moment(event.offset)}"
@@ -79,6 +79,11 @@ def summary(prediction: Prediction) -> str:
         flags = f"[{', '.join(event.flags)}]" if event.flags else ""
         lines.append("  ".join(filter(None, (text, wording.what(event), said, flags))))
     return "\n".join([*lines, *prediction.notes])
+
+
+def headline(prediction: Prediction) -> str:
+    """Returns the name of the recording with the number of its candidates."""
+    return f"{wording.file_name(prediction.source)}: {_counted(prediction)}"
 
 
 def _counted(prediction: Prediction) -> str:

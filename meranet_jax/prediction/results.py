@@ -241,3 +241,10 @@ class Prediction:
     events: tuple[Event, ...]
     recogniser: RecogniserDescription | None
     notes: tuple[str, ...]
+
+    def _repr_html_(self) -> str:
+        """Returns what a notebook shows: the timeline and the candidates."""
+        # Imports Matplotlib, which only a notebook needs here.
+        from meranet_jax.prediction import html_view
+
+        return html_view.describe(self)

@@ -5,7 +5,9 @@ more frames than the picture has columns, a column shows the largest motion in i
 that no brief motion is lost.
 """
 
+import contextlib
 import dataclasses
+import io
 import math
 import warnings
 from collections.abc import Iterator, Sequence
@@ -104,10 +106,25 @@ def write(prediction: Prediction, path: Path) -> None:
     Raises:
       OSError: if a file cannot be written.
     """
-    with warnings.catch_warnings():
-        # Of a name in Chinese, for example: boxes in the PNG, and text in the SVG.
-        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
+    with _without_warnings_of_fonts():
         figures.save(draw(prediction), path)
+
+
+def png(prediction: Prediction) -> bytes:
+    """Draws the timeline and returns it as a PNG, for notebooks."""
+    content = io.BytesIO()
+    with _without_warnings_of_fonts():
+        draw(prediction).savefig(content, format="png", dpi=100)
+    return content.getvalue()
+
+
+@contextlib.contextmanager
+def _without_warnings_of_fonts() -> Iterator[None]:
+    """Ignores letters that the font lacks: boxes in a PNG, and text in an SVG."""
+    with warnings.catch_warnings():
+        # Of a name in Chinese, for example
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
+        yield
 
 
 def draw(prediction: Prediction) -> Figure:

@@ -28,7 +28,8 @@ def folder_names(videos: Sequence[Path]) -> list[str]:
     Raises:
       UserError: if two recordings would have the same folder.
     """
-    names = [(v.absolute().name if v.is_dir() else v.stem) for v in videos]
+    # ``.`` and ``..`` have names, too.
+    names = [Path(os.path.abspath(v)).name if v.is_dir() else v.stem for v in videos]
     for index, name in enumerate(names):
         if name in names[:index]:
             raise UserError(
@@ -114,6 +115,9 @@ def writing(folder: Path, shown: int) -> Iterator[FolderWriter]:
     Args:
       folder: of the recording; one that exists is replaced.
       shown: number of candidates that get pictures.
+
+    Raises:
+      OSError: if a file cannot be written; nothing of the folder is left then.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     # In the same folder, so that links to the video are right
@@ -122,12 +126,17 @@ def writing(folder: Path, shown: int) -> Iterator[FolderWriter]:
         for what in ("part", "old")
     )
     shutil.rmtree(part, ignore_errors=True)
-    part.mkdir()
     try:
+        part.mkdir()
         yield FolderWriter(part, shown)
         if folder.exists():
             folder.rename(old)
         part.rename(folder)
+    except OSError as error:
+        # For messages: the temporary folder says nothing to the user.
+        if isinstance(error.filename, str | Path):
+            error.filename = str(error.filename).replace(str(part), str(folder), 1)
+        raise
     finally:
         shutil.rmtree(part, ignore_errors=True)
         if old.exists() and not folder.exists():  # interrupted between the two

@@ -8,7 +8,8 @@ import contextlib
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,9 @@ from meranet_jax.video.containers import open_video
 from meranet_jax.video.frames import list_recording
 from meranet_jax.video.images import read_image
 from meranet_jax.video.video_file import KeyedBy, decode, to_image
+
+# Such as http://host/x.mp4; a path has one slash where an address has two.
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +85,11 @@ def open_stream(source: Path, rate: float | None = None) -> Stream:
       OSError: if it cannot be read.
     """
     if not source.exists():
+        if _ADDRESS.match(str(source)):
+            raise DataError(
+                f"{source} is a network address, and recordings are read from files "
+                "only. Download the video, and name its file."
+            )
         raise DataError(
             f"There is no file or folder {source}. Name a video, or a folder with the "
             "frames of one."
@@ -93,7 +102,7 @@ def open_stream(source: Path, rate: float | None = None) -> Stream:
             )
         if not 0 < rate < math.inf:
             raise DataError(f"--rate={rate:g} is no frame rate in Hz, such as 200.")
-        numbers = list_recording(source).locations
+        numbers = _list_folder(source)
         first, last = next(iter(numbers)), next(reversed(numbers))
         return Stream(source, rate, (last - first) / rate)
     if rate is not None:
@@ -101,6 +110,21 @@ def open_stream(source: Path, rate: float | None = None) -> Stream:
             f"--rate={rate:g} is for folders of images. The frames of {source.name} "
             "have times of their own; leave out --rate."
         )
+    if not source.is_file():  # a pipe has no end, and cannot be read twice
+        raise DataError(
+            f"{source} is neither a file nor a folder. Name a video, or a folder with "
+            "the frames of one."
+        )
+    try:
+        return _open_video(source)
+    except DataError as error:
+        raise DataError(
+            f"{error}. Name a complete video, and convert other formats to MP4"
+            f"{_end_is_missing(source)}."
+        ) from error
+
+
+def _open_video(source: Path) -> Stream:
     with open_video(source) as (container, stream):
         known = stream.guessed_rate or stream.average_rate
         # In microseconds
@@ -116,8 +140,40 @@ def open_stream(source: Path, rate: float | None = None) -> Stream:
         )
 
 
+def _end_is_missing(path: Path) -> str:
+    """Says so if an MP4 ends before the list of its frames does."""
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        place = 0
+        while place + 8 <= size:
+            file.seek(place)
+            length, kind = int.from_bytes(file.read(4), "big"), file.read(4)
+            if length == 1:  # a longer number follows
+                length = int.from_bytes(file.read(8), "big")
+            if (place == 0 and kind != b"ftyp") or length < 8:
+                break
+            place += length
+            if place > size:
+                return "; the end of this MP4 is missing: copy it again"
+            if kind == b"moov":
+                break
+    return ""
+
+
+def _list_folder(folder: Path) -> Mapping[int, Path]:
+    """Returns the images of a folder by their numbers."""
+    try:
+        locations = list_recording(folder).locations
+    except DataError as error:
+        raise DataError(
+            f"{folder} cannot be read: {error}. Frames are images with numbers in "
+            "their names, such as img1.jpg."
+        ) from error
+    return {n: path for n, path in locations.items() if isinstance(path, Path)}
+
+
 def _frames_of_folder(folder: Path, rate: float) -> Iterator[Frame]:
-    locations = list_recording(folder).locations
+    locations = _list_folder(folder)
     first = next(iter(locations))
     for number, path in locations.items():
 
