@@ -17,7 +17,7 @@ from pathlib import Path
 
 from meranet_jax.errors import DataError
 from meranet_jax.prediction import boris_events, elan_events, given
-from meranet_jax.prediction.exports import tables
+from meranet_jax.prediction.exports import cells
 from meranet_jax.prediction.given import GivenEvent, Unit
 
 __all__ = ["GivenEvent", "read"]
@@ -127,7 +127,7 @@ def _events(
             given.number(apex, "apex" + suffix, where, unit) if apex else None,
             unit,
             _face(row.get("face", ""), where),
-            tables.unprotected(label) if own else label,
+            cells.unprotected(label) if own else label,
         )
         events.append(given.checked(event, where))
     return events

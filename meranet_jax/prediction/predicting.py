@@ -8,18 +8,16 @@ import numpy as np
 
 from meranet_jax import cores
 from meranet_jax.errors import DataError
-from meranet_jax.prediction import found_faces, wording
+from meranet_jax.prediction import found_faces, notes, wording
 from meranet_jax.prediction import recogniser as recognisers
 from meranet_jax.prediction.cutting import Cut, Cutter, NotCut, Wanted
-from meranet_jax.prediction.found_faces import SMALLEST, Clock
+from meranet_jax.prediction.found_faces import Clock
 from meranet_jax.prediction.given import GivenEvent
 from meranet_jax.prediction.given_events import Placed, place
 from meranet_jax.prediction.recogniser import Recogniser
 from meranet_jax.prediction.results import (
     Event,
-    FoundFace,
     Prediction,
-    RecogniserDescription,
     Recognition,
 )
 from meranet_jax.video import spotting
@@ -32,15 +30,8 @@ from meranet_jax.video.stream import Stream, open_stream
 # number of candidates
 _BATCH = 32
 
-# Frames of the recording that a clip needs at least, and below which a warning is due.
-FEWEST, FEW = 5, 8
-
-# Hz; below it a micro-expression of half a second has two frames or fewer.
-_SLOWEST = 5.0
-
-# Seconds by which a file may be longer than its pictures, as its sound can be, and
-# below which a recording is short for a micro-expression.
-_MISSING, _SHORT = 0.5, 1.0
+# Frames of the recording that a clip needs at least
+_FEWEST = 5
 
 # What a stage of the work is called, and how far it is: seconds of the recording.
 Progress = Callable[[str, float], None]
@@ -144,8 +135,10 @@ def predict(
         times=measured.times,
         faces=tuple(found_list),
         events=tuple(events),
-        recogniser=describe(recogniser),
-        notes=tuple(_notes(recording, measured, recorded, found_list, recogniser)),
+        recogniser=notes.of_recogniser(recogniser),
+        notes=tuple(
+            notes.of_recording(recording, measured, recorded, found_list, recogniser)
+        ),
     )
 
 
@@ -307,116 +300,9 @@ def _reasons(
         yield "the head moves"
     if "blink" in event.flags and all(part(name) == "brow" for name in event.regions):
         yield "the eyes blink, which moves the brows, too"
-    if distinct < min(FEWEST, frames):
+    if distinct < min(_FEWEST, frames):
         yield f"only {distinct} of the {frames} frames of its clip are distinct"
     if plausible is not None and not plausible:
         yield "it is unlike the clips that the recogniser was calibrated on"
     if plausible is not None and len(plausible) > 1:
         yield f"{wording.listed(plausible)} are plausible"
-
-
-def describe(recogniser: Recogniser) -> RecogniserDescription:
-    """Describes which recogniser answered."""
-    rates = {rate for rates in recogniser.frame_rates.values() for rate in rates}
-    calibration = recogniser.calibration
-    limits = [
-        "A class is that of the clips which a candidate resembles. It does not say "
-        "what a person feels."
-    ]
-    generated = all(name.startswith("synthetic") for name in recogniser.datasets or "?")
-    if generated:
-        limits.append(
-            "It was trained on generated faces only, and never tested on recordings "
-            "of people."
-        )
-    if calibration is None:
-        limits.append(
-            "It is not calibrated: its probabilities may be too high or too low, and "
-            "it always answers."
-        )
-    else:
-        limits.append(
-            f"It was calibrated on {calibration.subjects} "
-            f"{'generated faces' if generated else 'people'}. This does not carry over "
-            "to other cameras or people."
-        )
-    return RecogniserDescription(
-        source=recogniser.source,
-        title=f"{recogniser.config.title}, input {recogniser.config.input}",
-        trained_on=recogniser.datasets,
-        frame_rates=tuple(sorted(rates)),
-        coverage=None if calibration is None else 1 - calibration.miss,
-        observed_coverage=None if calibration is None else calibration.coverage,
-        limits=tuple(limits),
-    )
-
-
-def _notes(
-    recording: Stream,
-    measured: Measurement,
-    recorded: float | None,
-    faces: Sequence[FoundFace],
-    recogniser: Recogniser,
-) -> Iterator[str]:
-    """Yields what the user should know of a recording."""
-    if not faces:
-        yield (
-            "No face was found. Faces must be upright, look towards the camera, and "
-            f"have eyes that are {SMALLEST:.0f} pixels apart or more."
-        )
-    if recording.interlaced:
-        yield (
-            "The video is interlaced: each frame mixes two instants. Deinterlace it "
-            "first."
-        )
-    if measured.damaged:
-        number = len(measured.damaged)
-        yield (
-            f"{number} of {len(measured.all_numbers)} frames "
-            f"{'was' if number == 1 else 'were'} damaged and not used."
-        )
-    seconds = float(measured.all_times[-1]) if len(measured.all_times) else 0.0
-    if recording.duration and recording.duration - seconds > _MISSING:
-        yield (
-            f"The last frame is shown at {seconds:.2f} s, but the file gives a length "
-            f"of {recording.duration:.2f} s: its end may be missing."
-        )
-    if seconds < _SHORT:
-        yield (
-            f"The recording is only {seconds:.2f} s long. A candidate is found only if "
-            "its rise and its fall are both in it."
-        )
-    gaps = np.diff(measured.all_times)
-    if len(gaps) and gaps.max() > 3 * np.median(gaps):
-        yield (
-            f"Frames are missing: the longest time between two frames is "
-            f"{gaps.max():.2f} s, the usual one {np.median(gaps):.3f} s."
-        )
-    if recorded is not None and recorded < _SLOWEST:
-        yield (
-            f"At {recorded:.3g} frames a second a micro-expression has at most two "
-            "frames. None can be found."
-        )
-    for face in faces:
-        for trouble in face.troubles:
-            yield {
-                "too small": f"Face {face.identity} is too small: its eyes are "
-                f"{face.eye_distance:.0f} pixels apart, and {SMALLEST:.0f} are needed.",
-                "turned away": f"Face {face.identity} is turned away for most of the "
-                "time, which hides half of its motion.",
-                "shaking": f"Face {face.identity} or the camera moves fast for much of "
-                "the time.",
-            }[trouble]
-    settings = recogniser.clip_settings(recorded)
-    if "clip" in recogniser.features and recorded is not None:
-        rate = settings.rate
-        if rate is not None and settings.sampling == "apex":
-            seconds = settings.window / rate
-            distinct = min(settings.frames, max(round(seconds * recorded), 1))
-            if distinct < settings.frames:
-                yield (
-                    f"About {distinct} of the {settings.frames} frames of a clip are "
-                    f"distinct: the recording has {recorded:.3g} frames a second, and "
-                    f"the recogniser was trained at {rate:g} Hz."
-                    + (" That is few." if distinct < FEW else "")
-                )

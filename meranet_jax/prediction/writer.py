@@ -10,7 +10,7 @@ from meranet_jax.analysis import overlays
 from meranet_jax.errors import UserError
 from meranet_jax.evaluation import figures
 from meranet_jax.prediction import pictures, report_text, timeline
-from meranet_jax.prediction.exports import boris, elan, tables
+from meranet_jax.prediction.exports import boris, elan, json_file, tables
 from meranet_jax.prediction.pictures import Explainer
 from meranet_jax.prediction.predicting import RecognisedClip
 from meranet_jax.prediction.results import Event, Prediction
@@ -98,7 +98,7 @@ class FolderWriter:
         """
         part = self._part
         tables.write_events_csv(prediction, part / "events.csv")
-        tables.write_events_json(prediction, part / EVENTS_JSON)
+        json_file.write(prediction, part / EVENTS_JSON)
         tables.write_frames_csv(prediction, part / "frames.csv")
         tables.write_bids(prediction, part / f"{name}_events.tsv")
         tables.write_megc(prediction, part / "megc.csv")

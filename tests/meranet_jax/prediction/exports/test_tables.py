@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from meranet_jax.prediction.exports import tables
+from meranet_jax.prediction.exports import cells, json_file, tables
 from tests.meranet_jax.prediction.predictions import (
     NAMES,
     event,
@@ -54,7 +54,7 @@ def test_labels_are_no_formulas_and_are_restored(label, tmp_path):
     tables.write_events_csv(prediction([made]), path)
     (row,) = rows(path)
     assert not row["label"].startswith(("=", "+", "-", "@", "\t"))
-    assert tables.unprotected(row["label"]) == label
+    assert cells.unprotected(row["label"]) == label
 
 
 def test_classes_are_no_formulas(tmp_path):
@@ -68,7 +68,7 @@ def test_classes_are_no_formulas(tmp_path):
 def test_json_has_everything_and_no_nan(tmp_path):
     unknown = event(4, 3.7, 3.8, 3.9, strength=None, noise=None, head_speed=np.nan)
     made = prediction([*prediction().events, unknown])
-    tables.write_events_json(made, tmp_path / "events.json")
+    json_file.write(made, tmp_path / "events.json")
 
     def refuse(constant):
         raise AssertionError(constant)
@@ -90,7 +90,7 @@ def test_json_has_everything_and_no_nan(tmp_path):
 def test_recording_without_faces_and_recogniser(tmp_path):
     source = Path("a\udcff.mp4")  # a byte that is no text
     made = prediction((), faces=(), recogniser=None, source=source)
-    tables.write_events_json(made, tmp_path / "events.json")
+    json_file.write(made, tmp_path / "events.json")
     value = json.loads((tmp_path / "events.json").read_text(encoding="utf-8"))
     assert value["source"] == "a?.mp4"
     assert value["recogniser"] is None and value["events"] == value["faces"] == []

@@ -1,0 +1,138 @@
+"""Notes on a recording, and on the recogniser that answered, for the user."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from meranet_jax.prediction.found_faces import SMALLEST
+from meranet_jax.prediction.recogniser import Recogniser
+from meranet_jax.prediction.results import FoundFace, RecogniserDescription
+from meranet_jax.video.measurement import Measurement
+from meranet_jax.video.stream import Stream
+
+# Number of distinct frames of a clip below which a warning is due
+_FEW = 8
+
+# Hz; below it a micro-expression of half a second has two frames or fewer.
+_SLOWEST = 5.0
+
+# Seconds by which a file may be longer than its pictures, as its sound can be, and
+# below which a recording is short for a micro-expression.
+_MISSING, _SHORT = 0.5, 1.0
+
+
+def of_recogniser(recogniser: Recogniser) -> RecogniserDescription:
+    """Describes which recogniser answered."""
+    rates = {rate for rates in recogniser.frame_rates.values() for rate in rates}
+    calibration = recogniser.calibration
+    limits = [
+        "A class is that of the clips which a candidate resembles. It does not say "
+        "what a person feels."
+    ]
+    generated = bool(recogniser.datasets) and all(
+        name.startswith("synthetic") for name in recogniser.datasets
+    )
+    if generated:
+        limits.append(
+            "It was trained on generated faces only, and never tested on recordings "
+            "of people."
+        )
+    if calibration is None:
+        limits.append(
+            "It is not calibrated: its probabilities may be too high or too low, and "
+            "it names the most probable class however close others are."
+        )
+    else:
+        limits.append(
+            f"It was calibrated on {calibration.subjects} "
+            f"{'generated faces' if generated else 'people'}. This does not carry over "
+            "to other cameras or people."
+        )
+    return RecogniserDescription(
+        source=recogniser.source,
+        title=f"{recogniser.config.title}, input {recogniser.config.input}",
+        trained_on=recogniser.datasets,
+        frame_rates=tuple(sorted(rates)),
+        coverage=None if calibration is None else 1 - calibration.miss,
+        observed_coverage=None if calibration is None else calibration.coverage,
+        limits=tuple(limits),
+    )
+
+
+def of_recording(
+    recording: Stream,
+    measured: Measurement,
+    recorded: float | None,
+    faces: Sequence[FoundFace],
+    recogniser: Recogniser,
+) -> Iterator[str]:
+    """Yields what the user should know of a recording.
+
+    Args:
+      recording: the video or folder.
+      measured: what was measured in it.
+      recorded: its frame rate in Hz, by the times of its frames; None if unknown.
+      faces: that were looked at.
+      recogniser: that answers.
+    """
+    if not faces:
+        yield (
+            "No face was found. Faces must be upright, look towards the camera, and "
+            f"have eyes that are {SMALLEST:.0f} pixels apart or more."
+        )
+    if recording.interlaced:
+        yield (
+            "The video is interlaced: each frame mixes two instants. Deinterlace it "
+            "first."
+        )
+    if measured.damaged:
+        number = len(measured.damaged)
+        yield (
+            f"{number} of {len(measured.all_numbers)} frames "
+            f"{'was' if number == 1 else 'were'} damaged and not used."
+        )
+    seconds = float(measured.all_times[-1]) if len(measured.all_times) else 0.0
+    if recording.duration and recording.duration - seconds > _MISSING:
+        yield (
+            f"The last frame is shown at {seconds:.2f} s, but the file gives a length "
+            f"of {recording.duration:.2f} s: its end may be missing."
+        )
+    if seconds < _SHORT:
+        yield (
+            f"The recording is only {seconds:.2f} s long. A candidate is found only if "
+            "its rise and its fall are both in it."
+        )
+    gaps = np.diff(measured.all_times)
+    if len(gaps) and gaps.max() > 3 * np.median(gaps):
+        yield (
+            f"Frames are missing: the longest time between two frames is "
+            f"{gaps.max():.2f} s, the usual one {np.median(gaps):.3f} s."
+        )
+    if recorded is not None and recorded < _SLOWEST:
+        yield (
+            f"At {recorded:.3g} frames a second a micro-expression has at most two "
+            "frames. None can be found."
+        )
+    for face in faces:
+        for trouble in face.troubles:
+            yield {
+                "too small": f"Face {face.identity} is too small: its eyes are "
+                f"{face.eye_distance:.0f} pixels apart, and {SMALLEST:.0f} are needed.",
+                "turned away": f"Face {face.identity} is turned away for most of the "
+                "time, which hides half of its motion.",
+                "shaking": f"Face {face.identity} or the camera moves fast for much of "
+                "the time.",
+            }[trouble]
+    settings = recogniser.clip_settings(recorded)
+    if "clip" in recogniser.features and recorded is not None:
+        rate = settings.rate
+        if rate is not None and settings.sampling == "apex":
+            seconds = settings.window / rate
+            distinct = min(settings.frames, max(round(seconds * recorded), 1))
+            if distinct < settings.frames:
+                yield (
+                    f"About {distinct} of the {settings.frames} frames of a clip are "
+                    f"distinct: the recording has {recorded:.3g} frames a second, and "
+                    f"the recogniser was trained at {rate:g} Hz."
+                    + (" That is few." if distinct < _FEW else "")
+                )
