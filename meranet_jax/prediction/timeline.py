@@ -8,7 +8,6 @@ that no brief motion is lost.
 import contextlib
 import dataclasses
 import io
-import math
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,8 +21,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from meranet_jax.evaluation import figures
-from meranet_jax.prediction import wording
+from meranet_jax.prediction import timeline_panels, wording
 from meranet_jax.prediction.results import Event, FoundFace, Prediction
+from meranet_jax.prediction.timeline_panels import Panel
 from meranet_jax.video.facial_motion import REGIONS
 
 # Colours of the other figures, from the palette of Okabe and Ito
@@ -43,57 +43,17 @@ _FLAGS = {
     "mouth only": ("s", "mouth only"),
 }
 
-# Recordings of at most so many seconds are one row. The rows of a longer one have the
-# shortest of these lengths with which there are few enough.
-_ONE_ROW = 20.0
-_LENGTHS = (5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600)
+# Width of the picture, and heights of a strip and of a line of labels, in inches
+_WIDTH, _STRIP, _LABEL = 12.0, 0.24, 0.17
 
-# Number of rows at most, by the number of faces that are drawn
-_MOST_ROWS = {1: 6, 2: 4}
-_MOST_ROWS_OF_MORE = 3
-_MOST_FACES = 4
-
-# Width of the picture and of a row in it, and heights of a strip and of a line of
-# labels, in inches
-_WIDTH, _ROW_WIDTH, _STRIP, _LABEL = 12.0, 11.0, 0.24, 0.17
-
-# Columns of a row, and width of a letter of a label in inches
-_COLUMNS, _LETTER = 1500, 0.068
-
-# Labels of rows with more seconds in an inch are numbers alone.
-_MOST_SECONDS = 6.0
-_MOST_LABEL_LINES = 3
+# Columns of a row
+_COLUMNS = 1500
 
 # Part of a strip's height that the largest motion has
 _FILLED = 0.9
 
 # Frames that are so many times the usual distance apart are not connected.
 _APART = 4
-
-
-@dataclasses.dataclass(frozen=True)
-class _Panel:
-    """What one face shows in one row of time.
-
-    Attributes:
-      start, end: of the row in seconds.
-      face: whose motion is drawn; None where no face is drawn in the row.
-      events: its candidates in the row.
-      labels: centre in seconds, line from 0 and text of the labels.
-      omitted: number of events without a label.
-    """
-
-    start: float
-    end: float
-    face: FoundFace | None
-    events: tuple[Event, ...]
-    labels: tuple[tuple[float, int, str], ...]
-    omitted: int
-
-    @property
-    def lines(self) -> int:
-        """Number of lines of labels."""
-        return max((line + 1 for _, line, _ in self.labels), default=0)
 
 
 def write(prediction: Prediction, path: Path) -> None:
@@ -132,9 +92,9 @@ def draw(prediction: Prediction) -> Figure:
     frames = len(prediction.times)
     faces = [
         dataclasses.replace(face, signals=face.signals.padded(frames))
-        for face in _drawn(prediction)
+        for face in timeline_panels.drawn(prediction)
     ]
-    panels = list(_panels(prediction, faces))
+    panels = list(timeline_panels.panels(prediction, faces))
     scale = _scale(prediction, faces)
     heights = [
         (len(_PARTS) + 0.6) * _STRIP + panel.lines * _LABEL + 0.05 for panel in panels
@@ -156,86 +116,7 @@ def draw(prediction: Prediction) -> Figure:
     return figure
 
 
-def _drawn(prediction: Prediction) -> list[FoundFace]:
-    """Returns the faces that are drawn: those that were seen longest."""
-    longest = sorted(prediction.faces, key=lambda face: -face.signals.success.sum())
-    return sorted(longest[:_MOST_FACES], key=lambda face: face.identity)
-
-
-def _panels(prediction: Prediction, faces: Sequence[FoundFace]) -> Iterator[_Panel]:
-    """Yields the panels of all rows: of the faces that are seen or have events."""
-    duration = max(prediction.duration, 0.1)
-    length = _row_length(duration, len(faces))
-    for row in range(max(math.ceil(duration / length - 1e-6), 1)):
-        start = row * length
-        end = start + length
-        inside = (prediction.times >= start) & (prediction.times <= end)
-        empty = True
-        for face in faces:
-            events = tuple(
-                event
-                for event in prediction.events
-                if event.face == face.identity
-                and event.onset.time <= end
-                and event.offset.time >= start
-            )
-            if events or face.signals.success[inside].any():
-                empty = False
-                labels, omitted = _labels(events, start, end)
-                yield _Panel(start, end, face, events, labels, omitted)
-        if empty:
-            yield _Panel(start, end, None, (), (), 0)
-
-
-def _row_length(duration: float, faces: int) -> float:
-    """Returns the length of the rows in seconds."""
-    if duration <= _ONE_ROW:
-        return duration
-    most = _MOST_ROWS.get(max(faces, 1), _MOST_ROWS_OF_MORE)
-    for length in _LENGTHS:
-        if duration <= length * most:
-            return length
-    return _LENGTHS[-1] * math.ceil(duration / most / _LENGTHS[-1])
-
-
-def _labels(
-    events: Sequence[Event], start: float, end: float
-) -> tuple[tuple[tuple[float, int, str], ...], int]:
-    """Places labels above the candidates so that none covers another.
-
-    Where there is no space for an answer there is the number, and otherwise nothing.
-
-    Returns:
-      Centre, line and text of each label, and the number of events without one.
-    """
-    seconds = (end - start) / _ROW_WIDTH  # of an inch
-    free = [-math.inf] * _MOST_LABEL_LINES
-    labels = []
-    omitted = 0
-    for event in sorted(events, key=lambda one: one.onset.time):
-        found = event.recognition
-        answer = "" if found is None else found.answer or "no answer"
-        texts = [str(event.number)]
-        extra = answer or _clipped(event.label, 24)
-        if extra and seconds <= _MOST_SECONDS:
-            texts.insert(0, f"{event.number} {extra}")
-        for text in texts:
-            half = (len(text) + 1) / 2 * _LETTER * seconds
-            centre = (max(event.onset.time, start) + min(event.offset.time, end)) / 2
-            centre = min(max(centre, start + half), max(end - half, start + half))
-            line = next((i for i, at in enumerate(free) if at <= centre - half), None)
-            if line is not None:
-                free[line] = centre + half
-                labels.append((centre, line, text))
-                break
-        else:
-            omitted += 1
-    return tuple(labels), omitted
-
-
-def _draw_panel(
-    axes: Axes, panel: _Panel, prediction: Prediction, scale: float
-) -> None:
+def _draw_panel(axes: Axes, panel: Panel, prediction: Prediction, scale: float) -> None:
     strips = len(_PARTS)
     height = strips + 0.6 + panel.lines * _LABEL / _STRIP
     axes.set(xlim=(panel.start, panel.end), ylim=(0, height))
@@ -268,7 +149,7 @@ def _draw_panel(
         axes.plot(times, values, color=_MOTION, linewidth=0.8)
 
 
-def _draw_events(axes: Axes, panel: _Panel, strips: int) -> None:
+def _draw_events(axes: Axes, panel: Panel, strips: int) -> None:
     """Draws candidates as spans, their flags as marks, and their labels."""
     for event in panel.events:
         colour, edge = _style(event)
@@ -311,7 +192,7 @@ def _hatch(axes: Axes, start: float, end: float, strips: int) -> None:
 
 
 def _gaps(
-    face: FoundFace, prediction: Prediction, panel: _Panel
+    face: FoundFace, prediction: Prediction, panel: Panel
 ) -> Iterator[tuple[float, float]]:
     """Yields start and end of the times in which a face is not seen."""
     times, seen = prediction.times, np.asarray(face.signals.success, bool)
@@ -325,7 +206,7 @@ def _gaps(
 
 
 def _motion(
-    panel: _Panel, prediction: Prediction
+    panel: Panel, prediction: Prediction
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Returns times [P] and, for each part, its largest motion, float [P].
 
@@ -373,23 +254,17 @@ def _scale(prediction: Prediction, faces: Sequence[FoundFace]) -> float:
     return max(largest, default=0.0) or 1.0
 
 
-def _rows(panels: Sequence[_Panel]) -> int:
+def _rows(panels: Sequence[Panel]) -> int:
     return len({panel.start for panel in panels})
 
 
 def _title(prediction: Prediction) -> str:
-    name = _clipped(wording.file_name(prediction.source), 80)
+    name = timeline_panels.clipped(wording.file_name(prediction.source), 80)
     count = len(prediction.events)
     return f"{name}: motion of the face, {count or 'no'} candidate{'s' * (count != 1)}"
 
 
-def _clipped(text: str, letters: int) -> str:
-    """Returns one line of text with its end left out if it is long."""
-    line = " ".join(text.split())
-    return line if len(line) <= letters else f"{line[: letters - 3]}..."
-
-
-def _notes(prediction: Prediction, panels: Sequence[_Panel], scale: float) -> str:
+def _notes(prediction: Prediction, panels: Sequence[Panel], scale: float) -> str:
     """Returns what the reader must know, below the picture."""
     lines = [
         "Most candidates in recordings of people are no micro-expressions; a class is "
@@ -400,13 +275,16 @@ def _notes(prediction: Prediction, panels: Sequence[_Panel], scale: float) -> st
             f"Each strip is {scale / _FILLED:.3f} distances between the eyes high; "
             "higher values are cut off."
         )
-    if any(panel.end - panel.start > _MOST_SECONDS * _ROW_WIDTH for panel in panels):
+    if any(
+        panel.end - panel.start > _MOST_SECONDS * timeline_panels.ROW_WIDTH
+        for panel in panels
+    ):
         lines.append("Numbers are those of events.csv, which has the answers.")
     if omitted := sum(panel.omitted for panel in panels):
         lines.append(f"Candidates without a label, for lack of space: {omitted}.")
-    if (more := len(prediction.faces) - _MOST_FACES) > 0:
+    if (more := len(prediction.faces) - timeline_panels.MOST_FACES) > 0:
         lines.append(f"Faces not drawn: {more}; frames.csv has them.")
-    drawn = {face.identity for face in _drawn(prediction)}
+    drawn = {face.identity for face in timeline_panels.drawn(prediction)}
     if hidden := sum(event.face not in drawn for event in prediction.events):
         lines.append(f"Candidates of other faces, not drawn: {hidden}.")
     return "\n".join(lines)
