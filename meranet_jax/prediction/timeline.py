@@ -275,10 +275,7 @@ def _notes(prediction: Prediction, panels: Sequence[Panel], scale: float) -> str
             f"Each strip is {scale / _FILLED:.3f} distances between the eyes high; "
             "higher values are cut off."
         )
-    if any(
-        panel.end - panel.start > _MOST_SECONDS * timeline_panels.ROW_WIDTH
-        for panel in panels
-    ):
+    if any(panel.only_numbers for panel in panels):
         lines.append("Numbers are those of events.csv, which has the answers.")
     if omitted := sum(panel.omitted for panel in panels):
         lines.append(f"Candidates without a label, for lack of space: {omitted}.")

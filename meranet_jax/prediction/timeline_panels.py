@@ -45,6 +45,11 @@ class Panel:
     omitted: int
 
     @property
+    def only_numbers(self) -> bool:
+        """Whether labels are numbers, for lack of space."""
+        return self.end - self.start > _MOST_SECONDS * ROW_WIDTH
+
+    @property
     def lines(self) -> int:
         """Number of lines of labels."""
         return max((line + 1 for _, line, _ in self.labels), default=0)
