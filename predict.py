@@ -16,6 +16,7 @@ from meranet_jax.prediction import (
     predicting,
     recogniser,
     report_text,
+    wording,
     writer,
 )
 from meranet_jax.prediction.given import GivenEvent
@@ -36,6 +37,7 @@ def main(
     events: str | None = None,
     pictures: int = 20,
     overwrite: bool = False,
+    skip_finished: bool = False,
 ) -> None:
     """Find faces and brief facial motion in videos, and say what it resembles.
 
@@ -49,7 +51,8 @@ def main(
       events: File with the onsets and offsets of your own events, which are recognised
         in place of a search: CSV, BORIS (.boris) or ELAN (.eaf).
       pictures: Number of candidates, the strongest first, that get pictures.
-      overwrite: Replace results that exist.
+      overwrite: Replace results that exist, unless they were changed.
+      skip_finished: Leave out videos that have results, as after an interruption.
     """
     console = Console(markup=False, highlight=False, soft_wrap=True, stderr=True)
     if not videos or not all(videos):
@@ -60,7 +63,14 @@ def main(
         raise UserError(f"--face={face}: faces are numbered from 1, as in report.md.")
     paths = [Path(video).expanduser() for video in videos]
     folders = [Path(output).expanduser() / n for n in writer.folder_names(paths)]
-    for folder in folders:
+    wanted = [
+        (path, folder)
+        for path, folder in zip(paths, folders, strict=True)
+        if not (skip_finished and writer.is_finished(folder))
+    ]
+    if skip_finished and len(wanted) < len(paths):
+        print(f"{len(paths) - len(wanted)} of {len(paths)} recordings have results.")
+    for _, folder in wanted:
         writer.check_folder(folder, overwrite)
     if events is not None and len(paths) > 1:
         raise UserError(
@@ -73,12 +83,16 @@ def main(
     xla.configure()
     loaded = recogniser.load(run)
     failed = 0
-    for path, folder in zip(paths, folders, strict=True):
+    for path, folder in wanted:
         try:
-            _predict(path, folder, loaded, rate, face, given, pictures, console)
+            with writer.writing(folder, pictures, overwrite=overwrite) as files:
+                _predict(path, folder, files, loaded, rate, face, given, console)
         except (UserError, OSError) as error:
             failed += 1
-            print(f"error: {_message(path, error)}", file=sys.stderr)
+            message = wording.printable(_message(path, error))
+            print(f"error: {message}", file=sys.stderr)
+            continue
+        print(f"Results: {wording.printable(str(folder))}")
     if failed and len(paths) > 1:
         print(f"{failed} of {len(paths)} recordings have no result.", file=sys.stderr)
     sys.exit(1 if failed else 0)
@@ -93,26 +107,23 @@ def _message(path: Path, error: UserError | OSError) -> str:
 def _predict(
     path: Path,
     folder: Path,
+    files: writer.FolderWriter,
     loaded: Recogniser,
     rate: float | None,
     face: int | None,
     given: list[GivenEvent] | None,
-    shown: int,
     console: Console,
 ) -> None:
     duration = open_stream(path, rate).duration
     columns = (
-        progress.TextColumn("{task.description}"),
+        progress.TextColumn("{task.description}", markup=False),
         progress.BarColumn(),
         progress.TimeElapsedColumn(),
         progress.TimeRemainingColumn(),
     )
-    with (
-        writer.writing(folder, shown) as files,
-        progress.Progress(*columns, console=console) as bar,
-    ):
+    with progress.Progress(*columns, console=console) as bar:
         tasks = {
-            stage: bar.add_task(f"{text} {path.name}", total=duration)
+            stage: bar.add_task(f"{text} {wording.file_name(path)}", total=duration)
             for stage, text in _STAGES.items()
         }
         prediction = predicting.predict(
@@ -131,13 +142,17 @@ def _predict(
             bar.update(task, total=1, completed=1)
         files.finish(prediction, folder.name)
     print(report_text.summary(prediction))
-    print(f"Results: {folder}")
 
 
 if __name__ == "__main__":
     signals.install_handlers()
     try:
-        tyro.cli(main, description=__doc__.replace("``", ""), use_underscores=True)
+        tyro.cli(
+            main,
+            description=__doc__.replace("``", ""),
+            use_underscores=True,
+            config=(tyro.conf.DisallowNone,),  # --help would offer None as a value
+        )
     except (UserError, OSError) as error:
         sys.exit(f"error: {explain(error)}")
     except signals.Interrupted as error:

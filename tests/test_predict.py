@@ -95,6 +95,7 @@ def test_all_files_are_written(video, predicted):
         "candidates/0001.png",
         "events.csv",
         "events.json",
+        "files.json",
         "frames.csv",
         "megc.csv",
         "report.md",
@@ -155,7 +156,7 @@ def test_edited_events_replace_results(video, predicted, tmp_path, capsys):
     events = tmp_path / "mine.csv"
     text = (folder / "events.csv").read_text(encoding="utf-8")
     events.write_text(text.replace("spotted,,", "spotted,raised brow,"))
-    with pytest.raises(UserError, match=f"{NAME} exists. Choose another --output, or"):
+    with pytest.raises(UserError, match=f"{NAME} exists. Choose another --output"):
         predict.main((str(video[0]),), output=str(tmp_path), events=str(events))
     assert files_in(folder) == files_in(predicted)
     status = run(
@@ -171,10 +172,27 @@ def test_edited_events_replace_results(video, predicted, tmp_path, capsys):
 
 def test_another_folder_is_not_overwritten(video, tmp_path):
     (tmp_path / NAME).mkdir()
-    (tmp_path / NAME / "thesis.txt").write_text("mine")
+    (tmp_path / NAME / "events.json").write_text("{}")
     with pytest.raises(UserError, match="is no folder of predictions"):
         predict.main((str(video[0]),), output=str(tmp_path), overwrite=True)
-    assert files_in(tmp_path) == {f"{NAME}/thesis.txt"}
+    assert files_in(tmp_path) == {f"{NAME}/events.json"}
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [("thesis.txt", "was not written by predict.py"), (f"{NAME}.boris", "was changed")],
+)
+def test_files_of_the_users_are_not_overwritten(
+    video, predicted, tmp_path, name, what, capsys
+):
+    folder = shutil.copytree(predicted, tmp_path / NAME)
+    (folder / name).write_text("mine")
+    with pytest.raises(UserError, match=f"{name} in it {what}. Copy your files"):
+        predict.main((str(video[0]),), output=str(tmp_path), overwrite=True)
+    assert (folder / name).read_text() == "mine"
+    # As after an interruption
+    assert run(video[0], output=tmp_path, skip_finished=True) == 0
+    assert "1 of 1 recordings have results" in capsys.readouterr().out
 
 
 def test_a_recording_without_a_face_has_a_result(grey_video, tmp_path, capsys):

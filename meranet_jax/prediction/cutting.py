@@ -5,7 +5,7 @@ cropped by the same detector, and nothing is interpolated in time.
 """
 
 import dataclasses
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -17,6 +17,10 @@ from meranet_jax.video.faces import Face, FaceCrop
 from meranet_jax.video.images import resize
 from meranet_jax.video.measurement import RATE, Measurement
 from meranet_jax.video.stream import Stream
+
+# Seconds of the longest interval whose apex is looked for between the frames that were
+# measured; all frames of it are kept.
+_LONGEST_REFINED = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,6 +169,7 @@ class Cutter:
         measurement: Measurement,
         settings: ClipSettings,
         wanted: Sequence[Wanted],
+        on_time: Callable[[float], None] = lambda time: None,
     ):
         """Chooses the frames.
 
@@ -173,7 +178,11 @@ class Cutter:
           measurement: of the recording.
           settings: how clips are cut.
           wanted: the candidates.
+          on_time: is called with the share of the recording that was read in the two
+            passes, as a time in seconds, for progress.
         """
+        self._on_time = on_time
+        self._end = float(measurement.all_times[-1])
         self._recording, self._settings, self._wanted = recording, settings, wanted
         good = ~np.isin(measurement.all_numbers, measurement.damaged)
         # Indices below are those of the good frames.
@@ -188,37 +197,34 @@ class Cutter:
           DataError: if the recording cannot be read.
         """
         crops = self._crops()
-        # For each candidate all frames that its clip can have
-        spans: dict[int, range] = {}
+        last: dict[int, int] = {}  # frame of each candidate
+        users: dict[int, list[int]] = {}  # candidates of each frame
         for index, one in enumerate(self._wanted):
-            if isinstance(crops[index], FaceCrop):
-                spans[index] = self._span(one)
-            else:
+            if not isinstance(crops[index], FaceCrop):
                 yield NotCut(index, str(crops[index]))
-        waiting = sorted(spans, key=lambda index: spans[index].stop)
-        needed = sorted({frame for span in spans.values() for frame in span})
-        held: dict[int, dict[int, np.ndarray]] = {index: {} for index in spans}
+                continue
+            frames = self._possible(one)
+            last[index] = max(frames)
+            for frame in frames:
+                users.setdefault(frame, []).append(index)
+        held: dict[int, dict[int, np.ndarray]] = {index: {} for index in last}
         failed: dict[int, str] = {}
-        begins = sorted(spans, key=lambda index: spans[index].start)
-        active: list[int] = []
-        for frame, picture in self._read(needed):
-            while begins and spans[begins[0]].start <= frame:
-                active.append(begins.pop(0))
-            for index in active:
-                if frame in spans[index] and index not in failed:
-                    if isinstance(picture, DataError):
-                        failed[index] = str(picture)
-                    else:
-                        cropped = crops[index].apply(picture)
-                        held[index][frame] = resize(cropped, self._settings.size)
-            while waiting and spans[waiting[0]][-1] <= frame:
-                index = waiting.pop(0)
-                active.remove(index)
+        for frame, picture in self._read(sorted(users), self._end / 2):
+            for index in users[frame]:
+                crop = crops[index]
+                assert isinstance(crop, FaceCrop)
+                if isinstance(picture, DataError):
+                    failed[index] = str(picture)
+                elif index not in failed:
+                    cropped = crop.apply(picture)
+                    held[index][frame] = resize(cropped, self._settings.size)
+                if frame < last[index]:
+                    continue
                 pictures = held.pop(index)
                 if index in failed:
                     yield NotCut(index, failed[index])
                 else:
-                    yield self._cut(index, pictures, crops[index])
+                    yield self._cut(index, pictures, crop)
 
     def _crops(self) -> list[FaceCrop | DataError]:
         """Returns the face crop of each candidate, or why there is none."""
@@ -232,7 +238,7 @@ class Cutter:
                 users.setdefault(frame, []).append(index)
         found: list[dict[int, Face | None]] = [{} for _ in self._wanted]
         failed: dict[int, DataError] = {}
-        for frame, picture in self._read(sorted(users)):
+        for frame, picture in self._read(sorted(users), 0.0):
             for index in users[frame]:
                 if isinstance(picture, DataError):
                     failed[index] = picture
@@ -251,14 +257,20 @@ class Cutter:
             return error
 
     def _read(
-        self, frames: Sequence[int]
+        self, frames: Sequence[int], done: float
     ) -> Iterator[tuple[int, np.ndarray | DataError]]:
-        """Yields the pictures of some frames, which ascend, or why there is none."""
+        """Yields the pictures of some frames, which ascend, or why there is none.
+
+        Args:
+          frames: indices.
+          done: progress before, see ``on_time``.
+        """
         left = iter(frames)
         wanted = next(left, None)
         if wanted is None:
             return
         for frame in self._recording.frames():
+            self._on_time(done + frame.time / 2)
             if frame.number != self._numbers[wanted]:
                 continue
             try:
@@ -283,7 +295,12 @@ class Cutter:
         if settings.sampling == "apex" and settings.rate is not None:
             offsets = np.arange(settings.frames) - settings.frames // 2
             offsets = offsets * settings.window // settings.frames / settings.rate
-            frames = [self._nearest(self._times[at] + d) for d in offsets.tolist()]
+            # Of two frames that are equally near, the farther from the apex, as
+            # ``sampling.window_frame_numbers`` rounds
+            frames = [
+                _nearest(self._times, self._times[at] + offset, later=offset > 0)
+                for offset in offsets.tolist()
+            ]
             return frames, (first, at)
         if settings.sampling == "uniform":
             instants = np.linspace(
@@ -305,16 +322,19 @@ class Cutter:
             )
         return [_nearest(self._numbers, n) for n in numbers.tolist()], (first, at)
 
-    def _span(self, one: Wanted) -> range:
+    def _possible(self, one: Wanted) -> set[int]:
         """Returns all frames that the clip of a candidate can have."""
-        early, late = one.apex, one.apex
-        if self._refines(one):
-            early, late = self._around(one)
+        apexes = [one.apex]
         frames: set[int] = set()
-        for time in (early, one.apex, late):
-            found, key_frames = self._frames(one.onset, time, one.offset)
-            frames |= {*found, *key_frames, self._nearest(one.offset)}
-        return range(min(frames), max(frames) + 1)
+        if self._refines(one):
+            early, late = (self._nearest(time) for time in self._around(one))
+            apexes += self._times[early : late + 1].tolist()
+            first, last = self._nearest(one.onset), self._nearest(one.offset)
+            frames |= set(range(first, last + 1))
+        for at in apexes:
+            found, key_frames = self._frames(one.onset, at, one.offset)
+            frames |= {*found, *key_frames}
+        return frames
 
     def _around(self, one: Wanted) -> tuple[float, float]:
         """Returns the instants between which the apex is looked for."""
@@ -323,7 +343,8 @@ class Cutter:
     def _refines(self, one: Wanted) -> bool:
         """Returns whether the recording has frames between those that were measured."""
         early, late = (self._nearest(time) for time in self._around(one))
-        return not one.exact and late - early > 2
+        brief = one.offset - one.onset <= _LONGEST_REFINED
+        return brief and not one.exact and late - early > 2
 
     def _cut(
         self, index: int, pictures: Mapping[int, np.ndarray], crop: FaceCrop
@@ -359,8 +380,17 @@ class Cutter:
         )
 
 
-def _nearest(values: np.ndarray, wanted: float) -> int:
-    """Returns the index of the value nearest to a number, of values that ascend."""
+def _nearest(values: np.ndarray, wanted: float, *, later: bool = False) -> int:
+    """Returns the index of the value nearest to a number, of values that ascend.
+
+    Args:
+      values: in ascending order.
+      wanted: the number.
+      later: whether the larger of two that are equally near is returned.
+    """
     after = int(np.searchsorted(values, wanted))
     choices = [i for i in (after - 1, after) if 0 <= i < len(values)]
-    return min(choices, key=lambda i: abs(values[i] - wanted))
+    if later:
+        choices.reverse()
+    # Whatever the rounding of times
+    return min(choices, key=lambda i: round(abs(values[i] - wanted), 7))

@@ -2,10 +2,10 @@
 
 A table has the columns ``onset`` and ``offset`` and may have ``apex``, all in seconds
 after the first frame; or ``onset_frame``, ``offset_frame`` and ``apex_frame``, numbers
-of frames. If it has both, the times are read. ``face`` and ``label`` are optional, and
-other columns are not read, so that ``events.csv`` of a prediction can be edited and
-given again. Projects of BORIS, the tables that it exports and files of ELAN are read,
-too.
+of frames. If it has both, they must be of the same frames. ``face`` and ``label`` are
+optional, and other columns are not read, so that ``events.csv`` of a prediction can be
+edited and given again. Projects of BORIS, the tables that it exports and files of ELAN
+are read, too.
 """
 
 import collections
@@ -121,6 +121,11 @@ def _events(
         }
         apex = row.get("apex" + suffix, "")
         label = row.get("label", "")
+        frames = {
+            name: int(given.number(text, f"{name}_frame", where, "frames"))
+            for name in _TIMES
+            if unit == "seconds" and (text := row.get(f"{name}_frame", ""))
+        }
         event = GivenEvent(
             values["onset"],
             values["offset"],
@@ -128,6 +133,7 @@ def _events(
             unit,
             _face(row.get("face", ""), where),
             cells.unprotected(label) if own else label,
+            frames,
         )
         events.append(given.checked(event, where))
     return events
@@ -158,6 +164,8 @@ def _face(text: str, where: str) -> int | None:
     if not text:
         return None
     digits = text.lower().removeprefix("face").strip()
+    if digits == "0":  # as files of predictions have it where no face was seen
+        return None
     if not (digits.isascii() and digits.isdigit() and 0 < int(digits[:9]) < 10**6):
         raise DataError(
             f"{where}: the face is {text[:40]!r}. Expected the number of a face, from "

@@ -30,6 +30,11 @@ class Clock:
         self._numbers = measurement.all_numbers
 
     @property
+    def step(self) -> float:
+        """The usual time between two frames in seconds; 0 if there is only one."""
+        return float(np.median(np.diff(self._times))) if len(self._times) > 1 else 0.0
+
+    @property
     def first(self) -> Moment:
         """The first frame."""
         return self.at(0)
@@ -71,7 +76,8 @@ def describe(face: FaceMotion, measurement: Measurement, clock: Clock) -> FoundF
     distances = np.linalg.norm(eyes[:, 1] - eyes[:, 0], axis=-1) * measurement.scale
     signals = _signals(face, measurement)
     troubles: list[Trouble] = []
-    if np.median(distances) < SMALLEST:
+    # In the pictures that were measured, which are smaller than those of large videos
+    if np.median(distances) < SMALLEST * measurement.scale:
         troubles.append("too small")
     if np.mean([turn(d.face.landmarks) > _TURNED for d in detections]) > _MOSTLY:
         troubles.append("turned away")

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -30,6 +31,8 @@ class GivenEvent:
         numbers of frames, from 1; of a folder, the numbers in the names of the files.
       face: identity of the face; None if it is not given.
       label: the user's name of the event; may be empty.
+      frames: numbers of the frames of ``onset``, ``offset`` and ``apex``, which are in
+        seconds, where the file has both; they must agree.
     """
 
     onset: float
@@ -38,6 +41,7 @@ class GivenEvent:
     unit: Unit
     face: int | None
     label: str
+    frames: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
 def checked(event: GivenEvent, where: str) -> GivenEvent:

@@ -1,15 +1,15 @@
 """Events that are given, placed in a recording and described by what moves in them."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from meranet_jax.errors import DataError
 from meranet_jax.prediction.found_faces import Clock
 from meranet_jax.prediction.given import GivenEvent
 from meranet_jax.prediction.results import Event, Moment
 from meranet_jax.video import spotting
-from meranet_jax.video.measurement import FaceMotion, Measurement
-from meranet_jax.video.spotting import LONGEST_MICRO, Settings
+from meranet_jax.video.measurement import FaceMotion
+from meranet_jax.video.spotting import Intervals
 
 # Seconds by which an offset may lie after the last frame, since a program may count the
 # time that this frame is shown
@@ -37,18 +37,16 @@ class Placed:
 def place(
     given: GivenEvent,
     faces: Sequence[FaceMotion],
-    measured: Measurement,
+    intervals: Mapping[int, Intervals],
     clock: Clock,
-    settings: Settings,
 ) -> Placed:
     """Places a given event in a recording.
 
     Args:
       given: the event.
       faces: those that are looked at.
-      measured: the recording.
+      intervals: describes intervals of each face, by its identity.
       clock: of the recording.
-      settings: of the search, whose thresholds say what moves.
 
     Raises:
       DataError: if the event is not within the recording, has a face that is not among
@@ -57,21 +55,29 @@ def place(
     onset = _moment(given.onset, given, clock)
     offset = _moment(given.offset, given, clock)
     apex = None if given.apex is None else _moment(given.apex, given, clock)
+    for name, number in given.frames.items():
+        at = {"onset": onset, "apex": apex, "offset": offset}[name]
+        if at is not None and at.frame != number:
+            raise DataError(
+                f"The event from {given.onset:g} to {given.offset:g} s: its {name} at "
+                f"{at.time:.3f} s is frame {at.frame}, but {name}_frame is {number}. "
+                "Correct the wrong one, or remove one of the columns."
+            )
     face = _face(given, onset, offset, faces)
     found = None
     if face is not None:
-        found = spotting.describe(face, measured, onset.time, offset.time, settings)
+        of_face = intervals[face.track.identity]
+        found = of_face.describe(onset.time, offset.time)
     if apex is None:
         middle = (onset.time + offset.time) / 2
         apex = clock.moment(middle if found is None else found.apex)
-    brief = offset.time - onset.time <= LONGEST_MICRO
     event = Event(
         number=0,
         face=0 if face is None else face.track.identity,
         onset=onset,
         apex=apex,
         offset=offset,
-        kind="micro" if brief else "macro",
+        kind=spotting.kind_of(offset.time - onset.time),
         origin="given",
         regions=() if found is None else found.regions,
         strength=None if found is None else found.strength,
@@ -94,7 +100,7 @@ def _moment(value: float, given: GivenEvent, clock: Clock) -> Moment:
                 f"{clock.first.frame} to {clock.last.frame}."
             )
         return found
-    if value > clock.last.time + _AFTER:
+    if value > clock.last.time + max(_AFTER, clock.step):
         raise DataError(
             f"The event from {given.onset:g} to {given.offset:g} s ends after the last "
             f"frame of the recording, at {clock.last.time:.3f} s. Times are seconds "
@@ -108,15 +114,14 @@ def _face(
     given: GivenEvent, onset: Moment, offset: Moment, faces: Sequence[FaceMotion]
 ) -> FaceMotion | None:
     """Returns the face that shows an event."""
-    if given.face:
-        chosen = [one for one in faces if one.track.identity == given.face]
-        if not chosen:
-            known = ", ".join(str(one.track.identity) for one in faces) or "none"
+    if given.face is not None:
+        known = ", ".join(str(one.track.identity) for one in faces) or "none"
+        faces = [one for one in faces if one.track.identity == given.face]
+        if not faces:
             raise DataError(
                 f"The event at {onset.time:.3f} s is of face {given.face}, but the "
                 f"faces of the recording that are looked at are: {known}."
             )
-        return chosen[0]
     seen = [
         one
         for one in faces

@@ -48,13 +48,31 @@ def of_recogniser(recogniser: Recogniser) -> RecogniserDescription:
             f"{'generated faces' if generated else 'people'}. This does not carry over "
             "to other cameras or people."
         )
+    coverage = observed = None
+    if calibration is not None and calibration.new_people:
+        coverage, observed = 1 - calibration.miss, calibration.coverage
+        if recogniser.models > 1:
+            # M. Gasparin and A. Ramdas, "Merging uncertainty sets via majority vote",
+            # 2024: the sets of a majority miss at most twice as often.
+            coverage, observed = max(1 - 2 * calibration.miss, 0.0), None
+            limits.append(
+                f"Its {recogniser.models} models were calibrated one by one. "
+                "Probabilities are the mean of theirs, and classes are plausible if "
+                "more than half of the models say so."
+            )
+    elif calibration is not None:
+        limits.append(
+            "It may have been trained on the people that it was calibrated on, so that "
+            "the right class of a new person is among the plausible ones less often."
+        )
     return RecogniserDescription(
         source=recogniser.source,
         title=f"{recogniser.config.title}, input {recogniser.config.input}",
         trained_on=recogniser.datasets,
         frame_rates=tuple(sorted(rates)),
-        coverage=None if calibration is None else 1 - calibration.miss,
-        observed_coverage=None if calibration is None else calibration.coverage,
+        models=recogniser.models,
+        coverage=coverage,
+        observed_coverage=observed,
         limits=tuple(limits),
     )
 
@@ -89,10 +107,13 @@ def of_recording(
         number = len(measured.damaged)
         yield (
             f"{number} of {len(measured.all_numbers)} frames "
-            f"{'was' if number == 1 else 'were'} damaged and not used."
+            f"{'was' if number == 1 else 'were'} damaged and not used"
+            + (f"; the first: {measured.damage}." if measured.damage else ".")
         )
     seconds = float(measured.all_times[-1]) if len(measured.all_times) else 0.0
-    if recording.duration and recording.duration - seconds > _MISSING:
+    # A file's length includes the time for which the last frame is shown.
+    end = seconds + (0.0 if recorded is None else 1 / recorded)
+    if recording.duration and recording.duration - end > _MISSING:
         yield (
             f"The last frame is shown at {seconds:.2f} s, but the file gives a length "
             f"of {recording.duration:.2f} s: its end may be missing."
@@ -117,13 +138,27 @@ def of_recording(
         for trouble in face.troubles:
             yield {
                 "too small": f"Face {face.identity} is too small: its eyes are "
-                f"{face.eye_distance:.0f} pixels apart, and {SMALLEST:.0f} are needed.",
+                f"{face.eye_distance:.0f} pixels apart, and "
+                f"{SMALLEST * measured.scale:.0f} are needed.",
                 "turned away": f"Face {face.identity} is turned away for most of the "
                 "time, which hides half of its motion.",
                 "shaking": f"Face {face.identity} or the camera moves fast for much of "
                 "the time.",
             }[trouble]
+    if 0 < recogniser.models < recogniser.folds:
+        yield (
+            f"Only {recogniser.models} of the {recogniser.folds} folds of the run are "
+            "finished; their models answered."
+        )
     settings = recogniser.clip_settings(recorded)
+    unknown = settings.rate is None and settings.sampling == "apex"
+    if "clip" in recogniser.features and unknown and recorded is not None:
+        yield (
+            "The frame rate of the clips that the recogniser was trained on is not "
+            f"known: a clip has {settings.window} frames of this recording, "
+            f"{settings.window / recorded:.2f} s. If the clips of training were much "
+            "shorter or longer, its answers mean little."
+        )
     if "clip" in recogniser.features and recorded is not None:
         rate = settings.rate
         if rate is not None and settings.sampling == "apex":

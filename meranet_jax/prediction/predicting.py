@@ -8,20 +8,19 @@ import numpy as np
 
 from meranet_jax import cores
 from meranet_jax.errors import DataError
-from meranet_jax.prediction import found_faces, notes, wording
+from meranet_jax.prediction import found_faces, notes
 from meranet_jax.prediction import recogniser as recognisers
 from meranet_jax.prediction.cutting import Cut, Cutter, NotCut, Wanted
 from meranet_jax.prediction.found_faces import Clock
 from meranet_jax.prediction.given import GivenEvent
 from meranet_jax.prediction.given_events import Placed, place
 from meranet_jax.prediction.recogniser import Recogniser
+from meranet_jax.prediction.recognition import recognise
 from meranet_jax.prediction.results import (
     Event,
     Prediction,
-    Recognition,
 )
 from meranet_jax.video import spotting
-from meranet_jax.video.facial_motion import part
 from meranet_jax.video.measurement import FaceMotion, Measurement, measure
 from meranet_jax.video.spotting import Candidate, Settings
 from meranet_jax.video.stream import Stream, open_stream
@@ -29,9 +28,6 @@ from meranet_jax.video.stream import Stream, open_stream
 # Number of clips that are recognised at a time, so that memory does not grow with the
 # number of candidates
 _BATCH = 32
-
-# Frames of the recording that a clip needs at least
-_FEWEST = 5
 
 # What a stage of the work is called, and how far it is: seconds of the recording.
 Progress = Callable[[str, float], None]
@@ -106,7 +102,11 @@ def predict(
             for candidate in spotting.spot(one, measured, settings)
         ]
     else:
-        found = [place(one, motions, measured, clock, settings) for one in events]
+        intervals = {
+            one.track.identity: spotting.Intervals(one, measured, settings)
+            for one in motions
+        }
+        found = [place(one, motions, intervals, clock) for one in events]
     found.sort(key=lambda one: (one.event.onset.time, one.event.face))
     found = [
         dataclasses.replace(one, event=dataclasses.replace(one.event, number=number))
@@ -122,6 +122,7 @@ def predict(
         found,
         small,
         recogniser,
+        settings,
         recorded,
         on_progress,
         on_clip,
@@ -140,6 +141,11 @@ def predict(
             notes.of_recording(recording, measured, recorded, found_list, recogniser)
         ),
     )
+
+
+def is_recognised(event: Event) -> bool:
+    """Returns whether a clip of an event is asked for: it is brief, or was given."""
+    return event.face > 0 and (event.kind == "micro" or event.origin == "given")
 
 
 def _chosen(
@@ -166,13 +172,14 @@ def _recorded_rate(measured: Measurement) -> float | None:
 
 
 def _event(candidate: Candidate, face: FaceMotion, clock: Clock) -> Event:
+    onset, offset = clock.moment(candidate.onset), clock.moment(candidate.offset)
     return Event(
         number=0,
         face=face.track.identity,
-        onset=clock.moment(candidate.onset),
+        onset=onset,
         apex=clock.moment(candidate.apex),
-        offset=clock.moment(candidate.offset),
-        kind=candidate.kind,
+        offset=offset,
+        kind=spotting.kind_of(offset.time - onset.time),
         origin="spotted",
         regions=candidate.regions,
         strength=candidate.strength,
@@ -189,18 +196,14 @@ def _recognise(
     found: Sequence[Placed],
     small: Collection[int],
     recogniser: Recogniser,
+    settings: Settings,
     recorded: float | None,
     on_progress: Progress,
     on_clip: Callable[[RecognisedClip], None],
 ) -> list[Event]:
     """Returns the events with what those that are brief, or given, resemble."""
     events = [one.event for one in found]
-    asked = [
-        index
-        for index, one in enumerate(found)
-        if (one.event.kind == "micro" or one.event.origin == "given")
-        and one.face is not None
-    ]
+    asked = [index for index, one in enumerate(found) if is_recognised(one.event)]
     wanted = []
     for index in asked:
         one = found[index]
@@ -217,25 +220,31 @@ def _recognise(
         )
     if not wanted:
         return events
-    cutter = Cutter(recording, measured, recogniser.clip_settings(recorded), wanted)
+    cutter = Cutter(
+        recording,
+        measured,
+        recogniser.clip_settings(recorded),
+        wanted,
+        on_time=lambda seconds: on_progress("recognition", seconds),
+    )
     for batch in _batches(cutter.clips()):
         clips = [one for one in batch if isinstance(one, Cut)]
-        probabilities = recogniser.probabilities([clip.features for clip in clips])
-        for clip, of_clip in zip(clips, probabilities, strict=True):
+        predicted = recogniser.probabilities([clip.features for clip in clips])
+        for clip, of_models in zip(clips, predicted.swapaxes(0, 1), strict=True):
             index = asked[clip.index]
             event = dataclasses.replace(
                 events[index],
                 apex=clock.at(clip.apex_frame),
-                recognition=_recognition(
+                recognition=recognise(
                     events[index],
                     clip,
-                    of_clip,
+                    of_models,
                     recogniser,
                     too_small=events[index].face in small,
+                    settings=settings,
                 ),
             )
             events[index] = event
-            on_progress("recognition", event.offset.time)
             on_clip(RecognisedClip(event, clip, recogniser))
         for one in batch:
             if isinstance(one, NotCut):
@@ -253,56 +262,3 @@ def _batches(clips: Iterator[Cut | NotCut]) -> Iterator[list[Cut | NotCut]]:
             batch = []
     if batch:
         yield batch
-
-
-def _recognition(
-    event: Event,
-    clip: Cut,
-    probabilities: np.ndarray,
-    recogniser: Recogniser,
-    *,
-    too_small: bool,
-) -> Recognition:
-    plausible = None
-    if recogniser.calibration is not None:
-        likely = recogniser.calibration.sets(probabilities)
-        plausible = tuple(
-            name for name, yes in zip(recogniser.classes, likely, strict=True) if yes
-        )
-        probabilities = recogniser.calibration.calibrated(probabilities)
-    distinct, frames = clip.distinct(recogniser.features)
-    reasons = ["the face is too small"] if too_small else []
-    reasons += _reasons(event, plausible, distinct, frames)
-    return Recognition(
-        classes=recogniser.classes,
-        probabilities=tuple(float(p) for p in probabilities),
-        plausible=plausible,
-        frames=frames,
-        distinct=distinct,
-        reasons=tuple(reasons),
-    )
-
-
-def _reasons(
-    event: Event,
-    plausible: tuple[str, ...] | None,
-    distinct: int,
-    frames: int,
-) -> Iterator[str]:
-    """Yields why there is no answer for an event."""
-    if event.kind == "macro":
-        yield f"it takes {event.duration:.2f} s, longer than a micro-expression"
-    given = event.origin == "given"
-    if given and event.strength is not None and event.noise is not None:
-        if not spotting.is_motion(event.strength, event.noise):
-            yield "no motion is larger than the noise of the recording"
-    if "head motion" in event.flags:
-        yield "the head moves"
-    if "blink" in event.flags and all(part(name) == "brow" for name in event.regions):
-        yield "the eyes blink, which moves the brows, too"
-    if distinct < min(_FEWEST, frames):
-        yield f"only {distinct} of the {frames} frames of its clip are distinct"
-    if plausible is not None and not plausible:
-        yield "it is unlike the clips that the recogniser was calibrated on"
-    if plausible is not None and len(plausible) > 1:
-        yield f"{wording.listed(plausible)} are plausible"

@@ -53,8 +53,8 @@ class Recogniser:
       datasets: names of the data sets that it was trained on; empty if unknown.
       frame_rates: of their recordings, see ``Clips.frame_rates``.
       first_as_onset: see ``Clips``.
-      models: number of models whose probabilities are averaged: the folds and seeds of
-        a run.
+      models: number of models, M: the finished folds of a run, for each seed.
+      folds: number of all folds, for each seed; 1 for a weights file.
       calibration: how to read its probabilities; None if there is none.
       weights: yields the weights of each model.
     """
@@ -66,6 +66,7 @@ class Recogniser:
     frame_rates: Mapping[str, Sequence[float]]
     first_as_onset: bool
     models: int
+    folds: int
     calibration: Calibration | None
     weights: Callable[[], Iterator[Weights]] = dataclasses.field(repr=False)
 
@@ -97,7 +98,7 @@ class Recogniser:
         )
 
     def probabilities(self, clips: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
-        """Returns the mean probabilities of all models, float32 [N, C].
+        """Returns the probabilities of each model, float32 [M, N, C].
 
         Args:
           clips: features of N clips, as in ``Cut``.
@@ -106,7 +107,7 @@ class Recogniser:
           UserError: if the weights cannot be read, or give no finite output.
         """
         if not clips:
-            return np.zeros((0, len(self.classes)), np.float32)
+            return np.zeros((self.models, 0, len(self.classes)), np.float32)
         stored = np.stack([self.stored(one) for one in clips])
         if isinstance(self.config.recogniser, Network):
             predict = functools.partial(self._of_network, stored)
@@ -114,15 +115,13 @@ class Recogniser:
             of_clips = as_clips(clips, stored, self.classes)
             fitter = fitters.make_fitter(self.config, of_clips, folds=1)
             predict = functools.partial(_of_descriptor, fitter, len(clips))
-        total = np.zeros((len(clips), len(self.classes)), np.float64)
-        for weights in self.weights():
-            total += predict(weights)
-        if not np.isfinite(total).all():
+        predicted = np.stack([predict(weights) for weights in self.weights()])
+        if not np.isfinite(predicted).all():
             raise UserError(
                 f"{self.source} gives a probability that is not finite. Its weights "
                 "cannot be used; train it again with a smaller --learning_rate."
             )
-        return (total / self.models).astype(np.float32)
+        return predicted.astype(np.float32)
 
     def _of_network(self, stored: np.ndarray, weights: Weights) -> np.ndarray:
         predicted = []
@@ -230,6 +229,7 @@ def _of_run(run: Run) -> Recogniser:
         frame_rates=run.data.get("frame_rates", {}),
         first_as_onset=run.data.get("first_as_onset", False),
         models=len(folders),
+        folds=len(run.folds),
         calibration=run_calibration.read_calibration(run),
         weights=weights,
     )
@@ -259,6 +259,7 @@ def _of_weights(origin: origins.Origin) -> Recogniser:
         frame_rates={},
         first_as_onset=False,
         models=1,
+        folds=1,
         calibration=run_calibration.read_of_weights(
             origin.path.with_suffix(_CALIBRATION), metadata.classes
         ),

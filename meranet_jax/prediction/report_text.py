@@ -276,17 +276,13 @@ def _recogniser(recogniser: RecogniserDescription | None) -> list[str]:
         rates = wording.listed(tuple(f"{rate:g}" for rate in recogniser.frame_rates))
         sentence += f", recorded at {rates} frames per second"
     sections = [f"{sentence}."]
-    if recogniser.coverage is None:
-        sections.append(
-            "The run has no calibration: probabilities may be too high, and there are "
-            "no plausible classes."
-        )
-    else:
+    if recogniser.coverage is not None:
+        least = "at least " if recogniser.models > 1 else ""
         text = (
             "The plausible classes contain the class of a new person's clip with a "
-            f"probability of {recogniser.coverage:.0%}, if this clip is like those of "
-            "the data sets: this does not carry over to other cameras, people or "
-            "situations."
+            f"probability of {least}{recogniser.coverage:.0%}, if this clip is like "
+            "those of the data sets: this does not carry over to other cameras, people "
+            "or situations."
         )
         if recogniser.observed_coverage is not None:
             text += (

@@ -198,7 +198,8 @@ class RecogniserDescription:
       title: for people, such as ``MERANet, input onset_apex_flow``.
       trained_on: names of its data sets.
       frame_rates: of the recordings of these in Hz, ascending; empty if unknown.
-      coverage: probability that the conformal set of a new person's clip has its
+      models: number of models, each of which is calibrated by itself.
+      coverage: least probability that the conformal set of a new person's clip has its
         class; None without a calibration.
       observed_coverage: share of clips of people that were left out whose set had it;
         None if it is not known.
@@ -209,6 +210,7 @@ class RecogniserDescription:
     title: str
     trained_on: tuple[str, ...]
     frame_rates: tuple[float, ...]
+    models: int
     coverage: float | None
     observed_coverage: float | None
     limits: tuple[str, ...]

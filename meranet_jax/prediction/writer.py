@@ -1,15 +1,18 @@
 """Folders of predictions: all files of a recording, or none."""
 
 import contextlib
+import hashlib
+import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from meranet_jax import files
 from meranet_jax.analysis import overlays
 from meranet_jax.errors import UserError
 from meranet_jax.evaluation import figures
-from meranet_jax.prediction import pictures, report_text, timeline
+from meranet_jax.prediction import pictures, predicting, report_text, timeline
 from meranet_jax.prediction.exports import boris, elan, json_file, tables
 from meranet_jax.prediction.pictures import Explainer
 from meranet_jax.prediction.predicting import RecognisedClip
@@ -18,8 +21,9 @@ from meranet_jax.prediction.results import Event, Prediction
 # Folder of the pictures of candidates in the folder of a recording
 _CANDIDATES = "candidates"
 
-# The file by which a folder of predictions is known
-EVENTS_JSON = "events.json"
+# The file that lists all others, with a digest of each, so that a folder with other or
+# changed files is not replaced
+_LIST = "files.json"
 
 
 def folder_names(videos: Sequence[Path]) -> list[str]:
@@ -41,20 +45,57 @@ def folder_names(videos: Sequence[Path]) -> list[str]:
 
 
 def check_folder(folder: Path, overwrite: bool) -> None:
-    """Raises UserError if a folder of predictions exists and must be kept."""
-    if folder.exists() and not overwrite:
+    """Raises UserError if a folder exists and must be kept.
+
+    With ``overwrite`` a folder is replaced if it has nothing but the files that were
+    written into it, unchanged.
+    """
+    if not os.path.lexists(folder):
+        return
+    if not overwrite:
         raise UserError(
-            f"{folder} exists. Choose another --output, or replace it with --overwrite."
+            f"{folder} exists. Choose another --output, replace it with --overwrite, "
+            "or leave out recordings that have results with --skip_finished."
         )
-    if folder.exists() and not _is_of_predictions(folder):
+    if (saved := _saved_digests(folder)) is None:
         raise UserError(
-            f"{folder} has no events.json, so that it is no folder of predictions, and "
-            "is not overwritten. Choose another --output."
+            f"{folder} has no {_LIST}, so that it is no folder of predictions, and is "
+            "not overwritten. Choose another --output."
+        )
+    found = _digests(folder)
+    other = [name for name in found if found[name] != saved.get(name)]
+    if other:
+        what = "was changed" if other[0] in saved else "was not written by predict.py"
+        raise UserError(
+            f"{folder} is not overwritten, since {other[0]} in it {what}"
+            + (f", and {len(other) - 1} more files" if other[1:] else "")
+            + ". Copy your files to another folder first, or choose another --output."
         )
 
 
-def _is_of_predictions(folder: Path) -> bool:
-    return folder.is_dir() and (folder / EVENTS_JSON).is_file()
+def is_finished(folder: Path) -> bool:
+    """Returns whether a folder has the results of a recording."""
+    return _saved_digests(folder) is not None
+
+
+def _saved_digests(folder: Path) -> dict[str, str] | None:
+    """Returns the digest of each file that was written; None if that is unknown."""
+    try:
+        saved = json.loads((folder / _LIST).read_text(encoding="utf-8"))
+        return {str(name): str(digest) for name, digest in saved["files"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    """Returns the digest of each file in a folder but the list, by its path in it."""
+    return {
+        path.relative_to(folder).as_posix(): hashlib.blake2b(
+            path.read_bytes(), digest_size=16
+        ).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if (path.is_file() or path.is_symlink()) and path != folder / _LIST
+    }
 
 
 class FolderWriter:
@@ -73,7 +114,8 @@ class FolderWriter:
 
     def choose(self, events: Sequence[Event]) -> None:
         """Chooses the candidates that get pictures."""
-        ordered = sorted(events, key=lambda event: -(event.strength or 0))
+        recognised = [e for e in events if predicting.is_recognised(e)]
+        ordered = sorted(recognised, key=lambda event: -(event.strength or 0))
         self._shown = {event.number for event in ordered[: self._most]}
 
     def add(self, clip: RecognisedClip) -> None:
@@ -98,7 +140,7 @@ class FolderWriter:
         """
         part = self._part
         tables.write_events_csv(prediction, part / "events.csv")
-        json_file.write(prediction, part / EVENTS_JSON)
+        json_file.write(prediction, part / "events.json")
         tables.write_frames_csv(prediction, part / "frames.csv")
         tables.write_bids(prediction, part / f"{name}_events.tsv")
         tables.write_megc(prediction, part / "megc.csv")
@@ -106,17 +148,22 @@ class FolderWriter:
         elan.write(prediction, part / f"{name}.eaf")
         timeline.write(prediction, part / "timeline.png")
         report_text.write(prediction, part / "report.md")
+        files.write_json(part / _LIST, {"files": _digests(part)})
 
 
 @contextlib.contextmanager
-def writing(folder: Path, shown: int) -> Iterator[FolderWriter]:
+def writing(
+    folder: Path, shown: int, *, overwrite: bool = False
+) -> Iterator[FolderWriter]:
     """Writes a folder of predictions, which appears when it is complete.
 
     Args:
-      folder: of the recording; one that exists is replaced.
+      folder: of the recording.
       shown: number of candidates that get pictures.
+      overwrite: whether one that exists is replaced; see ``check_folder``.
 
     Raises:
+      UserError: if the folder exists at the end, and must be kept.
       OSError: if a file cannot be written; nothing of the folder is left then.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -129,6 +176,7 @@ def writing(folder: Path, shown: int) -> Iterator[FolderWriter]:
     try:
         part.mkdir()
         yield FolderWriter(part, shown)
+        check_folder(folder, overwrite)
         if folder.exists():
             folder.rename(old)
         part.rename(folder)

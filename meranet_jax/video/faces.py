@@ -27,6 +27,9 @@ _DETECTION_SIZE = 640
 # Minimum intersection over union of two boxes of the same face.
 _MIN_OVERLAP = 0.5
 
+# Minimum one of the box of a face that is meant, which may have moved.
+_LEAST_OVERLAP = 0.2
+
 
 @dataclasses.dataclass(frozen=True)
 class Face:
@@ -143,13 +146,15 @@ def choose(image: np.ndarray, near: np.ndarray | None = None) -> Face | None:
     Args:
       image: uint8 [H, W, 3].
       near: box [4] of the face that is meant, where there can be others: the face that
-        overlaps most with it is returned, and None if none does.
+        overlaps most with it is returned, and None if none does by a fifth.
     """
     faces = detect(image)
     if near is None:
         return next(iter(faces), None)
     overlaps = [intersection_over_union(face.box, near) for face in faces]
-    return faces[int(np.argmax(overlaps))] if any(overlaps) else None
+    if max(overlaps, default=0.0) < _LEAST_OVERLAP:
+        return None
+    return faces[int(np.argmax(overlaps))]
 
 
 def crop_of(chosen: Mapping[int, Face | None], margin: float) -> FaceCrop:

@@ -55,6 +55,8 @@ class Measurement:
       scale: pixels of the recording in a pixel of the pictures that were measured, to
         which the boxes and landmarks of tracks refer.
       faces: by their identity, from 1.
+      damage: what is wrong with the first picture that could not be used, for people;
+        empty if the decoder has reported all of ``damaged``.
     """
 
     numbers: np.ndarray
@@ -64,6 +66,7 @@ class Measurement:
     damaged: list[int]
     scale: float
     faces: list[FaceMotion]
+    damage: str = ""
 
 
 @dataclasses.dataclass
@@ -98,7 +101,7 @@ def measure(
       on_time: is called with the time of each frame in seconds, for progress.
 
     Raises:
-      DataError: if the recording cannot be read.
+      DataError: if the recording, or each of its pictures, cannot be read.
     """
     numbers: list[int] = []
     times: list[float] = []
@@ -106,6 +109,7 @@ def measure(
     # Eight bytes for each frame
     all_numbers, all_times = array.array("q"), array.array("d")
     scale = 1.0
+    damage: list[DataError] = []
 
     def good() -> Iterator[stream.Frame]:
         for frame in recording.frames():
@@ -122,8 +126,9 @@ def measure(
         for frame in stream.sampled(good(), RATE):
             try:
                 picture = frame.read()
-            except DataError:  # such as a truncated image of a folder
+            except DataError as error:  # such as a truncated image of a folder
                 damaged.append(frame.number)
+                damage.append(error)
                 continue
             numbers.append(frame.number)
             times.append(frame.time)
@@ -134,6 +139,8 @@ def measure(
     windows: dict[int, list[Window]] = {}
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
         _follow(pictures(), times, tracker, windows, pool)
+    if damage and not numbers:
+        raise damage[0]
     return Measurement(
         np.array(numbers, np.int64),
         np.array(times),
@@ -142,6 +149,7 @@ def measure(
         damaged,
         scale,
         [FaceMotion(t, windows.get(t.identity, [])) for t in tracker.tracks],
+        str(damage[0]) if damage else "",
     )
 
 

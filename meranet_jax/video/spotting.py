@@ -21,6 +21,9 @@ Flag = Literal["blink", "head motion", "mouth only"]
 # Longest micro-expression, from onset to offset in seconds.
 LONGEST_MICRO = 0.5
 
+# Seconds by which differences of times may be wrong
+_ROUNDING = 1e-6
+
 # Thresholds in distances between the eyes. Published ones are in pixels of a crop that
 # is about two such distances wide, 256 pixels.
 _PIXEL = 1 / 128
@@ -84,7 +87,12 @@ class Candidate:
     @property
     def kind(self) -> Kind:
         """Whether it is as short as a micro-expression."""
-        return "micro" if self.offset - self.onset <= LONGEST_MICRO else "macro"
+        return kind_of(self.offset - self.onset)
+
+
+def kind_of(duration: float) -> Kind:
+    """Returns the kind of an interval of so many seconds from onset to offset."""
+    return "micro" if duration <= LONGEST_MICRO + _ROUNDING else "macro"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,55 +160,68 @@ def spot(
         candidate
         for one in signals
         for candidate in _of_window(one, noise, settings)
-        if candidate.offset - candidate.onset >= settings.least_length
+        if candidate.offset - candidate.onset >= settings.least_length - _ROUNDING
     ]
     return _merged(found)
 
 
-def describe(
-    face: FaceMotion,
-    measurement: Measurement,
-    onset: float,
-    offset: float,
-    settings: Settings = Settings(),
-) -> Candidate | None:
-    """Describes an interval that was not searched for, but given.
+class Intervals:
+    """Describes intervals of a face that were not searched for, but given."""
 
-    Args:
-      face: what was measured of the face.
-      measurement: what it is part of.
-      onset: in seconds after the first frame of the recording.
-      offset: likewise.
-      settings: thresholds.
+    def __init__(
+        self,
+        face: FaceMotion,
+        measurement: Measurement,
+        settings: Settings = Settings(),
+    ):
+        """Smooths what was measured, once for all intervals.
 
-    Returns:
-      The interval with its apex, and all that moves in it more than noise does, or else
-      the region that moves most. None if the motion in it was not measured.
-    """
-    signals, noise = _all_signals(face, measurement)
-    # The window that has most of it, and begins longest before it
-    best, most = None, 0.0
-    for one in signals:
-        end = one.start + (len(one.motion) - 1) * one.step
-        shared = min(offset, end) - max(onset, one.start)
-        if best is None or shared > most + one.step:
-            best, most = one, shared
-    if best is None or most <= 0:
-        return None
-    last_sample = len(best.motion) - 1
-    first, last = (
-        int(np.clip(round((time - best.start) / best.step), 0, last_sample))
-        for time in (onset, offset)
-    )
-    rises = []
-    for region in _MEASURED:
-        run = best.motion[first : last + 1, region]
-        height = float(run.max() - run.min())
-        rises.append(_Rise(first, first + int(run.argmax()), last, region, height))
-    moving = [rise for rise in rises if is_motion(rise.height, noise[rise.region])]
-    group = moving or [max(rises, key=lambda rise: rise.height)]
-    found = _candidate(group, best, noise, settings)
-    return dataclasses.replace(found, onset=onset, offset=offset)
+        Args:
+          face: what was measured of the face.
+          measurement: what it is part of.
+          settings: thresholds.
+        """
+        self._signals, self._noise = _all_signals(face, measurement)
+        self._settings = settings
+
+    def describe(self, onset: float, offset: float) -> Candidate | None:
+        """Describes an interval.
+
+        Args:
+          onset: in seconds after the first frame of the recording.
+          offset: likewise.
+
+        Returns:
+          The interval with its apex, and all that moves in it more than noise does, or
+          else the region that moves most. None if the motion in it was not measured.
+        """
+        # The window that has most of it, and begins longest before it
+        best, most = None, 0.0
+        for one in self._signals:
+            end = one.start + (len(one.motion) - 1) * one.step
+            shared = min(offset, end) - max(onset, one.start)
+            if best is None or shared > most + one.step:
+                best, most = one, shared
+        if best is None or most <= 0:
+            return None
+        last_sample = len(best.motion) - 1
+        first, last = (
+            int(np.clip(round((time - best.start) / best.step), 0, last_sample))
+            for time in (onset, offset)
+        )
+        rises = []
+        for region in _MEASURED:
+            run = best.motion[first : last + 1, region]
+            height = float(run.max() - run.min())
+            rises.append(_Rise(first, first + int(run.argmax()), last, region, height))
+        moving = [
+            rise
+            for rise in rises
+            if is_motion(rise.height, self._noise[rise.region], self._settings)
+        ]
+        group = moving or [max(rises, key=lambda rise: rise.height)]
+        found = _candidate(group, best, self._noise, self._settings)
+        return dataclasses.replace(found, onset=onset, offset=offset)
 
 
 def is_motion(strength: float, noise: float, settings: Settings = Settings()) -> bool:

@@ -4,6 +4,7 @@
 cell, and ``n/a`` in BIDS.
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -57,7 +58,9 @@ def write_frames_csv(prediction: Prediction, path: Path) -> None:
     motion = [f"motion_{name}" for name in regions]
     first = ["frame", "face_id", "timestamp", "confidence", "success"]
     header = [*first, *box, "head_speed", *motion]
-    cells.write_csv(path, [header, *_frame_rows(prediction, regions)])
+    # Row by row: an hour of video has hundreds of megabytes of text.
+    rows = _frame_rows(prediction, regions)
+    cells.write_csv(path, itertools.chain([header], rows))
 
 
 def write_bids(prediction: Prediction, path: Path) -> None:

@@ -23,6 +23,7 @@ RECOGNISER = RecogniserDescription(
     title="MERANet, input onset_apex_flow",
     trained_on=("CASME II",),
     frame_rates=(200.0,),
+    models=1,
     coverage=0.9,
     observed_coverage=0.88,
     limits=("It was trained on 26 people in one laboratory.",),

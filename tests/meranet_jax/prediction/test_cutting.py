@@ -14,6 +14,7 @@ from meranet_jax.prediction.cutting import Cutter, NotCut, Wanted, clip_settings
 from meranet_jax.video.frames import list_recording
 from meranet_jax.video.images import read_image
 from meranet_jax.video.measurement import Measurement
+from meranet_jax.video.sampling import window_frame_numbers
 from meranet_jax.video.stream import open_stream
 from tests.datasets.astronaut import filmed, with_faces
 from tests.datasets.casme2_tree import SHORT, id_of
@@ -89,10 +90,26 @@ def test_a_slower_recording_gives_the_nearest_frames(copy, tmp_path):
     times = (np.arange(8) - 4) * 32 // 8 / RATE
     nearest = np.rint((round(apex * RATE / 4) / (RATE / 4) + times) * RATE / 4)
     nearest = np.clip(nearest, 0, (len(numbers) - 1) // 4)
-    np.testing.assert_allclose(found.clip_frames, nearest, atol=1)
+    np.testing.assert_array_equal(found.clip_frames, nearest)
     assert found.distinct({"clip"}) == (len(set(found.clip_frames)), 8)
     assert found.distinct({"onset_frame", "apex_frame"})[1] == 2
     assert found.distinct({"clip"})[0] < 8
+
+
+def test_windows_are_those_of_training_at_other_frame_rates(tmp_path):
+    picture, _, _ = filmed(1.2)
+    for number in range(1, 26):
+        iio.imwrite(tmp_path / f"img{number}.jpg", picture)
+    run = default_config("casme2", "paper")
+    for rate in (25, 30, 50):
+        settings = clip_settings(run, {"casme2": [RATE]}, rate)
+        wanted = [Wanted(0.0, 12 / rate, 24 / rate, BOX, exact=True)]
+        stream, found = open_stream(tmp_path, rate), measured(tmp_path, rate)
+        (clip,) = Cutter(stream, found, settings, wanted).clips()
+        numbers = window_frame_numbers(
+            *(12, 0, 24), window=32, frames=16, step=rate / RATE
+        )
+        np.testing.assert_array_equal(clip.clip_frames, numbers)
 
 
 def test_the_apex_is_refined_at_the_frame_rate_of_the_recording(tmp_path):

@@ -1,5 +1,6 @@
 """Reading of events that a user has found."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -57,7 +58,10 @@ GIVEN = [
 
 def test_own_tables_are_read_again(tmp_path):
     tables.write_events_csv(prediction(GIVEN), tmp_path / "events.csv")
-    assert events_file.read(tmp_path / "events.csv", RECORDING) == [
+    read = events_file.read(tmp_path / "events.csv", RECORDING)
+    # Both times and frames are in it, and are compared when they are used.
+    assert read[0].frames == {"onset": 13, "offset": 22, "apex": 16}
+    assert [dataclasses.replace(one, frames={}) for one in read] == [
         GivenEvent(0.4, 0.7, 0.5, "seconds", 1, "=smile"),
         GivenEvent(0.6, 0.9, 0.65, "seconds", 1, ""),
         GivenEvent(1.4, 2.6, 2.0, "seconds", 1, "'x"),

