@@ -55,7 +55,7 @@ def describe(prediction: Prediction) -> str:
     sections = [
         f"# Candidates for micro-expressions in {name}",
         _recording(prediction),
-        _caution(prediction),
+        caution(prediction),
         "## Candidates",
         *_candidates(prediction),
         "## Faces",
@@ -115,8 +115,8 @@ def _recording(prediction: Prediction) -> str:
     return "".join(parts)
 
 
-def _caution(prediction: Prediction) -> str:
-    """Says what candidates are, and what they are not."""
+def caution(prediction: Prediction) -> str:
+    """Says what candidates are, and what they are not, as Markdown."""
     sentences = []
     if any(event.origin == "spotted" for event in prediction.events):
         sentences.append(
