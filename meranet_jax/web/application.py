@@ -33,7 +33,6 @@ _STATIC = Path(__file__).with_name("static")
 _PAGE_FILES = {
     "page.css": "text/css",
     "page.js": "text/javascript",
-    "timeline.js": "text/javascript",
     "icon.svg": "image/svg+xml",
 }
 _VIDEO_TYPES = {

@@ -109,7 +109,9 @@ def _end_with_the_server() -> None:
     """Ends this process when the server ends, however that happens."""
 
     def wait() -> None:
-        sys.stdin.buffer.read()
+        # Not through sys.stdin, whose lock this thread would hold at the end.
+        while os.read(0, 1):
+            pass
         os._exit(1)
 
     threading.Thread(target=wait, daemon=True).start()

@@ -48,7 +48,7 @@ def test_the_page_has_no_script_style_or_address_of_its_own_in_it(app):
         text = browser.get("/").text
         assert "<style" not in text and "style=" not in text and "://" not in text
         assert "<script>" not in text and " on" + "click" not in text
-        for name in ("page.css", "page.js", "timeline.js", "icon.svg"):
+        for name in ("page.css", "page.js", "icon.svg"):
             found = browser.get(f"/{name}")
             assert found.status_code == 200, name
             sources = found.text.replace("http://www.w3.org/2000/svg", "")
