@@ -70,7 +70,9 @@ class Job:
     def shown(self) -> dict[str, Any]:
         """Returns what the page shows."""
         left = None
-        if self.state == "running" and self.share is not None and self.share > 0.02:
+        # Only the measurement takes equal times for equal parts of a recording.
+        known = self.stage == "motion" and (self.share or 0) > 0.02
+        if self.state == "running" and self.share is not None and known:
             left = (time.monotonic() - self.started) * (1 / self.share - 1)
         return {
             "id": self.identity,

@@ -74,6 +74,8 @@ def serve(
             ).start()
         config = uvicorn.Config(
             app,
+            http="h11",
+            ws="none",
             log_level="warning",
             access_log=False,
             server_header=False,

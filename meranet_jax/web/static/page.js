@@ -320,7 +320,8 @@ async function open(job) {
   drawJobs();
   resize();
   goTo(0);
-  find("result-title").focus();
+  find("result-title").focus({ preventScroll: true });
+  find("result").scrollIntoView({ block: "start" });
 }
 
 function close() {
@@ -489,8 +490,10 @@ function evidence(event) {
   const pictures = make("div", "", { class: "pictures" });
   const name = `${shown.address}/pictures/${String(event.number).padStart(4, "0")}`;
   if (event.strip) {
-    pictures.append(make("img", "", { src: `${name}.png`, alt: "Frames of candidate "
+    const large = make("a", "", { href: `${name}.png`, target: "_blank" });
+    large.append(make("img", "", { src: `${name}.png`, alt: "Frames of candidate "
       + `${event.number}, its onset and apex, and where the network looks` }));
+    pictures.append(large);
   }
   if (event.animation) {
     pictures.append(make("img", "", { src: `${name}.gif`,
