@@ -1,5 +1,6 @@
 """The page in a real browser: upload to export, corrections, webcam, accessibility."""
 
+import contextlib
 import json
 import shutil
 import socket
@@ -61,22 +62,31 @@ def chromium(tmp_path_factory):
         launched.close()
 
 
-@pytest.fixture(scope="module")
-def address(tmp_path_factory):
-    """A server with a quick worker, and the address that it would print."""
+@contextlib.contextmanager
+def serving(folder, **options):
+    """Runs a server in a thread, and yields the address that it would print."""
     sock = socket.socket()
     sock.bind(("127.0.0.1", 0))
     port = sock.getsockname()[1]
-    app = application(tmp_path_factory.mktemp("page"), port=port)
+    app = application(folder, port=port, **options)
     server = uvicorn.Server(
         uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1)
     )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]})
     thread.start()
-    yield f"http://127.0.0.1:{port}/?token={TOKEN}"
-    server.should_exit = True
-    thread.join()
-    sock.close()
+    try:
+        yield f"http://127.0.0.1:{port}/?token={TOKEN}"
+    finally:
+        server.should_exit = True
+        thread.join()
+        sock.close()
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    """A server with a quick worker, and the address that it would print."""
+    with serving(tmp_path_factory.mktemp("page")) as printed:
+        yield printed
 
 
 @pytest.fixture
@@ -251,3 +261,32 @@ def test_cancel_errors_and_accessibility(page, video, tmp_path):
     width = "document.documentElement.scrollWidth"
     assert page.evaluate(width) <= 800
     delete_all(page)
+
+
+@pytest.mark.e2e
+def test_real_analysis_from_upload_to_pictures(chromium, tmp_path):
+    """Four seconds of a face, with the weights of the package."""
+    from datasets.synthetic import long_video
+    from meranet_jax.web.jobs import WORKER
+
+    path = tmp_path / "face.mp4"
+    config = long_video.LongVideoConfig(
+        seconds=4, faces="photograph", expressions=15, amplitude=(2.0, 2.5), noise=0
+    )
+    (event,) = long_video.render(path, config)
+    (tmp_path / "page").mkdir()
+    with serving(tmp_path / "page", worker=WORKER) as address:
+        page = chromium.new_page()
+        page.set_default_timeout(200_000)
+        page.goto(address)
+        page.set_input_files("#file", path)
+        page.wait_for_selector("#candidates li")
+        (item,) = page.locator("#candidates li").all()
+        assert "resembles clips labelled" in item.inner_text()
+        onset = float(item.locator("[data-side=onset]").input_value())
+        assert onset < event.apex < onset + 0.5
+        item.locator("summary").click()
+        picture = page.locator(".pictures img").first
+        until(page, "document.querySelector('.pictures img')?.naturalWidth > 0")
+        assert "where the network looks" in picture.get_attribute("alt")
+        page.close()
