@@ -9,17 +9,13 @@ from pathlib import Path
 from meranet_jax.analysis import overlays
 from meranet_jax.errors import UserError
 from meranet_jax.evaluation import figures
-from meranet_jax.prediction import pictures, report_text, timeline
-from meranet_jax.prediction.exports import boris, elan, tables
+from meranet_jax.prediction import pictures, result_files
 from meranet_jax.prediction.pictures import Explainer
 from meranet_jax.prediction.predicting import RecognisedClip
 from meranet_jax.prediction.results import Event, Prediction
 
 # Folder of the pictures of candidates in the folder of a recording
 _CANDIDATES = "candidates"
-
-# The file by which a folder of predictions is known
-EVENTS_JSON = "events.json"
 
 
 def folder_names(videos: Sequence[Path]) -> list[str]:
@@ -53,7 +49,7 @@ def check_folder(folder: Path, overwrite: bool) -> None:
 
 
 def _is_of_predictions(folder: Path) -> bool:
-    return folder.is_dir() and (folder / EVENTS_JSON).is_file()
+    return folder.is_dir() and (folder / result_files.EVENTS_JSON).is_file()
 
 
 class FolderWriter:
@@ -95,16 +91,7 @@ class FolderWriter:
           prediction: of the recording.
           name: of the recording, for the files that other programs open.
         """
-        part = self._part
-        tables.write_events_csv(prediction, part / "events.csv")
-        tables.write_events_json(prediction, part / EVENTS_JSON)
-        tables.write_frames_csv(prediction, part / "frames.csv")
-        tables.write_bids(prediction, part / f"{name}_events.tsv")
-        tables.write_megc(prediction, part / "megc.csv")
-        boris.write(prediction, part / f"{name}.boris")
-        elan.write(prediction, part / f"{name}.eaf")
-        timeline.write(prediction, part / "timeline.png")
-        report_text.write(prediction, part / "report.md")
+        result_files.write(prediction, self._part, name)
 
 
 @contextlib.contextmanager

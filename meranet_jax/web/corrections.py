@@ -187,14 +187,14 @@ def export(
     Raises:
       OSError: if a file cannot be written.
     """
-    from meranet_jax.prediction.writer import FolderWriter  # takes seconds
+    from meranet_jax.prediction import result_files  # matplotlib takes a second
 
     folder = path.parent / "corrected"
     folder.mkdir(exist_ok=True)
     # Programs look for the video next to their file.
     source = folder / name
     made = dataclasses.replace(corrected(prediction, corrections), source=source)
-    FolderWriter(folder, 0).finish(made, Path(name).stem)
+    result_files.write(made, folder, Path(name).stem)
     with (
         files.atomic_write(path) as part,
         zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive,
