@@ -15,7 +15,7 @@ class Limits:
       export: seconds in which the files of a recording must be written.
     """
 
-    upload: int = 4 << 30
+    upload: int = 4_000_000_000
     recordings: int = 200
     seconds: float = 4 * 3600.0
     memory: int = 12 << 30

@@ -59,7 +59,8 @@ def serve(
             port=port,
             run_folder=run_folder,
         )
-        shown = "127.0.0.1" if host in ("0.0.0.0", "::") else _bracketed(host)
+        anywhere = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}
+        shown = anywhere.get(host, _bracketed(host))
         address = f"http://{shown}:{port}/?token={token}"
         if not _is_local(host):
             print(
