@@ -1,4 +1,4 @@
-# make demo · make test · make test-quick · make lint · make docs · make build ·
+# make demo · make serve · make test · make test-quick · make lint · make docs · make build ·
 # make native · make notebook · make weights · make bench · make faults · make audit
 # Another Python: make demo PYTHON=python3.12 VENV=.venv312
 PYTHON ?= python3
@@ -9,7 +9,7 @@ RUN := $(VENV)/bin/python
 REQUIREMENTS ?= $(shell nvidia-smi >/dev/null 2>&1 \
 	&& echo requirements.txt || echo requirements-cpu.txt)
 
-.PHONY: demo test test-quick lint docs build native notebook weights bench faults audit
+.PHONY: demo serve test test-quick lint docs build native notebook weights bench faults audit
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -22,6 +22,10 @@ demo: $(VENV)/.installed $(NATIVE)
 	$(RUN) eval.py --run=runs/demo
 	@echo
 	@echo "Report and pictures: runs/demo/report.md"
+
+# A page on this machine: make serve FLAGS=--runs=runs
+serve: $(VENV)/.installed $(NATIVE)
+	$(RUN) -m meranet_jax serve $(FLAGS)
 
 # One process more than cores, at most four: some tests wait for programs.
 PROCESSES := $(shell $(PYTHON) -c 'import os; print(min(4, 1 + (os.cpu_count() or 1)))')

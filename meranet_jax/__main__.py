@@ -1,6 +1,7 @@
 """Command line of the installed package: ``python -m meranet_jax --info``.
 
-Training and evaluation are programs of a checkout, ``train.py`` and ``eval.py``.
+``python -m meranet_jax serve`` opens a page on this machine. Training and evaluation
+are programs of a checkout, ``train.py`` and ``eval.py``.
 """
 
 import argparse
@@ -25,6 +26,38 @@ def make_parser() -> argparse.ArgumentParser:
         "--info",
         action="store_true",
         help="show versions, devices and how convolutions are computed, and exit",
+    )
+    commands = parser.add_subparsers(title="commands", dest="command")
+    page = commands.add_parser(
+        "serve",
+        help="open a page on this machine: videos, their candidates, corrections",
+        description="Open a page on this machine: drop a video or record one, look at "
+        "its candidates, correct and export them. Nothing leaves this machine.",
+    )
+    page.add_argument("--port", type=int, default=8000, help="default: 8000")
+    page.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="address to listen at; others than 127.0.0.1 are reachable from the "
+        "network (default: 127.0.0.1)",
+    )
+    page.add_argument(
+        "--runs", metavar="FOLDER", help="folder below which runs can be chosen"
+    )
+    page.add_argument(
+        "--data",
+        metavar="FOLDER",
+        help="folder of the recordings (default: a temporary one)",
+    )
+    page.add_argument(
+        "--keep",
+        action="store_true",
+        help="keep recordings and results when the server stops",
+    )
+    page.add_argument(
+        "--no_browser",
+        action="store_true",
+        help="print the address, and do not open it",
     )
     return parser
 
@@ -63,6 +96,29 @@ def describe() -> str:
     return "\n".join(lines)
 
 
+def _serve(given: argparse.Namespace) -> None:
+    """Serves the page.
+
+    Raises:
+      UserError: if its libraries are not installed; see ``server.serve``.
+    """
+    try:
+        from meranet_jax.web import server
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"The page needs {error.name}, which is not installed. Install it: pip "
+            'install "meranet-jax[web]"'
+        ) from None
+    server.serve(
+        host=given.host,
+        port=given.port,
+        runs=given.runs,
+        data=given.data,
+        keep=given.keep,
+        open_browser=not given.no_browser,
+    )
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line.
 
@@ -73,11 +129,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
       SystemExit: after ``--version`` and ``--help``, and if an argument is wrong.
     """
     parser = make_parser()
-    if not parser.parse_args(arguments).info:
-        parser.print_help()
-        return
+    given = parser.parse_args(arguments)
     try:
-        print(describe())
+        if given.command == "serve":
+            _serve(given)
+        elif given.info:
+            print(describe())
+        else:
+            parser.print_help()
     except UserError as error:
         raise SystemExit(f"error: {error}") from None
 

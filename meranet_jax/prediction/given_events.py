@@ -1,7 +1,7 @@
 """Events that are given, placed in a recording and described by what moves in them."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from meranet_jax.errors import DataError
 from meranet_jax.prediction.found_faces import Clock
@@ -32,6 +32,27 @@ class Placed:
     event: Event
     face: FaceMotion | None
     exact: bool
+
+
+def check_times(events: Iterable[GivenEvent], duration: float | None) -> None:
+    """Refuses events after the end of a recording before it is measured.
+
+    Args:
+      events: that are given.
+      duration: of the recording in seconds, as the file gives it; None if it does not.
+
+    Raises:
+      DataError: if one ends later.
+    """
+    for one in events:
+        end = one.offset if one.unit == "seconds" else 0.0
+        if duration is not None and end > duration + 1.0:
+            raise DataError(
+                f"The event from {one.onset:g} to {one.offset:g} s ends after the "
+                f"recording, which has {duration:.2f} s. Times are seconds after its "
+                "first frame; columns onset_frame and offset_frame are for numbers of "
+                "frames."
+            )
 
 
 def place(

@@ -123,6 +123,12 @@ def of_recording(
             f"The recording is only {seconds:.2f} s long. A candidate is found only if "
             "its rise and its fall are both in it."
         )
+    numbers = measured.all_numbers
+    if len(numbers) and (missing := int(numbers[-1] - numbers[0]) + 1 - len(numbers)):
+        yield (
+            f"{missing} of the numbers from {numbers[0]} to {numbers[-1]} "
+            f"{'has' if missing == 1 else 'have'} no image."
+        )
     gaps = np.diff(measured.all_times)
     if len(gaps) and gaps.max() > 3 * np.median(gaps):
         yield (

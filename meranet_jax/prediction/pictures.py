@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -91,7 +92,7 @@ def strip(clip: RecognisedClip, maps: ClipMaps | None) -> Figure:
     """
     features = clip.clip.features
     frames = features[CLIP]
-    chosen = np.linspace(0, len(frames) - 1, min(_COLUMNS, len(frames)))
+    chosen = _shown(clip.clip.clip_times, clip.clip.apex)
     panels = [("onset", features[ONSET_FRAME]), ("apex", features[APEX_FRAME])]
     if maps is not None:
         size = maps.grad_cam.shape[1]
@@ -111,7 +112,7 @@ def strip(clip: RecognisedClip, maps: ClipMaps | None) -> Figure:
     above, below = figure.subplots(2, columns)
     for axes in (*above, *below):
         axes.set_axis_off()
-    for axes, index in zip(above, chosen.round().astype(int), strict=False):
+    for axes, index in zip(above, chosen, strict=False):
         axes.imshow(frames[index], interpolation="nearest")
         axes.set_title(f"{clip.clip.clip_times[index]:.3f} s", fontsize="small")
     for axes, (name, picture) in zip(below, panels, strict=False):
@@ -119,6 +120,23 @@ def strip(clip: RecognisedClip, maps: ClipMaps | None) -> Figure:
         axes.set_title(name, fontsize="small")
     figure.suptitle(title(clip), fontsize="medium")
     return figure
+
+
+def _shown(times: Sequence[float], apex: float) -> list[int]:
+    """Returns the frames of a clip that a strip shows, the apex among them.
+
+    Args:
+      times: of the frames in seconds; equal where a frame is repeated.
+      apex: in seconds.
+    """
+    _, distinct = np.unique(times, return_index=True)
+    places = np.linspace(0, len(distinct) - 1, min(_COLUMNS, len(distinct)))
+    shown = distinct[places.round().astype(int)].tolist()
+    nearest = int(distinct[np.abs(np.array(times)[distinct] - apex).argmin()])
+    if nearest not in shown:
+        place = int(np.abs(np.array(shown) - nearest).argmin())
+        shown[place] = nearest
+    return shown
 
 
 def title(clip: RecognisedClip) -> str:

@@ -8,12 +8,12 @@ import numpy as np
 
 from meranet_jax import cores
 from meranet_jax.errors import DataError
-from meranet_jax.prediction import found_faces, notes
+from meranet_jax.prediction import events_file, found_faces, notes
 from meranet_jax.prediction import recogniser as recognisers
 from meranet_jax.prediction.cutting import Cut, Cutter, NotCut, Wanted
 from meranet_jax.prediction.found_faces import Clock
 from meranet_jax.prediction.given import GivenEvent
-from meranet_jax.prediction.given_events import Placed, place
+from meranet_jax.prediction.given_events import Placed, check_times, place
 from meranet_jax.prediction.recogniser import Recogniser
 from meranet_jax.prediction.recognition import recognise
 from meranet_jax.prediction.results import (
@@ -54,7 +54,7 @@ def predict(
     run: str | Path | None = None,
     rate: float | None = None,
     face: int | None = None,
-    events: Sequence[GivenEvent] | None = None,
+    events: Sequence[GivenEvent] | str | Path | None = None,
     settings: Settings | None = None,
     recogniser: Recogniser | None = None,
     threads: int | None = None,
@@ -69,7 +69,8 @@ def predict(
       run: a run folder, or a weights file; None for the weights of the package.
       rate: frame rate of a folder of images in Hz.
       face: identity of the only face to look at, see ``FoundFace``; None for all.
-      events: intervals that the user has found, which replace the search.
+      events: intervals that the user has found, which replace the search, or a file
+        of them; see ``events_file``.
       settings: of the search for candidates; None for the default.
       recogniser: one that was loaded before, in place of ``run``.
       threads: number of threads; None for one per core.
@@ -86,6 +87,9 @@ def predict(
     if recogniser is None:
         recogniser = recognisers.load(None if run is None else str(run))
     recording = open_stream(Path(video).expanduser(), rate)
+    if isinstance(events, str | Path):
+        events = events_file.read(Path(events).expanduser(), recording.source)
+    check_times(events or (), recording.duration)
     measured = measure(
         recording,
         threads=threads or cores.count(),

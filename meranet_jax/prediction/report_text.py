@@ -55,7 +55,7 @@ def describe(prediction: Prediction) -> str:
     sections = [
         f"# Candidates for micro-expressions in {name}",
         _recording(prediction),
-        _caution(prediction),
+        caution(prediction),
         "## Candidates",
         *_candidates(prediction),
         "## Faces",
@@ -97,6 +97,8 @@ def _counted(prediction: Prediction) -> str:
     text = _count(len(prediction.events), "candidate")
     if prediction.recogniser is not None:
         text += f", {answered} with an answer"
+    if all(event.origin == "given" for event in prediction.events):
+        return text
     return f"{text}; most candidates are no micro-expressions"
 
 
@@ -120,8 +122,8 @@ def _recording(prediction: Prediction) -> str:
     return "".join(parts)
 
 
-def _caution(prediction: Prediction) -> str:
-    """Says what candidates are, and what they are not."""
+def caution(prediction: Prediction) -> str:
+    """Says what candidates are, and what they are not, as Markdown."""
     sentences = []
     if any(event.origin == "spotted" for event in prediction.events):
         sentences.append(

@@ -12,8 +12,7 @@ from meranet_jax import files
 from meranet_jax.analysis import overlays
 from meranet_jax.errors import UserError
 from meranet_jax.evaluation import figures
-from meranet_jax.prediction import pictures, predicting, report_text, timeline
-from meranet_jax.prediction.exports import boris, elan, json_file, tables
+from meranet_jax.prediction import pictures, predicting, result_files
 from meranet_jax.prediction.pictures import Explainer
 from meranet_jax.prediction.predicting import RecognisedClip
 from meranet_jax.prediction.results import Event, Prediction
@@ -138,17 +137,8 @@ class FolderWriter:
           prediction: of the recording.
           name: of the recording, for the files that other programs open.
         """
-        part = self._part
-        tables.write_events_csv(prediction, part / "events.csv")
-        json_file.write(prediction, part / "events.json")
-        tables.write_frames_csv(prediction, part / "frames.csv")
-        tables.write_bids(prediction, part / f"{name}_events.tsv")
-        tables.write_megc(prediction, part / "megc.csv")
-        boris.write(prediction, part / f"{name}.boris")
-        elan.write(prediction, part / f"{name}.eaf")
-        timeline.write(prediction, part / "timeline.png")
-        report_text.write(prediction, part / "report.md")
-        files.write_json(part / _LIST, {"files": _digests(part)})
+        result_files.write(prediction, self._part, name)
+        files.write_json(self._part / _LIST, {"files": _digests(self._part)})
 
 
 @contextlib.contextmanager

@@ -7,7 +7,6 @@ lists the frames of a video by number instead, for data sets, whose tables name 
 import contextlib
 import dataclasses
 import itertools
-import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -23,6 +22,10 @@ from meranet_jax.video.video_file import KeyedBy, decode, to_image
 
 # Such as http://host/x.mp4; a path has one slash where an address has two.
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+
+
+# Highest frame rate of a folder of images, in Hz
+_FASTEST = 10_000.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,14 +98,17 @@ def open_stream(source: Path, rate: float | None = None) -> Stream:
             "frames of one."
         )
     if source.is_dir():
+        numbers = _list_folder(source)
         if rate is None:
             raise DataError(
                 f"{source} is a folder of images, which do not say when they were "
                 "taken. Give their frame rate in Hz, for instance --rate=200."
             )
-        if not 0 < rate < math.inf:
-            raise DataError(f"--rate={rate:g} is no frame rate in Hz, such as 200.")
-        numbers = _list_folder(source)
+        if not 0 < rate <= _FASTEST:
+            raise DataError(
+                f"--rate={rate:g} is no frame rate in Hz, such as 200, of at most "
+                f"{_FASTEST:g}."
+            )
         first, last = next(iter(numbers)), next(reversed(numbers))
         return Stream(source, rate, (last - first) / rate)
     if rate is not None:

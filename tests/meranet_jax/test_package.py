@@ -22,7 +22,8 @@ VERSION = PROJECT["version"]
 # Third-party modules of the extras, by which a core installation must do without.
 EXTRAS = """
     IPython PIL array_record av cv2 filelock imageio matplotlib onnxruntime
-    python_calamine skimage sklearn tensorboard tensorflow_datasets tyro
+    python_calamine skimage sklearn starlette tensorboard tensorflow_datasets tyro
+    uvicorn
 """.split()
 
 COUNT_PARAMETERS = f"""
@@ -61,6 +62,10 @@ def test_the_wheel_holds_the_package_alone(wheel):
     modules = (ROOT / "meranet_jax").rglob("*.py")
     expected = {path.relative_to(ROOT).as_posix() for path in modules}
     expected |= {
+        *(
+            f"meranet_jax/web/static/{name}"
+            for name in ("icon.svg", "index.html", "page.css", "page.js")
+        ),
         "meranet_jax/py.typed",
         "meranet_jax/pretrained/flow.npz",
         "meranet_jax/pretrained/onset_apex_flow.calibration.json",
@@ -111,7 +116,8 @@ def test_it_prints_its_help(arguments, capsys):
         command_line.main(arguments)
     except SystemExit as stopped:
         assert stopped.code == 0
-    assert "python -m meranet_jax [-h] [--version]" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "python -m meranet_jax [-h] [--version]" in text and "serve" in text
 
 
 def test_it_describes_this_machine(capsys, monkeypatch):

@@ -1,0 +1,301 @@
+"""The application behind the page: what each address answers."""
+
+import asyncio
+import contextlib
+import functools
+import json
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Sequence
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import (
+    FileResponse,
+    JSONResponse,
+    PlainTextResponse,
+    Response,
+)
+from starlette.routing import Route
+
+from meranet_jax.errors import UserError
+from meranet_jax.version import __version__
+from meranet_jax.web import runs, security
+from meranet_jax.web.jobs import WORKER, Job, Jobs
+from meranet_jax.web.limits import Limits
+from meranet_jax.web.uploads import TooLargeError
+
+_STATIC = Path(__file__).with_name("static")
+
+# The files of the page, and their types: no others are sent.
+_PAGE_FILES = {
+    "page.css": "text/css",
+    "page.js": "text/javascript",
+    "icon.svg": "image/svg+xml",
+}
+_VIDEO_TYPES = {
+    ".mp4": "video/mp4",
+    ".webm": "video/webm",
+    ".avi": "video/x-msvideo",
+    ".ts": "video/mp2t",
+    ".mpg": "video/mpeg",
+    ".wmv": "video/x-ms-wmv",
+    ".flv": "video/x-flv",
+}
+_PICTURE_TYPES = {".png": "image/png", ".gif": "image/gif"}
+
+# Bytes that corrections may have
+_CORRECTIONS = 1 << 20
+
+Answer = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+class _Page:
+    """Answers requests that have passed ``security.OwnBrowserOnly``."""
+
+    def __init__(
+        self,
+        folder: Path,
+        run_folder: Path | None,
+        limits: Limits,
+        worker: Sequence[str],
+    ):
+        self._folder, self._limits, self._worker = folder, limits, worker
+        self._choices = runs.choices(run_folder)
+        self.jobs: Jobs
+
+    @contextlib.asynccontextmanager
+    async def lifespan(self, _app: Starlette) -> AsyncIterator[None]:
+        """Works on the queue while the server runs."""
+        self.jobs = Jobs(self._folder, self._limits, self._worker)
+        work = asyncio.create_task(self.jobs.work())
+        try:
+            yield
+        finally:
+            work.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await work
+            await self.jobs.close()
+
+    def routes(self) -> list[Route]:
+        """Returns all addresses."""
+        job = "/api/jobs/{id}"
+        return [
+            Route("/", _static("index.html", "text/html")),
+            *[
+                Route(f"/{name}", _static(name, kind))
+                for name, kind in _PAGE_FILES.items()
+            ],
+            Route("/api/state", self.state),
+            Route("/api/jobs", self.upload, methods=["POST"]),
+            Route(job, self._of_job(self.delete), methods=["DELETE"]),
+            Route(f"{job}/cancel", self._of_job(self.cancel), methods=["POST"]),
+            Route(f"{job}/result", self._of_job(self.result)),
+            Route(f"{job}/video", self._of_job(self.video)),
+            Route(f"{job}/pictures/{{name}}", self._of_job(self.picture)),
+            Route(
+                f"{job}/corrections", self._of_job(self.corrections), methods=["GET"]
+            ),
+            Route(f"{job}/corrections", self._of_job(self.correct), methods=["PUT"]),
+            Route(f"{job}/export", self._of_job(self.export), methods=["POST"]),
+            Route(f"{job}/export.zip", self._of_job(self.exported)),
+            Route("/runs/{id}", self.report),
+        ]
+
+    def _of_job(
+        self, answer: Callable[[Job, Request], Coroutine[Any, Any, Response]]
+    ) -> Answer:
+        """Returns an answer to requests that name a recording."""
+
+        @functools.wraps(answer)
+        async def of_job(request: Request) -> Response:
+            try:
+                job = self.jobs.find(request.path_params["id"])
+            except KeyError:
+                return security.refusal(404, "There is no such recording.")
+            return await answer(job, request)
+
+        return of_job
+
+    async def state(self, _request: Request) -> Response:
+        """Returns all recordings, recognisers and limits."""
+        return JSONResponse(
+            {
+                "version": __version__,
+                "largest": self._limits.upload,
+                "runs": [
+                    {"id": one.identity, "title": one.title}
+                    for one in self._choices.values()
+                ],
+                "jobs": [job.shown() for job in self.jobs.all()],
+            }
+        )
+
+    async def upload(self, request: Request) -> Response:
+        """Receives a recording: the body of the request, as it is."""
+        chosen = self._choices.get(request.query_params.get("run", runs.SHIPPED))
+        if chosen is None:
+            return security.refusal(400, "There is no such recogniser.")
+        length = request.headers.get("content-length", "")
+        job = await self.jobs.add(
+            request.stream(),
+            int(length) if length.isascii() and length.isdigit() else None,
+            request.query_params.get("name", ""),
+            chosen.title,
+            None if chosen.path is None else str(chosen.path),
+        )
+        return JSONResponse(job.shown(), status_code=201)
+
+    async def cancel(self, job: Job, _request: Request) -> Response:
+        """Stops the analysis of a recording."""
+        self.jobs.cancel(job)
+        return JSONResponse(job.shown())
+
+    async def delete(self, job: Job, _request: Request) -> Response:
+        """Deletes a recording."""
+        await self.jobs.delete(job)
+        return Response(status_code=204)
+
+    async def result(self, job: Job, _request: Request) -> Response:
+        """Returns what the page shows of a prediction."""
+        return _file(job.files.page, "application/json", job.state == "done")
+
+    async def video(self, job: Job, _request: Request) -> Response:
+        """Returns the recording, or the part of it that the request names."""
+        path = job.files.folder / job.video
+        return _file(path, _VIDEO_TYPES[path.suffix], True)
+
+    async def picture(self, job: Job, request: Request) -> Response:
+        """Returns a picture of a candidate."""
+        # The name is compared with those that exist, and no path is made of it.
+        existing = {}
+        if job.files.pictures.is_dir():
+            existing = {path.name: path for path in job.files.pictures.iterdir()}
+        path = existing.get(request.path_params["name"])
+        if path is None or path.suffix not in _PICTURE_TYPES:
+            return security.refusal(404, "There is no such picture.")
+        return _file(path, _PICTURE_TYPES[path.suffix], True)
+
+    async def corrections(self, job: Job, _request: Request) -> Response:
+        """Returns the corrections of a recording."""
+        return JSONResponse(self.jobs.corrections(job))
+
+    async def correct(self, job: Job, request: Request) -> Response:
+        """Saves the corrections of a recording."""
+        if job.state != "done":
+            return security.refusal(409, "The recording is not analysed yet.")
+        body = b""
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > _CORRECTIONS:
+                return security.refusal(413, "These are too many corrections.")
+        try:
+            value = json.loads(body)
+        except (ValueError, RecursionError):
+            return security.refusal(400, "The corrections are not JSON.")
+        self.jobs.correct(job, value)
+        return Response(status_code=204)
+
+    async def export(self, job: Job, _request: Request) -> Response:
+        """Writes the file of all results and corrections."""
+        if job.state != "done":
+            return security.refusal(409, "The recording is not analysed yet.")
+        await self.jobs.export(job)
+        return Response(status_code=204)
+
+    async def exported(self, job: Job, _request: Request) -> Response:
+        """Returns the file of all results and corrections."""
+        name = f"{Path(job.name).stem}.zip"
+        return _file(job.files.export, "application/zip", True, name)
+
+    async def report(self, request: Request) -> Response:
+        """Returns the report of a run, or a description of the package's weights."""
+        chosen = self._choices.get(request.path_params["id"])
+        if chosen is None:
+            return security.refusal(404, "There is no such recogniser.")
+        if chosen.path is None:
+            return PlainTextResponse(await asyncio.to_thread(runs.shipped_report))
+        if chosen.report is None:
+            return security.refusal(404, "This run has no report.")
+        return _file(chosen.report, "text/plain", True)
+
+
+def _static(name: str, kind: str) -> Answer:
+    async def answer(_request: Request) -> Response:
+        return FileResponse(_STATIC / name, media_type=kind)
+
+    return answer
+
+
+def _file(path: Path, kind: str, ready: bool, name: str | None = None) -> Response:
+    if not ready or not path.is_file():
+        return security.refusal(404, "This file does not exist yet.")
+    return FileResponse(path, media_type=kind, filename=name)
+
+
+async def _refused(_request: Request, error: Exception) -> Response:
+    """Answers a request that a user's error has stopped."""
+    status = 413 if isinstance(error, TooLargeError) else 400
+    return security.refusal(status, str(error))
+
+
+async def _http_error(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    sentences = {404: "There is no such page.", 405: "This cannot be done here."}
+    sentence = sentences.get(error.status_code, "This request cannot be answered.")
+    return security.refusal(error.status_code, sentence)
+
+
+async def _disk_error(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, OSError)
+    return security.refusal(
+        507, f"A file cannot be written: {error.strerror or 'unknown reason'}."
+    )
+
+
+async def _gone(_request: Request, _error: Exception) -> Response:
+    return security.refusal(400, "The upload was interrupted.")
+
+
+async def _failed(_request: Request, _error: Exception) -> Response:
+    return security.refusal(500, "The server has failed; its terminal shows why.")
+
+
+def make_application(
+    folder: Path,
+    *,
+    token: str,
+    hosts: Collection[str],
+    port: int,
+    run_folder: Path | None = None,
+    limits: Limits | None = None,
+    worker: Sequence[str] = WORKER,
+) -> Starlette:
+    """Makes the application.
+
+    Args:
+      folder: of the recordings, which exists.
+      token: the secret of this start; see ``security.make_token``.
+      hosts: names and addresses of this server.
+      port: of this server.
+      run_folder: below which runs can be chosen; None for none.
+      limits: of uploads and workers; None for the default.
+      worker: command of the worker; see ``worker.main``.
+    """
+    page = _Page(folder, run_folder, limits or Limits(), worker)
+    return Starlette(
+        routes=page.routes(),
+        middleware=[
+            Middleware(security.OwnBrowserOnly, token=token, hosts=hosts, port=port)
+        ],
+        exception_handlers={
+            UserError: _refused,
+            HTTPException: _http_error,
+            ClientDisconnect: _gone,
+            OSError: _disk_error,
+            Exception: _failed,
+        },
+        lifespan=page.lifespan,
+    )

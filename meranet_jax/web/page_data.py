@@ -1,0 +1,116 @@
+"""What the page shows of a prediction, as JSON without paths."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from meranet_jax import files
+from meranet_jax.prediction import wording
+from meranet_jax.prediction.results import (
+    Event,
+    FoundFace,
+    Moment,
+    Prediction,
+    Recognition,
+)
+from meranet_jax.video.facial_motion import part
+
+# Parts of the face, from top to bottom
+_PARTS = ("brow", "eye", "nose", "mouth")
+
+
+def write(prediction: Prediction, caution: str, pictures: Path, path: Path) -> None:
+    """Writes what the page shows.
+
+    Args:
+      prediction: what was found.
+      caution: what candidates are, and what they are not.
+      pictures: folder of the pictures of candidates.
+      path: of the file.
+
+    Raises:
+      OSError: if it cannot be written.
+    """
+    recogniser = prediction.recogniser
+    value = {
+        "duration": prediction.duration,
+        "frames": prediction.frames,
+        "frame_rate": prediction.frame_rate,
+        # Of the frames that were analysed
+        "numbers": prediction.numbers.tolist(),
+        "times": np.round(prediction.times, 4).tolist(),
+        "faces": [_face(face) for face in prediction.faces],
+        "events": [_event(event, prediction, pictures) for event in prediction.events],
+        "notes": list(prediction.notes),
+        "caution": caution.replace("**", ""),
+        "recogniser": recogniser
+        and {
+            "title": recogniser.title,
+            "trained_on": list(recogniser.trained_on),
+            "limits": list(recogniser.limits),
+            "coverage": recogniser.coverage,
+        },
+    }
+    files.write_json(path, value)
+
+
+def _face(face: FoundFace) -> dict[str, Any]:
+    signals = face.signals
+    parts = np.array([part(region) for region in signals.regions])
+    motion = {}
+    for name in _PARTS:
+        # The largest motion of the regions of a part; NaN if none was measured
+        values = signals.motion[:, parts == name]
+        measured = np.isfinite(values).any(1) if values.size else np.zeros(0, bool)
+        motion[name] = [
+            round(float(np.nanmax(row)), 4) if seen else None
+            for row, seen in zip(values, measured, strict=False)
+        ]
+    return {
+        "identity": face.identity,
+        "first": signals.first,
+        "troubles": list(face.troubles),
+        "motion": motion,
+    }
+
+
+def _event(event: Event, prediction: Prediction, pictures: Path) -> dict[str, Any]:
+    name = f"{event.number:04d}"
+    return {
+        "number": event.number,
+        "face": event.face,
+        "onset": _moment(event.onset),
+        "apex": _moment(event.apex),
+        "offset": _moment(event.offset),
+        "kind": event.kind,
+        "what": wording.what(event),
+        "resembles": wording.resemblance(event, prediction.recogniser),
+        "regions": [wording.region(region) for region in event.regions],
+        "flags": list(event.flags),
+        "reasons": list(event.reasons),
+        "strength": event.strength,
+        "noise": event.noise,
+        "recognition": event.recognition and _recognition(event.recognition),
+        "strip": (pictures / f"{name}.png").is_file(),
+        "animation": (pictures / f"{name}.gif").is_file(),
+    }
+
+
+def _recognition(found: Recognition) -> dict[str, Any]:
+    return {
+        "answer": found.answer,
+        "probabilities": [
+            {"name": name, "value": round(probability, 4)}
+            for name, probability in zip(
+                found.classes, found.probabilities, strict=True
+            )
+        ],
+        "plausible": None if found.plausible is None else list(found.plausible),
+        "frames": found.frames,
+        "distinct": found.distinct,
+    }
+
+
+def _moment(at: Moment) -> dict[str, Any]:
+    return {"time": round(at.time, 4), "frame": at.frame}

@@ -1,0 +1,129 @@
+"""Which requests are answered: those of the user's own browser, from this page.
+
+Any web page may send requests to this machine, and a name in the internet may be made
+to point to it. A request therefore needs a host name of this server, the secret of the
+address that was printed, and, if it changes something, the origin of this page.
+"""
+
+import hmac
+import secrets
+import urllib.parse
+from collections.abc import Collection
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+# Methods that change nothing
+_SAFE = ("GET", "HEAD")
+
+# Neither scripts nor styles within a page, and nothing from another host
+_POLICY = "; ".join(
+    (
+        "default-src 'self'",
+        "object-src 'none'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+_HEADERS = {
+    "Content-Security-Policy": _POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
+    "Cache-Control": "no-store",
+}
+
+
+def make_token() -> str:
+    """Returns a secret that cannot be guessed."""
+    return secrets.token_urlsafe(32)
+
+
+def refusal(status: int, sentence: str) -> JSONResponse:
+    """Returns the answer to a request that is refused: one sentence as JSON."""
+    return JSONResponse({"error": sentence}, status_code=status)
+
+
+class OwnBrowserOnly:
+    """Middleware that refuses all other requests, and adds headers to all answers."""
+
+    def __init__(self, app: ASGIApp, *, token: str, hosts: Collection[str], port: int):
+        """Sets what is allowed.
+
+        Args:
+          app: answers the requests that are allowed.
+          token: the secret.
+          hosts: names and addresses of this server.
+          port: of this server, whose cookies must not meet those of another one.
+        """
+        self._app, self._token = app, token
+        self._hosts = {f"{name}:{port}".lower() for name in hosts}
+        if port == 80:
+            self._hosts |= {name.lower() for name in hosts}
+        self._cookie = f"meranet_{port}"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers a request."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":  # there are no web sockets
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers[name] = value
+            await send(message)
+
+        app = self._refused(Request(scope)) or self._app
+        await app(scope, receive, send_with_headers)
+
+    def _refused(self, request: Request) -> Response | None:
+        """Returns the answer to a request that is not passed on."""
+        headers = request.headers
+        host = headers.get("host", "").lower()
+        if host not in self._hosts or len(headers.getlist("host")) != 1:
+            return refusal(421, "This address is not the one that the server printed.")
+        if request.method not in _SAFE and not _same_origin(headers, host):
+            return refusal(403, "Another page may not use this server.")
+        given = request.query_params.get("token")
+        if (
+            request.scope["path"] == "/"
+            and request.method == "GET"
+            and given is not None
+        ):
+            if not self._is_token(given):
+                return refusal(
+                    403, "The address is not that of this start of the server."
+                )
+            answer = RedirectResponse("/", status_code=303)
+            answer.set_cookie(
+                self._cookie, self._token, httponly=True, samesite="strict", path="/"
+            )
+            return answer
+        if not self._is_token(request.cookies.get(self._cookie, "")):
+            return refusal(
+                403,
+                "Open the page by the address that the server has printed.",
+            )
+        return None
+
+    def _is_token(self, given: str) -> bool:
+        return hmac.compare_digest(given.encode(), self._token.encode())
+
+
+def _same_origin(headers: Headers, host: str) -> bool:
+    """Returns whether a request comes from a page of this server."""
+    origin = urllib.parse.urlsplit(headers.get("origin", ""))
+    site = headers.get("sec-fetch-site", "same-origin")
+    return (origin.scheme, origin.netloc.lower()) == ("http", host) and (
+        site == "same-origin"
+    )

@@ -1,0 +1,220 @@
+"""The process that analyses one recording, or exports its files, within limits.
+
+``python -m meranet_jax.web.worker predict FOLDER`` prints a JSON object a line: how far
+it is, or the one sentence that says why it failed. The page's server starts it, so that
+a decoder that fails or takes all memory ends this process only.
+"""
+
+import contextlib
+import dataclasses
+import json
+import math
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import av
+
+from meranet_jax import cores
+from meranet_jax.errors import UserError, explain, explain_out_of_memory
+from meranet_jax.prediction.results import Prediction
+from meranet_jax.video.containers import open_video
+from meranet_jax.web import corrections, page_data
+from meranet_jax.web.job_files import JobFiles
+
+# Number of candidates that get pictures, the strongest ones
+_PICTURES = 20
+
+# Seconds between two reports of how far it is
+_EVERY = 0.2
+
+# What a stage is called, how far it is and, in the same unit, how far it goes
+Report = Callable[[str, float, float], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What a worker is asked for.
+
+    Attributes:
+      files: of the recording.
+      video: the recording.
+      name: as it is shown, and written into exports.
+      run: run folder; None for the weights of the package.
+    """
+
+    files: JobFiles
+    video: Path
+    name: str
+    run: str | None
+
+
+# Analyses the recording, and writes the files of predict.py. Returns what was found,
+# and what candidates are and are not.
+Predict = Callable[[Task, Report], tuple[Prediction, str]]
+
+
+def main(arguments: Sequence[str], predict: Predict | None = None) -> int:
+    """Does what the arguments say, and returns the exit status.
+
+    Args:
+      arguments: ``predict`` or ``export``, and the folder of the recording.
+      predict: replaces the analysis, for tests.
+    """
+    _end_with_the_server()
+    what, folder = arguments
+    files = JobFiles(Path(folder))
+    try:
+        asked = json.loads(files.job.read_text(encoding="utf-8"))
+        _limit(**asked["limits"])
+        video = files.folder / asked["video"]
+        task = Task(files, video, asked["name"], asked["run_path"])
+        if what == "export":
+            _export(task)
+        else:
+            _analyse(task, predict or _predict)
+    except (UserError, OSError) as error:
+        return _failed(explain(error), files.folder)
+    except MemoryError:
+        return _failed("There is not enough memory for this recording.", files.folder)
+    except Exception as error:
+        traceback.print_exc()
+        known = explain_out_of_memory(error)
+        return _failed(
+            "There is not enough memory for this recording."
+            if known
+            else "The analysis failed. The recording may be damaged.",
+            files.folder,
+        )
+    return 0
+
+
+def _failed(sentence: str, folder: Path) -> int:
+    # The page shows no path of this machine.
+    _say(error=" ".join(sentence.replace(f"{folder}{os.sep}", "").split()))
+    return 1
+
+
+def _say(**values: Any) -> None:
+    sys.stdout.write(json.dumps(values) + "\n")
+    sys.stdout.flush()
+
+
+def _end_with_the_server() -> None:
+    """Ends this process when the server ends, however that happens."""
+
+    def wait() -> None:
+        # Not through sys.stdin, whose lock this thread would hold at the end.
+        while os.read(0, 1):
+            pass
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def _limit(memory: int, seconds: float) -> None:
+    """Limits memory and time of this process; the user's programs go first.
+
+    Args:
+      memory: in bytes.
+      seconds: of the clock. The server checks it, too.
+    """
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        # Of private memory that can be written: an accelerator reserves more addresses
+        # than there is memory.
+        resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+        cpu = math.ceil(seconds * cores.count())
+        resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        os.nice(5)
+
+
+def _analyse(task: Task, predict: Predict) -> None:
+    _say(stage="preparing", done=0, total=1)
+    with_duration(task.video)
+    last = 0.0
+
+    def report(stage: str, done: float, total: float) -> None:
+        nonlocal last
+        if time.monotonic() - last >= _EVERY:
+            last = time.monotonic()
+            _say(stage=stage, done=done, total=total)
+
+    prediction, caution = predict(task, report)
+    files = task.files
+    corrections.save(prediction, files.prediction)
+    page_data.write(prediction, caution, files.pictures, files.page)
+
+
+def _predict(task: Task, report: Report) -> tuple[Prediction, str]:
+    # They import JAX, which takes seconds.
+    from meranet_jax.prediction import predicting, recogniser, report_text, writer
+    from meranet_jax.training import xla
+    from meranet_jax.video.stream import open_stream
+
+    xla.configure()
+    total = open_stream(task.video).duration or 0.0
+    loaded = recogniser.load(task.run)
+    with writer.writing(task.files.results, _PICTURES) as written:
+        prediction = predicting.predict(
+            task.video,
+            recogniser=loaded,
+            on_progress=lambda stage, seconds: report(stage, seconds, total),
+            on_events=written.choose,
+            on_clip=written.add,
+        )
+        # Programs look for the video next to their file.
+        shown = dataclasses.replace(
+            prediction, source=task.files.results / Path(task.name).name
+        )
+        written.finish(shown, Path(task.name).stem)
+    return shown, report_text.caution(shown)
+
+
+def _export(task: Task) -> None:
+    files = task.files
+    prediction = corrections.load(files.prediction)
+    sent = []
+    if files.corrections.is_file():
+        sent = json.loads(files.corrections.read_text(encoding="utf-8"))
+    numbers = {event.number for event in prediction.events}
+    checked = corrections.check(sent, numbers, prediction.duration)
+    corrections.export(prediction, checked, files.results, task.name, files.export)
+
+
+def with_duration(video: Path) -> None:
+    """Gives a recording of a browser the duration and index that it lacks.
+
+    A browser writes WebM while it records, so that neither is known. Packets are copied
+    and not encoded again.
+
+    Args:
+      video: is replaced if it is Matroska or WebM without a duration.
+
+    Raises:
+      DataError: if it cannot be read.
+    """
+    with open_video(video) as (container, stream):
+        if "matroska" not in container.format.name or container.duration:
+            return
+        part = video.with_name("remuxed.part")
+        # WebM allows some codecs only; the file is the same otherwise.
+        webm = stream.codec_context.name in ("vp8", "vp9", "av1")
+        with av.open(str(part), "w", format="webm" if webm else "matroska") as remuxed:
+            copied = remuxed.add_stream_from_template(stream)
+            for packet in container.demux(stream):
+                if packet.dts is not None:
+                    packet.stream = copied
+                    remuxed.mux(packet)
+    part.replace(video)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

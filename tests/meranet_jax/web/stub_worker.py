@@ -1,0 +1,40 @@
+"""A worker whose analysis is made by hand and takes as long as a recording's name says.
+
+``python -m tests.meranet_jax.web.stub_worker predict FOLDER``
+"""
+
+import sys
+import time
+
+from PIL import Image
+
+from meranet_jax.errors import DataError
+from meranet_jax.web import worker
+from tests.meranet_jax.prediction.predictions import prediction
+
+
+def predict(task, report):
+    """Finds three candidates in any recording; ``slow`` in its name makes it wait."""
+    if "broken" in task.name:
+        raise DataError(f"{task.video} cannot be read: it is damaged")
+    if "fault" in task.name:
+        raise RuntimeError("a bug")
+    if "memory" in task.name:
+        bytearray(8 << 30)  # more than the limit of the test
+    for step in range(600 if "slow" in task.name else 1):
+        report("motion", step / 10, 60.0)
+        if "slow" in task.name:
+            time.sleep(0.1)
+    task.files.pictures.mkdir(parents=True)
+    Image.new("RGB", (640, 200), "grey").save(task.files.pictures / "0001.png")
+    Image.new("RGB", (224, 224), "grey").save(task.files.pictures / "0001.gif")
+    (task.files.results / "events.json").write_text("{}")
+    found = prediction(source=task.files.results / task.name)
+    return (
+        found,
+        "Most candidates in recordings of people are **no micro-expressions**.",
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(worker.main(sys.argv[1:], predict))

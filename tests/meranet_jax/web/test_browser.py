@@ -1,0 +1,292 @@
+"""The page in a real browser: upload to export, corrections, webcam, accessibility."""
+
+import contextlib
+import json
+import shutil
+import socket
+import threading
+import time
+import zipfile
+
+import numpy as np
+import pytest
+import uvicorn
+
+from tests.meranet_jax.web.serving import TOKEN, application
+
+sync_api = pytest.importorskip("playwright.sync_api")
+
+BROWSER = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
+    None,
+)
+pytestmark = pytest.mark.skipif(
+    BROWSER is None, reason="there is no Chromium: apt-get install chromium"
+)
+
+
+def film(path, seconds=4.0, rate=30):
+    """Writes a video that Chromium plays: a bar that moves to the right."""
+    import av
+
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libvpx", rate=rate)
+        stream.width, stream.height = 160, 120
+        stream.options = {"deadline": "realtime", "cpu-used": "8"}
+        for n in range(round(seconds * rate) + 1):
+            picture = np.full((120, 160, 3), 90, np.uint8)
+            picture[40:80, n % 150 : n % 150 + 10] = 220
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+@pytest.fixture(scope="session")
+def video(tmp_path_factory):
+    path = tmp_path_factory.mktemp("film") / "My clip.webm"
+    film(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory):
+    """Chromium, whose webcam is a generated picture."""
+    with sync_api.sync_playwright() as playwright:
+        flags = [
+            "--use-fake-device-for-media-stream",
+            "--use-fake-ui-for-media-stream",
+            "--no-sandbox",
+        ]
+        launched = playwright.chromium.launch(executable_path=BROWSER, args=flags)
+        yield launched
+        launched.close()
+
+
+@contextlib.contextmanager
+def serving(folder, **options):
+    """Runs a server in a thread, and yields the address that it would print."""
+    sock = socket.socket()
+    sock.bind(("127.0.0.1", 0))
+    port = sock.getsockname()[1]
+    app = application(folder, port=port, **options)
+    server = uvicorn.Server(
+        uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1)
+    )
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{port}/?token={TOKEN}"
+    finally:
+        server.should_exit = True
+        thread.join()
+        sock.close()
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    """A server with a quick worker, and the address that it would print."""
+    with serving(tmp_path_factory.mktemp("page")) as printed:
+        yield printed
+
+
+@pytest.fixture
+def page(chromium, address):
+    """The page, opened; errors of it and requests to elsewhere fail the test."""
+    context = chromium.new_context(viewport={"width": 1280, "height": 900})
+    context.grant_permissions(["camera"])
+    opened = context.new_page()
+    problems = []
+    opened.on("pageerror", lambda error: problems.append(str(error)))
+    opened.on(
+        "console",
+        lambda m: (
+            problems.append(m.text)
+            if m.type == "error" and "status of 400" not in m.text
+            else None
+        ),
+    )
+    host = address.split("?")[0]
+    opened.on(
+        "request",
+        lambda r: None if r.url.startswith((host, "blob:")) else problems.append(r.url),
+    )
+    opened.set_default_timeout(20_000)
+    opened.goto(address)
+    yield opened
+    context.close()
+    assert not problems
+
+
+def until(page, expression, seconds=20):
+    """Waits until a script returns true, which the page's policy hides from itself."""
+    end = time.monotonic() + seconds
+    while not page.evaluate(expression):
+        assert time.monotonic() < end, expression
+        time.sleep(0.03)
+
+
+def opened_result(page, video):
+    """Uploads a video, and waits for its result, which opens by itself."""
+    page.set_input_files("#file", video)
+    page.wait_for_selector("#candidates li")
+    until(page, "document.getElementById('video').readyState >= 2")
+
+
+def delete_all(page):
+    page.on("dialog", lambda dialog: dialog.accept())
+    while page.locator("#jobs li").count():
+        before = page.locator("#jobs li").count()
+        page.locator("#jobs .delete").first.click()
+        until(page, f"document.querySelectorAll('#jobs li').length < {before}")
+
+
+def violations(page):
+    """What axe finds that hinders people, by rule and place."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    # The policy of the page forbids axe as an element; a debugger's script may run.
+    found = axe.Axe().run(page).response["violations"]
+    return [
+        (one["id"], [node["target"] for node in one["nodes"]])
+        for one in found
+        if one["impact"] in ("serious", "critical")
+    ]
+
+
+@pytest.mark.e2e
+def test_from_upload_to_export_by_keyboard(page, video, tmp_path):
+    opened_result(page, video)
+    assert page.url.endswith("/"), "the token stays in the address"
+    assert page.locator("#candidates li").count() == 3
+    first = page.locator("#candidates li").first
+    assert "resembles clips labelled disgust" in first.inner_text()
+    page.keyboard.press("n")  # the first candidate
+    assert "0.400 s, frame 13" in page.locator("#position").inner_text()
+    for _ in range(3):
+        page.keyboard.press("ArrowLeft")
+    page.keyboard.press("i")
+    page.keyboard.press("a")
+    assert "0.300 to 0.700 s" in first.inner_text()
+    assert "accepted" in first.inner_text()
+    page.keyboard.press("n")
+    page.keyboard.press("r")
+    until(page, "document.getElementById('status').textContent.includes('rejected')")
+    # What was saved is there after the page is loaded again.
+    page.reload()
+    page.locator("#jobs .open").click()
+    assert "moved; the machine's is 0.400" in first.inner_text()
+    with page.expect_download() as download:
+        page.click("#export")
+    path = tmp_path / "export.zip"
+    download.value.save_as(path)
+    assert download.value.suggested_filename == "My clip.zip"
+    with zipfile.ZipFile(path) as archive:
+        events = json.loads(archive.read("corrected/events.json"))["events"]
+    assert [(one["number"], one["label"]) for one in events] == [
+        (1, "accepted, moved"),
+        (3, "not reviewed"),
+    ]
+    assert events[0]["onset"] == {"time": 0.3, "frame": 10}
+    delete_all(page)
+
+
+@pytest.mark.e2e
+def test_the_timeline_follows_the_video_and_edges_are_dragged(page, video):
+    opened_result(page, video)
+    page.evaluate("document.getElementById('video').muted = true")
+    page.evaluate("document.getElementById('video').play()")
+    until(
+        page,
+        "Number(document.getElementById('timeline').getAttribute('aria-valuenow')) > 1",
+    )
+    page.evaluate("document.getElementById('video').pause()")
+    timeline = page.locator("#timeline")
+    timeline.scroll_into_view_if_needed()
+    box = timeline.bounding_box()
+
+    def place(seconds):
+        return box["x"] + 52 + seconds / 4 * (box["width"] - 58)
+
+    page.mouse.click(place(1.7), box["y"] + 24)  # selects the second candidate
+    second = page.locator("#candidates li").nth(1)
+    assert "selected" in second.get_attribute("class")
+    box = timeline.bounding_box()
+    page.mouse.move(place(1.9), box["y"] + 24)
+    page.mouse.down()
+    page.mouse.move(place(2.2), box["y"] + 24, steps=3)
+    page.mouse.up()
+    offset = float(second.locator("[data-side=offset]").input_value())
+    assert offset == pytest.approx(2.2, abs=0.02)
+    until(page, "document.getElementById('status').textContent.includes('saved')")
+    second.locator(".reset").click()
+    assert second.locator("[data-side=offset]").input_value() == "1.900"
+    delete_all(page)
+
+
+@pytest.mark.e2e
+def test_webcam(page):
+    page.click("#record")
+    time.sleep(1.5)
+    page.click("#stop")
+    page.wait_for_selector("#candidates li")
+    assert "webcam" in page.locator("#result-title").inner_text()
+    # The server has given the recording the duration that a browser leaves out.
+    until(page, "document.getElementById('video').readyState >= 1")
+    seconds = page.evaluate("document.getElementById('video').duration")
+    assert 0.5 < seconds < 10
+    delete_all(page)
+
+
+@pytest.mark.e2e
+def test_cancel_errors_and_accessibility(page, video, tmp_path):
+    wrong = tmp_path / "list.mp4"
+    wrong.write_text("#EXTM3U")
+    page.set_input_files("#file", wrong)
+    until(
+        page, "document.getElementById('message').textContent.includes('not a video')"
+    )
+    slow = tmp_path / "slow.webm"
+    shutil.copy(video, slow)
+    page.set_input_files("#file", slow)
+    until(page, "document.querySelector('#jobs .what')?.textContent.includes('left')")
+    assert violations(page) == []
+    page.locator("#jobs .cancel").click()
+    page.wait_for_selector("#jobs .what:has-text('cancelled')")
+    opened_result(page, video)
+    page.locator("#candidates summary").first.click()
+    page.keyboard.press("n")
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        assert violations(page) == [], scheme
+    page.set_viewport_size({"width": 800, "height": 1100})
+    width = "document.documentElement.scrollWidth"
+    assert page.evaluate(width) <= 800
+    delete_all(page)
+
+
+@pytest.mark.e2e
+def test_real_analysis_from_upload_to_pictures(chromium, tmp_path):
+    """Four seconds of a face, with the weights of the package."""
+    from datasets.synthetic import long_video
+    from meranet_jax.web.jobs import WORKER
+
+    path = tmp_path / "face.mp4"
+    config = long_video.LongVideoConfig(
+        seconds=4, faces="photograph", expressions=15, amplitude=(2.0, 2.5), noise=0
+    )
+    (event,) = long_video.render(path, config)
+    (tmp_path / "page").mkdir()
+    with serving(tmp_path / "page", worker=WORKER) as address:
+        page = chromium.new_page()
+        page.set_default_timeout(200_000)
+        page.goto(address)
+        page.set_input_files("#file", path)
+        page.wait_for_selector("#candidates li")
+        (item,) = page.locator("#candidates li").all()
+        assert "resembles clips labelled" in item.inner_text()
+        onset = float(item.locator("[data-side=onset]").input_value())
+        assert onset < event.apex < onset + 0.5
+        item.locator("summary").click()
+        picture = page.locator(".pictures img").first
+        until(page, "document.querySelector('.pictures img')?.naturalWidth > 0")
+        assert "where the network looks" in picture.get_attribute("alt")
+        page.close()

@@ -1,0 +1,77 @@
+"""The server as a process: its address, its folder and its messages."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+
+import pytest
+
+from meranet_jax import __main__ as command_line
+from tests.programs import ROOT
+
+
+def started(*arguments, **environment):
+    """Starts the server, and returns its process and the address that it prints."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "meranet_jax", "serve", "--port=0", "--no_browser"]
+        + [*map(str, arguments)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"} | environment,
+    )
+    line = process.stdout.readline()
+    return process, re.search(r"http://127\.0\.0\.1:\d+/\?token=\S{40,}", line).group()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_everything_is_deleted_at_the_end(number, tmp_path):
+    process, address = started(TMPDIR=str(tmp_path))
+    try:
+        _opened_and_stopped(process, address, number, tmp_path)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def _opened_and_stopped(process, address, number, tmp_path):
+    (folder,) = tmp_path.iterdir()
+    jar = urllib.request.HTTPCookieProcessor()
+    browser = urllib.request.build_opener(jar)
+    with browser.open(address, timeout=20) as answer:
+        assert b"Drop a video here" in answer.read()
+    assert folder.stat().st_mode & 0o077 == 0
+    process.send_signal(number)
+    process.wait(timeout=20)
+    assert process.returncode in (0, 128 + number)
+    assert list(tmp_path.iterdir()) == []
+
+
+def refused(*arguments):
+    with pytest.raises(SystemExit) as stopped:
+        command_line.main(["serve", "--no_browser", *map(str, arguments)])
+    return str(stopped.value)
+
+
+def test_what_cannot_be_used_is_said(tmp_path):
+    missing = refused(f"--runs={tmp_path / 'none'}")
+    assert "is not a folder" in missing
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert "Choose another --port" in refused(f"--port={port}")
+    (tmp_path / "page" / ("a" * 32)).mkdir(parents=True)
+    kept = refused("--port=0", f"--data={tmp_path}")
+    assert "Add --keep" in kept and (tmp_path / "page" / ("a" * 32)).is_dir()
+
+
+def test_a_missing_library_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    monkeypatch.delitem(sys.modules, "meranet_jax.web.server", raising=False)
+    monkeypatch.delattr("meranet_jax.web.server", raising=False)
+    assert 'pip install "meranet-jax[web]"' in refused()

@@ -1,0 +1,70 @@
+"""Recordings of browsers, which lack a duration, and names that are shown."""
+
+import av
+import numpy as np
+import pytest
+
+from meranet_jax.web import corrections, uploads, worker
+from meranet_jax.web.corrections import Correction
+from tests.meranet_jax.prediction.predictions import event, prediction
+
+
+def packets(path):
+    with av.open(str(path)) as container:
+        return [
+            (p.pts, bytes(p), p.is_keyframe) for p in container.demux(video=0) if p.size
+        ]
+
+
+def test_a_recording_without_duration_gets_one_without_encoding(tmp_path):
+    path = tmp_path / "video.webm"
+    with av.open(str(path), "w", format="webm", options={"live": "1"}) as container:
+        stream = container.add_stream("libvpx", rate=25)
+        stream.width, stream.height = 64, 48
+        for n in range(10):
+            picture = np.full((48, 64, 3), 20 * n, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+        container.mux(stream.encode())
+    before = packets(path)
+    with av.open(str(path)) as container:
+        assert container.duration is None
+    worker.with_duration(path)
+    with av.open(str(path)) as container:
+        assert container.duration == pytest.approx(400_000, abs=50_000)
+    assert packets(path) == before
+    assert [one.name for one in tmp_path.iterdir()] == ["video.webm"]
+    written = path.read_bytes()
+    worker.with_duration(path)  # it has one now
+    assert path.read_bytes() == written
+
+
+@pytest.mark.parametrize(
+    "given, shown",
+    [
+        ("clip.mp4", "clip.mp4"),
+        ("../../etc/passwd", "passwd"),
+        ("C:\\films\\a b.avi", "a b.avi"),
+        ("..", "recording"),
+        ("", "recording"),
+        ("a\0\n<b>.mp4", "a___b_.mp4"),
+        ("Gespräch (3).webm", "Gespräch (3).webm"),
+        ("x" * 300 + ".mp4", "x" * 96 + ".mp4"),
+        ("." * 300, "recording"),
+    ],
+)
+def test_names_have_no_folders_or_special_characters(given, shown):
+    assert uploads.shown_name(given) == shown
+
+
+def test_intervals_are_moved_to_frames():
+    # Every fourth frame of a recording at 120 Hz was analysed.
+    times = np.arange(61) / 30
+    numbers = np.arange(61) * 4 + 1
+    made = prediction([event(1, 0.4, 0.5, 0.7, label="mine")], faces=())
+    made = prediction(made.events, faces=(), times=times, numbers=numbers)
+    changed = {1: Correction("accepted", 0.509, 0.6)}
+    (found,) = corrections.corrected(made, changed).events
+    assert found.onset.frame == 62 and found.onset.time == pytest.approx(61 / 120)
+    assert found.apex == found.onset, "the apex is within the interval"
+    assert found.label == "mine; accepted, moved" and found.kind == "micro"
+    assert made.events[0].onset.time == 0.4
