@@ -248,6 +248,8 @@ class Jobs:
             _kill(process)
             await process.wait()
             job.process = None
+        # The user knows the recording by the name that is shown.
+        error = error.replace(job.video, job.name)
         if not error and process.returncode:
             return (
                 "The analysis stopped. The recording may be damaged, or need more "

@@ -137,7 +137,7 @@ def _limit(memory: int, seconds: float) -> None:
 
 
 def _analyse(task: Task, predict: Predict) -> None:
-    _say(stage="preparing", done=0, total=1)
+    _say(stage="preparing")
     with_duration(task.video)
     last = 0.0
 

@@ -852,6 +852,7 @@ function neighbour(direction) {
   const start = direction > 0 ? 0 : events.length - 1;
   const event = events[at < 0 ? start : at + direction];
   if (!event) return;
+  video.pause();
   select(event.number);
   goTo(known(event).onset);
 }

@@ -187,7 +187,7 @@ def test_too_many_recordings_are_refused(tmp_path, video):
 @pytest.mark.parametrize(
     "name, words",
     [
-        ("broken.mp4", "video.mp4 cannot be read: it is damaged"),
+        ("broken.mp4", "broken.mp4 cannot be read: it is damaged"),
         ("fault.mp4", "The analysis failed"),
         ("memory.mp4", "not enough memory"),
     ],

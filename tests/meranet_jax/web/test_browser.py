@@ -264,8 +264,10 @@ def test_cancel_errors_and_accessibility(page, video, tmp_path):
 
 
 @pytest.mark.e2e
-def test_real_analysis_from_upload_to_pictures(chromium, tmp_path):
+def test_real_analysis_from_upload_to_pictures(chromium, tmp_path, monkeypatch):
     """Four seconds of a face, with the weights of the package."""
+    # The complete network is computed, which takes longer than its optimisation.
+    monkeypatch.setenv("XLA_FLAGS", "")
     from datasets.synthetic import long_video
     from meranet_jax.web.jobs import WORKER
 
