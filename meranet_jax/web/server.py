@@ -103,13 +103,13 @@ def _exit(number: int, _frame: object) -> None:
 
 
 def _listen(host: str, port: int) -> socket.socket:
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        sock = socket.socket(family)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((host, port))
         sock.listen()  # the browser may be faster than the server
     except (OSError, OverflowError) as error:
+        sock.close()
         reason = getattr(error, "strerror", None) or error
         raise UserError(
             f"Cannot listen at {host}, port {port}: {reason}. Choose another --port; "
