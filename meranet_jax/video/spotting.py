@@ -12,8 +12,10 @@ from typing import Literal
 
 import numpy as np
 
-from meranet_jax.video.facial_motion import REGIONS, Window
-from meranet_jax.video.measurement import RATE, FaceMotion, Measurement
+from meranet_jax.video import motion_signals
+from meranet_jax.video.facial_motion import REGIONS
+from meranet_jax.video.measurement import FaceMotion, Measurement
+from meranet_jax.video.motion_signals import Signals
 
 Kind = Literal["micro", "macro"]
 Flag = Literal["blink", "head motion", "mouth only"]
@@ -96,25 +98,6 @@ def kind_of(duration: float) -> Kind:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Signals:
-    """The motion in a window at evenly spaced instants.
-
-    Attributes:
-      start: time of the first instant in seconds.
-      step: from one to the next.
-      motion: smoothed, float [N, R].
-      detrended: without what changes slowly, float [N, R].
-      head: speed of the head, float [N].
-    """
-
-    start: float
-    step: float
-    motion: np.ndarray
-    detrended: np.ndarray
-    head: np.ndarray
-
-
-@dataclasses.dataclass(frozen=True)
 class _Rise:
     """Rise and fall of one region, in samples of its window."""
 
@@ -125,12 +108,8 @@ class _Rise:
     height: float
 
 
-# Seconds in which the smallest motion is looked for, and standard deviation in seconds
-# of the average that is the slow trend.
-_NEAR, _TREND = 0.5, 1.0
-
-# Standard deviation in seconds of a low-pass filter that halves the power at 5 Hz.
-_SMOOTHING = np.sqrt(np.log(2)) / (2 * np.pi * 5.0)
+# Seconds before and after in which the smallest motion is looked for
+_NEAR = 0.5
 
 # Runs of samples that are less than this apart are one.
 _JOINED = 3
@@ -155,7 +134,7 @@ def spot(
       measurement: what it is part of.
       settings: thresholds.
     """
-    signals, noise = _all_signals(face, measurement)
+    signals, noise = motion_signals.of_face(face, measurement)
     found = [
         candidate
         for one in signals
@@ -181,7 +160,7 @@ class Intervals:
           measurement: what it is part of.
           settings: thresholds.
         """
-        self._signals, self._noise = _all_signals(face, measurement)
+        self._signals, self._noise = motion_signals.of_face(face, measurement)
         self._settings = settings
 
     def describe(self, onset: float, offset: float) -> Candidate | None:
@@ -235,41 +214,8 @@ def is_motion(strength: float, noise: float, settings: Settings = Settings()) ->
     return strength > max(settings.least_detrended, settings.noise * noise)
 
 
-def _all_signals(
-    face: FaceMotion, measurement: Measurement
-) -> tuple[list[_Signals], np.ndarray]:
-    """Returns the signals of all windows, and the deviation of each region, [R]."""
-    signals = [
-        _signals(window, measurement.times)
-        for window in face.windows
-        if len(window.motion) > 2 * _JOINED
-    ]
-    if not signals:
-        return [], np.zeros(len(REGIONS))
-    everything = np.concatenate([one.detrended for one in signals])
-    middle = np.median(everything, 0)
-    return signals, 1.4826 * np.median(np.abs(everything - middle), 0)
-
-
-def _signals(window: Window, times: np.ndarray) -> _Signals:
-    """Resamples what was measured in a window, and smooths it."""
-    at = times[window.first : window.first + len(window.motion)]
-    step = 1 / RATE
-    if len(at) > 1:  # of recordings with a lower rate
-        step = max(step, float(np.median(np.diff(at))))
-    grid = np.arange(at[0], at[-1] + step / 2, step)
-    motion = _resampled(np.array(window.motion), at, grid)
-    shift = _smooth(_resampled(np.array(window.shift), at, grid), _SMOOTHING / step)
-    smooth = _smooth(motion, _SMOOTHING / step)
-    head = np.zeros(len(grid))
-    if len(grid) > 1:
-        head = np.linalg.norm(np.gradient(shift, step, axis=0), axis=1)
-    detrended = smooth - _smooth(motion, _TREND / step)
-    return _Signals(float(at[0]), step, smooth, detrended, head)
-
-
 def _of_window(
-    signals: _Signals, noise: np.ndarray, settings: Settings
+    signals: Signals, noise: np.ndarray, settings: Settings
 ) -> list[Candidate]:
     """Returns the candidates in one window, regions that move together merged."""
     rises: list[_Rise] = []
@@ -337,7 +283,7 @@ def _rises(
 
 
 def _candidate(
-    group: Sequence[_Rise], signals: _Signals, noise: np.ndarray, settings: Settings
+    group: Sequence[_Rise], signals: Signals, noise: np.ndarray, settings: Settings
 ) -> Candidate:
     ordered = sorted(group, key=lambda rise: -rise.height)
     strongest = ordered[0]
@@ -413,23 +359,3 @@ def _least_within(values: np.ndarray, near: int) -> np.ndarray:
     """Returns for each value the smallest of those at most ``near`` samples away."""
     padded = np.pad(values, near, mode="edge")
     return np.lib.stride_tricks.sliding_window_view(padded, 2 * near + 1).min(1)
-
-
-def _resampled(values: np.ndarray, at: np.ndarray, grid: np.ndarray) -> np.ndarray:
-    """Interpolates columns of values [N, C] at other times."""
-    return np.stack([np.interp(grid, at, column) for column in values.T], 1)
-
-
-def _smooth(values: np.ndarray, deviation: float) -> np.ndarray:
-    """Averages columns of values [N, C] with weights of a normal distribution.
-
-    Args:
-      values: at evenly spaced instants.
-      deviation: standard deviation of the weights in samples.
-    """
-    reach = max(round(4 * deviation), 1)
-    places = np.arange(-reach, reach + 1)
-    weights = np.exp(-0.5 * (places / deviation) ** 2)
-    weights /= weights.sum()
-    padded = np.pad(values, ((reach, reach), (0, 0)), mode="edge")
-    return np.stack([np.convolve(column, weights, "valid") for column in padded.T], 1)
