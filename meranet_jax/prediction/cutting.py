@@ -284,7 +284,7 @@ class Cutter:
 
     def _nearest(self, time: float) -> int:
         """Returns the index of the frame that is nearest in time."""
-        return _nearest(self._times, time)
+        return sampling.nearest_index(self._times, time)
 
     def _frames(
         self, onset: float, apex: float, offset: float
@@ -298,7 +298,9 @@ class Cutter:
             # Of two frames that are equally near, the farther from the apex, as
             # ``sampling.window_frame_numbers`` rounds
             frames = [
-                _nearest(self._times, self._times[at] + offset, later=offset > 0)
+                sampling.nearest_index(
+                    self._times, self._times[at] + offset, later=offset > 0
+                )
                 for offset in offsets.tolist()
             ]
             return frames, (first, at)
@@ -320,7 +322,10 @@ class Cutter:
                 first=int(self._numbers[0]),
                 last=int(self._numbers[-1]),
             )
-        return [_nearest(self._numbers, n) for n in numbers.tolist()], (first, at)
+        frames = [
+            sampling.nearest_index(self._numbers, number) for number in numbers.tolist()
+        ]
+        return frames, (first, at)
 
     def _possible(self, one: Wanted) -> set[int]:
         """Returns all frames that the clip of a candidate can have."""
@@ -378,19 +383,3 @@ class Cutter:
             int(self._index[apex_frame]),
             crop.side,
         )
-
-
-def _nearest(values: np.ndarray, wanted: float, *, later: bool = False) -> int:
-    """Returns the index of the value nearest to a number, of values that ascend.
-
-    Args:
-      values: in ascending order.
-      wanted: the number.
-      later: whether the larger of two that are equally near is returned.
-    """
-    after = int(np.searchsorted(values, wanted))
-    choices = [i for i in (after - 1, after) if 0 <= i < len(values)]
-    if later:
-        choices.reverse()
-    # Whatever the rounding of times
-    return min(choices, key=lambda i: round(abs(values[i] - wanted), 7))

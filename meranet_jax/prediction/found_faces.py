@@ -3,6 +3,7 @@
 import numpy as np
 
 from meranet_jax.prediction.results import FaceSignals, FoundFace, Moment, Trouble
+from meranet_jax.video import sampling
 from meranet_jax.video.facial_motion import REGIONS
 from meranet_jax.video.measurement import FaceMotion, Measurement
 from meranet_jax.video.spotting import Settings
@@ -46,10 +47,7 @@ class Clock:
 
     def moment(self, time: float) -> Moment:
         """Returns the frame that is nearest to a time in seconds, and its time."""
-        after = int(np.searchsorted(self._times, time))
-        choices = [i for i in (after - 1, after) if 0 <= i < len(self._times)]
-        index = min(choices, key=lambda i: abs(self._times[i] - time))
-        return self.at(index)
+        return self.at(sampling.nearest_index(self._times, time))
 
     def at(self, index: int) -> Moment:
         """Returns the frame with an index among all frames."""

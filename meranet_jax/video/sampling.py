@@ -102,6 +102,22 @@ def _instants(first: int, last: int, frames: int) -> np.ndarray:
     return np.linspace(first, last, frames)
 
 
+def nearest_index(values: np.ndarray, wanted: float, *, later: bool = False) -> int:
+    """Returns the index of the value nearest to a number, of values that ascend.
+
+    Args:
+      values: in ascending order.
+      wanted: the number.
+      later: whether the larger of two that are equally near is returned.
+    """
+    after = int(np.searchsorted(values, wanted))
+    choices = [i for i in (after - 1, after) if 0 <= i < len(values)]
+    if later:
+        choices.reverse()
+    # Whatever the rounding of times
+    return min(choices, key=lambda i: round(abs(values[i] - wanted), 7))
+
+
 def interpolation_matrix(length: int, frames: int) -> np.ndarray:
     """Returns the temporal interpolation model (TIM) as a matrix.
 
