@@ -31,6 +31,7 @@ _STAGES = {"motion": "measuring", "recognition": "recognising"}
 def main(
     videos: tyro.conf.Positional[tuple[str, ...]],
     run: str | None = None,
+    calibration: str | None = None,
     output: str = "predictions",
     rate: float | None = None,
     face: int | None = None,
@@ -45,6 +46,8 @@ def main(
       videos: Videos, or folders with the numbered images of one each.
       run: Run folder, which train.py has written, or weights file (.npz) of the
         recogniser. Default: the weights that ship with the package.
+      calibration: File calibration.json that replaces that of the recogniser, such as
+        one that eval.py --dataset=OTHER --calibrate has written.
       output: Folder of the results, with a folder for each video.
       rate: Frame rate in Hz of folders of images.
       face: Number of the only face to look at. Default: all faces.
@@ -81,7 +84,7 @@ def main(
     if events is not None:
         given = events_file.read(Path(events).expanduser(), paths[0])
     xla.configure()
-    loaded = recogniser.load(run)
+    loaded = recogniser.load(run, calibration)
     failed = 0
     for path, folder in wanted:
         try:

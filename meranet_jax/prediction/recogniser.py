@@ -178,19 +178,35 @@ def as_clips(
     )
 
 
-def load(source: str | None) -> Recogniser:
+def load(source: str | None, calibration: str | None = None) -> Recogniser:
     """Loads the recogniser that ``--run`` names, with its calibration.
 
     That of a weights file ``NAME.npz`` is a copy of ``calibration.json`` next to it,
     ``NAME.calibration.json``.
 
     Args:
-      source: a run folder, the folder of a fold in it, or a weights file; None for the
-        weights that ship with the package.
+      source: a run folder or a weights file; None for the weights that ship with the
+        package.
+      calibration: a file ``calibration.json`` that is used in place of its own, such as
+        one on another data set.
 
     Raises:
       UserError: if there is none, or it cannot be used.
     """
+    found = _find(source)
+    if calibration is None:
+        return found
+    file = Path(calibration).expanduser()
+    read = run_calibration.read_of_weights(file, found.classes)
+    if read is None:
+        raise UserError(
+            f"--calibration={calibration} does not exist. Give a calibration.json that "
+            "eval.py --calibrate has written."
+        )
+    return dataclasses.replace(found, calibration=read)
+
+
+def _find(source: str | None) -> Recogniser:
     if source is None:
         return _of_weights(origins.find(origins.PRETRAINED, (), _SHIPPED_INPUT))
     path = Path(source).expanduser()

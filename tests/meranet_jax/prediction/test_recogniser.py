@@ -90,6 +90,13 @@ def test_a_calibration_is_read_next_to_weights(tmp_path):
     values = json.loads(shipped.with_suffix(".calibration.json").read_text())
     file.write_text(json.dumps(values))
     assert recogniser.load(str(copied)).calibration.temperature > 1
+    # One on other people replaces it.
+    values["calibration"]["temperature"] = 3.0
+    (tmp_path / "other.json").write_text(json.dumps(values))
+    other = recogniser.load(str(copied), str(tmp_path / "other.json"))
+    assert other.calibration.temperature == 3
+    with pytest.raises(UserError, match="--calibration=nowhere.json does not exist"):
+        recogniser.load(str(copied), "nowhere.json")
     values["calibration"]["temperature"] = -1
     file.write_text(json.dumps(values))
     with pytest.raises(UserError, match="temperature is -1.*Copy it again"):
