@@ -122,9 +122,16 @@ class Jobs:
                 state=state,
                 error=saved["error"],
             )
-        except (OSError, ValueError, KeyError, TypeError):
+        except FileNotFoundError:
             # An upload that was interrupted; it has no file job.json yet.
             shutil.rmtree(folder, ignore_errors=True)
+            return
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            print(
+                f"{of_job.job} cannot be read ({type(error).__name__}: {error}). The "
+                "recording in its folder is kept, and is not shown.",
+                file=sys.stderr,
+            )
             return
         self._jobs[job.identity] = job
 

@@ -10,6 +10,7 @@ import dataclasses
 import json
 import math
 import os
+import shutil
 import sys
 import threading
 import time
@@ -162,6 +163,10 @@ def _predict(task: Task, report: Report) -> tuple[Prediction, str]:
     xla.configure()
     total = open_stream(task.video).duration or 0.0
     loaded = recogniser.load(task.run)
+    # Of an analysis that was interrupted
+    for left in task.files.results.parent.glob(f"*{task.files.results.name}*"):
+        if left.is_dir():
+            shutil.rmtree(left)
     with writer.writing(task.files.results, _PICTURES) as written:
         prediction = predicting.predict(
             task.video,
@@ -190,10 +195,10 @@ def _export(task: Task) -> None:
 
 
 def with_duration(video: Path) -> None:
-    """Gives a recording of a browser the duration and index that it lacks.
+    """Gives a recording of a browser a duration and an index.
 
     A browser writes WebM while it records, so that neither is known. Packets are copied
-    and not encoded again.
+    and not encoded again. The recording stays as it is if a copy would differ.
 
     Args:
       video: is replaced if it is Matroska or WebM without a duration.
@@ -201,19 +206,32 @@ def with_duration(video: Path) -> None:
     Raises:
       DataError: if it cannot be read.
     """
-    with open_video(video) as (container, stream):
-        if "matroska" not in container.format.name or container.duration:
-            return
-        part = video.with_name("remuxed.part")
-        # WebM allows some codecs only; the file is the same otherwise.
-        webm = stream.codec_context.name in ("vp8", "vp9", "av1")
-        with av.open(str(part), "w", format="webm" if webm else "matroska") as remuxed:
-            copied = remuxed.add_stream_from_template(stream)
-            for packet in container.demux(stream):
-                if packet.dts is not None:
-                    packet.stream = copied
-                    remuxed.mux(packet)
-    part.replace(video)
+    part = video.with_name("remuxed.part")
+    try:
+        with open_video(video) as (container, stream):
+            if "matroska" not in container.format.name or container.duration:
+                return
+            # WebM allows some codecs only; the file is the same otherwise.
+            webm = stream.codec_context.name in ("vp8", "vp9", "av1")
+            streams = [stream, *container.streams.audio]
+            times = []
+            with av.open(str(part), "w", format="webm" if webm else "matroska") as made:
+                copies = {s.index: made.add_stream_from_template(s) for s in streams}
+                for packet in container.demux(streams):
+                    if not packet.size:  # the end of a stream
+                        continue
+                    if packet.stream is stream:
+                        times.append(packet.pts * packet.time_base)
+                    packet.stream = copies[packet.stream.index]
+                    made.mux(packet)
+        with open_video(part) as (container, stream):
+            copied = [p.pts * p.time_base for p in container.demux(stream) if p.size]
+        if copied == times:
+            part.replace(video)
+    except (av.error.FFmpegError, TypeError, ValueError):
+        pass  # as of packets without times: the recording can be analysed all the same
+    finally:
+        part.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

@@ -38,6 +38,33 @@ def test_a_recording_without_duration_gets_one_without_encoding(tmp_path):
     assert path.read_bytes() == written
 
 
+def test_nothing_of_a_recording_is_lost(tmp_path):
+    """Of H.264 with frames that refer to later ones, some packets have no dts."""
+    path = tmp_path / "video.mkv"
+    with av.open(str(path), "w", format="matroska", options={"live": "1"}) as file:
+        stream = file.add_stream("libx264", rate=25, options={"bf": "2"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        sound = file.add_stream("libopus", rate=48_000)
+        for n in range(20):
+            picture = np.random.default_rng(n).integers(0, 255, (48, 64, 3), np.uint8)
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+        quiet = av.AudioFrame.from_ndarray(
+            np.zeros((1, 2 * 960), np.int16), format="s16", layout="stereo"
+        )
+        quiet.sample_rate = 48_000
+        file.mux(sound.encode(quiet))
+        file.mux([*stream.encode(), *sound.encode()])
+    before = packets(path)
+    assert len(before) == 20
+    worker.with_duration(path)
+    after = packets(path)
+    assert [one[1:] for one in after] == [one[1:] for one in before]
+    assert [one[0] for one in after] == [one[0] for one in before]
+    with av.open(str(path)) as container:
+        assert len(container.streams.audio) == 1
+    assert [one.name for one in tmp_path.iterdir()] == ["video.mkv"]
+
+
 @pytest.mark.parametrize(
     "given, shown",
     [
