@@ -48,6 +48,7 @@ def outputs(processes):
     return [re.sub(r"\[Gloo\].*\n", "", text) for text in texts]
 
 
+@pytest.mark.slow  # the next test has two processes, too, but for one fold
 def test_two_processes_divide_the_folds(flags, process_flags):
     flags = [*flags, "--name=two_processes"]
     processes = [started("train.py", *flags, *mine) for mine in process_flags]

@@ -294,7 +294,7 @@ def test_a_run_is_tested_at_a_lower_frame_rate(folder, copied, capsys):
         ({"run": "a", "miss": 0.2}, "--miss can only be used with --calibrate"),
         (
             {"run": "a", "calibrate": True, "rate": 30},
-            "--calibrate and --rate cannot be used together",
+            "--rate and --calibrate cannot be used together",
         ),
         (
             {"compare": ("a", "b"), "target": Target(dataset="c")},

@@ -81,6 +81,7 @@ def serve(
             access_log=False,
             server_header=False,
             proxy_headers=False,
+            loop="asyncio",  # uvloop, where it is installed, forks to start a worker
             timeout_graceful_shutdown=_GRACE,
         )
         # uvicorn raises the signal again when it has stopped; without these handlers

@@ -265,7 +265,7 @@ def check_module(module, torch_model, shape):
 
 @pytest.mark.parametrize(
     ("lowering", "size"),
-    [("planes", 24), ("primitive", 12)],
+    [pytest.param("planes", 24, marks=pytest.mark.slow), ("primitive", 12)],
 )
 def test_gradient_of_the_complete_network_in_training_mode(lowering, size):
     """With x.max() the error is 4 %, see docs/gradients.md."""

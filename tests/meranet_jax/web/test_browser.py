@@ -70,7 +70,9 @@ def serving(folder, **options):
     port = sock.getsockname()[1]
     app = application(folder, port=port, **options)
     server = uvicorn.Server(
-        uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1)
+        uvicorn.Config(
+            app, log_level="warning", timeout_graceful_shutdown=1, loop="asyncio"
+        )
     )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]})
     thread.start()
@@ -264,6 +266,7 @@ def test_cancel_errors_and_accessibility(page, video, tmp_path):
 
 
 @pytest.mark.e2e
+@pytest.mark.slow  # tests of predict.py cover the analysis, and the others the page
 def test_real_analysis_from_upload_to_pictures(chromium, tmp_path, monkeypatch):
     """Four seconds of a face, with the weights of the package."""
     # The complete network is computed, which takes longer than its optimisation.
