@@ -1,13 +1,14 @@
 """Which frames of a clip a recording at a lower frame rate would have shown.
 
 The slower recording consists of frames of the clip: those nearest to the instants at
-which it has frames, chosen as ``video.stream.sampled`` chooses them. Each frame of the
-slower clip is the frame of that recording that is nearest in time to the frame that it
-replaces; of two that are equally near, the earlier.
+which it has frames, chosen as ``video.sampling.sampled`` chooses them. Each frame of
+the slower clip is the frame of that recording that is nearest in time to the frame that
+it replaces; of two that are equally near, the earlier.
 """
 
 import dataclasses
 import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -58,6 +59,13 @@ class Shown:
     apex_shift: float
 
 
+class _Instant(NamedTuple):
+    """When a frame is shown: its number among those of the clip, and its time."""
+
+    number: int
+    time: float
+
+
 def timing(
     config: TrainConfig, frame_rate: float, onset: int, apex: int, offset: int
 ) -> Timing:
@@ -101,24 +109,17 @@ def slow_down(
     Returns:
       The frames; None if the slower recording has none in the clip.
     """
-    # Imported here, since it needs PyAV.
-    from meranet_jax.video.stream import Frame, sampled
-
     # A short clip repeats frames.
     instants, indices = np.unique(times.frames, return_index=True)
     half = times.spacing / 2
     start = (0.0 if from_onset else instants[0]) + phase / rate
     # The first instant of the slower recording that a frame of the clip is near to
     start += math.ceil((instants[0] - half - start) * rate - TINY) / rate
-
-    def unread() -> np.ndarray:
-        raise NotImplementedError
-
     frames = (
-        Frame(number, float(instant - start), False, unread)
+        _Instant(number, float(instant - start))
         for number, instant in enumerate(instants)
     )
-    chosen = [frame.number for frame in sampled(frames, rate)]
+    chosen = [frame.number for frame in sampling.sampled(frames, rate)]
     if not chosen:
         return None
     kept = indices[chosen]

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from meranet_jax.errors import DataError
-from meranet_jax.video import faces, stream
+from meranet_jax.video import faces, sampling, stream
 from meranet_jax.video.facial_motion import Window
 from meranet_jax.video.tracks import Track, Tracker
 
@@ -123,7 +123,7 @@ def measure(
 
     def pictures() -> Iterator[np.ndarray]:
         nonlocal scale
-        for frame in stream.sampled(good(), RATE):
+        for frame in sampling.sampled(good(), RATE):
             try:
                 picture = frame.read()
             except DataError as error:  # such as a truncated image of a folder

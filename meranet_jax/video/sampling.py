@@ -1,6 +1,7 @@
 """Selection of the frames of a recording that form a clip (section 4.2)."""
 
-from typing import Literal
+from collections.abc import Iterable, Iterator
+from typing import Literal, Protocol, TypeVar
 
 import numpy as np
 
@@ -100,6 +101,37 @@ def _instants(first: int, last: int, frames: int) -> np.ndarray:
     if frames == 1:
         return np.array([(first + last) / 2])
     return np.linspace(first, last, frames)
+
+
+class Timed(Protocol):
+    """What has a time.
+
+    Attributes:
+      time: in seconds after the first.
+    """
+
+    @property
+    def time(self) -> float: ...
+
+
+_Timed = TypeVar("_Timed", bound=Timed)
+
+
+def sampled(frames: Iterable[_Timed], rate: float) -> Iterator[_Timed]:
+    """Yields about ``rate`` frames a second, and all where there are fewer.
+
+    Args:
+      frames: in the order in which they are shown.
+      rate: in Hz.
+    """
+    wanted = before = 0.0
+    for frame in frames:
+        # The next frame would be farther from the instant that is wanted.
+        if frame.time + (frame.time - before) / 2 >= wanted:
+            yield frame
+            # After a gap, or at a lower rate, the next instant is counted from here.
+            wanted = max(wanted + 1 / rate, frame.time + 0.5 / rate)
+        before = frame.time
 
 
 def nearest_index(values: np.ndarray, wanted: float, *, later: bool = False) -> int:

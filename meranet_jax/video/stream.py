@@ -8,7 +8,7 @@ import contextlib
 import dataclasses
 import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -231,20 +231,3 @@ def _frames_of_video(path: Path) -> Iterator[Frame]:
                 return to_image(path, frame, reformatter)
 
             yield Frame(next(numbers), time, damaged, read)
-
-
-def sampled(frames: Iterable[Frame], rate: float) -> Iterator[Frame]:
-    """Yields about ``rate`` frames a second, and all where there are fewer.
-
-    Args:
-      frames: in the order in which they are shown.
-      rate: in Hz.
-    """
-    wanted = before = 0.0
-    for frame in frames:
-        # The next frame would be farther from the instant that is wanted.
-        if frame.time + (frame.time - before) / 2 >= wanted:
-            yield frame
-            # After a gap, or at a lower rate, the next instant is counted from here.
-            wanted = max(wanted + 1 / rate, frame.time + 0.5 / rate)
-        before = frame.time

@@ -16,7 +16,7 @@ from typing import Any
 
 from meranet_jax import files
 from meranet_jax.prediction import wording
-from meranet_jax.prediction.exports.lanes import without_overlap
+from meranet_jax.prediction.exports.overlaps import without_overlap
 from meranet_jax.prediction.results import Event, Moment, Prediction
 
 APEX = "apex"
@@ -99,9 +99,9 @@ def _coded(prediction: Prediction) -> list[_Coded]:
     for event in prediction.events:
         groups.setdefault((event.face, wording.what(event)), []).append(event)
     for (_, code), events in groups.items():
-        for number, lane in enumerate(without_overlap(events), 1):
+        for number, group in enumerate(without_overlap(events), 1):
             numbered = code if number == 1 else f"{code} overlap {number}"
-            found += [_Coded(numbered, event) for event in lane]
+            found += [_Coded(numbered, event) for event in group]
     return found
 
 

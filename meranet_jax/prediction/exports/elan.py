@@ -12,7 +12,7 @@ from pathlib import Path
 
 from meranet_jax import files
 from meranet_jax.prediction import wording
-from meranet_jax.prediction.exports.lanes import milliseconds, without_overlap
+from meranet_jax.prediction.exports.overlaps import milliseconds, without_overlap
 from meranet_jax.prediction.results import Event, Prediction
 
 _FORMAT = "3.0"
@@ -112,9 +112,9 @@ def _tiers(prediction: Prediction) -> dict[str, list[Event]]:
     tiers: dict[str, list[Event]] = {}
     for identity, events in of_face.items():
         tiers[f"face {identity}"] = []
-        for number, lane in enumerate(without_overlap(events), 1):
+        for number, group in enumerate(without_overlap(events), 1):
             name = f"face {identity}"
-            tiers[name if number == 1 else f"{name} overlap {number}"] = lane
+            tiers[name if number == 1 else f"{name} overlap {number}"] = group
     return tiers
 
 

@@ -364,14 +364,30 @@ function frameAt(time) {
   return Math.round(numbers[low] + part * (numbers[high] - numbers[low]));
 }
 
+// The time at which a frame is shown first
+function timeOf(frame) {
+  const { times, numbers } = shown.result;
+  if (!times.length) return 0;
+  let low = 0;
+  let high = numbers.length - 1;
+  while (high - low > 1) {
+    const middle = (low + high) >> 1;
+    if (numbers[middle] <= frame) low = middle; else high = middle;
+  }
+  const span = numbers[high] - numbers[low];
+  const part = span ? (frame - numbers[low]) / span : 0;
+  return times[low] + part * (times[high] - times[low]);
+}
+
 function frameLength() {
   const { frame_rate: rate, times } = shown.result;
   if (rate) return 1 / rate;
   return times.length > 1 ? times.at(-1) / (times.length - 1) : 1 / 30;
 }
 
+// Goes to the frame nearest to a time, so that picture, label and export agree
 function goTo(time) {
-  now = Math.min(Math.max(time, 0), shown.result.duration);
+  now = timeOf(frameAt(Math.min(Math.max(time, 0), shown.result.duration)));
   // A little into the frame, so that rounding does not show the one before
   if (!video.hidden) video.currentTime = now + 0.2 * frameLength();
   showTime();
@@ -817,7 +833,7 @@ for (const kind of ["pointerup", "pointercancel"]) {
 }
 
 function drag(pointer) {
-  const time = Math.min(Math.max(timeAt(pointer.offsetX), 0), shown.result.duration);
+  const time = timeOf(frameAt(timeAt(pointer.offsetX)));
   if (dragged.side) {
     const event = eventOf(shown.selected);
     const { onset, offset } = known(event);
@@ -843,7 +859,7 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawTimeli
 
 function step(frames) {
   video.pause();
-  goTo(now + frames * frameLength());
+  goTo(timeOf(frameAt(now) + frames));
 }
 
 function neighbour(direction) {

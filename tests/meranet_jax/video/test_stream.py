@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from meranet_jax.errors import DataError
-from meranet_jax.video import stream
+from meranet_jax.video import sampling, stream
 from tests.meranet_jax.video.test_images import write_turned_video
 from tests.meranet_jax.video.test_video_file import grey, number_of, picture, write
 
@@ -86,7 +86,7 @@ def test_frames_are_sampled_by_time(rate, expected):
         stream.Frame(n + 1, round(n / rate, 3), False, lambda: None)
         for n in range(number)
     )
-    times = [frame.time for frame in stream.sampled(every, 30)]
+    times = [frame.time for frame in sampling.sampled(every, 30)]
     assert times == pytest.approx(expected, abs=1 / rate)
     assert len(times) == len(expected)
 
@@ -94,7 +94,7 @@ def test_frames_are_sampled_by_time(rate, expected):
 def test_sampling_goes_on_after_a_gap():
     times = [*np.arange(0, 1, 0.01), *np.arange(5, 6, 0.01)]
     every = (stream.Frame(n, t, False, lambda: None) for n, t in enumerate(times))
-    found = np.array([frame.time for frame in stream.sampled(every, 30)])
+    found = np.array([frame.time for frame in sampling.sampled(every, 30)])
     assert 28 <= (found < 1).sum() <= 31 and 28 <= (found >= 5).sum() <= 31
 
 

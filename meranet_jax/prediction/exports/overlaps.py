@@ -1,4 +1,4 @@
-"""Distribution of candidates that overlap in time over several rows."""
+"""Groups of candidates none of which overlap in time."""
 
 from collections.abc import Iterable
 
@@ -11,7 +11,7 @@ def milliseconds(event: Event) -> tuple[int, int]:
 
 
 def without_overlap(events: Iterable[Event]) -> list[list[Event]]:
-    """Distributes events over as few lanes as possible without overlaps in a lane.
+    """Divides events into as few groups as possible without overlaps in a group.
 
     ELAN refuses annotations of a tier that overlap, and BORIS would take the start of
     the second one for the end of the first. Candidates of one face can overlap, and so
@@ -21,18 +21,18 @@ def without_overlap(events: Iterable[Event]) -> list[list[Event]]:
       events: of one face.
 
     Returns:
-      Events by lane, each in ascending order of onsets. An event may begin in the
-      millisecond in which the one before it ends. Most often there is one lane.
+      Events by group, each in ascending order of onsets. An event may begin in the
+      millisecond in which the one before it ends. Most often there is one group.
     """
-    lanes: list[list[Event]] = []
+    groups: list[list[Event]] = []
     for event in sorted(events, key=lambda one: (milliseconds(one), one.number)):
         start, _ = milliseconds(event)
-        for lane in lanes:
+        for group in groups:
             # An annotation of ELAN lasts a millisecond at least.
-            before, end = milliseconds(lane[-1])
+            before, end = milliseconds(group[-1])
             if max(end, before + 1) <= start:
-                lane.append(event)
+                group.append(event)
                 break
         else:
-            lanes.append([event])
-    return lanes
+            groups.append([event])
+    return groups
