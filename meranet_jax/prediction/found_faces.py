@@ -12,7 +12,7 @@ from meranet_jax.video.spotting import Settings
 # hundredth of it, as of a weak expression, is a third of a pixel.
 SMALLEST = 32.0
 
-# How far the nose is beside the middle of the eyes, in distances between the eyes, when
+# How far the nose is from the middle of the eyes, in distances between the eyes, when
 # a face is turned away: about 25 degrees.
 _TURNED = 0.25
 
@@ -93,7 +93,7 @@ def describe(face: FaceMotion, measurement: Measurement, clock: Clock) -> FoundF
 
 
 def turn(landmarks: np.ndarray) -> float:
-    """Returns how far the nose is beside the middle of the eyes.
+    """Returns how far the nose is from the middle of the eyes, along the line of both.
 
     Args:
       landmarks: [5, 2], see ``faces.Face``.

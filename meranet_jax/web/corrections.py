@@ -1,4 +1,4 @@
-"""Corrections of candidates: checked, and beside the machine's own proposal in exports.
+"""Corrections of candidates: they are checked, and exported with the machine's own."""
 
 The machine's proposal is never changed. A correction says whether the user accepts a
 candidate, and where it begins and ends.

@@ -1,4 +1,4 @@
-"""Recordings of browsers, which lack a duration, and names that are shown."""
+"""Recordings of browsers, which have no duration, and names that are shown."""
 
 import av
 import numpy as np
