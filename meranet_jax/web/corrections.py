@@ -1,4 +1,4 @@
-"""Corrections of candidates: they are checked, and exported with the machine's own."""
+"""Corrections of candidates: they are checked, and exported with the machine's own.
 
 The machine's proposal is never changed. A correction says whether the user accepts a
 candidate, and where it begins and ends.
