@@ -80,7 +80,7 @@ def png(prediction: Prediction) -> bytes:
 
 @contextlib.contextmanager
 def _without_warnings_of_fonts() -> Iterator[None]:
-    """Ignores letters that the font does not have: boxes in a PNG, and text in an SVG."""
+    """Ignores letters that the font does not have: boxes in PNG, text in SVG."""
     with warnings.catch_warnings():
         # Of a name in Chinese, for example
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
