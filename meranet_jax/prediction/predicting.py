@@ -138,6 +138,8 @@ def predict(
         frame_rate=recording.frame_rate,
         numbers=measured.numbers,
         times=measured.times,
+        all_numbers=measured.all_numbers,
+        all_times=measured.all_times,
         faces=tuple(found_list),
         events=tuple(events),
         recogniser=notes.of_recogniser(recogniser),

@@ -227,6 +227,7 @@ class Prediction:
       frame_rate: in Hz, as the file or the user gives it; None if neither does.
       numbers: numbers of the N frames that were analysed, int [N].
       times: of these frames in seconds, float [N].
+      all_numbers, all_times: the same of every frame, int and float [frames].
       faces: in the order of appearance.
       events: the candidates of these faces, in the order of onsets.
       recogniser: which recogniser answered; None if candidates were only spotted.
@@ -239,6 +240,8 @@ class Prediction:
     frame_rate: float | None
     numbers: np.ndarray
     times: np.ndarray
+    all_numbers: np.ndarray
+    all_times: np.ndarray
     faces: tuple[FoundFace, ...]
     events: tuple[Event, ...]
     recogniser: RecogniserDescription | None

@@ -10,7 +10,6 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import (
     FileResponse,
@@ -19,11 +18,12 @@ from starlette.responses import (
     Response,
 )
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from meranet_jax.errors import UserError
 from meranet_jax.version import __version__
 from meranet_jax.web import runs, security
-from meranet_jax.web.jobs import WORKER, Job, Jobs
+from meranet_jax.web.jobs import WORKER, ChangedError, Job, Jobs
 from meranet_jax.web.limits import Limits
 from meranet_jax.web.uploads import TooLargeError
 
@@ -32,8 +32,8 @@ _STATIC = Path(__file__).with_name("static")
 # The files of the page, and their types: no others are sent.
 _PAGE_FILES = {
     "page.css": "text/css",
-    "page.js": "text/javascript",
     "icon.svg": "image/svg+xml",
+    **{path.name: "text/javascript" for path in sorted(_STATIC.glob("*.js"))},
 }
 _VIDEO_TYPES = {
     ".mp4": "video/mp4",
@@ -93,7 +93,10 @@ class _Page:
             Route(job, self._of_job(self.delete), methods=["DELETE"]),
             Route(f"{job}/cancel", self._of_job(self.cancel), methods=["POST"]),
             Route(f"{job}/result", self._of_job(self.result)),
+            Route(f"{job}/times", self._of_job(self.times)),
+            Route(f"{job}/motion/{{face:int}}", self._of_job(self.motion)),
             Route(f"{job}/video", self._of_job(self.video)),
+            Route(f"{job}/repeat", self._of_job(self.repeat), methods=["POST"]),
             Route(f"{job}/pictures/{{name}}", self._of_job(self.picture)),
             Route(
                 f"{job}/corrections", self._of_job(self.corrections), methods=["GET"]
@@ -135,9 +138,7 @@ class _Page:
 
     async def upload(self, request: Request) -> Response:
         """Receives a recording: the body of the request, as it is."""
-        chosen = self._choices.get(request.query_params.get("run", runs.SHIPPED))
-        if chosen is None:
-            return security.refusal(400, "There is no such recogniser.")
+        chosen = self._chosen(request)
         length = request.headers.get("content-length", "")
         job = await self.jobs.add(
             request.stream(),
@@ -145,8 +146,27 @@ class _Page:
             request.query_params.get("name", ""),
             chosen.title,
             None if chosen.path is None else str(chosen.path),
+            "recorded" in request.query_params,
         )
         return JSONResponse(job.shown(), status_code=201)
+
+    async def repeat(self, job: Job, request: Request) -> Response:
+        """Analyses a recording another time, for instance with another recogniser."""
+        chosen = self._chosen(request)
+        path = None if chosen.path is None else str(chosen.path)
+        again = await self.jobs.repeat(job, chosen.title, path)
+        return JSONResponse(again.shown(), status_code=201)
+
+    def _chosen(self, request: Request) -> runs.Choice:
+        """Returns the recogniser that a request names.
+
+        Raises:
+          UserError: if there is none.
+        """
+        chosen = self._choices.get(request.query_params.get("run", runs.SHIPPED))
+        if chosen is None:
+            raise UserError("There is no such recogniser.")
+        return chosen
 
     async def cancel(self, job: Job, _request: Request) -> Response:
         """Stops the analysis of a recording."""
@@ -162,10 +182,20 @@ class _Page:
         """Returns what the page shows of a prediction."""
         return _file(job.files.page, "application/json", job.state == "done")
 
-    async def video(self, job: Job, _request: Request) -> Response:
+    async def times(self, job: Job, _request: Request) -> Response:
+        """Returns when each frame is shown; see ``JobFiles.times``."""
+        return _file(job.files.times, "application/octet-stream", job.state == "done")
+
+    async def motion(self, job: Job, request: Request) -> Response:
+        """Returns the motion of a face; see ``JobFiles.motion``."""
+        path = job.files.motion(request.path_params["face"])
+        return _file(path, "application/octet-stream", job.state == "done")
+
+    async def video(self, job: Job, request: Request) -> Response:
         """Returns the recording, or the part of it that the request names."""
         path = job.files.folder / job.video
-        return _file(path, _VIDEO_TYPES[path.suffix], True)
+        saved = "download" in request.query_params
+        return _file(path, _VIDEO_TYPES[path.suffix], True, job.name if saved else None)
 
     async def picture(self, job: Job, request: Request) -> Response:
         """Returns a picture of a candidate."""
@@ -195,14 +225,16 @@ class _Page:
             value = json.loads(body)
         except (ValueError, RecursionError):
             return security.refusal(400, "The corrections are not JSON.")
-        self.jobs.correct(job, value)
-        return Response(status_code=204)
+        return JSONResponse({"revision": await self.jobs.correct(job, value)})
 
-    async def export(self, job: Job, _request: Request) -> Response:
+    async def export(self, job: Job, request: Request) -> Response:
         """Writes the file of all results and corrections."""
         if job.state != "done":
             return security.refusal(409, "The recording is not analysed yet.")
-        await self.jobs.export(job)
+        revision = request.query_params.get("revision", "")
+        if not (revision.isascii() and revision.isdigit()):
+            return security.refusal(400, "The revision of the corrections is missing.")
+        await self.jobs.export(job, int(revision[:9]))
         return Response(status_code=204)
 
     async def exported(self, job: Job, _request: Request) -> Response:
@@ -237,8 +269,8 @@ def _file(path: Path, kind: str, ready: bool, name: str | None = None) -> Respon
 
 async def _refused(_request: Request, error: Exception) -> Response:
     """Answers a request that a user's error has stopped."""
-    status = 413 if isinstance(error, TooLargeError) else 400
-    return security.refusal(status, str(error))
+    statuses = {TooLargeError: 413, ChangedError: 409}
+    return security.refusal(statuses.get(type(error), 400), str(error))
 
 
 async def _http_error(_request: Request, error: Exception) -> Response:
@@ -269,10 +301,11 @@ def make_application(
     token: str,
     hosts: Collection[str],
     port: int,
+    launch: str | None = None,
     run_folder: Path | None = None,
     limits: Limits | None = None,
     worker: Sequence[str] = WORKER,
-) -> Starlette:
+) -> ASGIApp:
     """Makes the application.
 
     Args:
@@ -280,16 +313,14 @@ def make_application(
       token: the secret of this start; see ``security.make_token``.
       hosts: names and addresses of this server.
       port: of this server.
+      launch: a secret that is valid once; see ``security.OwnBrowserOnly``.
       run_folder: below which runs can be chosen; None for none.
       limits: of uploads and workers; None for the default.
       worker: command of the worker; see ``worker.main``.
     """
     page = _Page(folder, run_folder, limits or Limits(), worker)
-    return Starlette(
+    app = Starlette(
         routes=page.routes(),
-        middleware=[
-            Middleware(security.OwnBrowserOnly, token=token, hosts=hosts, port=port)
-        ],
         exception_handlers={
             UserError: _refused,
             HTTPException: _http_error,
@@ -298,4 +329,8 @@ def make_application(
             Exception: _failed,
         },
         lifespan=page.lifespan,
+    )
+    # Around all of it, so that answers to failures have its headers, too
+    return security.OwnBrowserOnly(
+        app, token=token, launch=launch, hosts=hosts, port=port
     )

@@ -8,24 +8,27 @@ import csv
 import dataclasses
 import io
 import math
-import pickle
+import shutil
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from meranet_jax import files
 from meranet_jax.errors import UserError
 from meranet_jax.prediction.results import Event, Moment, Prediction
-from meranet_jax.video.spotting import LONGEST_MICRO
+from meranet_jax.video import sampling, spotting
+from meranet_jax.web.job_files import JobFiles
 
 Verdict = Literal["open", "accepted", "rejected"]
 _VERDICTS = ("open", "accepted", "rejected")
 
 # Label of a candidate in the corrected files
 _LABELS = {"open": "not reviewed", "accepted": "accepted"}
+
+# What files that other programs open are called before they are exported: the name that
+# the browser has sent names no file on this machine.
+STEM = "recording"
 
 # Seconds that an interval may lie after the last frame, which is shown for a while
 _AFTER = 0.1
@@ -38,7 +41,8 @@ corrections.csv each candidate with the machine's proposal and your correction
 
 Probabilities, regions and pictures belong to the machine's intervals. A class names the
 clips that a candidate resembles. It says nothing about feelings, intentions or honesty.
-For BORIS and ELAN, put the video next to the .boris or .eaf file.
+For BORIS and ELAN, put the video next to the .boris or .eaf file. A recording of the
+webcam is there already.
 """
 
 
@@ -48,24 +52,31 @@ class Correction:
 
     Attributes:
       verdict: ``open`` if nothing was decided.
-      onset, offset: in seconds after the first frame; None if they are the machine's.
+      onset, offset: in seconds after the first frame; None where it is the machine's.
     """
 
     verdict: Verdict = "open"
     onset: float | None = None
     offset: float | None = None
 
+    @property
+    def is_moved(self) -> bool:
+        """Whether the interval is not the machine's."""
+        return self.onset is not None or self.offset is not None
 
-def check(value: Any, numbers: set[int], duration: float) -> dict[int, Correction]:
+
+def check(
+    value: Any, intervals: Mapping[int, tuple[float, float]], duration: float
+) -> dict[int, Correction]:
     """Returns the corrections that a page has sent.
 
     Args:
       value: a list of objects with ``number``, ``verdict``, ``onset`` and ``offset``.
-      numbers: of the candidates that exist.
+      intervals: onset and offset of the machine by the number of the candidate.
       duration: of the recording in seconds.
 
     Raises:
-      UserError: if it is not that, or an interval is not within the recording.
+      UserError: if it is not that, or an interval is empty or not within the recording.
     """
     if not isinstance(value, list):
         raise UserError("The corrections are not a list. Load the page again.")
@@ -74,26 +85,33 @@ def check(value: Any, numbers: set[int], duration: float) -> dict[int, Correctio
         if not isinstance(one, dict):
             raise UserError("A correction is not an object. Load the page again.")
         number, verdict = one.get("number"), one.get("verdict")
-        if type(number) is not int or number not in numbers or number in found:
+        if type(number) is not int or number not in intervals or number in found:
             raise UserError("A correction is of no candidate, or there are two of one.")
         if verdict not in _VERDICTS:
             raise UserError(f"The decision on candidate {number} is not known.")
-        onset, offset = one.get("onset"), one.get("offset")
-        if (onset is None) != (offset is None):
-            raise UserError(
-                f"Candidate {number} has an onset or an offset only. Give both."
-            )
-        if onset is not None:
-            _check_interval(number, onset, offset, duration)
-        found[number] = Correction(verdict, onset, offset)
+        correction = Correction(verdict, one.get("onset"), one.get("offset"))
+        if correction.is_moved:
+            _check_interval(number, correction, intervals[number], duration)
+        found[number] = correction
     return found
 
 
-def _check_interval(number: int, onset: Any, offset: Any, duration: float) -> None:
-    times = (onset, offset)
-    if not all(type(t) in (int, float) and math.isfinite(t) for t in times):
+def _check_interval(
+    number: int,
+    correction: Correction,
+    machine: tuple[float, float],
+    duration: float,
+) -> None:
+    given = (correction.onset, correction.offset)
+    if not all(
+        t is None or (type(t) in (int, float) and math.isfinite(t)) for t in given
+    ):
         raise UserError(f"The times of candidate {number} are not numbers.")
-    if not 0 <= onset <= offset <= duration + _AFTER:
+    onset, offset = (
+        own if own is not None else time
+        for own, time in zip(given, machine, strict=True)
+    )
+    if not 0 <= onset < offset <= duration + _AFTER:
         raise UserError(
             f"Candidate {number} cannot be from {onset:.3f} to {offset:.3f} s: its "
             f"onset must be before its offset, and both between 0 and {duration:.3f} s."
@@ -125,7 +143,7 @@ def corrected(
         if correction.verdict == "rejected":
             continue
         label = _LABELS[correction.verdict]
-        if correction.onset is not None:
+        if correction.is_moved:
             event = _moved(event, correction, prediction)
             label += ", moved"
         said = f"{event.label}; {label}" if event.label else label
@@ -140,71 +158,75 @@ def corrected(
 
 
 def _moved(event: Event, correction: Correction, prediction: Prediction) -> Event:
-    assert correction.onset is not None and correction.offset is not None
-    onset = _moment(correction.onset, prediction)
-    offset = _moment(correction.offset, prediction)
-    apex = event.apex
+    onset, apex, offset = event.onset, event.apex, event.offset
+    if correction.onset is not None:
+        onset = _moment(correction.onset, prediction)
+    if correction.offset is not None:
+        offset = _moment(correction.offset, prediction)
     if not onset.time <= apex.time <= offset.time:
         apex = onset if apex.time < onset.time else offset
-    brief = offset.time - onset.time <= LONGEST_MICRO
     return dataclasses.replace(
         event,
         onset=onset,
         apex=apex,
         offset=offset,
-        kind="micro" if brief else "macro",
+        kind=spotting.kind_of(offset.time - onset.time),
     )
 
 
 def _moment(time: float, prediction: Prediction) -> Moment:
-    """Returns the frame that is shown nearest to a time.
-
-    Frames between those that were analysed are placed evenly between them.
-    """
-    numbers, times = prediction.numbers, prediction.times
-    if not len(times):
-        return Moment(time, 1)
-    frame = int(np.rint(np.interp(time, times, numbers)))
-    return Moment(float(np.interp(frame, numbers, times)), frame)
+    """Returns the frame that is shown nearest to a time."""
+    index = sampling.nearest_index(prediction.all_times, time)
+    return Moment(
+        float(prediction.all_times[index]), int(prediction.all_numbers[index])
+    )
 
 
 def export(
     prediction: Prediction,
     corrections: Mapping[int, Correction],
-    results: Path,
+    of_job: JobFiles,
     name: str,
-    path: Path,
+    video: Path | None,
 ) -> None:
     """Writes the machine's files, the corrected ones and a table of both to a zip file.
 
     Args:
       prediction: the machine's.
       corrections: by the number of the candidate.
-      results: folder of the machine's files.
+      of_job: the files of the recording.
       name: of the recording as it is shown.
-      path: of the zip file.
+      video: the recording, if it belongs into the file; else None.
 
     Raises:
       OSError: if a file cannot be written.
     """
     from meranet_jax.prediction import result_files  # matplotlib takes a second
 
-    folder = path.parent / "corrected"
-    folder.mkdir(exist_ok=True)
+    stem = Path(name).stem
+    folder = of_job.export.parent / "corrected"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
     # Programs look for the video next to their file.
-    source = folder / name
-    made = dataclasses.replace(corrected(prediction, corrections), source=source)
-    result_files.write(made, folder, Path(name).stem)
+    made = dataclasses.replace(corrected(prediction, corrections), source=folder / name)
+    result_files.write(made, folder, STEM)
     with (
-        files.atomic_write(path) as part,
+        files.atomic_write(of_job.export) as part,
         zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive,
     ):
         archive.writestr("README.txt", _ABOUT)
         archive.writestr("corrections.csv", _table(prediction, corrections))
-        for top, root in (("machine", results), ("corrected", folder)):
+        for top, root in (("machine", of_job.results), ("corrected", folder)):
             for file in sorted(root.rglob("*")):
                 if file.is_file():
-                    archive.write(file, f"{top}/{file.relative_to(root).as_posix()}")
+                    inside = file.relative_to(root).as_posix()
+                    # Only in the archive have files the name of the recording.
+                    if inside.startswith(STEM):
+                        inside = stem + inside.removeprefix(STEM)
+                    archive.write(file, f"{top}/{inside}")
+        if video is not None:
+            archive.write(video, f"corrected/{name}", zipfile.ZIP_STORED)
+    shutil.rmtree(folder)
 
 
 def _table(prediction: Prediction, corrections: Mapping[int, Correction]) -> str:
@@ -230,17 +252,3 @@ def _table(prediction: Prediction, corrections: Mapping[int, Correction]) -> str
     text = io.StringIO(newline="")
     csv.writer(text).writerows(rows)
     return text.getvalue()
-
-
-def save(prediction: Prediction, path: Path) -> None:
-    """Saves a prediction for ``load``."""
-    with files.atomic_write(path) as part:
-        part.write_bytes(pickle.dumps(prediction))
-
-
-def load(path: Path) -> Prediction:
-    """Loads a prediction that a worker has saved.
-
-    Only workers do this, which have no more rights than the one that has saved it.
-    """
-    return pickle.loads(path.read_bytes())

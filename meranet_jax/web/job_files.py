@@ -32,7 +32,20 @@ class JobFiles:
     @property
     def prediction(self) -> Path:
         """The prediction, which only a worker reads."""
-        return self.folder / "prediction.pickle"
+        return self.folder / "prediction.npz"
+
+    @property
+    def times(self) -> Path:
+        """When each frame is shown in seconds, as little-endian float64 [frames]."""
+        return self.folder / "times.f64"
+
+    def motion(self, face: int) -> Path:
+        """Motion of the regions of a face, as little-endian float32 [N, R].
+
+        Args:
+          face: its identity.
+        """
+        return self.folder / f"motion-{face}.f32"
 
     @property
     def results(self) -> Path:

@@ -11,21 +11,24 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from meranet_jax import files
 from meranet_jax.errors import UserError
 from meranet_jax.web import corrections, uploads
-from meranet_jax.web.corrections import Correction
 from meranet_jax.web.job_files import JobFiles
 from meranet_jax.web.limits import Limits
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 
-# Identities, which are generated, and names of folders
+# Identities, which are generated, and names of folders; names of files of recordings
 _IDENTITY = re.compile(r"[0-9a-f]{32}")
+_VIDEO = re.compile(r"video\.\w{2,4}")
+
+# What job.json has
+_SAVED = ("video", "name", "run", "run_path", "recorded", "state", "error")
 
 # Longest line that a worker may print, in bytes
 _LINE = 1 << 16
@@ -44,6 +47,7 @@ class Job:
       name: as it is shown.
       run: title of the recogniser.
       run_path: its folder; None for the weights of the package.
+      recorded: whether it was made with the webcam.
       state: see ``State``.
       stage: name of the stage of the work.
       share: how far the stage is, 0 to 1; None if it is not known.
@@ -51,6 +55,9 @@ class Job:
       error: one sentence, if it failed.
       process: the worker, while there is one.
       lock: held while files of the job are written.
+      revision: how often corrections were saved.
+      intervals: onset and offset of each candidate, once they have been read.
+      duration: in seconds, likewise.
     """
 
     identity: str
@@ -59,6 +66,7 @@ class Job:
     name: str
     run: str
     run_path: str | None
+    recorded: bool = False
     state: State = "queued"
     stage: str = ""
     share: float | None = None
@@ -66,6 +74,9 @@ class Job:
     error: str = ""
     process: asyncio.subprocess.Process | None = None
     lock: asyncio.Lock = dataclasses.field(default_factory=asyncio.Lock)
+    revision: int = 0
+    intervals: dict[int, tuple[float, float]] | None = None
+    duration: float = 0.0
 
     def shown(self) -> dict[str, Any]:
         """Returns what the page shows."""
@@ -83,7 +94,12 @@ class Job:
             "share": self.share,
             "seconds_left": left,
             "error": self.error,
+            "revision": self.revision,
         }
+
+
+class ChangedError(UserError):
+    """Corrections that were changed meanwhile, by another window."""
 
 
 class Jobs:
@@ -104,7 +120,9 @@ class Jobs:
         self._changed = asyncio.Event()
         self._receiving = 0
         for path in sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime):
-            if _IDENTITY.fullmatch(path.name) and path.is_dir():
+            # A link may lead to files of others.
+            is_folder = path.is_dir() and not path.is_symlink()
+            if is_folder and _IDENTITY.fullmatch(path.name):
                 self._take_over(path)
 
     def _take_over(self, folder: Path) -> None:
@@ -115,13 +133,13 @@ class Jobs:
             state: State = saved["state"]
             if state == "running":
                 state = "queued"
-            job = Job(
-                folder.name,
-                of_job,
-                **{name: saved[name] for name in ("video", "name", "run", "run_path")},
-                state=state,
-                error=saved["error"],
-            )
+            job = Job(folder.name, of_job, **{name: saved[name] for name in _SAVED})
+            job.state = state
+            if not _VIDEO.fullmatch(job.video):
+                raise ValueError(f"{job.video} is not the name of a recording")
+            if of_job.corrections.is_file():
+                corrected = json.loads(of_job.corrections.read_text(encoding="utf-8"))
+                job.revision = corrected["revision"]
         except FileNotFoundError:
             # An upload that was interrupted; it has no file job.json yet.
             shutil.rmtree(folder, ignore_errors=True)
@@ -154,6 +172,7 @@ class Jobs:
         name: str,
         run: str,
         run_path: str | None,
+        recorded: bool = False,
     ) -> Job:
         """Receives a recording and adds it to the queue.
 
@@ -163,38 +182,104 @@ class Jobs:
           name: as the browser names it.
           run: title of the recogniser.
           run_path: its folder; None for the weights of the package.
+          recorded: whether it was made with the webcam.
 
         Raises:
           UserError: if it cannot be used.
+        """
+        with self._new_folder() as folder:
+            video = await uploads.receive(
+                chunks, folder, declared, self._limits.upload, self._limits.free
+            )
+            return self._add(
+                Job(
+                    folder.name,
+                    JobFiles(folder),
+                    video.name,
+                    uploads.shown_name(name),
+                    run,
+                    run_path,
+                    recorded,
+                )
+            )
+
+    async def repeat(self, job: Job, run: str, run_path: str | None) -> Job:
+        """Analyses a recording another time.
+
+        What was analysed keeps its results and corrections: the recording is added as
+        another one.
+
+        Args:
+          job: the recording.
+          run: title of the recogniser.
+          run_path: its folder; None for the weights of the package.
+
+        Returns:
+          The recording that is in the queue.
+
+        Raises:
+          UserError: if it is in the queue already, or cannot be added.
+        """
+        if job.state in ("queued", "running"):
+            raise UserError(f"{job.name} is in the queue already.")
+        if job.state != "done":
+            job.run, job.run_path = run, run_path
+            job.state, job.error = "queued", ""
+            self._save(job)
+            self._changed.set()
+            return job
+        with self._new_folder() as folder:
+            video = folder / job.video
+            await asyncio.to_thread(_link, job.files.folder / job.video, video)
+            return self._add(
+                dataclasses.replace(
+                    job,
+                    identity=folder.name,
+                    files=JobFiles(folder),
+                    run=run,
+                    run_path=run_path,
+                    state="queued",
+                    lock=asyncio.Lock(),
+                    revision=0,
+                    intervals=None,
+                )
+            )
+
+    @contextlib.contextmanager
+    def _new_folder(self) -> Iterator[Path]:
+        """Yields the folder of a new recording, which is deleted if that fails.
+
+        Raises:
+          UserError: if there are too many recordings.
         """
         if len(self._jobs) + self._receiving >= self._limits.recordings:
             raise UserError(
                 f"There are {self._limits.recordings} recordings. Delete some first."
             )
-        identity = secrets.token_hex(16)
-        folder = self._folder / identity
+        folder = self._folder / secrets.token_hex(16)
         folder.mkdir(mode=0o700)
         self._receiving += 1
         try:
-            video = await uploads.receive(chunks, folder, declared, self._limits.upload)
-            shown = uploads.shown_name(name)
-            job = Job(identity, JobFiles(folder), video.name, shown, run, run_path)
-            self._save(job)
+            yield folder
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
         finally:
             self._receiving -= 1
-        self._jobs[identity] = job
+
+    def _add(self, job: Job) -> Job:
+        self._save(job)
+        self._jobs[job.identity] = job
         self._changed.set()
         return job
 
     def _save(self, job: Job) -> None:
-        names = ("video", "name", "run", "run_path", "state", "error")
-        value = {name: getattr(job, name) for name in names}
+        value = {name: getattr(job, name) for name in _SAVED}
         value["limits"] = {
             "memory": self._limits.memory,
             "seconds": self._limits.seconds,
+            # A copy of the recording, or tables of its frames
+            "file": 2 * self._limits.upload,
         }
         files.write_json(job.files.job, value)
 
@@ -297,40 +382,90 @@ class Jobs:
             self._save(job)
 
     async def delete(self, job: Job) -> None:
-        """Deletes a recording with all of its files."""
+        """Deletes a recording with all of its files.
+
+        Raises:
+          UserError: if some of them cannot be deleted. The recording stays in the list.
+        """
         self.cancel(job)
         if job.process is not None:  # of an export
             _kill(job.process)
+        async with job.lock:  # until the worker has ended
+            try:
+                await asyncio.to_thread(shutil.rmtree, job.files.folder)
+            except FileNotFoundError:  # it was deleted at the same time
+                pass
+            except OSError as error:
+                job.state = "failed"
+                job.error = (
+                    f"It cannot be deleted completely: {error.strerror}. Delete the "
+                    f"folder {job.identity} in the folder of the page."
+                )
+                raise UserError(f"{job.name}: {job.error}") from error
         self._jobs.pop(job.identity, None)
-        async with job.lock:
-            await asyncio.to_thread(shutil.rmtree, job.files.folder, True)
 
-    def corrections(self, job: Job) -> list[dict[str, Any]]:
-        """Returns the corrections of a recording."""
+    def corrections(self, job: Job) -> dict[str, Any]:
+        """Returns the corrections of a recording, and their revision."""
         if not job.files.corrections.is_file():
-            return []
+            return {"revision": 0, "corrections": []}
         return json.loads(job.files.corrections.read_text(encoding="utf-8"))
 
-    def correct(self, job: Job, value: Any) -> None:
-        """Saves the corrections of a recording.
+    async def correct(self, job: Job, value: Any) -> int:
+        """Saves the corrections of a recording, and returns their new revision.
+
+        Args:
+          job: the recording.
+          value: the corrections, and the revision that they change.
 
         Raises:
+          ChangedError: if that is not the latest revision.
           UserError: if they are none; see ``corrections.check``.
         """
-        shown = json.loads(job.files.page.read_text(encoding="utf-8"))
-        numbers = {event["number"] for event in shown["events"]}
-        checked: dict[int, Correction] = corrections.check(
-            value, numbers, shown["duration"]
+        if not isinstance(value, dict):
+            raise UserError("The corrections are not an object. Load the page again.")
+        if job.intervals is None:
+            # Of a long recording the file is large.
+            text = await asyncio.to_thread(job.files.page.read_text, "utf-8")
+            shown = await asyncio.to_thread(json.loads, text)
+            job.duration = shown["duration"]
+            job.intervals = {
+                event["number"]: (event["onset"]["time"], event["offset"]["time"])
+                for event in shown["events"]
+            }
+        # Nothing else is done from here to the end.
+        self._check_revision(job, value.get("revision"))
+        checked = corrections.check(
+            value.get("corrections"), job.intervals, job.duration
         )
-        files.write_json(job.files.corrections, corrections.to_objects(checked))
+        files.write_json(
+            job.files.corrections,
+            {
+                "revision": job.revision + 1,
+                "corrections": corrections.to_objects(checked),
+            },
+        )
+        job.revision += 1
+        return job.revision
 
-    async def export(self, job: Job) -> None:
+    def _check_revision(self, job: Job, revision: Any) -> None:
+        if type(revision) is not int or revision != job.revision:
+            raise ChangedError(
+                f"The corrections of {job.name} were changed in another window."
+            )
+
+    async def export(self, job: Job, revision: int) -> None:
         """Writes the file of all results and corrections.
 
+        Args:
+          job: the recording.
+          revision: of the corrections that the user sees.
+
         Raises:
-          UserError: if that fails.
+          ChangedError: if that is not the latest revision.
+          UserError: if it cannot be written.
         """
         async with job.lock:
+            self._check_revision(job, revision)
             error = await self._run(job, "export", self._limits.export)
         if error:
             raise UserError(f"The files cannot be written: {error}")
@@ -347,3 +482,11 @@ def _kill(process: asyncio.subprocess.Process) -> None:
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
+
+
+def _link(file: Path, other: Path) -> None:
+    """Gives a file another name, or copies it where the disk has no such names."""
+    try:
+        other.hardlink_to(file)
+    except OSError:
+        shutil.copyfile(file, other)

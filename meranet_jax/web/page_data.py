@@ -1,4 +1,4 @@
-"""What the page shows of a prediction, as JSON without paths."""
+"""What the page shows of a prediction, as JSON without paths, and as numbers."""
 
 from pathlib import Path
 from typing import Any
@@ -15,19 +15,19 @@ from meranet_jax.prediction.results import (
     Recognition,
 )
 from meranet_jax.video.facial_motion import part
+from meranet_jax.web.job_files import JobFiles
 
 # Parts of the face, from top to bottom
 _PARTS = ("brow", "eye", "nose", "mouth")
 
 
-def write(prediction: Prediction, caution: str, pictures: Path, path: Path) -> None:
+def write(prediction: Prediction, caution: str, of_job: JobFiles) -> None:
     """Writes what the page shows.
 
     Args:
       prediction: what was found.
       caution: what candidates are, and what they are not.
-      pictures: folder of the pictures of candidates.
-      path: of the file.
+      of_job: the files of the recording, of which pictures exist already.
 
     Raises:
       OSError: if it cannot be written.
@@ -38,10 +38,11 @@ def write(prediction: Prediction, caution: str, pictures: Path, path: Path) -> N
         "frames": prediction.frames,
         "frame_rate": prediction.frame_rate,
         # Of the frames that were analysed
-        "numbers": prediction.numbers.tolist(),
         "times": np.round(prediction.times, 4).tolist(),
         "faces": [_face(face) for face in prediction.faces],
-        "events": [_event(event, prediction, pictures) for event in prediction.events],
+        "events": [
+            _event(event, prediction, of_job.pictures) for event in prediction.events
+        ],
         "notes": list(prediction.notes),
         "caution": caution.replace("**", ""),
         "recogniser": recogniser
@@ -52,7 +53,15 @@ def write(prediction: Prediction, caution: str, pictures: Path, path: Path) -> N
             "coverage": recogniser.coverage,
         },
     }
-    files.write_json(path, value)
+    _write_numbers(prediction.all_times, "<f8", of_job.times)
+    for face in prediction.faces:
+        _write_numbers(face.signals.motion, "<f4", of_job.motion(face.identity))
+    files.write_json(of_job.page, value)
+
+
+def _write_numbers(values: np.ndarray, kind: str, path: Path) -> None:
+    with files.atomic_write(path) as part:
+        part.write_bytes(values.astype(kind).tobytes())
 
 
 def _face(face: FoundFace) -> dict[str, Any]:
@@ -72,6 +81,10 @@ def _face(face: FoundFace) -> dict[str, Any]:
         "first": signals.first,
         "troubles": list(face.troubles),
         "motion": motion,
+        "regions": [
+            {"title": wording.region(region), "part": part(region)}
+            for region in signals.regions
+        ],
     }
 
 

@@ -53,16 +53,28 @@ def refusal(status: int, sentence: str) -> JSONResponse:
 class OwnBrowserOnly:
     """Middleware that refuses all other requests, and adds headers to all answers."""
 
-    def __init__(self, app: ASGIApp, *, token: str, hosts: Collection[str], port: int):
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        token: str,
+        launch: str | None,
+        hosts: Collection[str],
+        port: int,
+    ):
         """Sets what is allowed.
 
         Args:
           app: answers the requests that are allowed.
-          token: the secret.
+          token: the secret in the address that is printed.
+          launch: one in its place that is valid once, for the command that starts the
+            browser, which other users of this machine can read; None for none.
           hosts: names and addresses of this server.
           port: of this server, whose cookies must not meet those of another one.
         """
-        self._app, self._token = app, token
+        self._app, self._token, self._launch = app, token, launch
+        # Of the browsers that have opened the address; it is in no address.
+        self._session = make_token()
         self._hosts = {f"{name}:{port}".lower() for name in hosts}
         if port == 80:
             self._hosts |= {name.lower() for name in hosts}
@@ -100,24 +112,30 @@ class OwnBrowserOnly:
             and request.method == "GET"
             and given is not None
         ):
-            if not self._is_token(given):
+            launched = self._launch is not None and _are_equal(given, self._launch)
+            if launched:
+                self._launch = None
+            elif not _are_equal(given, self._token):
                 return refusal(
-                    403, "The address is not that of this start of the server."
+                    403,
+                    "This address is of another start of the server, or was used "
+                    "before. Open the address that the server has printed.",
                 )
             answer = RedirectResponse("/", status_code=303)
             answer.set_cookie(
-                self._cookie, self._token, httponly=True, samesite="strict", path="/"
+                self._cookie, self._session, httponly=True, samesite="strict", path="/"
             )
             return answer
-        if not self._is_token(request.cookies.get(self._cookie, "")):
+        if not _are_equal(request.cookies.get(self._cookie, ""), self._session):
             return refusal(
                 403,
                 "Open the page by the address that the server has printed.",
             )
         return None
 
-    def _is_token(self, given: str) -> bool:
-        return hmac.compare_digest(given.encode(), self._token.encode())
+
+def _are_equal(given: str, secret: str) -> bool:
+    return hmac.compare_digest(given.encode(), secret.encode())
 
 
 def _same_origin(headers: Headers, host: str) -> bool:

@@ -2,9 +2,12 @@
 
 import contextlib
 import ipaddress
+import os
 import shutil
 import signal
 import socket
+import stat
+import sys
 import tempfile
 import threading
 import webbrowser
@@ -22,6 +25,12 @@ _LOCAL = ("127.0.0.1", "localhost", "[::1]")
 
 # Seconds in which answers may end when the server stops
 _GRACE = 2
+
+# What temporary folders of recordings are called
+_PREFIX = "meranet-jax-page-"
+
+# The file in a folder of recordings that its server holds
+_LOCK = ".lock"
 
 
 def serve(
@@ -52,23 +61,31 @@ def serve(
     with contextlib.closing(_listen(host, port)) as sock, _folder(data, keep) as folder:
         port = sock.getsockname()[1]
         token = security.make_token()
+        launch = security.make_token() if open_browser else None
+        names = _names(host)
         app = application.make_application(
             folder,
             token=token,
-            hosts=_names(host),
+            launch=launch,
+            hosts=names,
             port=port,
             run_folder=run_folder,
         )
         anywhere = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}
         shown = anywhere.get(host, _bracketed(host))
-        address = f"http://{shown}:{port}/?token={token}"
         if not _is_local(host):
+            others = ", ".join(sorted(names - {*_LOCAL, _bracketed(host)}))
             print(
-                f"--host={host}: other machines of the network can reach this server. "
-                "The address below is a password, and is sent without encryption."
+                f"--host={host}: other machines of the network can reach this server"
+                + (f", under these names: {others}" if others else "")
+                + ". The address below is a password, and is sent without encryption. "
+                "Browsers allow the webcam on this machine only."
             )
-        print(f"Open {address}\nStop with Ctrl+C.", flush=True)
+        print(
+            f"Open http://{shown}:{port}/?token={token}\nStop with Ctrl+C.", flush=True
+        )
         if open_browser:
+            address = f"http://{shown}:{port}/?token={launch}"
             # It may wait for the browser.
             threading.Thread(
                 target=webbrowser.open, args=(address,), daemon=True
@@ -123,16 +140,17 @@ def _listen(host: str, port: int) -> socket.socket:
 def _folder(data: str | None, keep: bool) -> Iterator[Path]:
     """Yields the folder of recordings, and deletes them afterwards unless kept."""
     if data is None:
-        folder = Path(tempfile.mkdtemp(prefix="meranet-jax-page-"))
+        _delete_left()
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
     else:
         folder = Path(data).expanduser().absolute() / "page"
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_own(folder, data)
         if not keep and any(folder.iterdir()):
             raise UserError(
                 f"--data={data} has recordings of an earlier start, which would be "
                 "deleted at the end. Add --keep, or choose another folder."
             )
-    lock = filelock.FileLock(folder / ".lock")
+    lock = filelock.FileLock(folder / _LOCK)
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
@@ -145,7 +163,60 @@ def _folder(data: str | None, keep: bool) -> Iterator[Path]:
     finally:
         lock.release()
         if not keep:
-            shutil.rmtree(folder, ignore_errors=True)
+            _delete(folder)
+
+
+def _make_own(folder: Path, data: str) -> None:
+    """Makes the folder of recordings, unless the user has one that nobody else writes.
+
+    Raises:
+      UserError: if it cannot be made, or others may have written into it.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = folder.lstat()
+    except OSError as error:
+        raise UserError(
+            f"--data={data}: the folder {folder} cannot be made ({error.strerror}). "
+            "Choose another one."
+        ) from error
+    if not hasattr(os, "getuid"):  # on Windows
+        return
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise UserError(
+            f"--data={data}: {folder} is a link or belongs to another user, who could "
+            "read your recordings. Choose another folder."
+        )
+    if found.st_mode & 0o077:
+        raise UserError(
+            f"--data={data}: other users of this machine can open {folder}. Keep it to "
+            f"yourself with chmod 700 {folder}, or choose another folder."
+        )
+
+
+def _delete_left() -> None:
+    """Deletes the temporary folders of servers that were killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError, filelock.Timeout):
+            if hasattr(os, "getuid") and folder.lstat().st_uid != os.getuid():
+                continue
+            if folder.is_symlink() or not (folder / _LOCK).is_file():
+                continue
+            with filelock.FileLock(folder / _LOCK, timeout=0):
+                pass
+            print("The recordings of a server that was killed are deleted.")
+            _delete(folder)
+
+
+def _delete(folder: Path) -> None:
+    try:
+        shutil.rmtree(folder)
+    except OSError as error:
+        print(
+            f"{folder} cannot be deleted completely ({error.strerror}). Delete it: it "
+            "may have recordings.",
+            file=sys.stderr,
+        )
 
 
 def _names(host: str) -> set[str]:

@@ -1,6 +1,7 @@
 """Recordings that a browser sends, written to a file while they are counted."""
 
 import re
+import shutil
 import unicodedata
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -19,8 +20,11 @@ _SUFFIXES = {
     "flv": ".flv",
 }
 
-# Number of characters of a name that is shown
-_LONGEST_NAME = 100
+# Bytes of a name that is shown; exports add endings, and files have names of 255 bytes
+_LONGEST_NAME = 120
+
+# Bytes after which the disk is looked at again
+_LOOK = 64 << 20
 
 _UNUSUAL = re.compile(r"[^\w.()+ -]")
 
@@ -39,15 +43,27 @@ def shown_name(text: str) -> str:
     """
     last = unicodedata.normalize("NFC", text.replace("\\", "/")).rsplit("/", 1)[-1]
     name = _UNUSUAL.sub("_", last).strip(" .")
-    if len(name) > _LONGEST_NAME:
+    if len(name.encode()) > _LONGEST_NAME:
         stem, dot, suffix = name.rpartition(".")
-        kept = _LONGEST_NAME - len(suffix) - 1
-        name = f"{stem[:kept]}{dot}{suffix}" if dot and kept > 0 else name[:100]
+        kept = _LONGEST_NAME - len(f".{suffix}".encode())
+        if dot and kept > 0:
+            name = f"{_shortened(stem, kept)}.{suffix}"
+        else:
+            name = _shortened(name, _LONGEST_NAME)
     return name or "recording"
 
 
+def _shortened(text: str, length: int) -> str:
+    """Returns the beginning of a text that has at most so many bytes."""
+    return text.encode()[:length].decode(errors="ignore")
+
+
 async def receive(
-    chunks: AsyncIterator[bytes], folder: Path, declared: int | None, most: int
+    chunks: AsyncIterator[bytes],
+    folder: Path,
+    declared: int | None,
+    most: int,
+    free: int,
 ) -> Path:
     """Writes a recording to a file with a generated name.
 
@@ -56,13 +72,15 @@ async def receive(
       folder: of the recording.
       declared: size that the request has named in bytes, if any.
       most: size that is allowed.
+      free: bytes that the disk must have left.
 
     Returns:
       The file, whose suffix is that of its container.
 
     Raises:
       TooLargeError: if it is larger than allowed.
-      UserError: if it is empty, or no video in a container that is read.
+      UserError: if it is empty, or no video in a container that is read, or the disk
+        is too small.
       OSError: if it cannot be written.
     """
     too_large = TooLargeError(
@@ -70,13 +88,17 @@ async def receive(
     )
     if declared is not None and declared > most:
         raise too_large
+    _check_space(folder, (declared or 0) + free)
     part = folder / "upload.part"
-    size = 0
+    size = looked = 0
     with part.open("wb") as file:
         async for chunk in chunks:
             size += len(chunk)
             if size > most:
                 raise too_large
+            if size - looked >= _LOOK:
+                looked = size
+                _check_space(folder, free)
             file.write(chunk)
     if not size:
         raise UserError("The recording is empty. Choose another file.")
@@ -90,3 +112,11 @@ async def receive(
     path = folder / f"video{_SUFFIXES[container]}"
     part.rename(path)
     return path
+
+
+def _check_space(folder: Path, needed: int) -> None:
+    if (left := shutil.disk_usage(folder).free) < needed:
+        raise UserError(
+            f"The disk of the server has {left / 1e9:.1f} GB left, and "
+            f"{needed / 1e9:.1f} GB are needed. Delete recordings first."
+        )

@@ -15,8 +15,9 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import av
@@ -25,7 +26,7 @@ from meranet_jax import cores
 from meranet_jax.errors import UserError, explain, explain_out_of_memory
 from meranet_jax.prediction.results import Prediction
 from meranet_jax.video.containers import open_video
-from meranet_jax.web import corrections, page_data
+from meranet_jax.web import corrections, page_data, saved_prediction
 from meranet_jax.web.job_files import JobFiles
 
 # Number of candidates that get pictures, the strongest ones
@@ -47,12 +48,15 @@ class Task:
       video: the recording.
       name: as it is shown, and written into exports.
       run: run folder; None for the weights of the package.
+      recorded: whether the recording was made with the webcam, so that the user has no
+        other copy of it.
     """
 
     files: JobFiles
     video: Path
     name: str
     run: str | None
+    recorded: bool
 
 
 # Analyses the recording, and writes the files of predict.py. Returns what was found,
@@ -70,34 +74,39 @@ def main(arguments: Sequence[str], predict: Predict | None = None) -> int:
     _end_with_the_server()
     what, folder = arguments
     files = JobFiles(Path(folder))
+    # Paths of this machine, which the page does not show, and what it shows
+    shown = {f"{files.folder}{os.sep}": ""}
     try:
         asked = json.loads(files.job.read_text(encoding="utf-8"))
         _limit(**asked["limits"])
         video = files.folder / asked["video"]
-        task = Task(files, video, asked["name"], asked["run_path"])
+        run = asked["run_path"]
+        if run is not None:
+            shown[run] = asked["run"]
+        task = Task(files, video, asked["name"], run, asked["recorded"])
         if what == "export":
             _export(task)
         else:
             _analyse(task, predict or _predict)
     except (UserError, OSError) as error:
-        return _failed(explain(error), files.folder)
+        return _failed(explain(error), shown)
     except MemoryError:
-        return _failed("There is not enough memory for this recording.", files.folder)
+        return _failed("There is not enough memory for this recording.")
     except Exception as error:
         traceback.print_exc()
         known = explain_out_of_memory(error)
         return _failed(
             "There is not enough memory for this recording."
             if known
-            else "The analysis failed. The recording may be damaged.",
-            files.folder,
+            else "The analysis failed. The recording may be damaged."
         )
     return 0
 
 
-def _failed(sentence: str, folder: Path) -> int:
-    # The page shows no path of this machine.
-    _say(error=" ".join(sentence.replace(f"{folder}{os.sep}", "").split()))
+def _failed(sentence: str, shown: Mapping[str, str] = MappingProxyType({})) -> int:
+    for path, name in shown.items():
+        sentence = sentence.replace(path, name)
+    _say(error=" ".join(sentence.split()))
     return 1
 
 
@@ -118,12 +127,13 @@ def _end_with_the_server() -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-def _limit(memory: int, seconds: float) -> None:
-    """Limits memory and time of this process; the user's programs go first.
+def _limit(memory: int, seconds: float, file: int) -> None:
+    """Limits what this process may take; the user's programs go first.
 
     Args:
       memory: in bytes.
       seconds: of the clock. The server checks it, too.
+      file: size of each file that it writes, in bytes.
     """
     with contextlib.suppress(ImportError, OSError, ValueError):
         import resource
@@ -133,6 +143,7 @@ def _limit(memory: int, seconds: float) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
         cpu = math.ceil(seconds * cores.count())
         resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (file, file))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         os.nice(5)
 
@@ -149,9 +160,8 @@ def _analyse(task: Task, predict: Predict) -> None:
             _say(stage=stage, done=done, total=total)
 
     prediction, caution = predict(task, report)
-    files = task.files
-    corrections.save(prediction, files.prediction)
-    page_data.write(prediction, caution, files.pictures, files.page)
+    saved_prediction.save(prediction, task.files.prediction)
+    page_data.write(prediction, caution, task.files)
 
 
 def _predict(task: Task, report: Report) -> tuple[Prediction, str]:
@@ -179,19 +189,24 @@ def _predict(task: Task, report: Report) -> tuple[Prediction, str]:
         shown = dataclasses.replace(
             prediction, source=task.files.results / Path(task.name).name
         )
-        written.finish(shown, Path(task.name).stem)
+        written.finish(shown, corrections.STEM)
     return shown, report_text.caution(shown)
 
 
 def _export(task: Task) -> None:
     files = task.files
-    prediction = corrections.load(files.prediction)
+    prediction = saved_prediction.load(files.prediction)
     sent = []
     if files.corrections.is_file():
-        sent = json.loads(files.corrections.read_text(encoding="utf-8"))
-    numbers = {event.number for event in prediction.events}
-    checked = corrections.check(sent, numbers, prediction.duration)
-    corrections.export(prediction, checked, files.results, task.name, files.export)
+        saved = json.loads(files.corrections.read_text(encoding="utf-8"))
+        sent = saved["corrections"]
+    intervals = {
+        event.number: (event.onset.time, event.offset.time)
+        for event in prediction.events
+    }
+    checked = corrections.check(sent, intervals, prediction.duration)
+    video = task.video if task.recorded else None
+    corrections.export(prediction, checked, files, task.name, video)
 
 
 def with_duration(video: Path) -> None:

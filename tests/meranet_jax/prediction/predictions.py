@@ -145,6 +145,8 @@ def prediction(events=None, seconds=4.0, faces=None, **changed):
         frame_rate=30.0,
         numbers=np.arange(1, len(times) + 1),
         times=times,
+        all_numbers=np.arange(1, len(times) + 1),
+        all_times=times,
         faces=tuple(faces),
         events=tuple(events),
         recogniser=RECOGNISER,

@@ -9,7 +9,7 @@ import time
 from PIL import Image
 
 from meranet_jax.errors import DataError
-from meranet_jax.web import worker
+from meranet_jax.web import corrections, worker
 from tests.meranet_jax.prediction.predictions import prediction
 
 
@@ -29,6 +29,7 @@ def predict(task, report):
     Image.new("RGB", (640, 200), "grey").save(task.files.pictures / "0001.png")
     Image.new("RGB", (224, 224), "grey").save(task.files.pictures / "0001.gif")
     (task.files.results / "events.json").write_text("{}")
+    (task.files.results / f"{corrections.STEM}.boris").write_text("{}")
     found = prediction(source=task.files.results / task.name)
     return (
         found,

@@ -1,8 +1,11 @@
 """Recordings of the page without a browser: upload, queue, corrections, deletion."""
 
+import contextlib
 import io
 import json
+import time
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -57,8 +60,16 @@ def test_result_video_and_pictures(analysed, video):
     assert first["resembles"].startswith("resembles clips labelled disgust")
     assert first["strip"] and not shown["events"][1]["strip"]
     assert str(folder) not in json.dumps(shown)
-    lengths = {len(one) for one in shown["faces"][0]["motion"].values()}
+    face = shown["faces"][0]
+    lengths = {len(one) for one in face["motion"].values()}
     assert lengths == {len(shown["times"])}
+    times = np.frombuffer(browser.get(f"{address}/times").content, "<f8")
+    assert np.allclose(times, np.arange(121) / 30)
+    motion = np.frombuffer(browser.get(f"{address}/motion/1").content, "<f4")
+    brows = [one["part"] == "brow" for one in face["regions"]]
+    largest = motion.reshape(len(times), -1)[:, brows].max(1)
+    assert np.allclose(largest, face["motion"]["brow"], atol=1e-4)
+    assert browser.get(f"{address}/motion/2").status_code == 404
     part = browser.get(f"{address}/video", headers={"range": "bytes=0-9"})
     assert part.status_code == 206 and part.content == video[:10]
     assert part.headers["content-type"] == "video/mp4"
@@ -67,67 +78,101 @@ def test_result_video_and_pictures(analysed, video):
     assert browser.get(f"{address}/pictures/0002.png").status_code == 404
 
 
-def corrections(*changes):
-    return {"content": json.dumps(list(changes))}
+def correction(**changes):
+    return {"number": 1, "verdict": "open", "onset": None, "offset": None, **changes}
+
+
+def save(browser, job, *changes, revision=None):
+    """Sends corrections of the latest revision, or another, and returns the answer."""
+    address = f"/api/jobs/{job['id']}/corrections"
+    if revision is None:
+        revision = browser.get(address).json()["revision"]
+    return browser.put(
+        address, json={"revision": revision, "corrections": list(changes)}
+    )
 
 
 def test_corrections_are_kept_beside_the_proposal(analysed):
     browser, job, _ = analysed
     address = f"/api/jobs/{job['id']}/corrections"
-    assert browser.get(address).json() == []
-    moved = {"number": 1, "verdict": "accepted", "onset": 0.3, "offset": 0.75}
-    other = {"number": 2, "verdict": "rejected", "onset": None, "offset": None}
-    assert browser.put(address, **corrections(other, moved)).status_code == 204
-    assert browser.get(address).json() == [moved, other]
+    before = browser.get(address).json()
+    moved = correction(verdict="accepted", onset=0.3, offset=0.75)
+    other = correction(number=2, verdict="rejected")
+    answer = save(browser, job, other, moved)
+    assert answer.json() == {"revision": before["revision"] + 1}
+    assert browser.get(address).json()["corrections"] == [moved, other]
 
 
-def correction(**changes):
-    return {"number": 1, "verdict": "open", "onset": None, "offset": None, **changes}
+def test_another_window_overwrites_nothing(analysed):
+    browser, job, _ = analysed
+    address = f"/api/jobs/{job['id']}"
+    assert save(browser, job, correction(verdict="accepted")).status_code == 200
+    kept = browser.get(f"{address}/corrections").json()
+    late = save(browser, job, correction(), revision=kept["revision"] - 1)
+    assert late.status_code == 409 and "another window" in late.json()["error"]
+    assert browser.get(f"{address}/corrections").json() == kept
+    # Nor is anything exported that the window does not show.
+    params = {"revision": kept["revision"] - 1}
+    assert browser.post(f"{address}/export", params=params).status_code == 409
+    (listed,) = browser.get("/api/state").json()["jobs"]
+    assert listed["revision"] == kept["revision"]
 
 
 @pytest.mark.parametrize(
     "body, words",
     [
-        (b"{", "not JSON"),
-        (b"[" * 100_000, "not JSON"),
-        (b"{}", "not a list"),
-        (b"[1]", "not an object"),
-        (json.dumps([correction(number=9)]), "no candidate"),
-        (json.dumps([correction(number=True)]), "no candidate"),
-        (json.dumps([correction(), correction()]), "two of one"),
-        (json.dumps([correction(verdict="maybe")]), "not known"),
-        (json.dumps([correction(onset=1.0)]), "Give both"),
-        (json.dumps([correction(onset="1", offset=2)]), "not numbers"),
-        ('[{"number": 1, "verdict": "open", "onset": NaN, "offset": 1}]', "not numb"),
-        (json.dumps([correction(onset=2.0, offset=1.0)]), "before its offset"),
-        (json.dumps([correction(onset=1.0, offset=99.0)]), "4.000 s"),
+        ({}, "not a list"),
+        ([1], "not an object"),
+        ([correction(number=9)], "no candidate"),
+        ([correction(number=True)], "no candidate"),
+        ([correction(), correction()], "two of one"),
+        ([correction(verdict="maybe")], "not known"),
+        ([correction(onset="1", offset=2)], "not numbers"),
+        ([correction(onset=float("nan"))], "not numbers"),
+        ([correction(onset=2.0, offset=1.0)], "before its offset"),
+        ([correction(onset=0.7)], "before its offset"),  # where the machine's ends
+        ([correction(offset=99.0)], "4.000 s"),
+        ([correction(onset=-0.1)], "between 0"),
     ],
 )
 def test_wrong_corrections_are_refused(analysed, body, words):
     browser, job, _ = analysed
-    answer = browser.put(f"/api/jobs/{job['id']}/corrections", content=body)
+    address = f"/api/jobs/{job['id']}/corrections"
+    before = browser.get(address).json()
+    sent = json.dumps({"revision": before["revision"], "corrections": body})
+    answer = browser.put(address, content=sent)
     assert answer.status_code == 400 and words in answer.json()["error"]
+    assert browser.get(address).json() == before
+
+
+@pytest.mark.parametrize("body", [b"{", b"[" * 100_000, b"\xff", b"[]"])
+def test_corrections_of_another_form_are_refused(analysed, body):
+    browser, job, _ = analysed
+    answer = browser.put(f"/api/jobs/{job['id']}/corrections", content=body)
+    assert answer.status_code == 400 and list(answer.json()) == ["error"]
+
+
+def archive_of(browser, job):
+    """Exports a recording, and returns the files in the archive by name."""
+    address = f"/api/jobs/{job['id']}"
+    revision = browser.get(f"{address}/corrections").json()["revision"]
+    answer = browser.post(f"{address}/export", params={"revision": revision})
+    assert answer.status_code == 204, answer.text
+    sent = browser.get(f"{address}/export.zip")
+    assert 'filename="b_.zip"' in sent.headers["content-disposition"]
+    with zipfile.ZipFile(io.BytesIO(sent.content)) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
 
 
 @pytest.mark.e2e
 def test_export_has_the_proposal_and_the_corrected_files(analysed):
-    browser, job, _ = analysed
-    address = f"/api/jobs/{job['id']}"
-    changed = corrections(
+    browser, job, folder = analysed
+    changed = (
         correction(number=2, verdict="rejected"),
         correction(verdict="accepted", onset=0.3, offset=0.9),
     )
-    assert browser.put(f"{address}/corrections", **changed).status_code == 204
-    assert browser.post(f"{address}/export").status_code == 204
-    sent = browser.get(f"{address}/export.zip")
-    assert 'filename="b_.zip"' in sent.headers["content-disposition"]
-    with zipfile.ZipFile(io.BytesIO(sent.content)) as archive:
-        names = set(archive.namelist())
-        read = {
-            name: archive.read(name).decode()
-            for name in names
-            if "." in name and not name.endswith((".png", ".gif"))
-        }
+    assert save(browser, job, *changed).status_code == 200
+    read = archive_of(browser, job)
     for name in (
         "events.csv",
         "events.json",
@@ -139,18 +184,49 @@ def test_export_has_the_proposal_and_the_corrected_files(analysed):
         "b_.eaf",
         "timeline.png",
     ):
-        assert f"corrected/{name}" in names
-    assert "machine/events.json" in names and "machine/candidates/0001.png" in names
+        assert f"corrected/{name}" in read
+    for name in ("events.json", "b_.boris", "candidates/0001.png"):
+        assert f"machine/{name}" in read
     events = json.loads(read["corrected/events.json"])["events"]
     assert [event["number"] for event in events] == [1, 3]
     assert events[0]["label"] == "accepted, moved" and events[0]["type"] == "macro"
     assert events[0]["onset"] == {"time": 0.3, "frame": 10}
     assert events[1]["label"] == "not reviewed"
-    table = read["corrections.csv"].splitlines()
+    table = read["corrections.csv"].decode().splitlines()
     assert table[1] == "1,1,0.4000,0.5000,0.7000,disgust,accepted,0.3000,0.9000"
     assert table[2].split(",")[6] == "rejected" and len(table) == 4
     # The programs look for the video next to their file.
-    assert '"b_.mp4"' in read["corrected/b_.boris"]
+    assert b'"b_.mp4"' in read["corrected/b_.boris"]
+    assert "corrected/b_.mp4" not in read, "the user has it"
+    names = [path.name for path in (folder / job["id"]).rglob("*")]
+    assert not any("b_" in name for name in names), "files have generated names"
+
+
+@pytest.mark.e2e
+def test_a_recording_of_the_webcam_is_exported(browser, video):
+    job = upload(browser, video, "b_.mp4", recorded="").json()
+    assert ended(browser, job["id"])["state"] == "done"
+    assert archive_of(browser, job)["corrected/b_.mp4"] == video
+
+
+def test_a_recording_is_analysed_another_time(browser, tmp_path, video):
+    failed = upload(browser, video, "broken.mp4").json()["id"]
+    assert ended(browser, failed)["state"] == "failed"
+    answer = browser.post(f"/api/jobs/{failed}/repeat")
+    assert answer.status_code == 201 and answer.json()["id"] == failed
+    assert ended(browser, failed)["state"] == "failed"
+    done = upload(browser, video, "a.mp4").json()
+    ended(browser, done["id"])
+    assert save(browser, done, correction(verdict="accepted")).status_code == 200
+    again = browser.post(f"/api/jobs/{done['id']}/repeat").json()
+    assert again["name"] == "a.mp4" and again["id"] != done["id"]
+    assert ended(browser, again["id"])["state"] == "done"
+    address = "/api/jobs/{}/corrections"
+    assert browser.get(address.format(again["id"])).json()["corrections"] == []
+    assert browser.delete(f"/api/jobs/{done['id']}").status_code == 204
+    sent = browser.get(f"/api/jobs/{again['id']}/video")
+    assert sent.content == video, "it does not need the other one"
+    assert browser.post(f"/api/jobs/{again['id']}/repeat?run=no").status_code == 400
 
 
 @pytest.mark.parametrize(
@@ -259,11 +335,114 @@ def test_runs_below_a_folder(tmp_path, video):
         assert saved["run_path"] == str(tmp_path / "runs" / "two")
 
 
-def test_fuzzed_requests_get_a_sentence(browser):
+def test_fuzzed_requests_get_a_sentence_and_change_nothing(analysed):
+    """Requests to addresses that exist, with parts that do not belong there."""
+    browser, job, folder = analysed
     rng = np.random.default_rng(0)
-    for _ in range(30):
-        path = "".join(f"%{value:02x}" for value in rng.integers(0, 256, 12).tolist())
-        method = ["GET", "POST", "PUT", "DELETE"][rng.integers(4)]
-        body = rng.bytes(50)
-        answer = browser.request(method, f"/api/jobs/{path}", content=body)
-        assert answer.status_code in (404, 405) and list(answer.json()) == ["error"]
+
+    def files():
+        return {p: p.read_bytes() for p in folder.parent.rglob("*") if p.is_file()}
+
+    def junk():
+        text = "".join(f"%{value:02x}" for value in rng.integers(0, 256, 12).tolist())
+        return str(
+            rng.choice([text, "..%2f..", "%00", "-1", "1e9", "job.json", "a" * 32])
+        )
+
+    before = files()
+    asked = f"/api/jobs/{job['id']}"
+    answers = set()
+    for _ in range(200):
+        address = [
+            f"{asked}/pictures/{junk()}",
+            f"{asked}/motion/{junk()}",
+            f"{asked}/{junk()}",
+            f"/api/jobs/{junk()}/video",
+            f"/runs/{junk()}",
+            f"{asked}/corrections?{junk()}={junk()}",
+            f"{asked}/export?revision={junk()}",
+            f"/api/jobs?run={junk()}&name={junk()}",
+        ][rng.integers(8)]
+        method = ["POST", "PUT", "DELETE", "PATCH"][rng.integers(4)]
+        body = rng.bytes(rng.integers(50))
+        answer = browser.request(method, address, content=body)
+        answers.add(answer.status_code)
+        assert answer.status_code in (400, 404, 405, 409), (method, address)
+        assert list(answer.json()) == ["error"]
+        assert "content-security-policy" in answer.headers
+    assert {400, 404, 405} <= answers
+    assert files() == before
+
+
+def test_a_failure_of_the_server_has_the_headers_of_the_page(analysed):
+    browser, job, folder = analysed
+    file = folder / job["id"] / "corrections.json"
+    saved = file.read_bytes() if file.is_file() else None
+    file.write_text("{")
+    answer = browser.get(f"/api/jobs/{job['id']}/corrections")
+    if saved is None:
+        file.unlink()
+    else:
+        file.write_bytes(saved)
+    assert answer.status_code == 500 and list(answer.json()) == ["error"]
+    assert "content-security-policy" in answer.headers
+
+
+def test_what_cannot_be_deleted_stays_in_the_list(browser, video, monkeypatch):
+    job = upload(browser, video).json()["id"]
+    ended(browser, job)
+
+    def busy(path):
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("meranet_jax.web.jobs.shutil.rmtree", busy)
+        answer = browser.delete(f"/api/jobs/{job}")
+    assert answer.status_code == 400 and "Permission denied" in answer.json()["error"]
+    (listed,) = browser.get("/api/state").json()["jobs"]
+    assert listed["state"] == "failed" and "cannot be deleted" in listed["error"]
+    assert browser.delete(f"/api/jobs/{job}").status_code == 204
+    assert browser.get("/api/state").json()["jobs"] == []
+
+
+def test_a_worker_is_gone_after_it_was_cancelled(browser, tmp_path, video):
+    job = upload(browser, video, "slow.mp4").json()["id"]
+    ended(browser, job, states=("running",))
+    command = str(tmp_path / job).encode()
+
+    def workers():
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if command in (process / "cmdline").read_bytes():
+                    found.append(process.name)
+        return found
+
+    assert workers()
+    browser.post(f"/api/jobs/{job}/cancel")
+    until = time.monotonic() + 20
+    while workers():
+        assert time.monotonic() < until, "the worker still runs"
+        time.sleep(0.05)
+
+
+def test_a_full_disk_is_told_before_the_upload(tmp_path, video):
+    with client(application(tmp_path, limits=Limits(free=1 << 60))) as browser:
+        answer = upload(browser, video)
+        assert answer.status_code == 400 and "GB left" in answer.json()["error"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_folders_of_others_are_not_taken_over(tmp_path, video):
+    (tmp_path / "a").mkdir()
+    with client(application(tmp_path / "a")) as browser:
+        job = upload(browser, video).json()["id"]
+        ended(browser, job)
+    saved = json.loads((tmp_path / "a" / job / "job.json").read_text())
+    saved["video"] = "../../secret.mp4"
+    (tmp_path / "a" / job / "job.json").write_text(json.dumps(saved))
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / ("c" * 32)).symlink_to(tmp_path / "a" / job)
+    for folder in ("a", "b"):
+        with client(application(tmp_path / folder)) as browser:
+            assert browser.get("/api/state").json()["jobs"] == []

@@ -1,5 +1,7 @@
 """Requests that are refused: of other pages, hosts and users."""
 
+import re
+
 import pytest
 
 from tests.meranet_jax.web.serving import ADDRESS, PORT, TOKEN, application, client
@@ -36,6 +38,7 @@ def test_the_address_that_was_printed_opens_the_page_once_for_all(app):
         cookie = opened.headers["set-cookie"].lower()
         assert "httponly" in cookie and "samesite=strict" in cookie
         assert cookie.startswith(f"meranet_{PORT}=")
+        assert TOKEN.lower() not in cookie
         page = browser.get("/")
         assert page.status_code == 200 and TOKEN not in page.text
         policy = page.headers["content-security-policy"]
@@ -43,12 +46,23 @@ def test_the_address_that_was_printed_opens_the_page_once_for_all(app):
         assert "http:" not in policy and "https:" not in policy
 
 
+def test_the_address_that_starts_the_browser_is_valid_once(tmp_path):
+    app = application(tmp_path, launch="once")
+    with client(app, known=False) as browser, client(app, known=False) as other:
+        assert browser.get("/?token=once").status_code == 200
+        assert refused(other.get("/?token=once"), 403)
+        assert browser.get("/").status_code == 200
+        assert refused(other.get("/"), 403)
+
+
 def test_the_page_has_no_script_style_or_address_of_its_own_in_it(app):
     with client(app) as browser:
         text = browser.get("/").text
         assert "<style" not in text and "style=" not in text and "://" not in text
         assert "<script>" not in text and " on" + "click" not in text
-        for name in ("page.css", "page.js", "icon.svg"):
+        names = re.findall(r'from "\./([\w.]+)"', browser.get("/page.js").text)
+        assert len(names) > 5
+        for name in ("page.css", "page.js", "icon.svg", *names):
             found = browser.get(f"/{name}")
             assert found.status_code == 200, name
             sources = found.text.replace("http://www.w3.org/2000/svg", "")
@@ -60,8 +74,10 @@ def test_the_page_has_no_script_style_or_address_of_its_own_in_it(app):
 )
 def test_other_hosts_are_refused(app, host):
     with client(app) as browser:
-        cookie = {"cookie": f"meranet_{PORT}={TOKEN}", "host": host}
-        assert refused(browser.get("/api/state", headers=cookie), 421)
+        cookie = f"meranet_{PORT}={browser.cookies[f'meranet_{PORT}']}"
+        assert browser.get("/api/state", headers={"cookie": cookie}).status_code == 200
+        headers = {"cookie": cookie, "host": host}
+        assert refused(browser.get("/api/state", headers=headers), 421)
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,26 @@ def _opened_and_stopped(process, address, number, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_a_killed_server_has_left_is_deleted(tmp_path):
+    process, _ = started(TMPDIR=str(tmp_path))
+    process.kill()
+    process.communicate()
+    (left,) = tmp_path.iterdir()
+    (left / "recording").write_text("a face")
+    other = tmp_path / "meranet-jax-page-of-another-program"
+    other.mkdir()
+    running, _ = started(TMPDIR=str(tmp_path))
+    try:
+        assert not left.exists() and other.exists()
+        third, _ = started(TMPDIR=str(tmp_path))
+        third.kill()
+        third.communicate()
+        assert len(list(tmp_path.iterdir())) == 3, "that of a running server is kept"
+    finally:
+        running.kill()
+        running.communicate()
+
+
 def refused(*arguments):
     with pytest.raises(SystemExit) as stopped:
         command_line.main(["serve", "--no_browser", *map(str, arguments)])
@@ -65,9 +85,17 @@ def test_what_cannot_be_used_is_said(tmp_path):
         taken.listen()
         port = taken.getsockname()[1]
         assert "Choose another --port" in refused(f"--port={port}")
-    (tmp_path / "page" / ("a" * 32)).mkdir(parents=True)
+    (tmp_path / "page").mkdir(mode=0o700)
+    (tmp_path / "page" / ("a" * 32)).mkdir()
     kept = refused("--port=0", f"--data={tmp_path}")
     assert "Add --keep" in kept and (tmp_path / "page" / ("a" * 32)).is_dir()
+    (tmp_path / "page").chmod(0o755)
+    assert "chmod 700" in refused("--port=0", f"--data={tmp_path}", "--keep")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "page").symlink_to(tmp_path)
+    assert "is a link" in refused("--port=0", f"--data={tmp_path / 'other'}", "--keep")
+    (tmp_path / "file").write_text("")
+    assert "cannot be made" in refused("--port=0", f"--data={tmp_path / 'file'}")
 
 
 def test_a_missing_library_is_named(monkeypatch):

@@ -1,10 +1,14 @@
 """Recordings of browsers, which have no duration, and names that are shown."""
 
+import dataclasses
+import pickle
+
 import av
 import numpy as np
 import pytest
 
-from meranet_jax.web import corrections, uploads, worker
+from meranet_jax.errors import DataError
+from meranet_jax.web import corrections, saved_prediction, uploads, worker
 from meranet_jax.web.corrections import Correction
 from tests.meranet_jax.prediction.predictions import event, prediction
 
@@ -75,7 +79,8 @@ def test_nothing_of_a_recording_is_lost(tmp_path):
         ("", "recording"),
         ("a\0\n<b>.mp4", "a___b_.mp4"),
         ("Gespräch (3).webm", "Gespräch (3).webm"),
-        ("x" * 300 + ".mp4", "x" * 96 + ".mp4"),
+        ("x" * 300 + ".mp4", "x" * 116 + ".mp4"),
+        ("表" * 300 + ".mp4", "表" * 38 + ".mp4"),
         ("." * 300, "recording"),
     ],
 )
@@ -84,14 +89,43 @@ def test_names_have_no_folders_or_special_characters(given, shown):
 
 
 def test_intervals_are_moved_to_frames():
-    # Every fourth frame of a recording at 120 Hz was analysed.
-    times = np.arange(61) / 30
-    numbers = np.arange(61) * 4 + 1
+    # Every fourth frame of a recording was analysed, and frames are not evenly spaced.
+    frames = 240
+    all_times = np.cumsum(np.r_[0, np.tile([1 / 60, 1 / 180], frames // 2)])
     made = prediction([event(1, 0.4, 0.5, 0.7, label="mine")], faces=())
-    made = prediction(made.events, faces=(), times=times, numbers=numbers)
-    changed = {1: Correction("accepted", 0.509, 0.6)}
+    made = dataclasses.replace(
+        made,
+        all_times=all_times,
+        all_numbers=np.arange(1, len(all_times) + 1),
+        times=all_times[::4],
+        numbers=np.arange(1, len(all_times) + 1, 4),
+    )
+    changed = {1: Correction("accepted", float(all_times[61]) + 0.001)}
     (found,) = corrections.corrected(made, changed).events
-    assert found.onset.frame == 62 and found.onset.time == pytest.approx(61 / 120)
+    assert found.onset.frame == 62 and found.onset.time == all_times[61]
+    assert found.offset == made.events[0].offset, "it was not moved"
     assert found.apex == found.onset, "the apex is within the interval"
     assert found.label == "mine; accepted, moved" and found.kind == "micro"
     assert made.events[0].onset.time == 0.4
+
+
+def test_a_prediction_is_saved(tmp_path):
+    made = prediction()
+    saved_prediction.save(made, tmp_path / "a.npz")
+    read = saved_prediction.load(tmp_path / "a.npz")
+    assert (read.events, read.recogniser, read.notes) == (
+        made.events,
+        made.recogniser,
+        made.notes,
+    )
+    np.testing.assert_array_equal(read.all_times, made.all_times)
+    for one, other in zip(read.faces, made.faces, strict=True):
+        np.testing.assert_array_equal(one.signals.motion, other.signals.motion)
+        assert one.signals.success.dtype == bool
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", pickle.dumps(prediction())])
+def test_another_file_is_no_prediction(tmp_path, content):
+    (tmp_path / "a.npz").write_bytes(content)
+    with pytest.raises(DataError, match="a.npz cannot be read"):
+        saved_prediction.load(tmp_path / "a.npz")

@@ -1,0 +1,169 @@
+// The list of candidates: what each resembles, decisions on it, and pictures.
+
+import { decide, eventOf, known, move, save, set } from "./corrections.js";
+import { find, make } from "./dom.js";
+import { frameLength, goTo, last, pause } from "./player.js";
+import { state, on, tell } from "./state.js";
+
+// Marks in addition to colours
+export const MARKS = { open: "", accepted: " ✓", rejected: " ✗" };
+
+function draw() {
+  if (!state.shown) return;
+  const { events } = state.shown.result;
+  find("candidates-title").textContent = `Candidates (${events.length})`;
+  find("candidates").replaceChildren(...events.map(item));
+  events.forEach(fill);
+}
+
+function item(event) {
+  const made = make("li", "", { "data-number": event.number });
+  const faces = state.shown.result.faces.length > 1 ? `, face ${event.face}` : "";
+  made.append(
+    make("button", `${event.number}: ${event.what}${faces}`, {
+      type: "button", class: "go",
+      on: () => { select(event.number); goTo(known(event).onset); },
+    }),
+    make("p", "", { class: "times number" }),
+    make("p", event.resembles || (event.kind === "macro"
+      ? "not recognised: longer than 0.5 s" : ""), { class: "answer" }),
+  );
+  const about = [event.regions.length && `moves: ${event.regions.join(", ")}`,
+    event.flags.length && `also: ${event.flags.join(", ")}`].filter(Boolean).join("; ");
+  made.append(make("p", about, { class: "hint" }));
+  made.append(decisions(event));
+  const more = make("details");
+  more.append(make("summary", "Probabilities and pictures"));
+  more.addEventListener("toggle", () => {
+    if (more.open && more.children.length === 1) more.append(...evidence(event));
+  });
+  if (event.recognition || event.strip) made.append(more);
+  return made;
+}
+
+function decisions(event) {
+  const row = make("div", "", { class: "decide", role: "group",
+    "aria-label": `Decision on candidate ${event.number}` });
+  for (const [name, verdict] of [["Accept", "accepted"], ["Reject", "rejected"]]) {
+    row.append(make("button", name, { type: "button", "data-verdict": verdict,
+      on: () => { select(event.number); toggle(event, verdict); } }));
+  }
+  for (const name of ["onset", "offset"]) {
+    const label = make("label", `${name} `);
+    const input = make("input", "", { type: "number", step: frameLength().toFixed(4),
+      min: 0, max: last().toFixed(3), "data-side": name,
+      "aria-label": `${name} of candidate ${event.number} in seconds` });
+    input.addEventListener("change", () => {
+      select(event.number);
+      move(event, name, input.valueAsNumber);
+      fill(event); // also if nothing has changed
+      save(event);
+    });
+    label.append(input);
+    row.append(label);
+  }
+  row.append(make("button", "Machine's", { type: "button", class: "reset",
+    "aria-label": `Machine's interval of candidate ${event.number}`,
+    on: () => {
+      set(event, { onset: null, offset: null });
+      save(event);
+    } }));
+  return row;
+}
+
+function evidence(event) {
+  const found = event.recognition;
+  const parts = [];
+  if (found) {
+    const bars = make("div", "", { class: "bars" });
+    for (const { name, value } of found.probabilities) {
+      bars.append(make("span", name),
+        make("meter", "", { value, max: 1, "aria-label": `Probability of ${name}` }),
+        make("span", value.toFixed(2), { class: "number" }));
+    }
+    parts.push(bars);
+    if (found.plausible) {
+      const coverage = state.shown.result.recogniser.coverage;
+      parts.push(make("p", `Plausible: ${found.plausible.join(", ") || "none"}`
+        + (coverage ? ` (has the class of ${Math.round(100 * coverage)} % of clips `
+          + "like those of the calibration; not of other cameras or people)" : "")));
+    }
+    parts.push(make("p", `${found.distinct} of ${found.frames} frames of the clip are `
+      + "distinct.", { class: "hint" }));
+  }
+  for (const reason of event.reasons) parts.push(make("p", `No answer: ${reason}.`));
+  const pictures = make("div", "", { class: "pictures" });
+  const number = String(event.number).padStart(4, "0");
+  const name = `${state.shown.address}/pictures/${number}`;
+  if (event.strip) {
+    const large = make("a", "", { href: `${name}.png`, target: "_blank" });
+    large.append(make("img", "", { src: `${name}.png`, alt: "Frames of candidate "
+      + `${event.number}, its onset and apex, and where the network looks` }));
+    pictures.append(large);
+  }
+  if (event.animation) {
+    pictures.append(make("img", "", { src: `${name}.gif`,
+      alt: `Animation of candidate ${event.number}` }));
+  }
+  parts.push(pictures);
+  return parts;
+}
+
+function fill(event) {
+  const item = find("candidates").querySelector(`[data-number="${event.number}"]`);
+  const one = known(event);
+  item.className = one.verdict;
+  item.classList.toggle("selected", event.number === state.shown.selected);
+  let times = `${one.onset.toFixed(3)} to ${one.offset.toFixed(3)} s, apex `
+    + `${event.apex.time.toFixed(3)} s (frame ${event.apex.frame})`;
+  if (one.verdict !== "open") times += ` · ${one.verdict}${MARKS[one.verdict]}`;
+  if (one.moved) {
+    times += ` · moved; the machine's is ${event.onset.time.toFixed(3)} to `
+      + `${event.offset.time.toFixed(3)} s`;
+  }
+  item.querySelector(".times").textContent = times;
+  for (const button of item.querySelectorAll("[data-verdict]")) {
+    button.setAttribute("aria-pressed", String(button.dataset.verdict === one.verdict));
+  }
+  for (const input of item.querySelectorAll("[data-side]")) {
+    input.value = one[input.dataset.side].toFixed(3);
+  }
+  item.querySelector(".reset").hidden = !one.moved;
+}
+
+function toggle(event, verdict) {
+  decide(event, known(event).verdict === verdict ? "open" : verdict);
+}
+
+export function select(number) {
+  const { shown } = state;
+  const before = shown.selected;
+  shown.selected = number;
+  const event = eventOf(number);
+  if (shown.face && event.face && shown.face.identity !== event.face) {
+    tell("choose-face", shown.result.faces.find((one) => one.identity === event.face));
+  }
+  if (before && before !== number) fill(eventOf(before));
+  fill(event);
+  find("candidates").querySelector(`[data-number="${number}"]`)
+    .scrollIntoView({ block: "nearest" });
+  tell("selected");
+}
+
+// Selects the candidate after the selected one, or before it.
+export function neighbour(direction) {
+  const { events } = state.shown.result;
+  const at = events.findIndex((one) => one.number === state.shown.selected);
+  const first = direction > 0 ? 0 : events.length - 1;
+  const event = events[at < 0 ? first : at + direction];
+  if (!event) return;
+  pause();
+  select(event.number);
+  goTo(known(event).onset);
+}
+
+export function start() {
+  on("shown", draw);
+  on("correction", fill);
+  on("corrections", () => state.shown.result.events.forEach(fill));
+}

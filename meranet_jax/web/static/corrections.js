@@ -1,0 +1,177 @@
+// Corrections of candidates: what the user has changed, and what the server has saved.
+
+import { complain, find, say } from "./dom.js";
+import { frameAt, timeOf } from "./player.js";
+import { request } from "./requests.js";
+import { state, on, tell } from "./state.js";
+
+// Attempts to save after changes of another window
+const ATTEMPTS = 5;
+
+const untouched = (number) => ({ number, verdict: "open", onset: null, offset: null });
+const same = (one, other) => one.verdict === other.verdict && one.onset === other.onset
+  && one.offset === other.offset;
+const copy = (corrections) => new Map(
+  [...corrections].map(([number, one]) => [number, { ...one }]));
+
+function byNumber(result, saved) {
+  const found = new Map(result.events.map((event) => [event.number,
+    untouched(event.number)]));
+  for (const one of saved) found.set(one.number, one);
+  return found;
+}
+
+// What is known of the corrections when a recording is opened: those of the user, those
+// that are saved, and how often that was done
+export async function load(address, result) {
+  const { revision, corrections } = await request(`${address}/corrections`);
+  const saved = byNumber(result, corrections);
+  return { corrections: copy(saved), saved, revision, failure: null };
+}
+
+export const eventOf = (number) => state.shown.result.events
+  .find((one) => one.number === number);
+
+// The decision on a candidate and its interval, the user's or the machine's
+export function known(event) {
+  const one = state.shown.corrections.get(event.number);
+  return {
+    verdict: one.verdict,
+    onset: one.onset ?? event.onset.time,
+    offset: one.offset ?? event.offset.time,
+    moved: one.onset !== null || one.offset !== null,
+  };
+}
+
+function frameOf(event, side) {
+  const time = state.shown.corrections.get(event.number)[side];
+  return time === null ? event[side].frame : frameAt(time);
+}
+
+// Sets one end of an interval to the frame nearest to a time. At least one frame lies
+// between both ends.
+export function move(event, side, time) {
+  if (!Number.isFinite(time)) return;
+  let frame = frameAt(time);
+  if (side === "onset") frame = Math.min(frame, frameOf(event, "offset") - 1);
+  else frame = Math.max(frame, frameOf(event, "onset") + 1);
+  if (frame < 1 || frame > state.shown.times.length) return;
+  const machine = frame === event[side].frame;
+  set(event, { [side]: machine ? null : timeOf(frame) });
+}
+
+export function set(event, changes) {
+  Object.assign(state.shown.corrections.get(event.number), changes);
+  tell("correction", event);
+}
+
+export function decide(event, verdict) {
+  set(event, { verdict });
+  save(event);
+}
+
+const unsaved = (shown) => [...shown.corrections]
+  .some(([number, one]) => !same(one, shown.saved.get(number)));
+
+export const isUnsaved = () => Boolean(state.shown) && unsaved(state.shown);
+
+let running = null;
+
+// Saves all changes. Later ones are sent after those that are being sent.
+export function save(event = null) {
+  if (!running) running = push(state.shown, event).finally(() => { running = null; });
+  return running.catch(() => {}); // it is shown; see describe
+}
+
+// The same, and throws what prevents it.
+export async function ensureSaved() {
+  if (running) await running.catch(() => {});
+  if (isUnsaved()) {
+    running = push(state.shown, null).finally(() => { running = null; });
+    await running;
+  }
+}
+
+async function push(shown, event) {
+  describe("The corrections are being saved.");
+  for (let attempt = 0; unsaved(shown); attempt += 1) {
+    const sent = copy(shown.corrections);
+    const body = JSON.stringify({ revision: shown.revision,
+      corrections: [...sent.values()] });
+    try {
+      const answer = await request(`${shown.address}/corrections`,
+        { method: "PUT", body });
+      shown.revision = answer.revision;
+      shown.saved = sent;
+    } catch (error) {
+      if (error.status === 409 && attempt < ATTEMPTS) {
+        await merge(shown).catch((other) => fail(shown, other));
+        continue;
+      }
+      fail(shown, error);
+    }
+  }
+  shown.failure = null;
+  describe("All corrections are saved.");
+  if (event && shown === state.shown) {
+    const said = known(event);
+    say(`Candidate ${event.number}: ${said.verdict === "open" ? "not decided"
+      : said.verdict}, ${said.onset.toFixed(3)} to ${said.offset.toFixed(3)} s, saved`);
+  }
+}
+
+function fail(shown, error) {
+  shown.failure = error;
+  describe(`Corrections are not saved: ${error.message}`, true);
+  throw error;
+}
+
+// Takes over what another window has saved, except where only this one has changes.
+async function merge(shown) {
+  const answer = await request(`${shown.address}/corrections`);
+  const theirs = byNumber(shown.result, answer.corrections);
+  const lost = [];
+  for (const [number, mine] of shown.corrections) {
+    const before = shown.saved.get(number);
+    const other = theirs.get(number);
+    const changed = !same(mine, before);
+    if (changed && (same(other, before) || same(other, mine))) continue;
+    if (changed) lost.push(number);
+    Object.assign(mine, other);
+  }
+  shown.saved = theirs;
+  shown.revision = answer.revision;
+  if (lost.length) {
+    complain(new Error(`Another window has changed candidate ${lost.join(", ")} as `
+      + "well. You see its change; make yours once more if it is the right one."));
+  }
+  if (shown === state.shown) tell("corrections");
+}
+
+function describe(text, failed = false) {
+  find("saved").textContent = text;
+  find("saved").classList.toggle("failed", failed);
+  find("save-again").hidden = !failed;
+}
+
+export function start() {
+  find("save-again").addEventListener("click", () => save());
+  on("shown", () => describe(""));
+  // Another window has saved something, or the server can be reached another time.
+  on("jobs", () => {
+    const { shown } = state;
+    if (!shown || running || shown.held) return;
+    const job = state.jobs.find((one) => one.id === shown.job.id);
+    if (!job) return;
+    const { failure } = shown;
+    const again = !failure || failure.status === 0 || failure.status >= 500;
+    if (unsaved(shown)) {
+      if (again) save();
+    } else if (job.revision !== shown.revision) {
+      running = merge(shown).catch(() => {}).finally(() => { running = null; });
+    }
+  });
+  window.addEventListener("beforeunload", (event) => {
+    if (isUnsaved()) event.preventDefault();
+  });
+}
