@@ -49,7 +49,8 @@ def load(path: Path) -> Prediction:
       OSError: if it cannot be read.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # NumPy leaves a file open that is no archive.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             saved = json.loads(str(archive[_TEXT]))
             if saved["form"] != _FORM:
                 raise ValueError(f"its form is {saved['form']}")

@@ -76,23 +76,26 @@ const unsaved = (shown) => [...shown.corrections]
 export const isUnsaved = () => Boolean(state.shown) && unsaved(state.shown);
 
 let running = null;
+let latest = null; // the candidate that was changed last
+
+function begin(shown) {
+  running = push(shown).finally(() => { running = null; });
+  return running;
+}
 
 // Saves all changes. Later ones are sent after those that are being sent.
 export function save(event = null) {
-  if (!running) running = push(state.shown, event).finally(() => { running = null; });
-  return running.catch(() => {}); // it is shown; see describe
+  latest = event || latest;
+  return (running || begin(state.shown)).catch(() => {}); // it is shown; see describe
 }
 
 // The same, and throws what prevents it.
 export async function ensureSaved() {
   if (running) await running.catch(() => {});
-  if (isUnsaved()) {
-    running = push(state.shown, null).finally(() => { running = null; });
-    await running;
-  }
+  if (isUnsaved()) await begin(state.shown);
 }
 
-async function push(shown, event) {
+async function push(shown) {
   describe("The corrections are being saved.");
   for (let attempt = 0; unsaved(shown); attempt += 1) {
     const sent = copy(shown.corrections);
@@ -113,9 +116,9 @@ async function push(shown, event) {
   }
   shown.failure = null;
   describe("All corrections are saved.");
-  if (event && shown === state.shown) {
-    const said = known(event);
-    say(`Candidate ${event.number}: ${said.verdict === "open" ? "not decided"
+  if (latest && shown === state.shown) {
+    const said = known(latest);
+    say(`Candidate ${latest.number}: ${said.verdict === "open" ? "not decided"
       : said.verdict}, ${said.onset.toFixed(3)} to ${said.offset.toFixed(3)} s, saved`);
   }
 }
@@ -156,7 +159,10 @@ function describe(text, failed = false) {
 
 export function start() {
   find("save-again").addEventListener("click", () => save());
-  on("shown", () => describe(""));
+  on("shown", () => {
+    latest = null;
+    describe("");
+  });
   // Another window has saved something, or the server can be reached another time.
   on("jobs", () => {
     const { shown } = state;

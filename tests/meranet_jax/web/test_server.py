@@ -24,8 +24,10 @@ def started(*arguments, **environment):
         text=True,
         env=os.environ | {"PYTHONUNBUFFERED": "1"} | environment,
     )
-    line = process.stdout.readline()
-    return process, re.search(r"http://127\.0\.0\.1:\d+/\?token=\S{40,}", line).group()
+    for line in process.stdout:
+        if found := re.search(r"http://127\.0\.0\.1:\d+/\?token=\S{40,}", line):
+            return process, found.group()
+    raise AssertionError(f"The server ended: {process.wait()}")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
