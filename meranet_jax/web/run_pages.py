@@ -129,7 +129,7 @@ def _shipped() -> dict[str, Any]:
     calibration = None if measured is None else run_facts.calibration(measured)
     return {
         "shipped": True,
-        "report": runs.shipped_report(),
+        "card": runs.shipped_card(),
         "calibration": calibration,
         "problems": [],
     }

@@ -161,16 +161,14 @@ def shipped_calibration() -> dict[str, Any] | None:
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
 
 
-def shipped_report() -> str:
-    """Describes the weights of the package and their calibration.
+def shipped_card() -> str:
+    """Describes the weights of the package.
 
     Raises:
       UserError: if the installation has no such weights.
     """
     _, metadata = weights_file.load(_SHIPPED_FILE)
     lines = [
-        "Weights of the package",
-        "",
         f"Network: {metadata.model}, input {metadata.input}",
         f"Trained on: {', '.join(metadata.datasets or ())}",
         f"Classes: {', '.join(metadata.classes)}",
@@ -179,15 +177,24 @@ def shipped_report() -> str:
         "They were trained on generated faces only, and never tested on recordings of "
         "people. Most candidates in recordings of people are no micro-expressions.",
     ]
-    measured = shipped_calibration()
-    if measured is not None:
-        numbers = measured["calibration"]
-        lines += [
-            "",
-            f"Calibration ({measured['made_from']}): {numbers['clips']} clips of "
-            f"{numbers['subjects']} generated faces. The plausible classes had the "
-            f"class of {numbers['coverage']:.0%} of the clips of faces that were left "
-            f"out; {numbers['set_size']:.1f} classes are plausible on average.",
-            measured["limits"],
-        ]
     return "\n".join(lines) + "\n"
+
+
+def shipped_report() -> str:
+    """Describes the weights of the package and their calibration.
+
+    Raises:
+      UserError: if the installation has no such weights.
+    """
+    card = f"Weights of the package\n\n{shipped_card()}"
+    measured = shipped_calibration()
+    if measured is None:
+        return card
+    numbers = measured["calibration"]
+    return (
+        f"{card}\nCalibration ({measured['made_from']}): {numbers['clips']} clips of "
+        f"{numbers['subjects']} generated faces. The plausible classes had the "
+        f"class of {numbers['coverage']:.0%} of the clips of faces that were left "
+        f"out; {numbers['set_size']:.1f} classes are plausible on average.\n"
+        f"{measured['limits']}\n"
+    )

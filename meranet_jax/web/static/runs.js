@@ -73,16 +73,16 @@ const part = (title, ...content) => (
 
 const COLUMNS = [
   { title: "Name", value: (run) => run.name },
+  ...["accuracy", "uf1", "uar"].map((key, index) => ({
+    title: ["Accuracy", "UF1", "UAR"][index], number: true, metric: key,
+    value: (run) => run.metrics?.[key].value,
+  })),
   { title: "Data sets", value: (run) => run.datasets },
   { title: "Model", value: (run) => run.model },
   { title: "Input", value: (run) => run.input },
   { title: "Protocol", value: (run) => run.protocol },
   { title: "Clips", value: (run) => run.clips, number: true },
   { title: "Subjects", value: (run) => run.subjects, number: true },
-  ...["accuracy", "uf1", "uar"].map((key, index) => ({
-    title: ["Accuracy", "UF1", "UAR"][index], number: true, metric: key,
-    value: (run) => run.metrics?.[key].value,
-  })),
   { title: "Started", value: (run) => run.started, newest: true },
 ];
 const none = (value) => value === undefined || value === null || value === "";
@@ -185,6 +185,7 @@ async function showList() {
     const [a, b] = chosen();
     location.assign(addressOf(a.id, b.id));
   });
+  find("no-runs").hidden = rows.some(({ run }) => !run.shipped) || refused.length > 0;
   find("refused").hidden = !refused.length;
   find("refused").querySelector("tbody").append(...refused.map((one) => make("tr", [
     make("th", one.name, { scope: "row", class: "name" }), make("td", one.reason)])));
@@ -295,7 +296,7 @@ async function showRun(id) {
   const parts = run.problems.map((text) => make("p", text, { class: "caution" }));
   const calibration = run.calibration && calibrationPart(run.calibration, run.shipped);
   if (run.shipped) {
-    const [, ...card] = run.report.split("\n").filter(Boolean);
+    const card = run.card.split("\n").filter(Boolean);
     parts.push(part("Model card", ...card.map((line) => make("p", line))), calibration);
   } else {
     const confusion = run.pictures.find((one) => one.name === "confusion");
@@ -393,9 +394,10 @@ function markdown(text) {
       found.push(make("p", inline(words.join(" "))));
     }
   }
-  // A heading of pictures only would have nothing below it.
-  return found.filter((element, index) => !(/^H[1-6]$/.test(element.tagName)
-    && element.tagName === found[index + 1]?.tagName && element.tagName !== "H4"));
+  // Below a heading of pictures only, nothing is left.
+  const level = (element) => Number(/^H([4-6])$/.exec(element?.tagName ?? "")?.[1] ?? 7);
+  return found.filter((element, index) => (
+    level(element) === 7 || level(element) < level(found[index + 1])));
 }
 
 // Two runs
@@ -428,7 +430,7 @@ function settingsThatDiffer(a, b) {
   const [first, second] = [new Map(a.settings), new Map(b.settings)];
   const names = [...new Set([...first.keys(), ...second.keys()])]
     .filter((name) => first.get(name) !== second.get(name));
-  const value = (text) => (text === undefined ? MISSING : make("code", text));
+  const value = (text) => make(text === undefined ? "span" : "code", text ?? MISSING);
   return part("Settings that differ", names.length
     ? table("Settings that differ", ["Setting", "A", "B"],
       names.map((name) => [name, value(first.get(name)), value(second.get(name))]))
@@ -444,7 +446,8 @@ async function showCompared(id, other) {
   }
   document.title = "Comparison – Runs";
   const found = await request(`api/runs/${a.id}/compared/${b.id}`);
-  const both = (one) => `${fixed(one.value)} (${range(one.interval)})`;
+  const both = (one) => fixed(one.value)
+    + (one.interval ? ` (${range(one.interval)})` : "");
   const heads = ["", "A", "B", ...(found.reason ? [] : ["A − B"])];
   const plain = (name, read) => [name, make("span", `${read(a.facts) || MISSING}`),
     make("span", `${read(b.facts) || MISSING}`), ...(found.reason ? [] : [""])];
