@@ -465,7 +465,8 @@ async function showCompared(id, other) {
       plain("Protocol", (facts) => facts.protocol),
       plain("Test clips", (facts) => facts.clips),
       plain("Subjects", (facts) => facts.subjects),
-      ...a.metrics.map((one, index) => [one.title, both(one), both(b.metrics[index]),
+      ...a.metrics.map((one, index) => [one.title, make("span", both(one)),
+        make("span", both(b.metrics[index])),
         ...(found.reason ? [] : [one.value === null || b.metrics[index].value === null
           ? MISSING : signed(one.value - b.metrics[index].value)])]),
     ])),
