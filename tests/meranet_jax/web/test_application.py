@@ -237,28 +237,6 @@ def test_a_new_start_goes_on_with_the_queue(tmp_path, video):
     assert {path.name for path in tmp_path.iterdir()} == {job}
 
 
-def test_runs_below_a_folder(tmp_path, video):
-    for path in ("a/one", "two", "unfinished"):
-        (tmp_path / "runs" / path).mkdir(parents=True)
-        (tmp_path / "runs" / path / "config.json").write_text("{}")
-    for path in ("a/one", "two"):
-        (tmp_path / "runs" / path / "report.json").write_text("{}")
-    (tmp_path / "runs" / "two" / "report.md").write_text("# Two")
-    (tmp_path / "page").mkdir()
-    app = application(tmp_path / "page", run_folder=tmp_path / "runs")
-    with client(app) as browser:
-        runs = browser.get("/api/state").json()["runs"]
-        assert [run["title"] for run in runs[1:]] == ["a/one", "two"]
-        assert "people" in browser.get(f"/runs/{runs[0]['id']}").text
-        assert browser.get(f"/runs/{runs[2]['id']}").text == "# Two"
-        assert browser.get(f"/runs/{runs[1]['id']}").status_code == 404
-        assert upload(browser, video, run="../two").status_code == 400
-        job = upload(browser, video, run=runs[2]["id"]).json()
-        assert job["run"] == "two"
-        saved = json.loads((tmp_path / "page" / job["id"] / "job.json").read_text())
-        assert saved["run_path"] == str(tmp_path / "runs" / "two")
-
-
 def test_fuzzed_requests_get_a_sentence(browser):
     rng = np.random.default_rng(0)
     for _ in range(30):

@@ -9,6 +9,7 @@ import pytest
 from meranet_jax.evaluation import comparison, predictions
 from meranet_jax.runs import layout
 from meranet_jax.web import run_files
+from tests.meranet_jax.video.test_video_file import grey, write
 from tests.meranet_jax.web.run_folders import write_runs
 from tests.meranet_jax.web.serving import application, client, upload
 
@@ -146,6 +147,21 @@ def test_predictions_that_are_damaged_or_too_large_are_not_compared(copied):
         (run / "predictions.csv").write_text(content)
         answer = browser.get(f"/api/runs/{identity}/compared/{identity}")
         assert words in answer.json()["reason"] and str(run) not in answer.text
+
+
+def test_a_recording_remembers_the_folder_of_its_run(copied, tmp_path):
+    run, browser = copied
+    video = tmp_path / "x.mp4"
+    write(video, [grey(n) for n in range(5)])
+    identity = listed(browser)[0]["one"]["id"]
+    assert upload(browser, video.read_bytes(), run="../one").status_code == 400
+    job = upload(browser, video.read_bytes(), run=identity).json()
+    assert job["run"] == "one"
+    saved = json.loads((tmp_path / "page" / job["id"] / "job.json").read_text())
+    assert saved["run_path"] == str(run)
+    text = browser.get(f"/runs/{identity}")
+    assert text.text == (run / "report.md").read_text()
+    assert text.headers["content-type"].startswith("text/plain")
 
 
 def test_a_run_that_finishes_appears_when_a_page_is_loaded(copied):
