@@ -118,8 +118,10 @@ def details(files: RunFiles) -> dict[str, Any]:
             problems.append(str(error))
             return None
 
+    facts = _row(config, report)
     return {
-        "facts": _row(config, report),
+        "facts": facts,
+        "limits": _limits(report),
         "metrics": [_metric(report, name) for name in summary.NAMES],
         "classes": part(lambda: classes(report)),
         "pictures": [
@@ -132,6 +134,27 @@ def details(files: RunFiles) -> dict[str, Any]:
         else None,
         "problems": problems,
     }
+
+
+def _limits(report: dict[str, Any]) -> list[str]:
+    """Returns sentences that belong to each answer of a run."""
+    limits = [
+        "A class is that of the clips which a candidate resembles. It does not say "
+        "what a person feels."
+    ]
+    names = report.get("datasets")
+    if isinstance(names, list) and names:
+        if all(text(name).startswith("synthetic") for name in names):
+            limits.append(
+                "It was trained on generated faces only, and never tested on "
+                "recordings of people."
+            )
+    if report.get("protocol") == "holdout":
+        limits.append(
+            "Test clips show people of the training clips, since the protocol is not "
+            "subject-disjoint. On new people it is less accurate."
+        )
+    return limits
 
 
 def classes(report: dict[str, Any]) -> dict[str, Any]:
@@ -224,6 +247,6 @@ def calibration(saved: dict[str, Any]) -> dict[str, Any]:
         }
     except (KeyError, TypeError):
         raise UserError("calibration.json is damaged: a value is missing.") from None
-    if found["miss"] is None or found["clips"] is None:
+    if None in [found[name] for name in ("miss", "clips", "subjects", "classes")]:
         raise UserError("calibration.json is damaged: a value is no number.")
     return found

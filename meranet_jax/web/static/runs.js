@@ -178,8 +178,7 @@ async function showList() {
     }));
   rows.push(...runs.map(rowOf));
   order(null);
-  filter();
-  showChosen(); // a browser may keep what was chosen before
+  filter(); // a browser may keep what was typed before
   find("filter").addEventListener("input", filter);
   find("compare").addEventListener("click", () => {
     const [a, b] = chosen();
@@ -303,13 +302,10 @@ async function showRun(id) {
     const others = run.pictures.filter((one) => one !== confusion);
     const seeds = run.facts.seeds > 1
       ? "Numbers are means over seeds. Tables by class are of all seeds together." : "";
-    parts.push(factsOf(run.facts), await otherRuns(id),
+    parts.push(factsOf(run.facts),
+      make("div", run.limits.map((line) => make("p", line)), { class: "caution" }),
+      await otherRuns(id),
       part("Results", metricsTable(run.metrics), seeds && make("p", seeds)));
-    if (run.facts.protocol === "holdout") {
-      parts.push(make("p", "Test clips show people of the training clips, since this "
-        + "protocol is not subject-disjoint. On new people the run is less accurate.",
-      { class: "caution" }));
-    }
     if (run.classes) {
       parts.push(part("Classes", classTable(run.classes)));
       parts.push(part("Confusion matrix", make("div", [make("div", [

@@ -18,6 +18,8 @@ from tests.meranet_jax.web.serving import application, client, upload
 def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("made")
     write_runs(folder)
+    # A picture that is none of a run
+    shutil.copy(folder / "good" / "subjects.png", folder / "good" / "mine.png")
     return folder
 
 
@@ -92,7 +94,7 @@ def test_one_run(browser, made):
     picture = browser.get(f"/api/runs/{identity}/pictures/subjects.png")
     assert picture.headers["content-type"] == "image/png"
     assert picture.content == (made / "good" / "subjects.png").read_bytes()
-    for name in ("curves.png", "config.json", "..%2fgood%2fsubjects.png"):
+    for name in ("curves.png", "config.json", "mine.png", "..%2fgood%2fsubjects.png"):
         wrong = browser.get(f"/api/runs/{identity}/pictures/{name}")
         assert wrong.status_code == 404 and list(wrong.json()) == ["error"]
 
@@ -221,9 +223,12 @@ def test_damaged_parts_leave_the_others(copied):
     identity = listed(browser)[0]["one"]["id"]
     report = run / "report.json"
     pooled = {"by_class": {"a": {}, "b": {}}, "confusion": [[1, 2], [3]]}
-    report.write_text(
-        change(report, pooled=pooled, protocol="\ud800", seeds=None, folds=10**400)
-    )
+    metrics = json.loads(report.read_text())["metrics"] | {
+        "uf1": {"mean": float("nan"), "sd": 10**400, "interval": [0, float("inf")]},
+        "uar": 1,
+    }
+    changed = {"pooled": pooled, "metrics": metrics, "protocol": "\ud800"}
+    report.write_text(change(report, seeds=None, folds=10**400, **changed))
     (run / "report.md").unlink()
     (run / "confusion.png").write_bytes(b"<svg/>")
     (run / "predictions.csv").write_text("changed")
@@ -234,12 +239,26 @@ def test_damaged_parts_leave_the_others(copied):
     assert answer.status_code == 200
     shown = answer.json()
     assert shown["settings"] == [["deep", "NaN"]]
+    values = {one["title"]: list(one.values())[1:] for one in shown["metrics"]}
+    assert values["UF1"] == values["UAR (balanced accuracy)"] == [None] * 3
+    assert values["accuracy"][0] > 0
     assert shown["classes"] is shown["report"] is shown["calibration"] is None
     problems = " ".join(shown["problems"])
     for words in ("confusion matrix", "no report.md", "other predictions"):
         assert words in problems
     picture = browser.get(f"/api/runs/{identity}/pictures/confusion.png")
     assert picture.status_code == 404 and "not a PNG" in picture.json()["error"]
+
+
+def test_limits_of_a_run(copied):
+    run, browser = copied
+    identity = listed(browser)[0]["one"]["id"]
+    (line,) = browser.get(f"/api/runs/{identity}").json()["limits"]
+    assert "does not say what a person feels" in line
+    report = run / "report.json"
+    report.write_text(change(report, protocol="holdout", datasets=["synthetic/wild"]))
+    _, generated, people = browser.get(f"/api/runs/{identity}").json()["limits"]
+    assert "generated faces only" in generated and "not subject-disjoint" in people
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes")
