@@ -55,13 +55,16 @@ function scrolling(table, label) {
   });
 }
 
-// Rows are lists of cells: text, numbers or elements. The first cell is a header.
+// Rows are lists of cells: numbers, as such or as text, or elements. The first cell is
+// a header.
 function table(label, heads, rows) {
+  const align = (cell) => (typeof cell === "object" ? {} : { class: "number" });
   const made = make("table", [
-    make("thead", make("tr", heads.map((head) => make("th", head, { scope: "col" })))),
+    make("thead", make("tr", heads.map((head, index) => (
+      make("th", head, { scope: "col",
+        ...(index && rows.length ? align(rows[0][index]) : {}) }))))),
     make("tbody", rows.map((cells) => make("tr", cells.map((cell, index) => (
-      index ? make("td", cell, typeof cell === "object" ? {} : { class: "number" })
-        : make("th", cell, { scope: "row" })))))),
+      index ? make("td", cell, align(cell)) : make("th", cell, { scope: "row" })))))),
   ]);
   return scrolling(made, label);
 }
