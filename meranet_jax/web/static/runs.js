@@ -1,4 +1,5 @@
-// The page of runs: a list, one run (runs?run=ID), or two compared (runs?run=ID&with=ID).
+// The page of runs: a list, one run (runs?run=ID), or two compared
+// (runs?run=ID&with=ID).
 
 const find = (id) => document.getElementById(id);
 
@@ -100,10 +101,10 @@ function rowOf(run) {
       const link = make("a", run.name, { href: addressOf(run.id) });
       return make("th", link, { scope: "row", class: "name" });
     }
-    if (none(value)) return make("td", MISSING, column.number ? { class: "number" } : {});
+    const align = column.number || column.newest ? { class: "number" } : {};
+    if (none(value)) return make("td", MISSING, align);
     if (!column.metric) {
-      return make("td", `${column.newest ? day(value) : value}`,
-        column.number || column.newest ? { class: "number" } : {});
+      return make("td", `${column.newest ? day(value) : value}`, align);
     }
     const { interval } = run.metrics[column.metric];
     return make("td", [fixed(value),
@@ -175,8 +176,8 @@ async function showList() {
     ...COLUMNS.map((column) => {
       const button = make("button", column.title, { type: "button" });
       button.addEventListener("click", () => order(column));
-      const attributes = { scope: "col", ...(column.number ? { class: "number" } : {}) };
-      column.head = make("th", button, attributes);
+      const align = column.number || column.newest ? { class: "number" } : {};
+      column.head = make("th", button, { scope: "col", ...align });
       return column.head;
     }));
   rows.push(...runs.map(rowOf));
@@ -325,7 +326,8 @@ async function showRun(id) {
     parts.push(calibration || part("Calibration", make("p", "This run has none that "
       + "can be used. eval.py --run=RUN --calibrate makes one.")));
     if (run.report !== null) {
-      parts.push(part("Report", make("div", markdown(run.report), { class: "report" })));
+      const report = make("div", markdown(run.report), { class: "report" });
+      parts.push(part("Report", report));
     }
     parts.push(settingsPart(run.settings));
   }
@@ -333,8 +335,8 @@ async function showRun(id) {
   show("run");
 }
 
-// Markdown of reports: headings, paragraphs, lists, tables and code. Other text is shown
-// as it is. Pictures are left out: the page shows them above the report.
+// Markdown of reports: headings, paragraphs, lists, tables and code. Other text is
+// shown as it is. Pictures are left out: the page shows them above the report.
 
 function inline(text) {
   const found = [];
@@ -394,7 +396,8 @@ function markdown(text) {
     }
   }
   // Below a heading of pictures only, nothing is left.
-  const level = (element) => Number(/^H([4-6])$/.exec(element?.tagName ?? "")?.[1] ?? 7);
+  const level = (element) => (
+    Number(/^H([4-6])$/.exec(element?.tagName ?? "")?.[1] ?? 7));
   return found.filter((element, index) => (
     level(element) === 7 || level(element) < level(found[index + 1])));
 }
@@ -408,7 +411,8 @@ const VERDICTS = {
 
 function pairedParts(found) {
   const clips = `Both runs predict the same ${counted(found.clips, "test clip")} of `
-    + `${counted(found.subjects, "subject")}, with ${counted(found.mcnemar.length, "seed")}.`
+    + `${counted(found.subjects, "subject")}, with `
+    + `${counted(found.mcnemar.length, "seed")}.`
     + " Intervals of the differences are 95 % confidence intervals. A difference is"
     + " significant if the intervals over subjects and over seeds exclude 0.";
   return [
