@@ -11,12 +11,7 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import (
-    FileResponse,
-    JSONResponse,
-    PlainTextResponse,
-    Response,
-)
+from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
@@ -25,6 +20,7 @@ from meranet_jax.version import __version__
 from meranet_jax.web import runs, security
 from meranet_jax.web.jobs import WORKER, ChangedError, Job, Jobs
 from meranet_jax.web.limits import Limits
+from meranet_jax.web.run_pages import RunPages
 from meranet_jax.web.uploads import TooLargeError
 
 _STATIC = Path(__file__).with_name("static")
@@ -63,7 +59,7 @@ class _Page:
         worker: Sequence[str],
     ):
         self._folder, self._limits, self._worker = folder, limits, worker
-        self._choices = runs.choices(run_folder)
+        self._catalogue = runs.Catalogue(run_folder)
         self.jobs: Jobs
 
     @contextlib.asynccontextmanager
@@ -83,7 +79,7 @@ class _Page:
         """Returns all addresses."""
         job = "/api/jobs/{id}"
         return [
-            Route("/", _static("index.html", "text/html")),
+            Route("/", self.index),
             *[
                 Route(f"/{name}", _static(name, kind))
                 for name, kind in _PAGE_FILES.items()
@@ -104,7 +100,7 @@ class _Page:
             Route(f"{job}/corrections", self._of_job(self.correct), methods=["PUT"]),
             Route(f"{job}/export", self._of_job(self.export), methods=["POST"]),
             Route(f"{job}/export.zip", self._of_job(self.exported)),
-            Route("/runs/{id}", self.report),
+            *RunPages(self._catalogue).routes(),
         ]
 
     def _of_job(
@@ -122,6 +118,11 @@ class _Page:
 
         return of_job
 
+    async def index(self, _request: Request) -> Response:
+        """Returns the page, whose list of recognisers has the runs of now."""
+        await self._catalogue.refresh()
+        return FileResponse(_STATIC / "index.html", media_type="text/html")
+
     async def state(self, _request: Request) -> Response:
         """Returns all recordings, recognisers and limits."""
         return JSONResponse(
@@ -130,7 +131,7 @@ class _Page:
                 "largest": self._limits.upload,
                 "runs": [
                     {"id": one.identity, "title": one.title}
-                    for one in self._choices.values()
+                    for one in self._catalogue.choices.values()
                 ],
                 "jobs": [job.shown() for job in self.jobs.all()],
             }
@@ -163,7 +164,9 @@ class _Page:
         Raises:
           UserError: if there is none.
         """
-        chosen = self._choices.get(request.query_params.get("run", runs.SHIPPED))
+        chosen = self._catalogue.choices.get(
+            request.query_params.get("run", runs.SHIPPED)
+        )
         if chosen is None:
             raise UserError("There is no such recogniser.")
         return chosen
@@ -241,17 +244,6 @@ class _Page:
         """Returns the file of all results and corrections."""
         name = f"{Path(job.name).stem}.zip"
         return _file(job.files.export, "application/zip", True, name)
-
-    async def report(self, request: Request) -> Response:
-        """Returns the report of a run, or a description of the package's weights."""
-        chosen = self._choices.get(request.path_params["id"])
-        if chosen is None:
-            return security.refusal(404, "There is no such recogniser.")
-        if chosen.path is None:
-            return PlainTextResponse(await asyncio.to_thread(runs.shipped_report))
-        if chosen.report is None:
-            return security.refusal(404, "This run has no report.")
-        return _file(chosen.report, "text/plain", True)
 
 
 def _static(name: str, kind: str) -> Answer:
