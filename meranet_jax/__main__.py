@@ -8,6 +8,7 @@ import argparse
 import platform
 from collections.abc import Sequence
 
+from meranet_jax import program
 from meranet_jax.errors import UserError
 from meranet_jax.version import __version__
 
@@ -142,4 +143,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with program.run():
+        main()
