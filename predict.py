@@ -22,7 +22,7 @@ with program.imports(__name__):
         wording,
         writer,
     )
-    from meranet_jax.prediction.given import GivenEvent
+    from meranet_jax.prediction.imported import ImportedEvent
     from meranet_jax.prediction.recogniser import Recogniser
     from meranet_jax.training import signals, xla
     from meranet_jax.video.stream import open_stream
@@ -83,16 +83,16 @@ def main(
             f"--events={events} has the events of one recording, but there are "
             f"{len(paths)}. Predict them one after another."
         )
-    given = None
+    imported = None
     if events is not None:
-        given = events_file.read(Path(events).expanduser(), paths[0])
+        imported = events_file.read(Path(events).expanduser(), paths[0])
     xla.configure()
     loaded = recogniser.load(run, calibration)
     failed = 0
     for path, folder in wanted:
         try:
             with writer.writing(folder, pictures, overwrite=overwrite) as files:
-                _predict(path, folder, files, loaded, rate, face, given, console)
+                _predict(path, folder, files, loaded, rate, face, imported, console)
         except (UserError, OSError) as error:
             failed += 1
             message = wording.printable(_message(path, error))
@@ -117,7 +117,7 @@ def _predict(
     loaded: Recogniser,
     rate: float | None,
     face: int | None,
-    given: list[GivenEvent] | None,
+    imported: list[ImportedEvent] | None,
     console: Console,
 ) -> None:
     duration = open_stream(path, rate).duration
@@ -136,7 +136,7 @@ def _predict(
             path,
             rate=rate,
             face=face,
-            events=given,
+            events=imported,
             recogniser=loaded,
             on_progress=lambda stage, seconds: bar.update(
                 tasks[stage], completed=seconds

@@ -162,9 +162,9 @@ def test_edited_events_replace_results(video, predicted, tmp_path, capsys):
     status = run(
         video[0], output=tmp_path, events=str(events), overwrite=True, pictures=0
     )
-    assert status == 0 and "given micro interval" in capsys.readouterr().out
+    assert status == 0 and "imported micro interval" in capsys.readouterr().out
     (before,), (after,) = (read_csv(f / "events.csv") for f in (predicted, folder))
-    assert (after["origin"], after["label"]) == ("given", "raised brow")
+    assert (after["origin"], after["label"]) == ("imported", "raised brow")
     kept = ("number", "face", "onset", "apex", "offset", "answer", "p_positive")
     assert [after[name] for name in kept] == [before[name] for name in kept]
     assert not (folder / "candidates").exists()  # of the first prediction

@@ -97,9 +97,9 @@ def _counted(prediction: Prediction) -> str:
     text = _count(len(prediction.events), "candidate")
     if prediction.recogniser is not None:
         text += f", {answered} with an answer"
-    if all(event.origin == "given" for event in prediction.events):
+    if all(event.origin == "imported" for event in prediction.events):
         return text
-    return f"{text}; most candidates are no micro-expressions"
+    return f"{text}; most candidates are not micro-expressions"
 
 
 def _recording(prediction: Prediction) -> str:
@@ -128,16 +128,15 @@ def caution(prediction: Prediction) -> str:
     if any(event.origin == "spotted" for event in prediction.events):
         sentences.append(
             "The candidates below are intervals in which a face moves briefly. Most "
-            "candidates in recordings of people are **no micro-expressions**: "
+            "candidates in recordings of people are **not micro-expressions**: "
             f"published methods reach an F1 of {_PUBLISHED_F1} on long recordings, so "
             "even with the best one about three of four candidates are false, and "
             "about three of four micro-expressions are not found. Look at each "
             "candidate before you use it."
         )
-    if any(event.origin == "given" for event in prediction.events):
+    if any(event.origin == "imported" for event in prediction.events):
         sentences.append(
-            "Intervals that are marked as given are from a file of the user's and were "
-            "not searched for."
+            "Imported intervals were read from a file (--events), not searched for."
         )
     if prediction.recogniser is not None:
         sentences.append(
@@ -187,13 +186,12 @@ def _candidates(prediction: Prediction) -> list[str]:
     if calibrated:
         sections.append(
             "*Plausible* are the classes of the conformal set; an empty set means that "
-            "the candidate is unlike the clips that the recogniser knows."
+            "the candidate is unlike the clips that the recogniser was calibrated on."
         )
     if any(event.flags for event in events):
         sections.append(
-            "*Flags* name what else happens at the same time, which may be the reason "
-            "for the motion: blinks, motion of the head, or motion of the mouth only, "
-            "as in speech."
+            "*Flags* mark what may explain the motion: a blink, motion of the head, or "
+            "motion of the mouth only, as in speech."
         )
     return [*sections, *_unanswered(events)]
 
@@ -203,7 +201,8 @@ def _result(event: Event, recogniser: RecogniserDescription | None) -> str:
     if event.reasons:
         return "no answer"
     if event.recognition is None:
-        return "not asked: longer than 0.5 s" if event.kind == "macro" else "not asked"
+        why = ": longer than 0.5 s" if event.kind == "macro" else ""
+        return f"not classified{why}"
     return _escaped(wording.resemblance(event, recogniser))
 
 
@@ -237,7 +236,7 @@ def _faces(prediction: Prediction) -> list[str]:
             "`docs/video.md`."
         ]
     head = ["face", "first seen", "last seen", "seen in", "between the eyes"]
-    head += ["candidates", "troubles"]
+    head += ["candidates", "problems"]
     rows = [
         [
             str(face.identity),
@@ -246,14 +245,15 @@ def _faces(prediction: Prediction) -> list[str]:
             _share_seen(face, len(prediction.numbers)),
             _pixels(face.eye_distance),
             str(sum(event.face == face.identity for event in prediction.events)),
-            ", ".join(face.troubles) or "none",
+            ", ".join(face.problems) or "none",
         ]
         for face in prediction.faces
     ]
     sections = [markdown.table(head, rows)]
-    if any(face.troubles for face in prediction.faces):
+    if any(face.problems for face in prediction.faces):
         sections.append(
-            "The motion of a face with troubles is unreliable in most of the recording."
+            "The motion of a face with a problem is unreliable in most of the "
+            "recording."
         )
     return sections
 
@@ -268,9 +268,9 @@ def _pixels(distance: float) -> str:
 
 
 def _recogniser(recogniser: RecogniserDescription | None) -> list[str]:
-    """Describes what answered, and its limits."""
+    """Describes the recogniser, and its limits."""
     if recogniser is None:
-        return ["Candidates were only searched for; no recogniser was asked."]
+        return ["Candidates were only searched for; no recogniser was used."]
     source = _escaped(wording.printable(str(recogniser.source)))
     trained = _escaped(wording.listed(recogniser.trained_on)) or "unknown data sets"
     sentence = f"{_escaped(recogniser.title)} of {source}, trained on {trained}"

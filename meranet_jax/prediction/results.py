@@ -1,7 +1,7 @@
 """What is found in a recording: faces, candidates, and what they resemble.
 
 Wording matters here. A class is that of the clips which a candidate resembles, never
-what a person feels, and most candidates in recordings of people are no
+what a person feels, and most candidates in recordings of people are not
 micro-expressions.
 """
 
@@ -13,11 +13,11 @@ import numpy as np
 
 from meranet_jax.video.spotting import Flag, Kind
 
-# Whether a candidate was found by its motion, or given in a file of the user's.
-Origin = Literal["spotted", "given"]
+# Whether a candidate was found by its motion, or read from a file (--events).
+Origin = Literal["spotted", "imported"]
 
 # What makes the motion of a face unreliable.
-Trouble = Literal["too small", "turned away", "shaking"]
+Problem = Literal["too small", "turned away", "shaking"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Event:
     Attributes:
       number: from 1, in the order of onsets.
       face: identity of the face, from 1; 0 if none was seen, of an event that was
-        given.
+        imported.
       onset, apex, offset: when it begins, is strongest and ends.
       kind: ``micro`` if it takes at most 0.5 s.
       origin: how it was found.
@@ -84,9 +84,9 @@ class Event:
       noise: deviation that this region shows all the time, in the same unit.
       head_speed: largest speed of the head, in distances between the eyes a second.
       flags: what else happens, which may be the reason for the motion.
-      label: of an event that was given, the user's name of it; else empty.
-      recognition: what it resembles; None if nothing was asked, it is macro, or its
-        clip could not be cut.
+      label: of an event that was imported, the user's name of it; else empty.
+      recognition: what it resembles; None if there is no recogniser, it is macro, or
+        its clip could not be cut.
       why: why its clip could not be cut; empty otherwise.
     """
 
@@ -108,7 +108,7 @@ class Event:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Why there is no answer; empty if there is one, or nothing was asked."""
+        """Why there is no answer; empty if there is one, or none is looked for."""
         if self.recognition is not None:
             return self.recognition.reasons
         return (self.why,) if self.why else ()
@@ -177,7 +177,7 @@ class FoundFace:
       identity: from 1, in the order of appearance.
       first, last: when it was seen first and last.
       eye_distance: median distance between its eyes in pixels.
-      troubles: what makes its motion unreliable in most of the recording.
+      problems: what makes its motion unreliable in most of the recording.
       signals: what was measured of it.
     """
 
@@ -185,13 +185,13 @@ class FoundFace:
     first: Moment
     last: Moment
     eye_distance: float
-    troubles: tuple[Trouble, ...]
+    problems: tuple[Problem, ...]
     signals: FaceSignals
 
 
 @dataclasses.dataclass(frozen=True)
 class RecogniserDescription:
-    """Which recogniser answered.
+    """The recogniser of a prediction.
 
     Attributes:
       source: the run folder or the weights file.
@@ -229,7 +229,7 @@ class Prediction:
       times: of these frames in seconds, float [N].
       faces: in the order of appearance.
       events: the candidates of these faces, in the order of onsets.
-      recogniser: which recogniser answered; None if candidates were only spotted.
+      recogniser: which classified the candidates; None if they were only spotted.
       notes: sentences about the recording that the user should read.
     """
 

@@ -15,7 +15,7 @@ KINDS = {
 }
 ORIGINS = {
     "spotted": "found by its motion",
-    "given": "from a file of the user's",
+    "imported": "read from a file (--events), not searched for",
 }
 
 
@@ -30,14 +30,14 @@ def printable(text: str) -> str:
 
 
 def what(event: Event) -> str:
-    """Returns what to call an event: ``micro candidate``, ``given micro interval``."""
-    if event.origin == "given":
-        return f"given {event.kind} interval"
+    """Returns the name of a kind of event, such as ``imported micro interval``."""
+    if event.origin == "imported":
+        return f"imported {event.kind} interval"
     return f"{event.kind} candidate"
 
 
 def resemblance(event: Event, recogniser: RecogniserDescription | None) -> str:
-    """Returns a phrase on what an event resembles; empty if nothing was asked."""
+    """Returns a phrase on what an event resembles; empty if it was not classified."""
     if event.reasons:
         return f"no answer: {'; '.join(event.reasons)}"
     found = event.recognition

@@ -70,7 +70,7 @@ def _face(face: FoundFace) -> dict[str, Any]:
     return {
         "identity": face.identity,
         "first": signals.first,
-        "troubles": list(face.troubles),
+        "problems": list(face.problems),
         "motion": motion,
     }
 

@@ -85,7 +85,7 @@ def shipped_report() -> str:
         f"Origin: {metadata.origin}",
         "",
         "They were trained on generated faces only, and never tested on recordings of "
-        "people. Most candidates in recordings of people are no micro-expressions.",
+        "people. Most candidates in recordings of people are not micro-expressions.",
     ]
     file = _SHIPPED_FILE.with_suffix(".calibration.json")
     if file.is_file():

@@ -62,7 +62,7 @@ def write(prediction: Prediction, path: Path) -> None:
         "project_name": name,
         "project_description": (
             "Candidates for micro-expressions. Most candidates in recordings of people "
-            "are no micro-expressions; a class is that of clips which a candidate "
+            "are not micro-expressions; a class is that of clips which a candidate "
             "resembles, and says nothing about feelings."
         ),
         "project_format_version": _FORMAT,

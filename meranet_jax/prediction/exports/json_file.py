@@ -54,7 +54,7 @@ def _face_object(face: FoundFace) -> dict[str, Any]:
         "first": _moment_object(face.first),
         "last": _moment_object(face.last),
         "eye_distance": cells.rounded(face.eye_distance, cells.PIXEL),
-        "troubles": list(face.troubles),
+        "problems": list(face.problems),
         "analysed_frames_with_the_face": int(np.sum(face.signals.success)),
     }
 

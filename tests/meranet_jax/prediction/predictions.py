@@ -91,7 +91,7 @@ def face(identity, times, events=(), seen=None, **changed):
         first=Moment(float(times[first]), frames[first]),
         last=Moment(float(times[last]), frames[last]),
         eye_distance=58.04,
-        troubles=(),
+        problems=(),
         signals=FaceSignals(
             first=int(first),
             confidence=np.where(seen, 0.991, 0.0)[first : last + 1],

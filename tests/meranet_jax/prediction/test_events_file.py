@@ -8,7 +8,7 @@ import pytest
 
 from meranet_jax.errors import DataError
 from meranet_jax.prediction import events_file
-from meranet_jax.prediction.events_file import GivenEvent
+from meranet_jax.prediction.events_file import ImportedEvent
 from meranet_jax.prediction.exports import boris, elan, tables
 from tests.meranet_jax.prediction.predictions import event, prediction, recognised
 
@@ -36,23 +36,23 @@ def test_seconds(separator, encoding, tmp_path):
     lines += ["3,3.25,,,,"]
     text = "\r\n".join(lines).replace(",", separator)
     assert read(tmp_path, text, encoding=encoding) == [
-        GivenEvent(1.5, 2.0, 1.7, "seconds", 2, "smile ä"),
-        GivenEvent(3.0, 3.25, None, "seconds", None, ""),
+        ImportedEvent(1.5, 2.0, 1.7, "seconds", 2, "smile ä"),
+        ImportedEvent(3.0, 3.25, None, "seconds", None, ""),
     ]
 
 
 def test_frames(tmp_path):
     text = "onset_frame,apex_frame,offset_frame\n10,14,20\n0,,3\n"
     assert read(tmp_path, text) == [
-        GivenEvent(10, 20, 14, "frames", None, ""),
-        GivenEvent(0, 3, None, "frames", None, ""),
+        ImportedEvent(10, 20, 14, "frames", None, ""),
+        ImportedEvent(0, 3, None, "frames", None, ""),
     ]
 
 
 GIVEN = [
     event(1, 0.4, 0.5, 0.7, label="=smile", recognition=recognised(0.7, 0.2, 0.1)),
     event(2, 0.6, 0.65, 0.9, label="", recognition=recognised(0.7, 0.2, 0.1)),
-    event(3, 1.4, 2.0, 2.6, label="'x", origin="given"),
+    event(3, 1.4, 2.0, 2.6, label="'x", origin="imported"),
 ]
 
 
@@ -62,9 +62,9 @@ def test_own_tables_are_read_again(tmp_path):
     # Both times and frames are in it, and are compared when they are used.
     assert read[0].frames == {"onset": 13, "offset": 22, "apex": 16}
     assert [dataclasses.replace(one, frames={}) for one in read] == [
-        GivenEvent(0.4, 0.7, 0.5, "seconds", 1, "=smile"),
-        GivenEvent(0.6, 0.9, 0.65, "seconds", 1, ""),
-        GivenEvent(1.4, 2.6, 2.0, "seconds", 1, "'x"),
+        ImportedEvent(0.4, 0.7, 0.5, "seconds", 1, "=smile"),
+        ImportedEvent(0.6, 0.9, 0.65, "seconds", 1, ""),
+        ImportedEvent(1.4, 2.6, 2.0, "seconds", 1, "'x"),
     ]
 
 
@@ -165,8 +165,8 @@ STATES = (
 @pytest.mark.parametrize("separator", [",", "\t"])
 def test_table_of_boris(separator, tmp_path):
     expected = [
-        GivenEvent(1.0, 1.5, 1.1, "seconds", None, "smile"),
-        GivenEvent(1.2, 1.6, None, "seconds", 2, "smile"),
+        ImportedEvent(1.0, 1.5, 1.1, "seconds", None, "smile"),
+        ImportedEvent(1.2, 1.6, None, "seconds", 2, "smile"),
     ]
     text = coded(*STATES).replace(",", separator)
     assert read(tmp_path, text) == expected
@@ -185,8 +185,8 @@ def test_table_of_intervals_of_boris(tmp_path):
         "A,face 1,apex,POINT,2.25,2.25,clip.mp4,,\n"
     )
     assert read(tmp_path, text) == [
-        GivenEvent(1.0, 1.5, None, "seconds", 1, "smile"),
-        GivenEvent(2.0, 2.4, 2.25, "seconds", 1, "smile"),
+        ImportedEvent(1.0, 1.5, None, "seconds", 1, "smile"),
+        ImportedEvent(2.0, 2.4, 2.25, "seconds", 1, "smile"),
     ]
 
 
@@ -247,7 +247,7 @@ OTHER = (["other.mp4"], [(0.0, "", "smile", "", "", 1)])
 
 def test_project_of_boris_with_several_observations(tmp_path):
     text = json.dumps(project(OTHER, CLIP))
-    expected = [GivenEvent(1.0, 1.5, 1.1, "seconds", None, "smile")]
+    expected = [ImportedEvent(1.0, 1.5, 1.1, "seconds", None, "smile")]
     assert read(tmp_path, text, "a.boris") == expected
 
 
@@ -317,7 +317,7 @@ def eaf(**changed):
 
 def test_file_of_elan(tmp_path):
     found = read(tmp_path, eaf(), "a.eaf")
-    assert found == [GivenEvent(1.0, 1.25, None, "seconds", 2, "smile & ä")]
+    assert found == [ImportedEvent(1.0, 1.25, None, "seconds", 2, "smile & ä")]
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ def test_media_are_found_from_the_folder_of_the_project(tmp_path):
 
 
 def test_events_that_overlap_or_touch_stay_apart(tmp_path):
-    given = {"origin": "given", "label": "smile"}
+    given = {"origin": "imported", "label": "smile"}
     events = [
         event(1, 1.0, 1.2, 1.4, recognition=recognised(0.7, 0.2, 0.1)),
         event(2, 1.3, 1.4, 1.6, recognition=recognised(0.7, 0.2, 0.1)),

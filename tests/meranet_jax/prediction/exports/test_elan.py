@@ -31,7 +31,7 @@ def test_structure_is_that_of_the_schema(tmp_path):
     source = tmp_path / "films" / "a b & c.MOV"
     events = [
         event(1, 1.0, 1.2, 1.4),
-        event(2, 1.3, 1.4, 1.6, label="<smile> & \x00", origin="given"),
+        event(2, 1.3, 1.4, 1.6, label="<smile> & \x00", origin="imported"),
         event(3, 1.4, 1.4, 1.4),
         event(4, 1.4, 1.5, 1.6),
     ]
