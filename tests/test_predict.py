@@ -5,6 +5,7 @@ import errno
 import functools
 import json
 import os
+import re
 import runpy
 import shutil
 import signal
@@ -149,6 +150,22 @@ def test_the_files_are_consistent(predicted):
     assert len(observation["events"]) == 3  # start, apex and stop
     report = (predicted / "report.md").read_text(encoding="utf-8")
     assert f"{float(row['apex']):.3f} s (frame {row['apex_frame']})" in report
+
+
+def test_the_report_has_links_to_pictures_that_exist(predicted):
+    report = (predicted / "report.md").read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)]*)\)", report)
+    assert links == ["timeline.png", "candidates/0001.png", "candidates/0001.gif"]
+    assert all((predicted / link).is_file() for link in links)
+
+
+def test_no_file_names_folders_of_the_machine(video, predicted):
+    relative = os.path.relpath(video[0], predicted)  # BORIS and ELAN open the video
+    for name in files_in(predicted):
+        content = (predicted / name).read_bytes()
+        content = content.replace(relative.encode(), b"")
+        for folder in (video[0].parent, predicted.parent, ROOT):
+            assert str(folder).encode() not in content, name
 
 
 def test_edited_events_replace_results(video, predicted, tmp_path, capsys):

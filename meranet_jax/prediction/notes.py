@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from meranet_jax.prediction import wording
 from meranet_jax.prediction.found_faces import SMALLEST
 from meranet_jax.prediction.recogniser import Recogniser
 from meranet_jax.prediction.results import FoundFace, RecogniserDescription
@@ -66,7 +67,7 @@ def of_recogniser(recogniser: Recogniser) -> RecogniserDescription:
             "the right class of a new person is among the plausible ones less often."
         )
     return RecogniserDescription(
-        source=recogniser.source,
+        source=wording.file_name(recogniser.source),
         title=f"{recogniser.config.title}, input {recogniser.config.input}",
         trained_on=recogniser.datasets,
         frame_rates=tuple(sorted(rates)),

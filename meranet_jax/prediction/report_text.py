@@ -20,6 +20,9 @@ from meranet_jax.prediction.results import (
     RecogniserDescription,
 )
 
+# The picture of the whole recording, in the folder of the report
+TIMELINE = "timeline.png"
+
 # F1 of published methods on long recordings (CAS(ME)^2 and SAMM Long Videos), of
 # intervals of micro-expressions that overlap by half: from MDMD to an improved OF-FD
 _PUBLISHED_F1 = "0.01 to 0.25"
@@ -36,28 +39,35 @@ _LAW = (
 
 
 def write(prediction: Prediction, path: Path) -> None:
-    """Writes the report.
+    """Writes the report, with links to the pictures that exist in its folder.
 
     Args:
       prediction: what was found.
-      path: of the file, ``report.md``.
+      path: of the file, ``report.md``; written after the pictures.
 
     Raises:
       OSError: if it cannot be written.
     """
     with files.atomic_write(path) as part:
-        part.write_text(describe(prediction), encoding="utf-8")
+        part.write_text(describe(prediction, path.parent), encoding="utf-8")
 
 
-def describe(prediction: Prediction) -> str:
-    """Formats the report as Markdown."""
+def describe(prediction: Prediction, folder: Path | None = None) -> str:
+    """Formats the report as Markdown.
+
+    Args:
+      prediction: what was found.
+      folder: of the report, to whose pictures it has links; None for no links.
+    """
+    has_timeline = folder is not None and (folder / TIMELINE).is_file()
     name = _escaped(wording.file_name(prediction.source))
     sections = [
         f"# Candidates for micro-expressions in {name}",
         _recording(prediction),
         caution(prediction),
+        *([f"![Motion of the face over time]({TIMELINE})"] if has_timeline else []),
         "## Candidates",
-        *_candidates(prediction),
+        *_candidates(prediction, folder),
         "## Faces",
         *_faces(prediction),
     ]
@@ -67,18 +77,24 @@ def describe(prediction: Prediction) -> str:
     return "\n\n".join(sections) + "\n"
 
 
+def strip_name(event: Event) -> str:
+    """Returns the path of the frames of a candidate from the folder of the report."""
+    return f"candidates/{event.number:04d}.png"
+
+
+def animation_name(event: Event) -> str:
+    """Returns the path of the animation of a candidate, likewise."""
+    return f"candidates/{event.number:04d}.gif"
+
+
 def summary(prediction: Prediction) -> str:
     """Formats the candidates for a terminal."""
-    lines = [headline(prediction)]
-    for event in prediction.events:
-        text = f"  {event.number:3d}  {wording.moment(event.onset)}"
-        text += f" to {wording.moment(event.offset)}"
-        if len(prediction.faces) > 1:
-            text += f", face {event.face}"
-        said = wording.resemblance(event, prediction.recogniser)
-        flags = f"[{', '.join(event.flags)}]" if event.flags else ""
-        lines.append("  ".join(filter(None, (text, wording.what(event), said, flags))))
-    return "\n".join([*lines, *prediction.notes])
+    several = len(prediction.faces) > 1
+    lines = [
+        f"  {wording.line(event, prediction.recogniser, several=several)}"
+        for event in prediction.events
+    ]
+    return "\n".join([headline(prediction), *lines, *prediction.notes])
 
 
 def headline(prediction: Prediction) -> str:
@@ -151,7 +167,7 @@ def caution(prediction: Prediction) -> str:
     return " ".join(sentences)
 
 
-def _candidates(prediction: Prediction) -> list[str]:
+def _candidates(prediction: Prediction, folder: Path | None) -> list[str]:
     """Returns the table of candidates, and the reasons where there is no answer."""
     events = prediction.events
     if not events:
@@ -167,6 +183,9 @@ def _candidates(prediction: Prediction) -> list[str]:
     head += ["duration", *(["label"] if has_labels else [])]
     head += [*(["result"] if asked else []), *(["plausible"] if calibrated else [])]
     head += ["moving regions", "flags"]
+    links = {event.number: _links(event, folder) for event in events}
+    has_pictures = any(links.values())
+    head += ["pictures"] if has_pictures else []
     rows = []
     for event in events:
         row = [str(event.number), *([str(event.face)] if several else [])]
@@ -177,6 +196,7 @@ def _candidates(prediction: Prediction) -> list[str]:
         row += [_result(event, prediction.recogniser)] if asked else []
         row += [_plausible(event)] if calibrated else []
         row += [", ".join(map(wording.region, event.regions)), ", ".join(event.flags)]
+        row += [links[event.number]] if has_pictures else []
         rows.append(row)
     sections = [
         "Times are in seconds after the first frame; frames are counted from 1, or are "
@@ -194,6 +214,18 @@ def _candidates(prediction: Prediction) -> list[str]:
             "motion of the mouth only, as in speech."
         )
     return [*sections, *_unanswered(events)]
+
+
+def _links(event: Event, folder: Path | None) -> str:
+    """Returns links to the pictures of a candidate that exist."""
+    if folder is None:
+        return ""
+    pictures = {"frames": strip_name(event), "animation": animation_name(event)}
+    return ", ".join(
+        f"[{text}]({name})"
+        for text, name in pictures.items()
+        if (folder / name).is_file()
+    )
 
 
 def _result(event: Event, recogniser: RecogniserDescription | None) -> str:
@@ -271,7 +303,7 @@ def _recogniser(recogniser: RecogniserDescription | None) -> list[str]:
     """Describes the recogniser, and its limits."""
     if recogniser is None:
         return ["Candidates were only searched for; no recogniser was used."]
-    source = _escaped(wording.printable(str(recogniser.source)))
+    source = _escaped(recogniser.source)
     trained = _escaped(wording.listed(recogniser.trained_on)) or "unknown data sets"
     sentence = f"{_escaped(recogniser.title)} of {source}, trained on {trained}"
     if recogniser.frame_rates:

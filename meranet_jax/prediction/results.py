@@ -106,6 +106,13 @@ class Event:
     recognition: Recognition | None = None
     why: str = ""
 
+    def __str__(self) -> str:
+        """Returns a line for people, without the decimal places of ``repr``."""
+        # wording imports this module.
+        from meranet_jax.prediction import wording
+
+        return wording.line(self, None, several=True).strip()
+
     @property
     def reasons(self) -> tuple[str, ...]:
         """Why there is no answer; empty if there is one, or none is looked for."""
@@ -119,7 +126,7 @@ class Event:
         return self.offset.time - self.onset.time
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class FaceSignals:
     """What was measured of a face, in N frames one after another that were analysed.
 
@@ -145,6 +152,12 @@ class FaceSignals:
     motion: np.ndarray
     head_speed: np.ndarray
     regions: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        """Returns sizes, since the arrays have thousands of numbers."""
+        return (
+            f"<FaceSignals of {len(self.success)} frames, {len(self.regions)} regions>"
+        )
 
     def padded(self, frames: int) -> "FaceSignals":
         """Returns the same for all frames of a recording, unseen in the others.
@@ -178,7 +191,7 @@ class FoundFace:
       first, last: when it was seen first and last.
       eye_distance: median distance between its eyes in pixels.
       problems: what makes its motion unreliable in most of the recording.
-      signals: what was measured of it.
+      signals: what was measured of it, which ``repr`` leaves out.
     """
 
     identity: int
@@ -186,7 +199,7 @@ class FoundFace:
     last: Moment
     eye_distance: float
     problems: tuple[Problem, ...]
-    signals: FaceSignals
+    signals: FaceSignals = dataclasses.field(repr=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -194,7 +207,8 @@ class RecogniserDescription:
     """The recogniser of a prediction.
 
     Attributes:
-      source: the run folder or the weights file.
+      source: name of the run folder or of the weights file, without its folders,
+        which are private.
       title: for people, such as ``MERANet, input onset_apex_flow``.
       trained_on: names of its data sets.
       frame_rates: of the recordings of these in Hz, ascending; empty if unknown.
@@ -206,7 +220,7 @@ class RecogniserDescription:
       limits: sentences of the model card that belong to each answer.
     """
 
-    source: Path
+    source: str
     title: str
     trained_on: tuple[str, ...]
     frame_rates: tuple[float, ...]
@@ -216,7 +230,7 @@ class RecogniserDescription:
     limits: tuple[str, ...]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Prediction:
     """Everything that was found in a recording.
 
@@ -243,6 +257,19 @@ class Prediction:
     events: tuple[Event, ...]
     recogniser: RecogniserDescription | None
     notes: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        """Returns a line, since the arrays have thousands of numbers."""
+        from meranet_jax.prediction import report_text
+
+        return f"<Prediction of {report_text.headline(self)}>"
+
+    def __str__(self) -> str:
+        """Returns what is found, with a line for each candidate, and the notes."""
+        # report_text imports this module.
+        from meranet_jax.prediction import report_text
+
+        return report_text.summary(self)
 
     def _repr_html_(self) -> str:
         """Returns what a notebook shows: the timeline and the candidates."""

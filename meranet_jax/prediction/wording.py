@@ -36,6 +36,25 @@ def what(event: Event) -> str:
     return f"{event.kind} candidate"
 
 
+def line(
+    event: Event, recogniser: RecogniserDescription | None, *, several: bool
+) -> str:
+    """Describes an event in one line.
+
+    Args:
+      event: the event.
+      recogniser: which classified it; None if that is not known.
+      several: whether the recording may show several faces.
+    """
+    text = f"{event.number:3d}  {moment(event.onset)} to {moment(event.offset)}"
+    if several:
+        text += f", face {event.face}"
+    label = f"label {event.label}" if event.label else ""
+    flags = f"[{', '.join(event.flags)}]" if event.flags else ""
+    parts = (text, what(event), label, resemblance(event, recogniser), flags)
+    return "  ".join(filter(None, parts))
+
+
 def resemblance(event: Event, recogniser: RecogniserDescription | None) -> str:
     """Returns a phrase on what an event resembles; empty if it was not classified."""
     if event.reasons:

@@ -124,12 +124,13 @@ def _add_header(
     header = _add(document, "HEADER", MEDIA_FILE="", TIME_UNITS="milliseconds")
     if not prediction.source.is_dir():  # ELAN shows no folders of images
         video = Path(os.path.abspath(prediction.source))
-        # As ELAN writes them: without escapes, and with slashes only
-        url = wording.printable(video.as_posix())
+        # ELAN writes the whole path here. Users publish the file, and where the path
+        # leads to nothing ELAN looks in the folder of the file, and at the relative
+        # path (mpi.eudico.client.annotator.linkedmedia). Without escapes, as there.
         _add(
             header,
             "MEDIA_DESCRIPTOR",
-            MEDIA_URL=_allowed(f"file:///{url.removeprefix('/')}"),
+            MEDIA_URL=_allowed(f"file:///{wording.file_name(video)}"),
             MIME_TYPE=_MIME_TYPES.get(video.suffix.lower(), "video/*"),
             RELATIVE_MEDIA_URL=_allowed(_relative(video, path)),
         )

@@ -19,7 +19,7 @@ from meranet_jax.video.facial_motion import REGIONS
 NAMES = tuple(region.name for region in REGIONS)
 CLASSES = ("disgust", "happiness", "surprise")
 RECOGNISER = RecogniserDescription(
-    source=Path("runs/casme2"),
+    source="casme2-meranet",
     title="MERANet, input onset_apex_flow",
     trained_on=("CASME II",),
     frame_rates=(200.0,),

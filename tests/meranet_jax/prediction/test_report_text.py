@@ -99,3 +99,32 @@ def test_text_of_the_user_is_not_markdown():
     assert row["type"] == "imported micro interval"
     assert "60 frames of these were analysed" in report
     assert "read from a file (--events)" in report
+
+
+def test_only_pictures_that_exist_have_links(tmp_path):
+    (tmp_path / "candidates").mkdir()
+    (tmp_path / "candidates" / "0002.png").touch()
+    report = report_text.describe(prediction(), tmp_path)
+    first, second, _ = table(report, "Candidates")
+    assert first["pictures"] == ""
+    assert second["pictures"] == "[frames](candidates/0002.png)"
+    assert "timeline.png" not in report
+    assert "pictures" not in table(report_text.describe(prediction()), "Candidates")[0]
+
+
+def test_predictions_are_printed_in_a_few_lines():
+    made = prediction()
+    assert str(made).splitlines()[:2] == [
+        "clip.mp4: 3 candidates, 1 with an answer; most candidates are not "
+        "micro-expressions",
+        "    1  0.400 s (frame 13) to 0.700 s (frame 22)  micro candidate  resembles "
+        "clips labelled disgust in CASME II (probability 0.70)  [blink]",
+    ]
+    assert len(str(made).splitlines()) == 4 + len(made.notes)
+    assert str(made.events[2]) == (
+        "3  2.400 s (frame 73) to 3.600 s (frame 109), face 1  macro candidate"
+    )
+    assert repr([made]).startswith("[<Prediction of clip.mp4: 3 candidates, ")
+    assert "signals" not in repr(made.faces[0])
+    assert "121 frames" in repr(made.faces[0].signals)
+    assert all(len(repr(one)) < 600 for one in (made, *made.faces, *made.events))
