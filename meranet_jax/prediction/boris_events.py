@@ -52,10 +52,8 @@ class _State:
 
     @property
     def label(self) -> str:
-        """Its code and modifier."""
-        if self.start.modifier in ("", "None"):
-            return self.start.code
-        return f"{self.start.code} ({self.start.modifier})"
+        """Its code and modifier, unless the machine has written them."""
+        return boris.label_of(self.start.code, self.start.modifier, self.start.comment)
 
     def contains(self, point: _Row) -> bool:
         """Returns whether a point of the same subject is in it."""

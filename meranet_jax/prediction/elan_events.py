@@ -8,6 +8,7 @@ from xml.parsers import expat
 
 from meranet_jax.errors import DataError
 from meranet_jax.prediction import imported
+from meranet_jax.prediction.exports import elan
 from meranet_jax.prediction.imported import ImportedEvent
 
 _FACE = re.compile(r"face (\d{1,6})( overlap \d+)?", re.IGNORECASE | re.ASCII)
@@ -55,7 +56,7 @@ def read(path: Path, recording: Path) -> list[ImportedEvent]:
                 None,
                 "seconds",
                 int(face[1]) if face else None,
-                " ".join(text.split()),
+                elan.label_of(" ".join(text.split())),
             )
             events.append(imported.checked(event, where))
     return sorted(events, key=lambda event: (event.onset, event.offset))

@@ -18,6 +18,13 @@ ORIGINS = {
     "imported": "read from a file (--events), not searched for",
 }
 
+# First word of what is written where BORIS and ELAN have the user's own words, so that
+# it is not taken for a label of the user's when such a file is read
+MACHINE = "MERANet"
+
+# Before the user's label of an event, which is the last part of a description
+_LABEL = "; label "
+
 
 def file_name(path: Path) -> str:
     """Returns the last part of a path as text that can be written as UTF-8."""
@@ -34,6 +41,17 @@ def what(event: Event) -> str:
     if event.origin == "imported":
         return f"imported {event.kind} interval"
     return f"{event.kind} candidate"
+
+
+def with_label(description: str, event: Event) -> str:
+    """Adds the user's label of an event to its description, both in one line."""
+    label = f"{_LABEL}{event.label}" if event.label else ""
+    return " ".join(f"{description}{label}".split())
+
+
+def label_of(text: str) -> str:
+    """Returns the label that ``with_label`` has added; empty if there is none."""
+    return text.partition(_LABEL)[2]
 
 
 def line(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -77,12 +78,47 @@ def test_own_projects_and_annotations_are_read_again(tmp_path):
         (0.6, 0.65, 0.9, 1),
         (1.4, 2.0, 2.6, 1),
     ]
-    assert found[0].label == "micro candidate (disgust)"
+    assert [one.label for one in found] == ["=smile", "", "'x"]
     elan.write(made, tmp_path / "clip.eaf")
     found = events_file.read(tmp_path / "clip.eaf", RECORDING)
     intervals = [(one.onset, one.offset, one.face) for one in found]
     assert intervals == [(0.4, 0.7, 1), (0.6, 0.9, 1), (1.4, 2.6, 1)]
-    assert "label =smile" in found[0].label
+    assert [one.label for one in found] == ["=smile", "", "'x"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "label"),
+    [
+        ('"disgust"', '"surprise"', "surprise"),  # another class
+        ("MERANet micro candidate", "raised brow", "raised brow (disgust)"),
+    ],
+)
+def test_labels_of_projects_are_those_that_the_user_has_changed(
+    old, new, label, tmp_path
+):
+    boris.write(prediction([GIVEN[1]]), tmp_path / "clip.boris")
+    text = (tmp_path / "clip.boris").read_text(encoding="ascii")
+    (found,) = read(tmp_path, text.replace(old, new), "changed.boris")
+    assert found.label == label
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        (r"\g<0>; brow", "brow"),
+        (r"\g<0>; label brow; lid", "brow; lid"),
+        ("raised brow", "raised brow"),
+        ("MERANet is wrong", "MERANet is wrong"),
+    ],
+)
+def test_labels_of_annotations_are_those_that_the_user_has_written(
+    text, label, tmp_path
+):
+    elan.write(prediction([GIVEN[1]]), tmp_path / "clip.eaf")
+    content = (tmp_path / "clip.eaf").read_text(encoding="utf-8")
+    changed, count = re.subn("MERANet 2: .*? s(?=<)", text, content)
+    (found,) = read(tmp_path, changed, "changed.eaf")
+    assert (count, found.label) == (1, label)
 
 
 @pytest.mark.parametrize(

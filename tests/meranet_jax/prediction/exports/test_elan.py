@@ -20,7 +20,7 @@ def test_annotations_are_read_back(tmp_path):
     assert first[:2] == (400, 700) and second[:2] == (1500, 1900)
     assert "resembles clips labelled disgust in CASME II" in first[2]
     assert "no answer: several classes are plausible" in second[2]
-    assert third[2].startswith("3: macro candidate")
+    assert third[2].startswith("MERANet 3: macro candidate")
     assert read.get_annotation_data_for_tier("face 2") == []
     (media,) = read.get_linked_files()
     assert media["MIME_TYPE"] == "video/mp4"
