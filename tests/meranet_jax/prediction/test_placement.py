@@ -10,6 +10,7 @@ from meranet_jax.errors import DataError
 from meranet_jax.prediction.found_faces import Clock, describe, turn
 from meranet_jax.prediction.imported import ImportedEvent
 from meranet_jax.prediction.placement import place
+from meranet_jax.video import spotting
 from meranet_jax.video.faces import Face
 from meranet_jax.video.facial_motion import REGIONS
 from meranet_jax.video.measurement import FaceMotion, Measurement
@@ -117,6 +118,20 @@ def test_times_and_frames_must_agree():
     edited = dataclasses.replace(agreed, frames={"onset": 61, "offset": 90})
     with pytest.raises(DataError, match="is frame 73, but offset_frame is 90. Correct"):
         placed(edited, motions)
+
+
+def test_the_strength_of_an_interval_is_that_of_the_search():
+    measured, _ = recording()
+    rising = np.where(TIMES > 2.0, PULSE * 0.7 + 0.024, PULSE)  # ends higher
+    face = face_motion(1, TIMES, brow=rising)
+    (found,) = spotting.spot(face, measured)
+    again = Intervals(face, measured).describe(found.onset, found.offset)
+    assert again.strength == pytest.approx(found.strength)
+    assert again.strength < 0.9 * rising.max()
+    # Without a fall it is the range in the interval.
+    lasting = face_motion(1, TIMES, brow=0.08 * (TIMES > 1.0))
+    held = Intervals(lasting, measured).describe(0.5, 2.5)
+    assert held.strength == pytest.approx(0.08, abs=0.005)
 
 
 def test_thresholds_say_what_moves():
