@@ -59,7 +59,7 @@ def predict(
     recogniser: Recogniser | None = None,
     threads: int | None = None,
     on_progress: Progress = lambda stage, seconds: None,
-    on_events: Callable[[Sequence[Event]], None] = lambda events: None,
+    on_events: Callable[[Sequence[Event]], Collection[int]] = lambda events: (),
     on_clip: Callable[[RecognisedClip], None] = lambda clip: None,
 ) -> Prediction:
     """Finds faces and candidates in a recording, and says what they resemble.
@@ -76,7 +76,8 @@ def predict(
       threads: number of threads; None for one per core.
       on_progress: called with the name of the stage and the time in seconds that was
         reached in the recording.
-      on_events: called with all events before they are recognised.
+      on_events: called with all events before they are recognised; returns the numbers
+        of those whose clips need pictures for people, see ``Cut.pictures``.
       on_clip: called with the clip of each event that was recognised.
 
     Raises:
@@ -116,7 +117,7 @@ def predict(
         dataclasses.replace(one, event=dataclasses.replace(one.event, number=number))
         for number, one in enumerate(found, start=1)
     ]
-    on_events([one.event for one in found])
+    shown = on_events([one.event for one in found])
     recorded = _recorded_rate(measured)
     small = {one.identity for one in found_list if "too small" in one.problems}
     events = _recognise(
@@ -125,6 +126,7 @@ def predict(
         clock,
         found,
         small,
+        shown,
         recogniser,
         settings,
         recorded,
@@ -199,6 +201,7 @@ def _recognise(
     clock: Clock,
     found: Sequence[Placed],
     small: Collection[int],
+    shown: Collection[int],
     recogniser: Recogniser,
     settings: Settings,
     recorded: float | None,
@@ -220,6 +223,7 @@ def _recognise(
                 one.event.offset.time,
                 box,
                 one.exact,
+                large=one.event.number in shown,
             )
         )
     if not wanted:

@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from meranet_jax import files
@@ -108,11 +108,12 @@ class FolderWriter:
         self._shown: set[int] = set()
         self._explainer: Explainer | None = None
 
-    def choose(self, events: Sequence[Event]) -> None:
-        """Chooses the candidates that get pictures."""
+    def choose(self, events: Sequence[Event]) -> Collection[int]:
+        """Chooses the candidates that get pictures, and returns their numbers."""
         recognised = [e for e in events if predicting.is_recognised(e)]
         ordered = sorted(recognised, key=lambda event: -(event.strength or 0))
         self._shown = {event.number for event in ordered[: self._most]}
+        return self._shown
 
     def add(self, clip: RecognisedClip) -> None:
         """Writes the pictures of a candidate, if it was chosen."""
