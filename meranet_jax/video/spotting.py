@@ -46,7 +46,7 @@ class Settings:
       least_length: of an interval, in seconds.
       head_speed: of the head, in distances between the eyes a second, above which its
         motion is flagged.
-      blink: motion of an eye.
+      blink: motion of an eye, which must also be larger than that of the brows.
     """
 
     least_motion: float = 1.4 * _PIXEL
@@ -123,6 +123,7 @@ _SAME = 0.34
 
 _MEASURED = [i for i, region in enumerate(REGIONS) if region.part != "eye"]
 _EYES = [i for i, region in enumerate(REGIONS) if region.part == "eye"]
+_BROWS = [i for i, region in enumerate(REGIONS) if region.part == "brow"]
 
 
 def spot(
@@ -312,9 +313,12 @@ def _candidate(
     moved = sorted({rise.region for rise in group})
     summed = signals.motion[first : last + 1, moved].sum(1)
     speed = float(signals.head[first : last + 1].max())
-    eyes = signals.motion[first : last + 1, _EYES]
+    moved_by = np.ptp(signals.motion[first : last + 1], axis=0)  # [R]
     flags: list[Flag] = []
-    if float((eyes.max(0) - eyes.min(0)).max()) > settings.blink:
+    # A brow that moves takes the skin above the eye along, but less far than itself.
+    if float(moved_by[_EYES].max()) > max(
+        settings.blink, float(moved_by[_BROWS].max())
+    ):
         flags.append("blink")
     if speed > settings.head_speed:
         flags.append("head motion")
