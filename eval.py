@@ -34,7 +34,7 @@ with program.imports(__name__):
     )
     from meranet_jax.runs.cross_dataset import Target
     from meranet_jax.runs.layout import RunLayout
-    from meranet_jax.training import xla
+    from meranet_jax.training import signals, xla
 
 
 def main(
@@ -267,6 +267,7 @@ def _merge(parts: list[reader.Run], name: str | None, console: Console) -> None:
 
 
 if __name__ == "__main__":
+    signals.install_handlers()
     with program.run():
         tyro.cli(
             main,

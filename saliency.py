@@ -12,7 +12,7 @@ with program.imports(__name__):
     from meranet_jax.analysis import explainer, overlays, saliency_checks
     from meranet_jax.evaluation import figures
     from meranet_jax.runs import reader, run_text, verification
-    from meranet_jax.training import xla
+    from meranet_jax.training import signals, xla
 
 
 def main(
@@ -74,6 +74,7 @@ def main(
 
 
 if __name__ == "__main__":
+    signals.install_handlers()
     with program.run():
         tyro.cli(
             main,

@@ -21,7 +21,8 @@ def imports(name: str) -> Iterator[None]:
     """Ends a program at once if Ctrl-C is pressed while it imports its modules.
 
     Importing JAX takes seconds. An exception would be printed with a traceback, and
-    libraries may turn it into an error of their own. There is nothing to keep yet.
+    libraries may ignore it or turn it into an error of their own. There is nothing to
+    keep yet.
 
     Args:
       name: ``__name__`` of the module that imports. Unless it is ``__main__``, as in
