@@ -7,32 +7,34 @@
 """
 
 import functools
-import sys
 from pathlib import Path
 
-import tyro
-from rich import progress
-from rich.console import Console
+from meranet_jax import program
+from meranet_jax.errors import UserError
 
-from datasets.prepare import builder, records_of
-from meranet_jax.errors import UserError, explain, explain_out_of_memory
-from meranet_jax.evaluation import comparison
-from meranet_jax.runs import (
-    cross_dataset,
-    cross_text,
-    lower_rate,
-    lower_rate_text,
-    merge,
-    reader,
-    report_text,
-    run_calibration,
-    run_text,
-    scoring,
-    verification,
-)
-from meranet_jax.runs.cross_dataset import Target
-from meranet_jax.runs.layout import RunLayout
-from meranet_jax.training import xla
+with program.imports(__name__):
+    import tyro
+    from rich import progress
+    from rich.console import Console
+
+    from datasets.prepare import builder, records_of
+    from meranet_jax.evaluation import comparison
+    from meranet_jax.runs import (
+        cross_dataset,
+        cross_text,
+        lower_rate,
+        lower_rate_text,
+        merge,
+        reader,
+        report_text,
+        run_calibration,
+        run_text,
+        scoring,
+        verification,
+    )
+    from meranet_jax.runs.cross_dataset import Target
+    from meranet_jax.runs.layout import RunLayout
+    from meranet_jax.training import signals, xla
 
 
 def main(
@@ -265,18 +267,11 @@ def _merge(parts: list[reader.Run], name: str | None, console: Console) -> None:
 
 
 if __name__ == "__main__":
-    try:
+    signals.install_handlers()
+    with program.run():
         tyro.cli(
             main,
             description=__doc__.replace("``", ""),
             use_underscores=True,
             config=(tyro.conf.DisallowNone,),  # --help would offer None as a value
         )
-    except (UserError, OSError) as error:
-        sys.exit(f"error: {explain(error)}")
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except Exception as error:
-        if (message := explain_out_of_memory(error)) is None:
-            raise
-        sys.exit(f"error: {message}")

@@ -6,23 +6,26 @@
 import sys
 from pathlib import Path
 
-import tyro
-from rich import progress
-from rich.console import Console
+from meranet_jax import program
+from meranet_jax.errors import UserError, explain
 
-from meranet_jax.errors import UserError, explain, explain_out_of_memory
-from meranet_jax.prediction import (
-    events_file,
-    predicting,
-    recogniser,
-    report_text,
-    wording,
-    writer,
-)
-from meranet_jax.prediction.given import GivenEvent
-from meranet_jax.prediction.recogniser import Recogniser
-from meranet_jax.training import signals, xla
-from meranet_jax.video.stream import open_stream
+with program.imports(__name__):
+    import tyro
+    from rich import progress
+    from rich.console import Console
+
+    from meranet_jax.prediction import (
+        events_file,
+        predicting,
+        recogniser,
+        report_text,
+        wording,
+        writer,
+    )
+    from meranet_jax.prediction.imported import ImportedEvent
+    from meranet_jax.prediction.recogniser import Recogniser
+    from meranet_jax.training import signals, xla
+    from meranet_jax.video.stream import open_stream
 
 # What is shown for each stage of the work
 _STAGES = {"motion": "measuring", "recognition": "recognising"}
@@ -80,16 +83,16 @@ def main(
             f"--events={events} has the events of one recording, but there are "
             f"{len(paths)}. Predict them one after another."
         )
-    given = None
+    imported = None
     if events is not None:
-        given = events_file.read(Path(events).expanduser(), paths[0])
+        imported = events_file.read(Path(events).expanduser(), paths[0])
     xla.configure()
     loaded = recogniser.load(run, calibration)
     failed = 0
     for path, folder in wanted:
         try:
             with writer.writing(folder, pictures, overwrite=overwrite) as files:
-                _predict(path, folder, files, loaded, rate, face, given, console)
+                _predict(path, folder, files, loaded, rate, face, imported, console)
         except (UserError, OSError) as error:
             failed += 1
             message = wording.printable(_message(path, error))
@@ -114,7 +117,7 @@ def _predict(
     loaded: Recogniser,
     rate: float | None,
     face: int | None,
-    given: list[GivenEvent] | None,
+    imported: list[ImportedEvent] | None,
     console: Console,
 ) -> None:
     duration = open_stream(path, rate).duration
@@ -133,7 +136,7 @@ def _predict(
             path,
             rate=rate,
             face=face,
-            events=given,
+            events=imported,
             recogniser=loaded,
             on_progress=lambda stage, seconds: bar.update(
                 tasks[stage], completed=seconds
@@ -149,19 +152,10 @@ def _predict(
 
 if __name__ == "__main__":
     signals.install_handlers()
-    try:
+    with program.run("finished recordings are kept"):
         tyro.cli(
             main,
             description=__doc__.replace("``", ""),
             use_underscores=True,
             config=(tyro.conf.DisallowNone,),  # --help would offer None as a value
         )
-    except (UserError, OSError) as error:
-        sys.exit(f"error: {explain(error)}")
-    except signals.Interrupted as error:
-        print(f"interrupted ({error}); finished recordings are kept", file=sys.stderr)
-        sys.exit(error.status)
-    except Exception as error:
-        if (message := explain_out_of_memory(error)) is None:
-            raise
-        sys.exit(f"error: {message}")

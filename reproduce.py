@@ -11,19 +11,21 @@ of known content; python reproduce.py spotting --help lists its flags.
 
 import sys
 
-from rich.console import Console
+from meranet_jax import program
 
-from datasets import spotting_recordings
-from datasets.prepare import builder, records_of
-from meranet_jax.analysis import reproduction
-from meranet_jax.errors import UserError, explain, explain_out_of_memory
-from meranet_jax.prediction import spotting_experiment
-from meranet_jax.training import signals
+with program.imports(__name__):
+    from rich.console import Console
+
+    from datasets import spotting_recordings
+    from datasets.prepare import builder, records_of
+    from meranet_jax.analysis import reproduction
+    from meranet_jax.prediction import spotting_experiment
+    from meranet_jax.training import signals
 
 if __name__ == "__main__":
     signals.install_handlers()
     console = Console(markup=False, highlight=False, soft_wrap=True)
-    try:
+    with program.run("the same command resumes"):
         if sys.argv[1:2] == ["spotting"]:
             spotting_experiment.main(
                 sys.argv[2:],
@@ -40,12 +42,3 @@ if __name__ == "__main__":
                 description=__doc__.replace("``", ""),
                 check_dataset=builder,
             )
-    except (UserError, OSError) as error:
-        sys.exit(f"error: {explain(error)}")
-    except signals.Interrupted as interrupted:
-        print(f"interrupted ({interrupted}); the same command resumes", file=sys.stderr)
-        sys.exit(interrupted.status)
-    except Exception as error:
-        if (message := explain_out_of_memory(error)) is None:
-            raise
-        sys.exit(f"error: {message}")

@@ -1,16 +1,18 @@
 """Draw saliency maps of a trained network: ``python saliency.py --run=RUN``."""
 
-import sys
 from pathlib import Path
 
-import tyro
-from rich.console import Console
+from meranet_jax import program
+from meranet_jax.errors import UserError
 
-from meranet_jax.analysis import explainer, overlays, saliency_checks
-from meranet_jax.errors import UserError, explain, explain_out_of_memory
-from meranet_jax.evaluation import figures
-from meranet_jax.runs import reader, run_text, verification
-from meranet_jax.training import xla
+with program.imports(__name__):
+    import tyro
+    from rich.console import Console
+
+    from meranet_jax.analysis import explainer, overlays, saliency_checks
+    from meranet_jax.evaluation import figures
+    from meranet_jax.runs import reader, run_text, verification
+    from meranet_jax.training import signals, xla
 
 
 def main(
@@ -72,18 +74,11 @@ def main(
 
 
 if __name__ == "__main__":
-    try:
+    signals.install_handlers()
+    with program.run():
         tyro.cli(
             main,
             description=__doc__.replace("``", ""),
             use_underscores=True,
             config=(tyro.conf.DisallowNone,),  # --help would offer None as a value
         )
-    except (UserError, OSError) as error:
-        sys.exit(f"error: {explain(error)}")
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except Exception as error:
-        if (message := explain_out_of_memory(error)) is None:
-            raise
-        sys.exit(f"error: {message}")

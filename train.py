@@ -3,14 +3,17 @@
 import sys
 import traceback
 
-from rich.console import Console
-
-from datasets.prepare import builder, records_of
-from meranet_jax import flags
+from meranet_jax import program
 from meranet_jax.errors import UserError, explain, explain_out_of_memory
-from meranet_jax.runs import origins
-from meranet_jax.runs.train_run import train_run
-from meranet_jax.training import distributed, signals
+
+with program.imports(__name__):
+    from rich.console import Console
+
+    from datasets.prepare import builder, records_of
+    from meranet_jax import flags
+    from meranet_jax.runs import origins
+    from meranet_jax.runs.train_run import train_run
+    from meranet_jax.training import distributed, signals
 
 
 def main(arguments: list[str]) -> None:

@@ -10,21 +10,24 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-import tyro
-from rich.console import Console
-from rich.progress import track
+from meranet_jax import program
+from meranet_jax.errors import DataError
 
-from datasets import long_check, prepare
-from datasets.check_report import SHORT, Report, describe
-from datasets.contact_sheet import ContactSheet, check_path, key_frames
-from datasets.parallel import parallel_map
-from datasets.source.annotations import Annotation, of_folders, row_label
-from datasets.source.examples import Example, make_example
-from datasets.source.local_copy import LocalCopy, open_local_copy
-from datasets.source.specification import LocalCopyConfig
-from meranet_jax import megc2019
-from meranet_jax.errors import DataError, explain
+with program.imports(__name__):
+    import numpy as np
+    import tyro
+    from rich.console import Console
+    from rich.progress import track
+
+    from datasets import long_check, prepare
+    from datasets.check_report import SHORT, Report, describe
+    from datasets.contact_sheet import ContactSheet, check_path, key_frames
+    from datasets.parallel import parallel_map
+    from datasets.source.annotations import Annotation, of_folders, row_label
+    from datasets.source.examples import Example, make_example
+    from datasets.source.local_copy import LocalCopy, open_local_copy
+    from datasets.source.specification import LocalCopyConfig
+    from meranet_jax import megc2019
 
 
 def check(
@@ -304,9 +307,5 @@ def main(
 
 
 if __name__ == "__main__":
-    try:
+    with program.run():
         sys.exit(prepare.run_main(main, "python -m datasets.check"))
-    except (DataError, OSError) as error:
-        sys.exit(f"error: {explain(error)}")
-    except KeyboardInterrupt:
-        sys.exit(130)

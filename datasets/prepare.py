@@ -14,17 +14,20 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import filelock
-import tensorflow_datasets as tfds
-import tyro
-from absl import logging
+from meranet_jax import program
+from meranet_jax.errors import DataError
 
-from datasets import existing
-from datasets.builder import LocalCopyBuilder
-from datasets.clip_record import ClipConfig, Sampling
-from datasets.parallel import check_workers
-from datasets.source.specification import Apex, Crop, Sizes, Specification
-from meranet_jax.errors import DataError, explain
+with program.imports(__name__):
+    import filelock
+    import tensorflow_datasets as tfds
+    import tyro
+    from absl import logging
+
+    from datasets import existing
+    from datasets.builder import LocalCopyBuilder
+    from datasets.clip_record import ClipConfig, Sampling
+    from datasets.parallel import check_workers
+    from datasets.source.specification import Apex, Crop, Sizes, Specification
 
 # Data sets with a builder where TFDS expects it: NAME/NAME_dataset_builder.py.
 NAMES = tuple(
@@ -452,10 +455,5 @@ def run_main(main: Callable[..., int], prog: str) -> int:
 
 
 if __name__ == "__main__":
-    try:
+    with program.run("no records were kept"):
         sys.exit(run_main(main, "python -m datasets.prepare"))
-    except (DataError, OSError) as error:
-        sys.exit(f"error: {explain(error)}")
-    except KeyboardInterrupt:
-        print("interrupted; no records were kept", file=sys.stderr)
-        sys.exit(130)

@@ -8,6 +8,7 @@ import argparse
 import platform
 from collections.abc import Sequence
 
+from meranet_jax import program
 from meranet_jax.errors import UserError
 from meranet_jax.version import __version__
 
@@ -103,7 +104,8 @@ def _serve(given: argparse.Namespace) -> None:
       UserError: if its libraries are not installed; see ``server.serve``.
     """
     try:
-        from meranet_jax.web import server
+        with program.imports(__name__):
+            from meranet_jax.web import server
     except ModuleNotFoundError as error:
         raise UserError(
             f"The page needs {error.name}, which is not installed. Install it: pip "
@@ -134,7 +136,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if given.command == "serve":
             _serve(given)
         elif given.info:
-            print(describe())
+            with program.imports(__name__):  # of JAX, and it starts its devices
+                text = describe()
+            print(text)
         else:
             parser.print_help()
     except UserError as error:
@@ -142,4 +146,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with program.run():
+        main()

@@ -1,4 +1,4 @@
-"""Atomic writing of small files, JSON, and checks of zip archives."""
+"""Atomic writing of small files, JSON, text of tables, checks of zip archives."""
 
 import contextlib
 import json
@@ -7,6 +7,16 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from meranet_jax.errors import DataError
+
+# First bytes of files that spreadsheet programs write, or others that are no text
+_OTHER_FORMATS = {
+    b"PK": "an Excel workbook or a zip archive",
+    b"\xd0\xcf\x11\xe0": "an Excel workbook",
+    b"\x1f\x8b": "compressed",
+}
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 @contextlib.contextmanager
@@ -89,3 +99,37 @@ def json_round_trip(value: Any) -> Any:
     Tuples become lists, and the keys of dictionaries become strings.
     """
     return json.loads(json.dumps(value))
+
+
+def read_table(path: Path, expected: str) -> str:
+    """Reads the text of a CSV file, in UTF-8 or with a mark of UTF-16.
+
+    Args:
+      path: of the file.
+      expected: what the file should be, a sentence for messages.
+
+    Raises:
+      DataError: if it is no text, or empty.
+      OSError: if it cannot be read.
+    """
+    content = path.read_bytes()
+    for start, what in _OTHER_FORMATS.items():
+        if content.startswith(start):
+            raise DataError(
+                f"{path} is {what}. Save it as a CSV file in UTF-8. {expected}"
+            )
+    # Spreadsheet programs write a mark at the beginning of UTF-8, too.
+    encoding = "utf-16" if content.startswith(_UTF_16) else "utf-8-sig"
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise DataError(
+            f"{path}, line {line}: it is not text in UTF-8 or UTF-16. Save the file as "
+            "a CSV file in UTF-8."
+        ) from error
+    if not text.strip():
+        raise DataError(f"{path} is empty. {expected}")
+    if "\0" in text:
+        raise DataError(f"{path} is not a text file. {expected}")
+    return text

@@ -5,6 +5,7 @@ import errno
 import functools
 import json
 import os
+import re
 import runpy
 import shutil
 import signal
@@ -151,6 +152,22 @@ def test_the_files_are_consistent(predicted):
     assert f"{float(row['apex']):.3f} s (frame {row['apex_frame']})" in report
 
 
+def test_the_report_has_links_to_pictures_that_exist(predicted):
+    report = (predicted / "report.md").read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)]*)\)", report)
+    assert links == ["timeline.png", "candidates/0001.png", "candidates/0001.gif"]
+    assert all((predicted / link).is_file() for link in links)
+
+
+def test_no_file_names_folders_of_the_machine(video, predicted):
+    relative = os.path.relpath(video[0], predicted)  # BORIS and ELAN open the video
+    for name in files_in(predicted):
+        content = (predicted / name).read_bytes()
+        content = content.replace(relative.encode(), b"")
+        for folder in (video[0].parent, predicted.parent, ROOT):
+            assert str(folder).encode() not in content, name
+
+
 def test_edited_events_replace_results(video, predicted, tmp_path, capsys):
     folder = shutil.copytree(predicted, tmp_path / NAME)
     events = tmp_path / "mine.csv"
@@ -162,9 +179,9 @@ def test_edited_events_replace_results(video, predicted, tmp_path, capsys):
     status = run(
         video[0], output=tmp_path, events=str(events), overwrite=True, pictures=0
     )
-    assert status == 0 and "given micro interval" in capsys.readouterr().out
+    assert status == 0 and "imported micro interval" in capsys.readouterr().out
     (before,), (after,) = (read_csv(f / "events.csv") for f in (predicted, folder))
-    assert (after["origin"], after["label"]) == ("given", "raised brow")
+    assert (after["origin"], after["label"]) == ("imported", "raised brow")
     kept = ("number", "face", "onset", "apex", "offset", "answer", "p_positive")
     assert [after[name] for name in kept] == [before[name] for name in kept]
     assert not (folder / "candidates").exists()  # of the first prediction

@@ -61,7 +61,16 @@ def flow_colours(flow: np.ndarray, maximum: float) -> np.ndarray:
     return np.rint(matplotlib.colors.hsv_to_rgb(colours) * 255).astype(np.uint8)
 
 
-def _flow_legend(axes) -> None:
+def map_legend(axes) -> None:
+    """Draws the colours of a map from 0, at the bottom, to its maximum."""
+    values = np.linspace(1, 0, 256)[:, None]
+    grey = np.full((256, 1, 3), 128, np.uint8)
+    axes.imshow(blend(grey, values, 1), aspect="auto", extent=(0, 1, 0, 1))
+    axes.set(xticks=[], yticks=[0, 1], yticklabels=["0", "largest"])
+    axes.tick_params(labelsize="x-small")
+
+
+def flow_legend(axes) -> None:
     """Draws the colours of all directions, at their maximum length on the rim."""
     y, x = np.mgrid[-1:1:101j, -1:1:101j]
     wheel = flow_colours(np.stack([x, y], -1), 1)
@@ -122,7 +131,7 @@ def _flow_panel(axes, clip: ExplainedClip) -> None:
     longest = _longest(clip.flow)
     picture = flow_colours(clip.flow[clip.apex], longest)
     _panel(axes, picture, "flow", f"full colour: {longest:.2g} pixels")
-    _flow_legend(axes.inset_axes((0.77, 0.01, 0.22, 0.22)))
+    flow_legend(axes.inset_axes((0.77, 0.01, 0.22, 0.22)))
     _outline(axes, clip, colour="black")
 
 
@@ -172,7 +181,7 @@ def strip(clip: ExplainedClip) -> Figure:
         for row, kind in enumerate(kinds):
             grid[row, -1].set_axis_off()
             if kind == "flow":
-                _flow_legend(grid[row, -1])
+                flow_legend(grid[row, -1])
                 grid[row, -1].set_title(f"{longest:.2g} pixels", fontsize="x-small")
     for row, (kind, maps) in enumerate(kinds.items()):
         for column, frame in enumerate(frames):

@@ -6,14 +6,16 @@ ours, to a weights file (.npz), a safetensors file or a PyTorch state dict (.pth
 
 import argparse
 import math
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from meranet_jax import weights_file
-from meranet_jax.convert import conversion
-from meranet_jax.convert.conversion import Overrides
-from meranet_jax.errors import UserError, explain
+from meranet_jax import program
+from meranet_jax.errors import UserError
+
+with program.imports(__name__):
+    from meranet_jax import weights_file
+    from meranet_jax.convert import conversion
+    from meranet_jax.convert.conversion import Overrides
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -119,9 +121,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with program.run():
         main()
-    except (UserError, OSError) as error:
-        sys.exit(f"error: {explain(error)}")
-    except KeyboardInterrupt:
-        sys.exit(130)

@@ -8,6 +8,7 @@ import io
 from pathlib import Path
 from typing import NoReturn
 
+from meranet_jax import files
 from meranet_jax.errors import UserError
 from meranet_jax.evaluation.predictions import PROBABILITY
 
@@ -15,14 +16,6 @@ from meranet_jax.evaluation.predictions import PROBABILITY
 COLUMNS = ("clip", "dataset", "subject", "seed", "fold", "truth", "prediction")
 
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
-
-# First bytes of files that spreadsheet programs write in place of a CSV file in UTF-8.
-_OTHER_FORMATS = {
-    b"PK": "an Excel workbook or a zip archive",
-    b"\xd0\xcf\x11\xe0": "an Excel workbook",
-    b"\xff\xfe": "text in UTF-16",
-    b"\xfe\xff": "text in UTF-16",
-}
 
 _FORM = (
     "Expected a CSV file with the columns clip and prediction: a header, and a line "
@@ -63,7 +56,7 @@ def read(path: Path) -> PredictionFile:
       UserError: if it is no such file, or a line is incomplete or has no valid seed.
       OSError: if it cannot be opened.
     """
-    text = _decode(path)
+    text = files.read_table(path, _FORM)
     try:
         header, delimiter = _find_header(text, path)
         reader = _reader(text, delimiter)
@@ -99,28 +92,6 @@ def read(path: Path) -> PredictionFile:
             )
         seeds.append(int(seed))
     return PredictionFile(path, header, rows, lines, seeds)
-
-
-def _decode(path: Path) -> str:
-    content = path.read_bytes()
-    for start, what in _OTHER_FORMATS.items():
-        if content.startswith(start):
-            raise UserError(
-                f"{path} is {what}. Save it as a CSV file in UTF-8. {_FORM}"
-            )
-    try:
-        text = content.decode("utf-8-sig")  # Excel writes a byte order mark
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise UserError(
-            f"{path}, line {line}: it is not text in UTF-8. Save the file as a CSV "
-            "file in UTF-8."
-        ) from error
-    if not text.strip():
-        raise UserError(f"{path} is empty. {_FORM}")
-    if "\0" in text:
-        raise UserError(f"{path} is not a text file. {_FORM}")
-    return text
 
 
 def _reader(text: str, delimiter: str):

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from meranet_jax.errors import DataError
-from meranet_jax.prediction import given, wording
+from meranet_jax.prediction import imported, wording
 from meranet_jax.prediction.exports import boris
-from meranet_jax.prediction.given import GivenEvent
+from meranet_jax.prediction.imported import ImportedEvent
 
 _Status = Literal["START", "STOP", "POINT"]
 
@@ -52,10 +52,8 @@ class _State:
 
     @property
     def label(self) -> str:
-        """Its code and modifier."""
-        if self.start.modifier in ("", "None"):
-            return self.start.code
-        return f"{self.start.code} ({self.start.modifier})"
+        """Its code and modifier, unless the machine has written them."""
+        return boris.label_of(self.start.code, self.start.modifier, self.start.comment)
 
     def contains(self, point: _Row) -> bool:
         """Returns whether a point of the same subject is in it."""
@@ -65,7 +63,7 @@ class _State:
         )
 
 
-def read_project(path: Path, recording: Path) -> list[GivenEvent]:
+def read_project(path: Path, recording: Path) -> list[ImportedEvent]:
     """Reads the states of the observation of a recording.
 
     Points with the code ``apex`` are the apexes of the states around them.
@@ -110,7 +108,7 @@ def is_table(header: Sequence[str]) -> bool:
 
 def read_table(
     rows: Sequence[tuple[int, Mapping[str, str]]], recording: Path, path: Path
-) -> list[GivenEvent]:
+) -> list[ImportedEvent]:
     """Reads the events of a table that BORIS has exported.
 
     Args:
@@ -184,7 +182,7 @@ def _observation_of(
     found = [
         name
         for name, names in media.items()
-        if any(given.is_recording(one, recording) for one in names)
+        if any(imported.is_recording(one, recording) for one in names)
     ]
     if len(found) == 1:
         return found[0]
@@ -193,7 +191,9 @@ def _observation_of(
             f"{path.name} has {len(found)} observations of {recording.name}: "
             f"{', '.join(found)}. Keep the one that is meant in a copy of the project."
         )
-    listed = sorted({given.base_name(one) for names in media.values() for one in names})
+    listed = sorted(
+        {imported.base_name(one) for names in media.values() for one in names}
+    )
     raise DataError(
         f"{path.name} has no observation of {recording.name}; its media are "
         f"{', '.join(listed) or 'none'}. Observations are found by the name of the "
@@ -215,7 +215,7 @@ def _check_media(observation: Mapping[str, Any], recording: Path, path: Path) ->
     if observation["type"] != "MEDIA":
         return
     for player, media in observation["file"].items():
-        if not any(given.is_recording(str(one), recording) for one in media):
+        if not any(imported.is_recording(str(one), recording) for one in media):
             continue
         if len(media) > 1:
             raise DataError(
@@ -269,15 +269,15 @@ def _rows_of_recording(
         names = media.setdefault(row.get("Observation id", ""), {})
         for name in _MEDIA:
             if row.get(name, "").lower() not in _NOT_MEDIA:
-                names[given.base_name(row[name])] = None
+                names[imported.base_name(row[name])] = None
     for name, names in media.items():
         if not names and name:  # live observations and images
-            names[given.base_name(name)] = None
+            names[imported.base_name(name)] = None
     if any(media.values()):
         found = [
             name
             for name, names in media.items()
-            if any(given.is_recording(one, recording) for one in names)
+            if any(imported.is_recording(one, recording) for one in names)
         ]
     else:
         found = list(media)
@@ -302,7 +302,7 @@ def _rows_of_recording(
     return [pair for pair in rows if pair[1].get("Observation id", "") == found[0]]
 
 
-def _events(rows: Iterable[_Row], path: Path) -> list[GivenEvent]:
+def _events(rows: Iterable[_Row], path: Path) -> list[ImportedEvent]:
     """Pairs starts and stops, and finds the apex of each pair.
 
     Args:
@@ -331,7 +331,7 @@ def _events(rows: Iterable[_Row], path: Path) -> list[GivenEvent]:
     for index, state in enumerate(states):
         face = _FACE.fullmatch(state.start.subject.strip())
         identity = int(face[1]) if face else None
-        event = GivenEvent(
+        event = ImportedEvent(
             state.start.time,
             state.end,
             apexes.get(index),
@@ -340,7 +340,7 @@ def _events(rows: Iterable[_Row], path: Path) -> list[GivenEvent]:
             wording.printable(" ".join(state.label.split())),
         )
         where = f"{path.name}, {state.start.code} at {state.start.time:g} s"
-        events.append(given.checked(event, where))
+        events.append(imported.checked(event, where))
     return sorted(events, key=lambda event: (event.onset, event.offset))
 
 
@@ -384,7 +384,7 @@ def _unpaired(path: Path, row: _Row) -> DataError:
 
 def _time(text: str, what: str, where: str, shift: str) -> float:
     """Reads a time, without the offset that BORIS adds to it."""
-    time = given.number(text, what, where, "seconds")
+    time = imported.number(text, what, where, "seconds")
     try:
         # Both have three decimal places.
         since_start = round(time - float(shift or 0), 3) if float(shift or 0) else time

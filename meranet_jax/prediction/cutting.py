@@ -7,6 +7,7 @@ cropped by the same detector, and nothing is interpolated in time.
 import dataclasses
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
+import cv2
 import numpy as np
 
 from meranet_jax.config import TrainConfig
@@ -21,6 +22,10 @@ from meranet_jax.video.stream import Stream
 # Seconds of the longest interval whose apex is looked for between the frames that were
 # measured; all frames of it are kept.
 _LONGEST_REFINED = 1.0
+
+# Largest side in pixels of pictures for people, and their quality as JPEG: an interval
+# at a high rate can have hundreds of frames.
+_LARGEST, _QUALITY = 256, 95
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +58,7 @@ class Wanted:
       onset, apex, offset: in seconds.
       box: of the face near the apex, [4], in pixels of the recording.
       exact: whether the apex is the user's, and is not refined.
+      large: whether larger pictures than the recogniser's are kept, for people.
     """
 
     onset: float
@@ -60,6 +66,7 @@ class Wanted:
     offset: float
     box: np.ndarray
     exact: bool = False
+    large: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +83,8 @@ class Cut:
       clip_times: of the T frames of the clip in seconds.
       onset_frame, apex_frame: indices as in ``clip_frames``.
       side: of the face crop in pixels of the recording.
+      large: the crop of each frame as the recording shows it, as JPEG, by the index of
+        the frame; empty if it was not asked for.
     """
 
     index: int
@@ -86,6 +95,33 @@ class Cut:
     onset_frame: int
     apex_frame: int
     side: float
+    large: Mapping[int, bytes] = dataclasses.field(default_factory=dict)
+
+    def pictures(self, side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Returns pictures for people, in the recording's resolution where it is kept.
+
+        Args:
+          side: height and width in pixels.
+
+        Returns:
+          The frames of the clip, uint8 [T, side, side, 3], and those at onset and apex.
+        """
+        clip, frames = self.features[CLIP], self.clip_frames
+        if len(frames) == len(clip):
+            pairs = zip(frames, clip, strict=True)
+            shown = [self._picture(frame, small, side) for frame, small in pairs]
+        else:  # interpolated between frames
+            shown = [resize(small, side) for small in clip]
+        onset = self._picture(self.onset_frame, self.features[ONSET_FRAME], side)
+        apex = self._picture(self.apex_frame, self.features[APEX_FRAME], side)
+        return np.stack(shown), onset, apex
+
+    def _picture(self, frame: int, small: np.ndarray, side: int) -> np.ndarray:
+        if frame not in self.large:
+            return resize(small, side)
+        encoded = np.frombuffer(self.large[frame], np.uint8)
+        picture = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+        return resize(np.ascontiguousarray(picture[..., ::-1]), side)
 
     def distinct(self, features: Collection[str]) -> tuple[int, int]:
         """Returns how many frames the recording gives to an input, and how many it has.
@@ -208,6 +244,7 @@ class Cutter:
             for frame in frames:
                 users.setdefault(frame, []).append(index)
         held: dict[int, dict[int, np.ndarray]] = {index: {} for index in last}
+        large: dict[int, dict[int, bytes]] = {index: {} for index in last}
         failed: dict[int, str] = {}
         for frame, picture in self._read(sorted(users), self._end / 2):
             for index in users[frame]:
@@ -218,13 +255,15 @@ class Cutter:
                 elif index not in failed:
                     cropped = crop.apply(picture)
                     held[index][frame] = resize(cropped, self._settings.size)
+                    if self._wanted[index].large:
+                        large[index][frame] = _encoded(cropped)
                 if frame < last[index]:
                     continue
-                pictures = held.pop(index)
+                pictures, encoded = held.pop(index), large.pop(index)
                 if index in failed:
                     yield NotCut(index, failed[index])
                 else:
-                    yield self._cut(index, pictures, crop)
+                    yield self._cut(index, pictures, encoded, crop)
 
     def _crops(self) -> list[FaceCrop | DataError]:
         """Returns the face crop of each candidate, or why there is none."""
@@ -352,7 +391,11 @@ class Cutter:
         return brief and not one.exact and late - early > 2
 
     def _cut(
-        self, index: int, pictures: Mapping[int, np.ndarray], crop: FaceCrop
+        self,
+        index: int,
+        pictures: Mapping[int, np.ndarray],
+        encoded: Mapping[int, bytes],
+        crop: FaceCrop,
     ) -> Cut:
         one, settings = self._wanted[index], self._settings
         at = one.apex
@@ -382,4 +425,17 @@ class Cutter:
             int(self._index[onset]),
             int(self._index[apex_frame]),
             crop.side,
+            {
+                int(self._index[frame]): encoded[frame]
+                for frame in {*frames, onset, apex_frame}
+                if frame in encoded
+            },
         )
+
+
+def _encoded(picture: np.ndarray) -> bytes:
+    """Returns a picture, uint8 [H, W, 3] with H equal to W, as JPEG."""
+    picture = resize(picture, min(len(picture), _LARGEST))
+    options = (cv2.IMWRITE_JPEG_QUALITY, _QUALITY)
+    _, encoded = cv2.imencode(".jpg", picture[..., ::-1], options)
+    return encoded.tobytes()

@@ -7,13 +7,14 @@ from typing import NoReturn
 from xml.parsers import expat
 
 from meranet_jax.errors import DataError
-from meranet_jax.prediction import given
-from meranet_jax.prediction.given import GivenEvent
+from meranet_jax.prediction import imported
+from meranet_jax.prediction.exports import elan
+from meranet_jax.prediction.imported import ImportedEvent
 
 _FACE = re.compile(r"face (\d{1,6})( overlap \d+)?", re.IGNORECASE | re.ASCII)
 
 
-def read(path: Path, recording: Path) -> list[GivenEvent]:
+def read(path: Path, recording: Path) -> list[ImportedEvent]:
     """Reads the annotations of all tiers that are aligned with time.
 
     Annotations of other annotations (symbolic tiers) are not read. A tier that is
@@ -49,15 +50,15 @@ def read(path: Path, recording: Path) -> list[GivenEvent]:
                 for end in (1, 2)
             ]
             text = annotation.findtext("ANNOTATION_VALUE") or name
-            event = GivenEvent(
+            event = ImportedEvent(
                 bounds[0],
                 bounds[1],
                 None,
                 "seconds",
                 int(face[1]) if face else None,
-                " ".join(text.split()),
+                elan.label_of(" ".join(text.split())),
             )
-            events.append(given.checked(event, where))
+            events.append(imported.checked(event, where))
     return sorted(events, key=lambda event: (event.onset, event.offset))
 
 
@@ -71,9 +72,11 @@ def _check_header(root: ElementTree.Element, path: Path, recording: Path) -> Non
                 "a newer version of ELAN."
             )
     media = [*root.iter("MEDIA_DESCRIPTOR")]
-    names = [given.base_name(one.get("MEDIA_URL", "")) for one in media]
+    names = [imported.base_name(one.get("MEDIA_URL", "")) for one in media]
     ours = [
-        one for one in media if given.is_recording(one.get("MEDIA_URL", ""), recording)
+        one
+        for one in media
+        if imported.is_recording(one.get("MEDIA_URL", ""), recording)
     ]
     if media and not ours:
         raise DataError(
@@ -95,7 +98,7 @@ def _seconds(milliseconds: str | None, where: str) -> float:
             f"{where}: its begin or end has no time. Align the annotation in ELAN, or "
             "delete it."
         )
-    return given.number(milliseconds, "time", where, "frames") / 1000
+    return imported.number(milliseconds, "time", where, "frames") / 1000
 
 
 def _parse(path: Path) -> ElementTree.Element:

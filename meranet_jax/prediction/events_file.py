@@ -15,12 +15,13 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from meranet_jax import files
 from meranet_jax.errors import DataError
-from meranet_jax.prediction import boris_events, elan_events, given
+from meranet_jax.prediction import boris_events, elan_events, imported
 from meranet_jax.prediction.exports import cells
-from meranet_jax.prediction.given import GivenEvent, Unit
+from meranet_jax.prediction.imported import ImportedEvent, Unit
 
-__all__ = ["GivenEvent", "read"]
+__all__ = ["ImportedEvent", "read"]
 
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 
@@ -29,14 +30,6 @@ _COLUMNS = (*_TIMES, *(f"{name}_frame" for name in _TIMES), "face", "label")
 
 # Columns by which the table of a prediction is recognised
 _OWN = {"number", "origin", "onset", "onset_frame"}
-
-# First bytes of other files of tables
-_OTHER_FORMATS = {
-    b"PK": "an Excel workbook or a zip archive",
-    b"\xd0\xcf\x11\xe0": "an Excel workbook",
-    b"\x1f\x8b": "compressed",
-}
-_ENCODINGS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 
 _FORM = (
     "Expected a CSV file in UTF-8 with the columns onset and offset in seconds, or "
@@ -48,7 +41,7 @@ _FORM = (
 _LATEST_HEADER = 40
 
 
-def read(path: Path, recording: Path) -> list[GivenEvent]:
+def read(path: Path, recording: Path) -> list[ImportedEvent]:
     """Reads events from a file.
 
     Args:
@@ -69,7 +62,7 @@ def read(path: Path, recording: Path) -> list[GivenEvent]:
     if path.is_dir():
         raise DataError(f"{path} is a folder. {_FORM}")
     size = path.stat().st_size
-    if size > given.LARGEST_FILE:
+    if size > imported.LARGEST_FILE:
         raise DataError(
             f"{path.name} has {size:,} bytes, more than a list of events. {_FORM}"
         )
@@ -87,8 +80,8 @@ def read(path: Path, recording: Path) -> list[GivenEvent]:
     return events
 
 
-def _read_table(path: Path, recording: Path) -> list[GivenEvent]:
-    text = _decode(path)
+def _read_table(path: Path, recording: Path) -> list[ImportedEvent]:
+    text = files.read_table(path, _FORM)
     try:
         header, delimiter, first = _find_header(text, path)
         reader = _reader(text, delimiter)
@@ -107,7 +100,7 @@ def _read_table(path: Path, recording: Path) -> list[GivenEvent]:
 
 def _events(
     rows: Sequence[tuple[int, Mapping[str, str]]], path: Path
-) -> list[GivenEvent]:
+) -> list[ImportedEvent]:
     """Returns the events of a table with columns of this project."""
     columns = set(rows[0][1])
     unit, suffix = _unit(columns, path)
@@ -116,26 +109,26 @@ def _events(
     for line, row in rows:
         where = f"{path.name}, line {line}"
         values = {
-            name: given.number(row[name + suffix], name + suffix, where, unit)
+            name: imported.number(row[name + suffix], name + suffix, where, unit)
             for name in ("onset", "offset")
         }
         apex = row.get("apex" + suffix, "")
         label = row.get("label", "")
         frames = {
-            name: int(given.number(text, f"{name}_frame", where, "frames"))
+            name: int(imported.number(text, f"{name}_frame", where, "frames"))
             for name in _TIMES
             if unit == "seconds" and (text := row.get(f"{name}_frame", ""))
         }
-        event = GivenEvent(
+        event = ImportedEvent(
             values["onset"],
             values["offset"],
-            given.number(apex, "apex" + suffix, where, unit) if apex else None,
+            imported.number(apex, "apex" + suffix, where, unit) if apex else None,
             unit,
             _face(row.get("face", ""), where),
             cells.unprotected(label) if own else label,
             frames,
         )
-        events.append(given.checked(event, where))
+        events.append(imported.checked(event, where))
     return events
 
 
@@ -250,27 +243,3 @@ def _reader(text: str, delimiter: str):
         skipinitialspace=True,
         strict=True,
     )
-
-
-def _decode(path: Path) -> str:
-    content = path.read_bytes()
-    for start, what in _OTHER_FORMATS.items():
-        if content.startswith(start):
-            raise DataError(f"{path.name} is {what}. Save it as a CSV file. {_FORM}")
-    encoding = next(
-        (name for start, name in _ENCODINGS.items() if content.startswith(start)),
-        "utf-8-sig",  # spreadsheet programs write a byte order mark
-    )
-    try:
-        text = content.decode(encoding)
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise DataError(
-            f"{path.name}, line {line}: it is not text in UTF-8. Save the file as a "
-            "CSV file in UTF-8."
-        ) from error
-    if not text.strip():
-        raise DataError(f"{path.name} is empty. {_FORM}")
-    if "\0" in text:
-        raise DataError(f"{path.name} is not a text file. {_FORM}")
-    return text

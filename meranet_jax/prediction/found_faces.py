@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from meranet_jax.prediction.results import FaceSignals, FoundFace, Moment, Trouble
+from meranet_jax.prediction.results import FaceSignals, FoundFace, Moment, Problem
 from meranet_jax.video import sampling
 from meranet_jax.video.facial_motion import REGIONS
 from meranet_jax.video.measurement import FaceMotion, Measurement
@@ -73,21 +73,21 @@ def describe(face: FaceMotion, measurement: Measurement, clock: Clock) -> FoundF
     eyes = np.array([d.face.eyes for d in detections])  # [D, 2, 2]
     distances = np.linalg.norm(eyes[:, 1] - eyes[:, 0], axis=-1) * measurement.scale
     signals = _signals(face, measurement)
-    troubles: list[Trouble] = []
+    problems: list[Problem] = []
     # In the pictures that were measured, which are smaller than those of large videos
     if np.median(distances) < SMALLEST * measurement.scale:
-        troubles.append("too small")
+        problems.append("too small")
     if np.mean([turn(d.face.landmarks) > _TURNED for d in detections]) > _MOSTLY:
-        troubles.append("turned away")
+        problems.append("turned away")
     speed = signals.head_speed[np.isfinite(signals.head_speed)]
     if len(speed) and np.mean(speed > Settings().head_speed) > _OFTEN_MOVING:
-        troubles.append("shaking")
+        problems.append("shaking")
     return FoundFace(
         identity=face.track.identity,
         first=clock.moment(detections[0].time),
         last=clock.moment(detections[-1].time),
         eye_distance=float(np.median(distances)),
-        troubles=tuple(troubles),
+        problems=tuple(problems),
         signals=signals,
     )
 

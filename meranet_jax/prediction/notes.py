@@ -1,9 +1,10 @@
-"""Notes on a recording, and on the recogniser that answered, for the user."""
+"""Notes on a recording and on the recogniser, for the user."""
 
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from meranet_jax.prediction import wording
 from meranet_jax.prediction.found_faces import SMALLEST
 from meranet_jax.prediction.recogniser import Recogniser
 from meranet_jax.prediction.results import FoundFace, RecogniserDescription
@@ -22,12 +23,12 @@ _MISSING, _SHORT = 0.5, 1.0
 
 
 def of_recogniser(recogniser: Recogniser) -> RecogniserDescription:
-    """Describes which recogniser answered."""
+    """Describes the recogniser."""
     rates = {rate for rates in recogniser.frame_rates.values() for rate in rates}
     calibration = recogniser.calibration
     limits = [
-        "A class is that of the clips which a candidate resembles. It does not say "
-        "what a person feels."
+        "A class is the label of the training clips that a candidate resembles. It "
+        "does not say what a person feels."
     ]
     generated = bool(recogniser.datasets) and all(
         name.startswith("synthetic") for name in recogniser.datasets
@@ -57,8 +58,8 @@ def of_recogniser(recogniser: Recogniser) -> RecogniserDescription:
             coverage, observed = max(1 - 2 * calibration.miss, 0.0), None
             limits.append(
                 f"Its {recogniser.models} models were calibrated one by one. "
-                "Probabilities are the mean of theirs, and classes are plausible if "
-                "more than half of the models say so."
+                "Probabilities are the mean of theirs, and a class is plausible if it "
+                "is in the sets of more than half of the models."
             )
     elif calibration is not None:
         limits.append(
@@ -66,7 +67,7 @@ def of_recogniser(recogniser: Recogniser) -> RecogniserDescription:
             "the right class of a new person is among the plausible ones less often."
         )
     return RecogniserDescription(
-        source=recogniser.source,
+        source=wording.file_name(recogniser.source),
         title=f"{recogniser.config.title}, input {recogniser.config.input}",
         trained_on=recogniser.datasets,
         frame_rates=tuple(sorted(rates)),
@@ -121,7 +122,7 @@ def of_recording(
     if seconds < _SHORT:
         yield (
             f"The recording is only {seconds:.2f} s long. A candidate is found only if "
-            "its rise and its fall are both in it."
+            "its motion rises and falls within the recording."
         )
     numbers = measured.all_numbers
     if len(numbers) and (missing := int(numbers[-1] - numbers[0]) + 1 - len(numbers)):
@@ -141,20 +142,20 @@ def of_recording(
             "frames. None can be found."
         )
     for face in faces:
-        for trouble in face.troubles:
+        for problem in face.problems:
             yield {
                 "too small": f"Face {face.identity} is too small: its eyes are "
                 f"{face.eye_distance:.0f} pixels apart, and "
                 f"{SMALLEST * measured.scale:.0f} are needed.",
                 "turned away": f"Face {face.identity} is turned away for most of the "
-                "time, which hides half of its motion.",
+                "time, so that half of it is hidden.",
                 "shaking": f"Face {face.identity} or the camera moves fast for much of "
                 "the time.",
-            }[trouble]
+            }[problem]
     if 0 < recogniser.models < recogniser.folds:
         yield (
             f"Only {recogniser.models} of the {recogniser.folds} folds of the run are "
-            "finished; their models answered."
+            "finished; only their models were used."
         )
     settings = recogniser.clip_settings(recorded)
     unknown = settings.rate is None and settings.sampling == "apex"
@@ -163,7 +164,7 @@ def of_recording(
             "The frame rate of the clips that the recogniser was trained on is not "
             f"known: a clip has {settings.window} frames of this recording, "
             f"{settings.window / recorded:.2f} s. If the clips of training were much "
-            "shorter or longer, its answers mean little."
+            "shorter or longer, its answers are unreliable."
         )
     if "clip" in recogniser.features and recorded is not None:
         rate = settings.rate
@@ -175,5 +176,5 @@ def of_recording(
                     f"About {distinct} of the {settings.frames} frames of a clip are "
                     f"distinct: the recording has {recorded:.3g} frames a second, and "
                     f"the recogniser was trained at {rate:g} Hz."
-                    + (" That is few." if distinct < _FEW else "")
+                    + (" These are few." if distinct < _FEW else "")
                 )

@@ -2,27 +2,35 @@
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from meranet_jax.analysis import overlays
 from meranet_jax.analysis.saliency import Saliency
 from meranet_jax.inputs import registry as inputs
-from meranet_jax.inputs.registry import APEX_FRAME, CLIP, ONSET_FRAME
 from meranet_jax.prediction import wording
 from meranet_jax.prediction.predicting import RecognisedClip
 from meranet_jax.prediction.recogniser import Recogniser
 from meranet_jax.recognisers import Network
 from meranet_jax.training import precision, step
-from meranet_jax.video.images import resize
 
 # Frames of a clip in a strip
 _COLUMNS = 8
 
-# Side in pixels to which small pictures of an animation are enlarged
-_LEAST_SIDE = 224
+# Sides in pixels of the pictures of a strip and of an animation
+_STRIP_SIDE, _ANIMATION_SIDE = 256, 224
+
+# Width of a strip in inches, and panels of a row whose panels are largest
+_WIDTH, _FEWEST_COLUMNS = 11.6, 5
+
+# Inches above the panels of a row, for titles, and at the top
+_TITLES, _TOP = 0.35, 0.35
+
+# What a row of a strip has: a title, and a picture or what draws a legend
+_Panel = tuple[str, np.ndarray | Callable[[Axes], None]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,36 +98,67 @@ def strip(clip: RecognisedClip, maps: ClipMaps | None) -> Figure:
       clip: the clip.
       maps: None if the recogniser has none.
     """
-    features = clip.clip.features
-    frames = features[CLIP]
-    chosen = _shown(clip.clip.clip_times, clip.clip.apex)
-    panels = [("onset", features[ONSET_FRAME]), ("apex", features[APEX_FRAME])]
+    frames, onset, apex = clip.clip.pictures(_STRIP_SIDE)
+    above: list[_Panel] = [
+        (f"{clip.clip.clip_times[index]:.3f} s", frames[index])
+        for index in _shown(clip.clip.clip_times, clip.clip.apex)
+    ]
+    below: list[_Panel] = [("onset", onset), ("apex", apex)]
     if maps is not None:
-        size = maps.grad_cam.shape[1]
-        at = len(maps.grad_cam) // 2
-        apex = resize(features[APEX_FRAME], size)
-        if maps.flow is not None:
-            longest = max(float(np.hypot(*np.moveaxis(maps.flow, -1, 0)).max()), 1e-6)
-            colours = overlays.flow_colours(maps.flow[at], longest)
-            panels.append((f"flow, up to {longest:.2g} px", colours))
-        for name, values in (
-            ("Grad-CAM", maps.grad_cam),
-            ("SmoothGrad", maps.smooth_grad),
-        ):
-            panels.append((name, overlays.blend(apex, values[at], values.max())))
-    columns = max(len(chosen), len(panels))
-    figure = Figure(figsize=(1.45 * columns, 4.1), layout="constrained")
-    above, below = figure.subplots(2, columns)
-    for axes in (*above, *below):
-        axes.set_axis_off()
-    for axes, index in zip(above, chosen, strict=False):
-        axes.imshow(frames[index], interpolation="nearest")
-        axes.set_title(f"{clip.clip.clip_times[index]:.3f} s", fontsize="small")
-    for axes, (name, picture) in zip(below, panels, strict=False):
-        axes.imshow(picture, interpolation="nearest")
-        axes.set_title(name, fontsize="small")
+        below += _panels(maps, apex)
+    rows = (above, below)
+    columns = [max(len(below), _FEWEST_COLUMNS)] * 2
+    columns[0] = max(len(above), columns[0])
+    heights = [_WIDTH / count + _TITLES for count in columns]
+    figure = Figure(figsize=(_WIDTH, sum(heights) + _TOP), layout="constrained")
+    parts = figure.subfigures(2, 1, height_ratios=heights)
+    for part, panels, count in zip(parts, rows, columns, strict=True):
+        # Rows with fewer panels are centred.
+        grid = part.add_gridspec(1, 2 * count)
+        first = count - len(panels)
+        for place, (name, content) in enumerate(panels):
+            left = first + 2 * place
+            axes = part.add_subplot(grid[0, left : left + 2])
+            axes.set_title(name, fontsize="small")
+            if callable(content):
+                content(axes)
+            else:
+                axes.imshow(content)
+                axes.set_axis_off()
     figure.suptitle(title(clip), fontsize="medium")
     return figure
+
+
+def _panels(maps: ClipMaps, apex: np.ndarray) -> Iterator[_Panel]:
+    """Yields the maps at the apex, uint8 [H, W, 3], and the legend of their colours."""
+    at = len(maps.grad_cam) // 2
+    longest = 0.0
+    if maps.flow is not None:
+        longest = max(float(np.hypot(*np.moveaxis(maps.flow, -1, 0)).max()), 1e-6)
+        yield "flow", overlays.flow_colours(maps.flow[at], longest)
+    for name, values in (("Grad-CAM", maps.grad_cam), ("SmoothGrad", maps.smooth_grad)):
+        enlarged = _enlarged(values[at], len(apex))
+        yield name, overlays.blend(apex, enlarged, values.max())
+    yield "", functools.partial(_legend, longest=longest)
+
+
+def _legend(axes: Axes, longest: float) -> None:
+    """Draws the colours of the maps and, if it is the input, of the flow.
+
+    Args:
+      axes: a square.
+      longest: length of the flow with full colour in pixels; 0 without flow.
+    """
+    axes.set_axis_off()
+    axes.set_box_aspect(1)
+    bar = axes.inset_axes((0.1, 0.1, 0.1, 0.75))
+    overlays.map_legend(bar)
+    bar.set_title("maps", fontsize="x-small")
+    if longest:
+        wheel = axes.inset_axes((0.52, 0.25, 0.42, 0.42))
+        overlays.flow_legend(wheel)
+        text = f"direction of flow,\nrim: {longest:.2g} px"
+        wheel.set_title(text, fontsize="x-small")
 
 
 def _shown(times: Sequence[float], apex: float) -> list[int]:
@@ -151,18 +190,16 @@ def animation(clip: RecognisedClip, maps: ClipMaps | None) -> np.ndarray:
 
     The map of an input that is a single image is laid over each frame.
     """
-    frames = clip.clip.features[CLIP]
+    frames, _, _ = clip.clip.pictures(_ANIMATION_SIDE)
     panels = [frames]
     if maps is not None:
-        size = frames.shape[1]
-        cam = np.stack([_enlarged(one, size) for one in maps.grad_cam])
+        cam = np.stack([_enlarged(one, _ANIMATION_SIDE) for one in maps.grad_cam])
         cam = np.broadcast_to(cam, frames.shape[:3]) if len(cam) == 1 else cam
         panels.append(overlays.blend(frames, cam, cam.max()))
-    scale = -(-_LEAST_SIDE // frames.shape[1])
-    return np.concatenate(panels, 2).repeat(scale, 1).repeat(scale, 2)
+    return np.concatenate(panels, 2)
 
 
 def _enlarged(values: np.ndarray, size: int) -> np.ndarray:
     """Repeats the pixels of a map [H, W], so that it has ``size`` rows and columns."""
-    factor = -(-size // values.shape[0])
-    return values.repeat(factor, 0).repeat(factor, 1)[:size, :size]
+    rows, columns = (np.arange(size) * length // size for length in values.shape)
+    return values[rows[:, None], columns]

@@ -12,8 +12,8 @@ from meranet_jax.prediction import events_file, found_faces, notes
 from meranet_jax.prediction import recogniser as recognisers
 from meranet_jax.prediction.cutting import Cut, Cutter, NotCut, Wanted
 from meranet_jax.prediction.found_faces import Clock
-from meranet_jax.prediction.given import GivenEvent
-from meranet_jax.prediction.given_events import Placed, check_times, place
+from meranet_jax.prediction.imported import ImportedEvent
+from meranet_jax.prediction.placement import Placed, check_times, place
 from meranet_jax.prediction.recogniser import Recogniser
 from meranet_jax.prediction.recognition import recognise
 from meranet_jax.prediction.results import (
@@ -54,12 +54,12 @@ def predict(
     run: str | Path | None = None,
     rate: float | None = None,
     face: int | None = None,
-    events: Sequence[GivenEvent] | str | Path | None = None,
+    events: Sequence[ImportedEvent] | str | Path | None = None,
     settings: Settings | None = None,
     recogniser: Recogniser | None = None,
     threads: int | None = None,
     on_progress: Progress = lambda stage, seconds: None,
-    on_events: Callable[[Sequence[Event]], None] = lambda events: None,
+    on_events: Callable[[Sequence[Event]], Collection[int]] = lambda events: (),
     on_clip: Callable[[RecognisedClip], None] = lambda clip: None,
 ) -> Prediction:
     """Finds faces and candidates in a recording, and says what they resemble.
@@ -76,12 +76,13 @@ def predict(
       threads: number of threads; None for one per core.
       on_progress: called with the name of the stage and the time in seconds that was
         reached in the recording.
-      on_events: called with all events before they are recognised.
+      on_events: called with all events before they are recognised; returns the numbers
+        of those whose clips need pictures for people, see ``Cut.pictures``.
       on_clip: called with the clip of each event that was recognised.
 
     Raises:
-      DataError: if the recording cannot be read, or has no such face; if a given event
-        is not within it, or could be one of several faces.
+      DataError: if the recording cannot be read, or has no such face; if an event of a
+        file is not within it, or could be one of several faces.
       UserError: if the recogniser cannot be used.
     """
     if recogniser is None:
@@ -116,15 +117,16 @@ def predict(
         dataclasses.replace(one, event=dataclasses.replace(one.event, number=number))
         for number, one in enumerate(found, start=1)
     ]
-    on_events([one.event for one in found])
+    shown = on_events([one.event for one in found])
     recorded = _recorded_rate(measured)
-    small = {one.identity for one in found_list if "too small" in one.troubles}
+    small = {one.identity for one in found_list if "too small" in one.problems}
     events = _recognise(
         recording,
         measured,
         clock,
         found,
         small,
+        shown,
         recogniser,
         settings,
         recorded,
@@ -150,8 +152,8 @@ def predict(
 
 
 def is_recognised(event: Event) -> bool:
-    """Returns whether a clip of an event is asked for: it is brief, or was given."""
-    return event.face > 0 and (event.kind == "micro" or event.origin == "given")
+    """Returns whether a clip of an event is asked for: it is brief, or was imported."""
+    return event.face > 0 and (event.kind == "micro" or event.origin == "imported")
 
 
 def _chosen(
@@ -201,13 +203,14 @@ def _recognise(
     clock: Clock,
     found: Sequence[Placed],
     small: Collection[int],
+    shown: Collection[int],
     recogniser: Recogniser,
     settings: Settings,
     recorded: float | None,
     on_progress: Progress,
     on_clip: Callable[[RecognisedClip], None],
 ) -> list[Event]:
-    """Returns the events with what those that are brief, or given, resemble."""
+    """Returns the events with what those that are brief, or imported, resemble."""
     events = [one.event for one in found]
     asked = [index for index, one in enumerate(found) if is_recognised(one.event)]
     wanted = []
@@ -222,6 +225,7 @@ def _recognise(
                 one.event.offset.time,
                 box,
                 one.exact,
+                large=one.event.number in shown,
             )
         )
     if not wanted:

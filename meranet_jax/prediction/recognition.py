@@ -69,8 +69,8 @@ def _reasons(
     """Yields why there is no answer for an event."""
     if event.kind == "macro":
         yield f"it takes {event.duration:.2f} s, longer than a micro-expression"
-    given = event.origin == "given"
-    if given and event.strength is not None and event.noise is not None:
+    imported = event.origin == "imported"
+    if imported and event.strength is not None and event.noise is not None:
         if not spotting.is_motion(event.strength, event.noise, settings):
             yield "no motion is larger than the noise of the recording"
     if "head motion" in event.flags:
@@ -82,4 +82,4 @@ def _reasons(
     if plausible is not None and not plausible:
         yield "it is unlike the clips that the recogniser was calibrated on"
     if plausible is not None and len(plausible) > 1:
-        yield f"{wording.listed(plausible)} are plausible"
+        yield f"several classes are plausible: {wording.listed(plausible)}"

@@ -20,6 +20,9 @@ from meranet_jax.prediction.results import (
     RecogniserDescription,
 )
 
+# The picture of the whole recording, in the folder of the report
+TIMELINE = "timeline.png"
+
 # F1 of published methods on long recordings (CAS(ME)^2 and SAMM Long Videos), of
 # intervals of micro-expressions that overlap by half: from MDMD to an improved OF-FD
 _PUBLISHED_F1 = "0.01 to 0.25"
@@ -36,28 +39,35 @@ _LAW = (
 
 
 def write(prediction: Prediction, path: Path) -> None:
-    """Writes the report.
+    """Writes the report, with links to the pictures that exist in its folder.
 
     Args:
       prediction: what was found.
-      path: of the file, ``report.md``.
+      path: of the file, ``report.md``; written after the pictures.
 
     Raises:
       OSError: if it cannot be written.
     """
     with files.atomic_write(path) as part:
-        part.write_text(describe(prediction), encoding="utf-8")
+        part.write_text(describe(prediction, path.parent), encoding="utf-8")
 
 
-def describe(prediction: Prediction) -> str:
-    """Formats the report as Markdown."""
+def describe(prediction: Prediction, folder: Path | None = None) -> str:
+    """Formats the report as Markdown.
+
+    Args:
+      prediction: what was found.
+      folder: of the report, to whose pictures it has links; None for no links.
+    """
+    has_timeline = folder is not None and (folder / TIMELINE).is_file()
     name = _escaped(wording.file_name(prediction.source))
     sections = [
         f"# Candidates for micro-expressions in {name}",
         _recording(prediction),
         caution(prediction),
+        *([f"![Motion of the face over time]({TIMELINE})"] if has_timeline else []),
         "## Candidates",
-        *_candidates(prediction),
+        *_candidates(prediction, folder),
         "## Faces",
         *_faces(prediction),
     ]
@@ -67,18 +77,24 @@ def describe(prediction: Prediction) -> str:
     return "\n\n".join(sections) + "\n"
 
 
+def strip_name(event: Event) -> str:
+    """Returns the path of the frames of a candidate from the folder of the report."""
+    return f"candidates/{event.number:04d}.png"
+
+
+def animation_name(event: Event) -> str:
+    """Returns the path of the animation of a candidate, likewise."""
+    return f"candidates/{event.number:04d}.gif"
+
+
 def summary(prediction: Prediction) -> str:
     """Formats the candidates for a terminal."""
-    lines = [headline(prediction)]
-    for event in prediction.events:
-        text = f"  {event.number:3d}  {wording.moment(event.onset)}"
-        text += f" to {wording.moment(event.offset)}"
-        if len(prediction.faces) > 1:
-            text += f", face {event.face}"
-        said = wording.resemblance(event, prediction.recogniser)
-        flags = f"[{', '.join(event.flags)}]" if event.flags else ""
-        lines.append("  ".join(filter(None, (text, wording.what(event), said, flags))))
-    return "\n".join([*lines, *prediction.notes])
+    several = len(prediction.faces) > 1
+    lines = [
+        f"  {wording.line(event, prediction.recogniser, several=several)}"
+        for event in prediction.events
+    ]
+    return "\n".join([headline(prediction), *lines, *prediction.notes])
 
 
 def headline(prediction: Prediction) -> str:
@@ -97,9 +113,9 @@ def _counted(prediction: Prediction) -> str:
     text = _count(len(prediction.events), "candidate")
     if prediction.recogniser is not None:
         text += f", {answered} with an answer"
-    if all(event.origin == "given" for event in prediction.events):
+    if all(event.origin == "imported" for event in prediction.events):
         return text
-    return f"{text}; most candidates are no micro-expressions"
+    return f"{text}; most candidates are not micro-expressions"
 
 
 def _recording(prediction: Prediction) -> str:
@@ -128,16 +144,15 @@ def caution(prediction: Prediction) -> str:
     if any(event.origin == "spotted" for event in prediction.events):
         sentences.append(
             "The candidates below are intervals in which a face moves briefly. Most "
-            "candidates in recordings of people are **no micro-expressions**: "
+            "candidates in recordings of people are **not micro-expressions**: "
             f"published methods reach an F1 of {_PUBLISHED_F1} on long recordings, so "
             "even with the best one about three of four candidates are false, and "
             "about three of four micro-expressions are not found. Look at each "
             "candidate before you use it."
         )
-    if any(event.origin == "given" for event in prediction.events):
+    if any(event.origin == "imported" for event in prediction.events):
         sentences.append(
-            "Intervals that are marked as given are from a file of the user's and were "
-            "not searched for."
+            "Imported intervals were read from a file (--events), not searched for."
         )
     if prediction.recogniser is not None:
         sentences.append(
@@ -152,7 +167,7 @@ def caution(prediction: Prediction) -> str:
     return " ".join(sentences)
 
 
-def _candidates(prediction: Prediction) -> list[str]:
+def _candidates(prediction: Prediction, folder: Path | None) -> list[str]:
     """Returns the table of candidates, and the reasons where there is no answer."""
     events = prediction.events
     if not events:
@@ -168,6 +183,9 @@ def _candidates(prediction: Prediction) -> list[str]:
     head += ["duration", *(["label"] if has_labels else [])]
     head += [*(["result"] if asked else []), *(["plausible"] if calibrated else [])]
     head += ["moving regions", "flags"]
+    links = {event.number: _links(event, folder) for event in events}
+    has_pictures = any(links.values())
+    head += ["pictures"] if has_pictures else []
     rows = []
     for event in events:
         row = [str(event.number), *([str(event.face)] if several else [])]
@@ -178,6 +196,7 @@ def _candidates(prediction: Prediction) -> list[str]:
         row += [_result(event, prediction.recogniser)] if asked else []
         row += [_plausible(event)] if calibrated else []
         row += [", ".join(map(wording.region, event.regions)), ", ".join(event.flags)]
+        row += [links[event.number]] if has_pictures else []
         rows.append(row)
     sections = [
         "Times are in seconds after the first frame; frames are counted from 1, or are "
@@ -187,15 +206,26 @@ def _candidates(prediction: Prediction) -> list[str]:
     if calibrated:
         sections.append(
             "*Plausible* are the classes of the conformal set; an empty set means that "
-            "the candidate is unlike the clips that the recogniser knows."
+            "the candidate is unlike the clips that the recogniser was calibrated on."
         )
     if any(event.flags for event in events):
         sections.append(
-            "*Flags* name what else happens at the same time, which may be the reason "
-            "for the motion: blinks, motion of the head, or motion of the mouth only, "
-            "as in speech."
+            "*Flags* mark what may explain the motion: a blink, motion of the head, or "
+            "motion of the mouth only, as in speech."
         )
     return [*sections, *_unanswered(events)]
+
+
+def _links(event: Event, folder: Path | None) -> str:
+    """Returns links to the pictures of a candidate that exist."""
+    if folder is None:
+        return ""
+    pictures = {"frames": strip_name(event), "animation": animation_name(event)}
+    return ", ".join(
+        f"[{text}]({name})"
+        for text, name in pictures.items()
+        if (folder / name).is_file()
+    )
 
 
 def _result(event: Event, recogniser: RecogniserDescription | None) -> str:
@@ -203,7 +233,8 @@ def _result(event: Event, recogniser: RecogniserDescription | None) -> str:
     if event.reasons:
         return "no answer"
     if event.recognition is None:
-        return "not asked: longer than 0.5 s" if event.kind == "macro" else "not asked"
+        why = ": longer than 0.5 s" if event.kind == "macro" else ""
+        return f"not classified{why}"
     return _escaped(wording.resemblance(event, recogniser))
 
 
@@ -237,7 +268,7 @@ def _faces(prediction: Prediction) -> list[str]:
             "`docs/video.md`."
         ]
     head = ["face", "first seen", "last seen", "seen in", "between the eyes"]
-    head += ["candidates", "troubles"]
+    head += ["candidates", "problems"]
     rows = [
         [
             str(face.identity),
@@ -246,14 +277,15 @@ def _faces(prediction: Prediction) -> list[str]:
             _share_seen(face, len(prediction.numbers)),
             _pixels(face.eye_distance),
             str(sum(event.face == face.identity for event in prediction.events)),
-            ", ".join(face.troubles) or "none",
+            ", ".join(face.problems) or "none",
         ]
         for face in prediction.faces
     ]
     sections = [markdown.table(head, rows)]
-    if any(face.troubles for face in prediction.faces):
+    if any(face.problems for face in prediction.faces):
         sections.append(
-            "The motion of a face with troubles is unreliable in most of the recording."
+            "The motion of a face with a problem is unreliable in most of the "
+            "recording."
         )
     return sections
 
@@ -268,10 +300,10 @@ def _pixels(distance: float) -> str:
 
 
 def _recogniser(recogniser: RecogniserDescription | None) -> list[str]:
-    """Describes what answered, and its limits."""
+    """Describes the recogniser, and its limits."""
     if recogniser is None:
-        return ["Candidates were only searched for; no recogniser was asked."]
-    source = _escaped(wording.printable(str(recogniser.source)))
+        return ["Candidates were only searched for; no recogniser was used."]
+    source = _escaped(recogniser.source)
     trained = _escaped(wording.listed(recogniser.trained_on)) or "unknown data sets"
     sentence = f"{_escaped(recogniser.title)} of {source}, trained on {trained}"
     if recogniser.frame_rates:

@@ -25,5 +25,5 @@ def write(prediction: Prediction, folder: Path, name: str) -> None:
     tables.write_megc(prediction, folder / "megc.csv")
     boris.write(prediction, folder / f"{name}.boris")
     elan.write(prediction, folder / f"{name}.eaf")
-    timeline.write(prediction, folder / "timeline.png")
+    timeline.write(prediction, folder / report_text.TIMELINE)
     report_text.write(prediction, folder / "report.md")

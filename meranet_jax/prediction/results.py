@@ -1,7 +1,7 @@
 """What is found in a recording: faces, candidates, and what they resemble.
 
 Wording matters here. A class is that of the clips which a candidate resembles, never
-what a person feels, and most candidates in recordings of people are no
+what a person feels, and most candidates in recordings of people are not
 micro-expressions.
 """
 
@@ -13,11 +13,11 @@ import numpy as np
 
 from meranet_jax.video.spotting import Flag, Kind
 
-# Whether a candidate was found by its motion, or given in a file of the user's.
-Origin = Literal["spotted", "given"]
+# Whether a candidate was found by its motion, or read from a file (--events).
+Origin = Literal["spotted", "imported"]
 
 # What makes the motion of a face unreliable.
-Trouble = Literal["too small", "turned away", "shaking"]
+Problem = Literal["too small", "turned away", "shaking"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Event:
     Attributes:
       number: from 1, in the order of onsets.
       face: identity of the face, from 1; 0 if none was seen, of an event that was
-        given.
+        imported.
       onset, apex, offset: when it begins, is strongest and ends.
       kind: ``micro`` if it takes at most 0.5 s.
       origin: how it was found.
@@ -84,9 +84,9 @@ class Event:
       noise: deviation that this region shows all the time, in the same unit.
       head_speed: largest speed of the head, in distances between the eyes a second.
       flags: what else happens, which may be the reason for the motion.
-      label: of an event that was given, the user's name of it; else empty.
-      recognition: what it resembles; None if nothing was asked, it is macro, or its
-        clip could not be cut.
+      label: of an event that was imported, the user's name of it; else empty.
+      recognition: what it resembles; None if there is no recogniser, it is macro, or
+        its clip could not be cut.
       why: why its clip could not be cut; empty otherwise.
     """
 
@@ -106,9 +106,16 @@ class Event:
     recognition: Recognition | None = None
     why: str = ""
 
+    def __str__(self) -> str:
+        """Returns a line for people, without the decimal places of ``repr``."""
+        # wording imports this module.
+        from meranet_jax.prediction import wording
+
+        return wording.line(self, None, several=True).strip()
+
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Why there is no answer; empty if there is one, or nothing was asked."""
+        """Why there is no answer; empty if there is one, or none is looked for."""
         if self.recognition is not None:
             return self.recognition.reasons
         return (self.why,) if self.why else ()
@@ -119,7 +126,7 @@ class Event:
         return self.offset.time - self.onset.time
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class FaceSignals:
     """What was measured of a face, in N frames one after another that were analysed.
 
@@ -145,6 +152,12 @@ class FaceSignals:
     motion: np.ndarray
     head_speed: np.ndarray
     regions: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        """Returns sizes, since the arrays have thousands of numbers."""
+        return (
+            f"<FaceSignals of {len(self.success)} frames, {len(self.regions)} regions>"
+        )
 
     def padded(self, frames: int) -> "FaceSignals":
         """Returns the same for all frames of a recording, unseen in the others.
@@ -177,24 +190,25 @@ class FoundFace:
       identity: from 1, in the order of appearance.
       first, last: when it was seen first and last.
       eye_distance: median distance between its eyes in pixels.
-      troubles: what makes its motion unreliable in most of the recording.
-      signals: what was measured of it.
+      problems: what makes its motion unreliable in most of the recording.
+      signals: what was measured of it, which ``repr`` leaves out.
     """
 
     identity: int
     first: Moment
     last: Moment
     eye_distance: float
-    troubles: tuple[Trouble, ...]
-    signals: FaceSignals
+    problems: tuple[Problem, ...]
+    signals: FaceSignals = dataclasses.field(repr=False)
 
 
 @dataclasses.dataclass(frozen=True)
 class RecogniserDescription:
-    """Which recogniser answered.
+    """The recogniser of a prediction.
 
     Attributes:
-      source: the run folder or the weights file.
+      source: name of the run folder or of the weights file, without its folders,
+        which are private.
       title: for people, such as ``MERANet, input onset_apex_flow``.
       trained_on: names of its data sets.
       frame_rates: of the recordings of these in Hz, ascending; empty if unknown.
@@ -206,7 +220,7 @@ class RecogniserDescription:
       limits: sentences of the model card that belong to each answer.
     """
 
-    source: Path
+    source: str
     title: str
     trained_on: tuple[str, ...]
     frame_rates: tuple[float, ...]
@@ -216,7 +230,7 @@ class RecogniserDescription:
     limits: tuple[str, ...]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Prediction:
     """Everything that was found in a recording.
 
@@ -230,7 +244,7 @@ class Prediction:
       all_numbers, all_times: the same of every frame, int and float [frames].
       faces: in the order of appearance.
       events: the candidates of these faces, in the order of onsets.
-      recogniser: which recogniser answered; None if candidates were only spotted.
+      recogniser: which classified the candidates; None if they were only spotted.
       notes: sentences about the recording that the user should read.
     """
 
@@ -246,6 +260,19 @@ class Prediction:
     events: tuple[Event, ...]
     recogniser: RecogniserDescription | None
     notes: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        """Returns a line, since the arrays have thousands of numbers."""
+        from meranet_jax.prediction import report_text
+
+        return f"<Prediction of {report_text.headline(self)}>"
+
+    def __str__(self) -> str:
+        """Returns what is found, with a line for each candidate, and the notes."""
+        # report_text imports this module.
+        from meranet_jax.prediction import report_text
+
+        return report_text.summary(self)
 
     def _repr_html_(self) -> str:
         """Returns what a notebook shows: the timeline and the candidates."""

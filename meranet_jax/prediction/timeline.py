@@ -176,7 +176,7 @@ def _draw_events(axes: Axes, panel: Panel, strips: int) -> None:
 
 def _style(event: Event) -> tuple[str, Literal["-", "--"]]:
     """Returns colour and line style of a candidate."""
-    style: Literal["-", "--"] = "--" if event.origin == "given" else "-"
+    style: Literal["-", "--"] = "--" if event.origin == "imported" else "-"
     return (_BLUE if event.kind == "micro" else _ORANGE), style
 
 
@@ -267,7 +267,7 @@ def _title(prediction: Prediction) -> str:
 def _notes(prediction: Prediction, panels: Sequence[Panel], scale: float) -> str:
     """Returns what the reader must know, below the picture."""
     lines = [
-        "Most candidates in recordings of people are no micro-expressions; a class is "
+        "Most candidates in recordings of people are not micro-expressions; a class is "
         "that of clips which a candidate resembles."
     ]
     if prediction.faces:
@@ -291,7 +291,7 @@ def _add_legend(figure: Figure, prediction: Prediction) -> None:
     """Explains the marks that occur."""
     handles: list[Patch | Line2D] = []
     for kind, text in (("micro", "micro candidate"), ("macro", "macro candidate")):
-        for origin in ("spotted", "given"):
+        for origin in ("spotted", "imported"):
             events = [
                 event
                 for event in prediction.events
@@ -299,7 +299,7 @@ def _add_legend(figure: Figure, prediction: Prediction) -> None:
             ]
             if events:
                 colour, style = _style(events[0])
-                label = f"{text.split()[0]}, given" if origin == "given" else text
+                label = f"{text.split()[0]}, imported" if origin == "imported" else text
                 handles.append(
                     Patch(
                         facecolor=(colour, 0.25),

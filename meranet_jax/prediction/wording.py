@@ -15,8 +15,15 @@ KINDS = {
 }
 ORIGINS = {
     "spotted": "found by its motion",
-    "given": "from a file of the user's",
+    "imported": "read from a file (--events), not searched for",
 }
+
+# First word of what is written where BORIS and ELAN have the user's own words, so that
+# it is not taken for a label of the user's when such a file is read
+MACHINE = "MERANet"
+
+# Before the user's label of an event, which is the last part of a description
+_LABEL = "; label "
 
 
 def file_name(path: Path) -> str:
@@ -30,14 +37,44 @@ def printable(text: str) -> str:
 
 
 def what(event: Event) -> str:
-    """Returns what to call an event: ``micro candidate``, ``given micro interval``."""
-    if event.origin == "given":
-        return f"given {event.kind} interval"
+    """Returns the name of a kind of event, such as ``imported micro interval``."""
+    if event.origin == "imported":
+        return f"imported {event.kind} interval"
     return f"{event.kind} candidate"
 
 
+def with_label(description: str, event: Event) -> str:
+    """Adds the user's label of an event to its description, both in one line."""
+    label = f"{_LABEL}{event.label}" if event.label else ""
+    return " ".join(f"{description}{label}".split())
+
+
+def label_of(text: str) -> str:
+    """Returns the label that ``with_label`` has added; empty if there is none."""
+    return text.partition(_LABEL)[2]
+
+
+def line(
+    event: Event, recogniser: RecogniserDescription | None, *, several: bool
+) -> str:
+    """Describes an event in one line.
+
+    Args:
+      event: the event.
+      recogniser: which classified it; None if that is not known.
+      several: whether the recording may show several faces.
+    """
+    text = f"{event.number:3d}  {moment(event.onset)} to {moment(event.offset)}"
+    if several:
+        text += f", face {event.face}"
+    label = f"label {event.label}" if event.label else ""
+    flags = f"[{', '.join(event.flags)}]" if event.flags else ""
+    parts = (text, what(event), label, resemblance(event, recogniser), flags)
+    return "  ".join(filter(None, parts))
+
+
 def resemblance(event: Event, recogniser: RecogniserDescription | None) -> str:
-    """Returns a phrase on what an event resembles; empty if nothing was asked."""
+    """Returns a phrase on what an event resembles; empty if it was not classified."""
     if event.reasons:
         return f"no answer: {'; '.join(event.reasons)}"
     found = event.recognition

@@ -5,20 +5,17 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from meranet_jax import files
 from meranet_jax.analysis import overlays
 from meranet_jax.errors import UserError
 from meranet_jax.evaluation import figures
-from meranet_jax.prediction import pictures, predicting, result_files
+from meranet_jax.prediction import pictures, predicting, report_text, result_files
 from meranet_jax.prediction.pictures import Explainer
 from meranet_jax.prediction.predicting import RecognisedClip
 from meranet_jax.prediction.results import Event, Prediction
-
-# Folder of the pictures of candidates in the folder of a recording
-_CANDIDATES = "candidates"
 
 # The file that lists all others, with a digest of each, so that a folder with other or
 # changed files is not replaced
@@ -111,11 +108,12 @@ class FolderWriter:
         self._shown: set[int] = set()
         self._explainer: Explainer | None = None
 
-    def choose(self, events: Sequence[Event]) -> None:
-        """Chooses the candidates that get pictures."""
+    def choose(self, events: Sequence[Event]) -> Collection[int]:
+        """Chooses the candidates that get pictures, and returns their numbers."""
         recognised = [e for e in events if predicting.is_recognised(e)]
         ordered = sorted(recognised, key=lambda event: -(event.strength or 0))
         self._shown = {event.number for event in ordered[: self._most]}
+        return self._shown
 
     def add(self, clip: RecognisedClip) -> None:
         """Writes the pictures of a candidate, if it was chosen."""
@@ -124,11 +122,12 @@ class FolderWriter:
         if self._explainer is None:
             self._explainer = Explainer(clip.recogniser)
         maps = self._explainer.maps(clip) if self._explainer.explains else None
-        path = self._part / _CANDIDATES / f"{clip.event.number:04d}.png"
+        path = self._part / report_text.strip_name(clip.event)
         path.parent.mkdir(exist_ok=True)
         figures.save(pictures.strip(clip, maps), path, vector=False)
         animation = pictures.animation(clip, maps)
-        overlays.save_animation(animation, path.with_suffix(".gif"))
+        path = self._part / report_text.animation_name(clip.event)
+        overlays.save_animation(animation, path)
 
     def finish(self, prediction: Prediction, name: str) -> None:
         """Writes all other files.

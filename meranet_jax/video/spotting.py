@@ -46,7 +46,7 @@ class Settings:
       least_length: of an interval, in seconds.
       head_speed: of the head, in distances between the eyes a second, above which its
         motion is flagged.
-      blink: motion of an eye.
+      blink: motion of an eye, which must also be larger than that of the brows.
     """
 
     least_motion: float = 1.4 * _PIXEL
@@ -71,7 +71,8 @@ class Candidate:
     Attributes:
       onset, apex, offset: in seconds after the first frame of the recording.
       regions: names of the regions that move, strongest first.
-      strength: largest rise of a region, in distances between the eyes.
+      strength: largest rise of a region above its motion before and after, in
+        distances between the eyes.
       noise: deviation that this region shows all the time, in the same unit.
       head_speed: of the head, in distances between the eyes a second.
       flags: what else happens, which may be the reason for the motion.
@@ -122,6 +123,7 @@ _SAME = 0.34
 
 _MEASURED = [i for i, region in enumerate(REGIONS) if region.part != "eye"]
 _EYES = [i for i, region in enumerate(REGIONS) if region.part == "eye"]
+_BROWS = [i for i, region in enumerate(REGIONS) if region.part == "brow"]
 
 
 def spot(
@@ -145,7 +147,7 @@ def spot(
 
 
 class Intervals:
-    """Describes intervals of a face that were not searched for, but given."""
+    """Describes intervals of a face that were not searched for, but are known."""
 
     def __init__(
         self,
@@ -173,33 +175,51 @@ class Intervals:
         Returns:
           The interval with its apex, and all that moves in it more than noise does, or
           else the region that moves most. None if the motion in it was not measured.
+          An interval that the search has found has the same strength as there, unless
+          a region that it does not name rises more. If no region rises and falls, the
+          strength is the range of the motion in the interval.
         """
-        # The window that has most of it, and begins longest before it
-        best, most = None, 0.0
-        for one in self._signals:
-            end = one.start + (len(one.motion) - 1) * one.step
-            shared = min(offset, end) - max(onset, one.start)
-            if best is None or shared > most + one.step:
-                best, most = one, shared
-        if best is None or most <= 0:
+        shared = [
+            min(offset, one.start + (len(one.motion) - 1) * one.step)
+            - max(onset, one.start)
+            for one in self._signals
+        ]
+        most = max(shared, default=0.0)
+        if most <= 0:
             return None
-        last_sample = len(best.motion) - 1
+        # Of the windows that have most of it, the one in which it is strongest, as
+        # that one of equal candidates is kept
+        described = [
+            self._describe(onset, offset, one)
+            for one, part in zip(self._signals, shared, strict=True)
+            if part >= most - one.step
+        ]
+        return max(described, key=lambda candidate: candidate.strength)
+
+    def _describe(self, onset: float, offset: float, signals: Signals) -> Candidate:
+        """Describes an interval by the motion in a window."""
+        last_sample = len(signals.motion) - 1
         first, last = (
-            int(np.clip(round((time - best.start) / best.step), 0, last_sample))
+            int(np.clip(round((time - signals.start) / signals.step), 0, last_sample))
             for time in (onset, offset)
         )
-        rises = []
+        near = max(round(_NEAR / signals.step), 1)
+        rises, moving = [], []
         for region in _MEASURED:
-            run = best.motion[first : last + 1, region]
-            height = float(run.max() - run.min())
-            rises.append(_Rise(first, first + int(run.argmax()), last, region, height))
-        moving = [
-            rise
-            for rise in rises
-            if is_motion(rise.height, self._noise[rise.region], self._settings)
-        ]
+            motion = signals.motion[:, region]
+            run = motion[first : last + 1]
+            peak = first + int(run.argmax())
+            before = motion[max(min(first, peak - near), 0) : peak + 1].min()
+            after = motion[peak : max(last, peak + near) + 1].min()
+            height = float(motion[peak] - max(before, after))
+            noise = float(self._noise[region])
+            if not is_motion(height, noise, self._settings):
+                height = float(run.max() - run.min())
+            rises.append(_Rise(first, peak, last, region, height))
+            if is_motion(height, noise, self._settings):
+                moving.append(rises[-1])
         group = moving or [max(rises, key=lambda rise: rise.height)]
-        found = _candidate(group, best, self._noise, self._settings)
+        found = _candidate(group, signals, self._noise, self._settings)
         return dataclasses.replace(found, onset=onset, offset=offset)
 
 
@@ -293,9 +313,12 @@ def _candidate(
     moved = sorted({rise.region for rise in group})
     summed = signals.motion[first : last + 1, moved].sum(1)
     speed = float(signals.head[first : last + 1].max())
-    eyes = signals.motion[first : last + 1, _EYES]
+    moved_by = np.ptp(signals.motion[first : last + 1], axis=0)  # [R]
     flags: list[Flag] = []
-    if float((eyes.max(0) - eyes.min(0)).max()) > settings.blink:
+    # A brow that moves takes the skin above the eye along, but less far than itself.
+    if float(moved_by[_EYES].max()) > max(
+        settings.blink, float(moved_by[_BROWS].max())
+    ):
         flags.append("blink")
     if speed > settings.head_speed:
         flags.append("head motion")

@@ -79,7 +79,7 @@ def _face(face: FoundFace) -> dict[str, Any]:
     return {
         "identity": face.identity,
         "first": signals.first,
-        "troubles": list(face.troubles),
+        "problems": list(face.problems),
         "motion": motion,
         "regions": [
             {"title": wording.region(region), "part": part(region)}

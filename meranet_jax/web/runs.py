@@ -175,7 +175,7 @@ def shipped_card() -> str:
         f"Origin: {metadata.origin}",
         "",
         "They were trained on generated faces only, and never tested on recordings of "
-        "people. Most candidates in recordings of people are no micro-expressions.",
+        "people. Most candidates in recordings of people are not micro-expressions.",
     ]
     return "\n".join(lines) + "\n"
 

@@ -4,6 +4,7 @@ BORIS (Friard and Gamba, 2016) stores a project as JSON: an ethogram of behaviou
 subjects, and observations with their events. Here a face is a subject, and a candidate
 is a state of it, whose start and stop are two events. Its apex is a point event. What
 the candidate resembles is a modifier of the state, so that BORIS can count by class.
+Codes begin with the name of this program: they are not the user's.
 Written for BORIS 7 to 10, whose project format is 7.0.
 """
 
@@ -62,7 +63,7 @@ def write(prediction: Prediction, path: Path) -> None:
         "project_name": name,
         "project_description": (
             "Candidates for micro-expressions. Most candidates in recordings of people "
-            "are no micro-expressions; a class is that of clips which a candidate "
+            "are not micro-expressions; a class is that of clips which a candidate "
             "resembles, and says nothing about feelings."
         ),
         "project_format_version": _FORMAT,
@@ -97,7 +98,8 @@ def _coded(prediction: Prediction) -> list[_Coded]:
     found = []
     groups: dict[tuple[int, str], list[Event]] = {}
     for event in prediction.events:
-        groups.setdefault((event.face, wording.what(event)), []).append(event)
+        code = f"{wording.MACHINE} {wording.what(event)}"
+        groups.setdefault((event.face, code), []).append(event)
     for (_, code), events in groups.items():
         for number, group in enumerate(without_overlap(events), 1):
             numbered = code if number == 1 else f"{code} overlap {number}"
@@ -198,16 +200,41 @@ def _observation(
 
 
 def _comment(prediction: Prediction, event: Event) -> str:
-    """Describes a candidate in one line."""
+    """Describes a candidate in one line, the user's label at its end."""
     parts = [
         f"candidate {event.number}",
-        event.label and f"label {event.label}",
         f"apex {wording.moment(event.apex)}",
         event.regions and ", ".join(map(wording.region, event.regions)),
         event.flags and f"also: {', '.join(event.flags)}",
         wording.resemblance(event, prediction.recogniser),
     ]
-    return " ".join("; ".join(part for part in parts if part).split())
+    return wording.with_label("; ".join(part for part in parts if part), event)
+
+
+def label_of(code: str, modifier: str, comment: str) -> str:
+    """Returns the user's label of a state; empty if all of it is the machine's.
+
+    Args:
+      code: of the state. One of the machine's is no label of the user's, unless the
+        user has chosen another class than the machine as its modifier.
+      modifier: of the state; may be empty.
+      comment: of its start.
+    """
+    modifier = "" if modifier == "None" else modifier
+    if not code.startswith(f"{wording.MACHINE} "):
+        return f"{code} ({modifier})" if modifier else code
+    if label := wording.label_of(comment):
+        return label
+    of_machine = (_NO_ANSWER, *_answers(comment))
+    is_chosen = comment.startswith("candidate ") and modifier not in ("", *of_machine)
+    return modifier if is_chosen else ""
+
+
+def _answers(comment: str) -> list[str]:
+    """Returns what may be the class in a comment, whose names may have spaces."""
+    _, _, rest = comment.partition("; resembles clips labelled ")
+    words = _modifier_text(rest).split()
+    return [" ".join(words[:count]) for count in range(1, len(words) + 1)]
 
 
 def _modifier(event: Event) -> str:

@@ -85,7 +85,7 @@ def of_events(prediction: Prediction) -> list[Column]:
         ),
         Column(
             "noise",
-            "Deviation of the motion that this region shows all the time.",
+            "Median deviation of the motion of this region in the recording.",
             lambda event: cells.text(event.noise, cells.LENGTH),
             lengths,
         ),
@@ -97,7 +97,8 @@ def of_events(prediction: Prediction) -> list[Column]:
         ),
         Column(
             "flags",
-            "What else happens, which may be the reason for the motion.",
+            "What may explain the motion: a blink, motion of the head, or of the mouth "
+            "only.",
             lambda event: cells.joined(event.flags),
         ),
         Column(

@@ -43,6 +43,9 @@ _CONSTRAINTS = {
     "interval, gaps are allowed",
 }
 
+# The last part of the machine's text of an annotation
+_END = re.compile(r"; apex at \d+\.\d{3} s")
+
 # Characters that XML 1.0 does not allow
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -124,12 +127,13 @@ def _add_header(
     header = _add(document, "HEADER", MEDIA_FILE="", TIME_UNITS="milliseconds")
     if not prediction.source.is_dir():  # ELAN shows no folders of images
         video = Path(os.path.abspath(prediction.source))
-        # As ELAN writes them: without escapes, and with slashes only
-        url = wording.printable(video.as_posix())
+        # ELAN writes the whole path here. Users publish the file, and where the path
+        # leads to nothing ELAN looks in the folder of the file, and at the relative
+        # path (mpi.eudico.client.annotator.linkedmedia). Without escapes, as there.
         _add(
             header,
             "MEDIA_DESCRIPTOR",
-            MEDIA_URL=_allowed(f"file:///{url.removeprefix('/')}"),
+            MEDIA_URL=_allowed(f"file:///{wording.file_name(video)}"),
             MIME_TYPE=_MIME_TYPES.get(video.suffix.lower(), "video/*"),
             RELATIVE_MEDIA_URL=_allowed(_relative(video, path)),
         )
@@ -162,16 +166,29 @@ def _add_instants(
     return {number: (names[number, 0], names[number, 1]) for number, _ in names}
 
 
+def label_of(text: str) -> str:
+    """Returns the user's label in an annotation; empty if it is all the machine's.
+
+    Args:
+      text: of the annotation, in one line. What the user has added to the end of the
+        machine's text is a label, too.
+    """
+    if not text.startswith(f"{wording.MACHINE} ") or not (end := _END.search(text)):
+        return text
+    added = text[end.end() :]
+    return wording.label_of(added) or added.strip(" ;")
+
+
 def _text(prediction: Prediction, event: Event) -> str:
-    """Describes a candidate in a line."""
+    """Describes a candidate in a line, the user's label at its end."""
     parts = [
-        f"{event.number}: {wording.what(event)}",
-        event.label and f"label {event.label}",
+        f"{wording.MACHINE} {event.number}: {wording.what(event)}",
         wording.resemblance(event, prediction.recogniser),
         event.flags and f"also: {', '.join(event.flags)}",
         f"apex at {event.apex.time:.3f} s",
     ]
-    return _allowed(" ".join("; ".join(part for part in parts if part).split()))
+    text = "; ".join(part for part in parts if part)
+    return _allowed(wording.with_label(text, event))
 
 
 def _allowed(text: str) -> str:

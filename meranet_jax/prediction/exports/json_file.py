@@ -34,11 +34,7 @@ def write(prediction: Prediction, path: Path) -> None:
         "analysed_frames": len(prediction.numbers),
         "duration": cells.rounded(prediction.duration, cells.TIME),
         "frame_rate": cells.rounded(prediction.frame_rate, cells.TIME),
-        "recogniser": recogniser
-        and {
-            **dataclasses.asdict(recogniser),
-            "source": wording.printable(str(recogniser.source)),
-        },
+        "recogniser": recogniser and dataclasses.asdict(recogniser),
         "faces": [_face_object(face) for face in prediction.faces],
         "events": [_event_object(event) for event in prediction.events],
         "notes": list(prediction.notes),
@@ -54,7 +50,7 @@ def _face_object(face: FoundFace) -> dict[str, Any]:
         "first": _moment_object(face.first),
         "last": _moment_object(face.last),
         "eye_distance": cells.rounded(face.eye_distance, cells.PIXEL),
-        "troubles": list(face.troubles),
+        "problems": list(face.problems),
         "analysed_frames_with_the_face": int(np.sum(face.signals.success)),
     }
 

@@ -82,7 +82,7 @@ def write_bids(prediction: Prediction, path: Path) -> None:
     by_name = {one.name: one for one in of_events if one.name != "type"}
     kind = columns.Column(
         "trial_type",
-        "Length of the event. Most candidates in recordings of people are no "
+        "Length of the event. Most candidates in recordings of people are not "
         "micro-expressions.",
         lambda event: event.kind,
         levels=wording.KINDS,

@@ -139,7 +139,7 @@ REFUSED = {
     "blank": ("\ufeff \n\n", "is empty"),
     "header only": ("clip,prediction\n", "has a header but no predictions"),
     "workbook": (b"PK\x03\x04rest", "is an Excel workbook or a zip archive. Save it"),
-    "UTF-16": ("clip,prediction\n".encode("utf-16"), "is text in UTF-16"),
+    "UTF-16": ("clip\n".encode("utf-16")[:-1], "line 1: it is not text in UTF-8 or"),
     "Latin-1": (_changed("fear", "f\xe9ar").encode("latin-1"), "line 2: it is not"),
     "binary": (b"clip\0", "is not a text file"),
     "no header": ("s1/a,joy\n", "has no column clip; its first line is 's1/a,joy'"),

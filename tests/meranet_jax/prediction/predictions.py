@@ -19,7 +19,7 @@ from meranet_jax.video.facial_motion import REGIONS
 NAMES = tuple(region.name for region in REGIONS)
 CLASSES = ("disgust", "happiness", "surprise")
 RECOGNISER = RecogniserDescription(
-    source=Path("runs/casme2"),
+    source="casme2-meranet",
     title="MERANet, input onset_apex_flow",
     trained_on=("CASME II",),
     frame_rates=(200.0,),
@@ -91,7 +91,7 @@ def face(identity, times, events=(), seen=None, **changed):
         first=Moment(float(times[first]), frames[first]),
         last=Moment(float(times[last]), frames[last]),
         eye_distance=58.04,
-        troubles=(),
+        problems=(),
         signals=FaceSignals(
             first=int(first),
             confidence=np.where(seen, 0.991, 0.0)[first : last + 1],

@@ -145,7 +145,10 @@ def test_damaged_frames_are_passed_over_and_other_faces_too(tmp_path):
     settings = clip_settings(run, {"casme2": [RATE]}, RATE)
     boxes = [np.array([x - 50, 170, x + 50, 310]) for x in (160, 480)]
     nobody = np.array([290, 10, 330, 50])
-    wanted = [Wanted(0.02, 0.1, 0.15, box, exact=True) for box in (*boxes, nobody)]
+    wanted = [
+        Wanted(0.02, 0.1, 0.15, box, exact=True, large=box is boxes[0])
+        for box in (*boxes, nobody)
+    ]
     found = Cutter(
         open_stream(tmp_path, RATE),
         measured(tmp_path, damaged=[21, 22]),
@@ -160,3 +163,12 @@ def test_damaged_frames_are_passed_over_and_other_faces_too(tmp_path):
     # Both faces are the same picture: a crop of the gap between them would differ.
     first, second = (by_index[n].features["clip"].astype(int) for n in (0, 1))
     assert np.corrcoef(first.ravel(), second.ravel())[0, 1] > 0.9
+    # Pictures for people have the details of the recording, if they were asked for.
+    without = dataclasses.replace(by_index[0], large={})
+    (large, _, _), (small, _, _) = (one.pictures(180) for one in (by_index[0], without))
+    assert large.shape == small.shape == (8, 180, 180, 3)
+    details = [
+        np.abs(np.diff(one.astype(int), axis=2)).mean() for one in (large, small)
+    ]
+    assert details[0] > 1.1 * details[1] and not by_index[1].large
+    assert np.abs(large.astype(int) - small).mean() < 10

@@ -2,13 +2,14 @@
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from meranet_jax.errors import DataError
 from meranet_jax.prediction import events_file
-from meranet_jax.prediction.events_file import GivenEvent
+from meranet_jax.prediction.events_file import ImportedEvent
 from meranet_jax.prediction.exports import boris, elan, tables
 from tests.meranet_jax.prediction.predictions import event, prediction, recognised
 
@@ -36,23 +37,23 @@ def test_seconds(separator, encoding, tmp_path):
     lines += ["3,3.25,,,,"]
     text = "\r\n".join(lines).replace(",", separator)
     assert read(tmp_path, text, encoding=encoding) == [
-        GivenEvent(1.5, 2.0, 1.7, "seconds", 2, "smile ä"),
-        GivenEvent(3.0, 3.25, None, "seconds", None, ""),
+        ImportedEvent(1.5, 2.0, 1.7, "seconds", 2, "smile ä"),
+        ImportedEvent(3.0, 3.25, None, "seconds", None, ""),
     ]
 
 
 def test_frames(tmp_path):
     text = "onset_frame,apex_frame,offset_frame\n10,14,20\n0,,3\n"
     assert read(tmp_path, text) == [
-        GivenEvent(10, 20, 14, "frames", None, ""),
-        GivenEvent(0, 3, None, "frames", None, ""),
+        ImportedEvent(10, 20, 14, "frames", None, ""),
+        ImportedEvent(0, 3, None, "frames", None, ""),
     ]
 
 
 GIVEN = [
     event(1, 0.4, 0.5, 0.7, label="=smile", recognition=recognised(0.7, 0.2, 0.1)),
     event(2, 0.6, 0.65, 0.9, label="", recognition=recognised(0.7, 0.2, 0.1)),
-    event(3, 1.4, 2.0, 2.6, label="'x", origin="given"),
+    event(3, 1.4, 2.0, 2.6, label="'x", origin="imported"),
 ]
 
 
@@ -62,9 +63,9 @@ def test_own_tables_are_read_again(tmp_path):
     # Both times and frames are in it, and are compared when they are used.
     assert read[0].frames == {"onset": 13, "offset": 22, "apex": 16}
     assert [dataclasses.replace(one, frames={}) for one in read] == [
-        GivenEvent(0.4, 0.7, 0.5, "seconds", 1, "=smile"),
-        GivenEvent(0.6, 0.9, 0.65, "seconds", 1, ""),
-        GivenEvent(1.4, 2.6, 2.0, "seconds", 1, "'x"),
+        ImportedEvent(0.4, 0.7, 0.5, "seconds", 1, "=smile"),
+        ImportedEvent(0.6, 0.9, 0.65, "seconds", 1, ""),
+        ImportedEvent(1.4, 2.6, 2.0, "seconds", 1, "'x"),
     ]
 
 
@@ -77,12 +78,47 @@ def test_own_projects_and_annotations_are_read_again(tmp_path):
         (0.6, 0.65, 0.9, 1),
         (1.4, 2.0, 2.6, 1),
     ]
-    assert found[0].label == "micro candidate (disgust)"
+    assert [one.label for one in found] == ["=smile", "", "'x"]
     elan.write(made, tmp_path / "clip.eaf")
     found = events_file.read(tmp_path / "clip.eaf", RECORDING)
     intervals = [(one.onset, one.offset, one.face) for one in found]
     assert intervals == [(0.4, 0.7, 1), (0.6, 0.9, 1), (1.4, 2.6, 1)]
-    assert "label =smile" in found[0].label
+    assert [one.label for one in found] == ["=smile", "", "'x"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "label"),
+    [
+        ('"disgust"', '"surprise"', "surprise"),  # another class
+        ("MERANet micro candidate", "raised brow", "raised brow (disgust)"),
+    ],
+)
+def test_labels_of_projects_are_those_that_the_user_has_changed(
+    old, new, label, tmp_path
+):
+    boris.write(prediction([GIVEN[1]]), tmp_path / "clip.boris")
+    text = (tmp_path / "clip.boris").read_text(encoding="ascii")
+    (found,) = read(tmp_path, text.replace(old, new), "changed.boris")
+    assert found.label == label
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        (r"\g<0>; brow", "brow"),
+        (r"\g<0>; label brow; lid", "brow; lid"),
+        ("raised brow", "raised brow"),
+        ("MERANet is wrong", "MERANet is wrong"),
+    ],
+)
+def test_labels_of_annotations_are_those_that_the_user_has_written(
+    text, label, tmp_path
+):
+    elan.write(prediction([GIVEN[1]]), tmp_path / "clip.eaf")
+    content = (tmp_path / "clip.eaf").read_text(encoding="utf-8")
+    changed, count = re.subn("MERANet 2: .*? s(?=<)", text, content)
+    (found,) = read(tmp_path, changed, "changed.eaf")
+    assert (count, found.label) == (1, label)
 
 
 @pytest.mark.parametrize(
@@ -165,8 +201,8 @@ STATES = (
 @pytest.mark.parametrize("separator", [",", "\t"])
 def test_table_of_boris(separator, tmp_path):
     expected = [
-        GivenEvent(1.0, 1.5, 1.1, "seconds", None, "smile"),
-        GivenEvent(1.2, 1.6, None, "seconds", 2, "smile"),
+        ImportedEvent(1.0, 1.5, 1.1, "seconds", None, "smile"),
+        ImportedEvent(1.2, 1.6, None, "seconds", 2, "smile"),
     ]
     text = coded(*STATES).replace(",", separator)
     assert read(tmp_path, text) == expected
@@ -185,8 +221,8 @@ def test_table_of_intervals_of_boris(tmp_path):
         "A,face 1,apex,POINT,2.25,2.25,clip.mp4,,\n"
     )
     assert read(tmp_path, text) == [
-        GivenEvent(1.0, 1.5, None, "seconds", 1, "smile"),
-        GivenEvent(2.0, 2.4, 2.25, "seconds", 1, "smile"),
+        ImportedEvent(1.0, 1.5, None, "seconds", 1, "smile"),
+        ImportedEvent(2.0, 2.4, 2.25, "seconds", 1, "smile"),
     ]
 
 
@@ -247,7 +283,7 @@ OTHER = (["other.mp4"], [(0.0, "", "smile", "", "", 1)])
 
 def test_project_of_boris_with_several_observations(tmp_path):
     text = json.dumps(project(OTHER, CLIP))
-    expected = [GivenEvent(1.0, 1.5, 1.1, "seconds", None, "smile")]
+    expected = [ImportedEvent(1.0, 1.5, 1.1, "seconds", None, "smile")]
     assert read(tmp_path, text, "a.boris") == expected
 
 
@@ -317,7 +353,7 @@ def eaf(**changed):
 
 def test_file_of_elan(tmp_path):
     found = read(tmp_path, eaf(), "a.eaf")
-    assert found == [GivenEvent(1.0, 1.25, None, "seconds", 2, "smile & ä")]
+    assert found == [ImportedEvent(1.0, 1.25, None, "seconds", 2, "smile & ä")]
 
 
 @pytest.mark.parametrize(

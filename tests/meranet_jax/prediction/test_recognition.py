@@ -40,7 +40,7 @@ def test_each_model_is_calibrated_and_the_majority_counts(shipped):
     np.testing.assert_allclose(three.probabilities, expected, rtol=1e-5)
     other = answered([SURE, UNSURE, UNSURE], shipped)
     assert other.plausible == ("negative", "positive") and other.answer is None
-    assert other.reasons == ("negative and positive are plausible",)
+    assert other.reasons == ("several classes are plausible: negative and positive",)
 
 
 def test_reasons_for_no_answer(shipped):
@@ -51,7 +51,7 @@ def test_reasons_for_no_answer(shipped):
     assert answered([SURE], shipped, smile).answer == "negative"
     moved = event(1, 0.4, 0.5, 0.7, flags=("head motion",))
     assert answered([SURE], shipped, moved).reasons == ("the head moves",)
-    weak = event(1, 0.4, 0.5, 0.7, origin="given", strength=0.01, noise=0.004)
+    weak = event(1, 0.4, 0.5, 0.7, origin="imported", strength=0.01, noise=0.004)
     assert "noise" in answered([SURE], shipped, weak).reasons[0]
     same = recognise(
         event(1, 0.4, 0.5, 0.7),

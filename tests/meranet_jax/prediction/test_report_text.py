@@ -37,9 +37,9 @@ def test_candidates_have_times_frames_and_careful_words(tmp_path):
         "resembles clips labelled disgust in CASME II (probability 0.70)"
     )
     assert second["result"] == "no answer"
-    assert third["result"] == "not asked: longer than 0.5 s"
+    assert third["result"] == "not classified: longer than 0.5 s"
     assert "several classes are plausible: candidate 2" in report
-    assert "Most candidates in recordings of people are **no micro-expr" in report
+    assert "Most candidates in recordings of people are **not micro-expr" in report
     assert "F1 of 0.01 to 0.25" in report
     for words in ("121 frames in 4.0 s, 30.00 frames per second", "1 face was found"):
         assert words in report
@@ -50,18 +50,18 @@ def test_candidates_have_times_frames_and_careful_words(tmp_path):
     assert not re.search(r"\b(feels?|hides?|hidden|lies|lying|true)\b", report)
 
 
-def test_troubles_of_faces():
+def test_problems_of_faces():
     times = prediction().times
     seen = times < 1.99
-    two = face(2, times, seen=seen, troubles=("too small", "shaking"))
+    two = face(2, times, seen=seen, problems=("too small", "shaking"))
     made = prediction(faces=[face(1, times), dataclasses.replace(two, eye_distance=17)])
     one, other = table(report_text.describe(made), "Faces")
     assert one["seen in"] == "100% of the frames" and one["candidates"] == "3"
-    assert one["troubles"] == "none"
+    assert one["problems"] == "none"
     assert other["seen in"] == f"{seen.mean():.0%} of the frames"
     assert other["last seen"] == "1.967 s (frame 60)"
     assert other["between the eyes"] == "17 pixels"
-    assert other["troubles"] == "too small, shaking"
+    assert other["problems"] == "too small, shaking"
     assert table(report_text.describe(made), "Candidates")[0]["face"] == "1"
 
 
@@ -70,7 +70,7 @@ def test_nothing_found_and_nothing_asked():
         prediction((), faces=(), recogniser=None, frame_rate=None, notes=())
     )
     assert "No candidate was found. This does not show" in report
-    assert "No face was found" in report and "no recogniser was asked" in report
+    assert "No face was found" in report and "no recogniser was used" in report
     assert "frame rate is not known" in report and "## Notes" not in report
 
 
@@ -86,7 +86,7 @@ def test_run_without_calibration():
 
 def test_text_of_the_user_is_not_markdown():
     made = prediction(
-        [event(1, 0.4, 0.5, 0.7, origin="given", label="a|b\n# <b>[x](y)*")],
+        [event(1, 0.4, 0.5, 0.7, origin="imported", label="a|b\n# <b>[x](y)*")],
         source=prediction().source.with_name("_a_.mp4"),
         numbers=np.arange(1, 61),
         times=prediction().times[:60],
@@ -96,6 +96,35 @@ def test_text_of_the_user_is_not_markdown():
     assert r"in \_a\_.mp4" in report
     (row,) = table(report, "Candidates")
     assert row["label"] == r"a\|b \# \<b\>\[x\](y)\*"
-    assert row["type"] == "given micro interval"
+    assert row["type"] == "imported micro interval"
     assert "60 frames of these were analysed" in report
-    assert "from a file of the user's" in report
+    assert "read from a file (--events)" in report
+
+
+def test_only_pictures_that_exist_have_links(tmp_path):
+    (tmp_path / "candidates").mkdir()
+    (tmp_path / "candidates" / "0002.png").touch()
+    report = report_text.describe(prediction(), tmp_path)
+    first, second, _ = table(report, "Candidates")
+    assert first["pictures"] == ""
+    assert second["pictures"] == "[frames](candidates/0002.png)"
+    assert "timeline.png" not in report
+    assert "pictures" not in table(report_text.describe(prediction()), "Candidates")[0]
+
+
+def test_predictions_are_printed_in_a_few_lines():
+    made = prediction()
+    assert str(made).splitlines()[:2] == [
+        "clip.mp4: 3 candidates, 1 with an answer; most candidates are not "
+        "micro-expressions",
+        "    1  0.400 s (frame 13) to 0.700 s (frame 22)  micro candidate  resembles "
+        "clips labelled disgust in CASME II (probability 0.70)  [blink]",
+    ]
+    assert len(str(made).splitlines()) == 4 + len(made.notes)
+    assert str(made.events[2]) == (
+        "3  2.400 s (frame 73) to 3.600 s (frame 109), face 1  macro candidate"
+    )
+    assert repr([made]).startswith("[<Prediction of clip.mp4: 3 candidates, ")
+    assert "signals" not in repr(made.faces[0])
+    assert "121 frames" in repr(made.faces[0].signals)
+    assert all(len(repr(one)) < 600 for one in (made, *made.faces, *made.events))

@@ -44,7 +44,7 @@ def test_short_recording_is_one_row_with_labels_and_marks(tmp_path):
     mouth, nose, *_ = strips(axes)
     assert mouth[0][mouth[1].argmax()] in (0.5, 1.7)
     assert nose[1].max() < 1.3 < mouth[1].max() + 1
-    assert "no micro-expressions" in axes.get_xlabel()
+    assert "not micro-expressions" in axes.get_xlabel()
     timeline.write(prediction(), tmp_path / "timeline.png")
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == ["timeline.png", "timeline.svg"]
@@ -111,7 +111,7 @@ def test_labels_do_not_cover_each_other():
 def test_several_faces_have_a_panel_where_they_are_seen():
     times = np.arange(60 * 30 + 1) / 30
     faces = [face(1, times), *(face(i, times, seen=times < 15) for i in range(2, 7))]
-    given = event(2, 50.0, 50.1, 50.2, face=6, origin="given", label="smile")
+    given = event(2, 50.0, 50.1, 50.2, face=6, origin="imported", label="smile")
     made = prediction([event(1, 1.0, 1.1, 1.2), given], 60.0, faces=faces)
     figure = timeline.draw(made)
     shown = [(axes.get_xlim(), axes.get_ylabel()) for axes in figure.axes]
@@ -125,7 +125,7 @@ def test_several_faces_have_a_panel_where_they_are_seen():
 def test_names_and_labels_are_drawn_as_they_are(tmp_path):
     label = "$\\frac$ 微笑 " + "x" * 30
     made = prediction(
-        [event(1, 0.4, 0.5, 0.7, origin="given", label=label)],
+        [event(1, 0.4, 0.5, 0.7, origin="imported", label=label)],
         source=tmp_path / ("$a$" + "b" * 100 + ".mp4"),
     )
     timeline.write(made, tmp_path / "timeline")

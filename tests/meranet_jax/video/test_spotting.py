@@ -114,6 +114,10 @@ def test_blinks_head_motion_and_speech_are_flagged():
     at = (2.0, 2.15, 2.4, 6)
     (found,) = spotted({"brow_left_outer": [at]}, eyes=20)
     assert found.flags == ("blink",)
+    # A strong motion of the brow takes the skin above the eye along.
+    strong = (*at[:3], 30)
+    (found,) = spotted({"brow_left_outer": [strong]}, eyes=20)
+    assert found.flags == ()
     (found,) = spotted({"brow_left_outer": [at]}, shift=shift)
     assert found.flags == ("head motion",) and found.head_speed > 1
     (found,) = spotted({"lip_lower": [at]})

@@ -33,7 +33,7 @@ def predict(task, report):
     found = prediction(source=task.files.results / task.name)
     return (
         found,
-        "Most candidates in recordings of people are **no micro-expressions**.",
+        "Most candidates in recordings of people are **not micro-expressions**.",
     )
 
 

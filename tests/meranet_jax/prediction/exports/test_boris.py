@@ -55,14 +55,14 @@ def test_states_have_a_start_and_a_stop_and_the_apex_is_a_point(tmp_path):
     assert problems(made) == []
     observation = made["observations"]["clip.mp4"]
     first, apex, last = observation["events"][:3]
-    assert first[:4] == [0.4, "face 1", "micro candidate", "disgust"]
+    assert first[:4] == [0.4, "face 1", "MERANet micro candidate", "disgust"]
     assert "resembles clips labelled disgust in CASME II" in first[4]
     assert first[5] == 12  # the 13th frame, from 0
     assert apex[:4] == [0.5, "face 1", "apex", ""]
     assert last[:4] == [0.7, *first[1:4]] and last[5] == 21
     codes = [row[2:4] for row in observation["events"][3:]]
-    assert codes[0] == codes[2] == ["micro candidate", "no answer"]
-    assert codes[3] == codes[5] == ["macro candidate", ""]
+    assert codes[0] == codes[2] == ["MERANet micro candidate", "no answer"]
+    assert codes[3] == codes[5] == ["MERANet macro candidate", ""]
 
 
 def test_media_are_found_from_the_folder_of_the_project(tmp_path):
@@ -80,7 +80,7 @@ def test_media_are_found_from_the_folder_of_the_project(tmp_path):
 
 
 def test_events_that_overlap_or_touch_stay_apart(tmp_path):
-    given = {"origin": "given", "label": "smile"}
+    given = {"origin": "imported", "label": "smile"}
     events = [
         event(1, 1.0, 1.2, 1.4, recognition=recognised(0.7, 0.2, 0.1)),
         event(2, 1.3, 1.4, 1.6, recognition=recognised(0.7, 0.2, 0.1)),

@@ -50,7 +50,7 @@ def test_events_have_times_frames_and_what_they_resemble(tmp_path):
 )
 def test_labels_are_no_formulas_and_are_restored(label, tmp_path):
     path = tmp_path / "events.csv"
-    made = event(1, 0.4, 0.5, 0.7, origin="given", label=label)
+    made = event(1, 0.4, 0.5, 0.7, origin="imported", label=label)
     tables.write_events_csv(prediction([made]), path)
     (row,) = rows(path)
     assert not row["label"].startswith(("=", "+", "-", "@", "\t"))
@@ -127,7 +127,7 @@ def test_frames_have_gaps_where_a_face_is_not_seen(tmp_path):
 
 def test_bids_columns_are_in_order_and_described(tmp_path):
     path = tmp_path / "clip_events.tsv"
-    made = event(4, 0.1, 0.15, 0.2, origin="given", label="a\tb\nc", noise=None)
+    made = event(4, 0.1, 0.15, 0.2, origin="imported", label="a\tb\nc", noise=None)
     tables.write_bids(prediction([*prediction().events, made]), path)
     lines = path.read_text(encoding="utf-8").splitlines()
     assert lines[0].split("\t")[:3] == ["onset", "duration", "trial_type"]

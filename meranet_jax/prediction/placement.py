@@ -1,11 +1,11 @@
-"""Events that are given, placed in a recording and described by what moves in them."""
+"""Events of files, placed in a recording and described by what moves in them."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 
 from meranet_jax.errors import DataError
 from meranet_jax.prediction.found_faces import Clock
-from meranet_jax.prediction.given import GivenEvent
+from meranet_jax.prediction.imported import ImportedEvent
 from meranet_jax.prediction.results import Event, Moment
 from meranet_jax.video import spotting
 from meranet_jax.video.measurement import FaceMotion
@@ -21,12 +21,12 @@ _NEAR = 0.6
 
 @dataclasses.dataclass(frozen=True)
 class Placed:
-    """A given event in its recording.
+    """An event of a file in its recording.
 
     Attributes:
       event: without a number and a recognition.
       face: that shows it; None if no face was seen at that time.
-      exact: whether its apex was given, too.
+      exact: whether the file has its apex, too.
     """
 
     event: Event
@@ -34,11 +34,11 @@ class Placed:
     exact: bool
 
 
-def check_times(events: Iterable[GivenEvent], duration: float | None) -> None:
+def check_times(events: Iterable[ImportedEvent], duration: float | None) -> None:
     """Refuses events after the end of a recording before it is measured.
 
     Args:
-      events: that are given.
+      events: of a file.
       duration: of the recording in seconds, as the file gives it; None if it does not.
 
     Raises:
@@ -56,15 +56,15 @@ def check_times(events: Iterable[GivenEvent], duration: float | None) -> None:
 
 
 def place(
-    given: GivenEvent,
+    imported: ImportedEvent,
     faces: Sequence[FaceMotion],
     intervals: Mapping[int, Intervals],
     clock: Clock,
 ) -> Placed:
-    """Places a given event in a recording.
+    """Places an event of a file in a recording.
 
     Args:
-      given: the event.
+      imported: the event.
       faces: those that are looked at.
       intervals: describes intervals of each face, by its identity.
       clock: of the recording.
@@ -73,18 +73,18 @@ def place(
       DataError: if the event is not within the recording, has a face that is not among
         those, or can be one of several.
     """
-    onset = _moment(given.onset, given, clock)
-    offset = _moment(given.offset, given, clock)
-    apex = None if given.apex is None else _moment(given.apex, given, clock)
-    for name, number in given.frames.items():
+    onset = _moment(imported.onset, imported, clock)
+    offset = _moment(imported.offset, imported, clock)
+    apex = None if imported.apex is None else _moment(imported.apex, imported, clock)
+    for name, number in imported.frames.items():
         at = {"onset": onset, "apex": apex, "offset": offset}[name]
         if at is not None and at.frame != number:
             raise DataError(
-                f"The event from {given.onset:g} to {given.offset:g} s: its {name} at "
-                f"{at.time:.3f} s is frame {at.frame}, but {name}_frame is {number}. "
-                "Correct the wrong one, or remove one of the columns."
+                f"The event from {imported.onset:g} to {imported.offset:g} s: its "
+                f"{name} at {at.time:.3f} s is frame {at.frame}, but {name}_frame is "
+                f"{number}. Correct the wrong one, or remove one of the columns."
             )
-    face = _face(given, onset, offset, faces)
+    face = _face(imported, onset, offset, faces)
     found = None
     if face is not None:
         of_face = intervals[face.track.identity]
@@ -99,48 +99,48 @@ def place(
         apex=apex,
         offset=offset,
         kind=spotting.kind_of(offset.time - onset.time),
-        origin="given",
+        origin="imported",
         regions=() if found is None else found.regions,
         strength=None if found is None else found.strength,
         noise=None if found is None else found.noise,
         head_speed=None if found is None else found.head_speed,
         flags=() if found is None else found.flags,
-        label=given.label,
+        label=imported.label,
         why="" if face is not None else "no face was seen at that time",
     )
-    return Placed(event, face, given.apex is not None)
+    return Placed(event, face, imported.apex is not None)
 
 
-def _moment(value: float, given: GivenEvent, clock: Clock) -> Moment:
-    if given.unit == "frames":
+def _moment(value: float, imported: ImportedEvent, clock: Clock) -> Moment:
+    if imported.unit == "frames":
         found = clock.of_frame(int(value))
         if found is None:
             raise DataError(
-                f"The event from frame {given.onset:g} to {given.offset:g}: the "
+                f"The event from frame {imported.onset:g} to {imported.offset:g}: the "
                 f"recording has no frame {value:g}. Its frames are "
                 f"{clock.first.frame} to {clock.last.frame}."
             )
         return found
     if value > clock.last.time + max(_AFTER, clock.step):
         raise DataError(
-            f"The event from {given.onset:g} to {given.offset:g} s ends after the last "
-            f"frame of the recording, at {clock.last.time:.3f} s. Times are seconds "
-            "after its first frame; columns onset_frame and offset_frame are for "
-            "numbers of frames."
+            f"The event from {imported.onset:g} to {imported.offset:g} s ends after "
+            f"the last frame of the recording, at {clock.last.time:.3f} s. Times are "
+            "seconds after its first frame; columns onset_frame and offset_frame are "
+            "for numbers of frames."
         )
     return clock.moment(value)
 
 
 def _face(
-    given: GivenEvent, onset: Moment, offset: Moment, faces: Sequence[FaceMotion]
+    imported: ImportedEvent, onset: Moment, offset: Moment, faces: Sequence[FaceMotion]
 ) -> FaceMotion | None:
     """Returns the face that shows an event."""
-    if given.face is not None:
+    if imported.face is not None:
         known = ", ".join(str(one.track.identity) for one in faces) or "none"
-        faces = [one for one in faces if one.track.identity == given.face]
+        faces = [one for one in faces if one.track.identity == imported.face]
         if not faces:
             raise DataError(
-                f"The event at {onset.time:.3f} s is of face {given.face}, but the "
+                f"The event at {onset.time:.3f} s is of face {imported.face}, but the "
                 f"faces of the recording that are looked at are: {known}."
             )
     seen = [

@@ -8,8 +8,9 @@ import pytest
 
 from meranet_jax.errors import DataError
 from meranet_jax.prediction.found_faces import Clock, describe, turn
-from meranet_jax.prediction.given import GivenEvent
-from meranet_jax.prediction.given_events import place
+from meranet_jax.prediction.imported import ImportedEvent
+from meranet_jax.prediction.placement import place
+from meranet_jax.video import spotting
 from meranet_jax.video.faces import Face
 from meranet_jax.video.facial_motion import REGIONS
 from meranet_jax.video.measurement import FaceMotion, Measurement
@@ -54,7 +55,7 @@ def recording(*, rate=60, seconds=4.0, motions=()):
 
 
 def given(onset, offset, apex=None, unit="seconds", face=None, label="mine"):
-    return GivenEvent(onset, offset, apex, unit, face, label)
+    return ImportedEvent(onset, offset, apex, unit, face, label)
 
 
 def placed(event, motions):
@@ -73,7 +74,7 @@ def test_an_event_in_seconds_is_described_by_what_moves():
     assert (event.onset.frame, event.offset.frame) == (109, 136)
     assert event.apex.time == pytest.approx(2.0, abs=0.04) and not found.exact
     assert event.regions[0] == "brow_left_inner" and event.strength > 0.05
-    assert (event.kind, event.origin, event.label) == ("micro", "given", "mine")
+    assert (event.kind, event.origin, event.label) == ("micro", "imported", "mine")
     still = placed(given(3.0, 3.9), [face_motion(1, TIMES, brow=PULSE)]).event
     assert still.kind == "macro" and still.strength < 0.01
 
@@ -119,6 +120,20 @@ def test_times_and_frames_must_agree():
         placed(edited, motions)
 
 
+def test_the_strength_of_an_interval_is_that_of_the_search():
+    measured, _ = recording()
+    rising = np.where(TIMES > 2.0, PULSE * 0.7 + 0.024, PULSE)  # ends higher
+    face = face_motion(1, TIMES, brow=rising)
+    (found,) = spotting.spot(face, measured)
+    again = Intervals(face, measured).describe(found.onset, found.offset)
+    assert again.strength == pytest.approx(found.strength)
+    assert again.strength < 0.9 * rising.max()
+    # Without a fall it is the range in the interval.
+    lasting = face_motion(1, TIMES, brow=0.08 * (TIMES > 1.0))
+    held = Intervals(lasting, measured).describe(0.5, 2.5)
+    assert held.strength == pytest.approx(0.08, abs=0.005)
+
+
 def test_thresholds_say_what_moves():
     measured, _ = recording()
     weak = face_motion(1, TIMES, brow=PULSE / 8)
@@ -131,19 +146,19 @@ def test_thresholds_say_what_moves():
     assert Intervals(weak, measured).describe(20.0, 21.0) is None
 
 
-def test_troubles_of_faces():
+def test_problems_of_faces():
     measured, clock = recording()
-    assert describe(face_motion(1, TIMES), measured, clock).troubles == ()
+    assert describe(face_motion(1, TIMES), measured, clock).problems == ()
     small = face_motion(1, TIMES, landmarks=FRONTAL * 0.4)
     turned = FRONTAL + [[0, 0], [0, 0], [25, 0], [0, 0], [0, 0]]
     away = face_motion(1, TIMES, landmarks=turned)
-    assert describe(small, measured, clock).troubles == ("too small",)
-    assert describe(away, measured, clock).troubles == ("turned away",)
+    assert describe(small, measured, clock).problems == ("too small",)
+    assert describe(away, measured, clock).problems == ("turned away",)
     assert turn(FRONTAL) == 0 and turn(turned) == pytest.approx(25 / 60)
     shaken = face_motion(1, TIMES)
     for index, shift in enumerate(shaken.windows[0].shift):
         shift[0] = 0.08 * (index % 4 < 2)
-    assert describe(shaken, measured, clock).troubles == ("shaking",)
+    assert describe(shaken, measured, clock).problems == ("shaking",)
 
 
 def test_signals_begin_with_the_first_frame_that_shows_the_face():

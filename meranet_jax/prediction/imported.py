@@ -1,4 +1,4 @@
-"""Events that are given in a file of the user's, and checks of their numbers."""
+"""Events that are read from files (``--events``), and checks of their numbers."""
 
 import dataclasses
 import math
@@ -21,15 +21,15 @@ _CLOCK = re.compile(r"\d+(:\d+)+([.,]\d+)?", re.ASCII)
 
 
 @dataclasses.dataclass(frozen=True)
-class GivenEvent:
-    """An interval that the user has found.
+class ImportedEvent:
+    """An interval that is read from a file.
 
     Attributes:
       onset, offset: its first and last instant, in ``unit``.
-      apex: when it is strongest, in ``unit``; None if it is not given.
+      apex: when it is strongest, in ``unit``; None if the file does not say.
       unit: ``seconds`` after the first frame of the recording, or ``frames``: whole
         numbers of frames, from 1; of a folder, the numbers in the names of the files.
-      face: identity of the face; None if it is not given.
+      face: identity of the face; None if the file does not say.
       label: the user's name of the event; may be empty.
       frames: numbers of the frames of ``onset``, ``offset`` and ``apex``, which are in
         seconds, where the file has both; they must agree.
@@ -44,7 +44,7 @@ class GivenEvent:
     frames: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
-def checked(event: GivenEvent, where: str) -> GivenEvent:
+def checked(event: ImportedEvent, where: str) -> ImportedEvent:
     """Returns an event whose numbers are possible.
 
     Args:
