@@ -54,8 +54,9 @@ function decisions(event) {
       min: 0, max: last().toFixed(3), "data-side": name,
       "aria-label": `${name} of candidate ${event.number} in seconds` });
     input.addEventListener("change", () => {
+      const time = input.valueAsNumber; // select fills in the last one
       select(event.number);
-      move(event, name, input.valueAsNumber);
+      move(event, name, time);
       fill(event); // also if nothing has changed
       save(event);
     });

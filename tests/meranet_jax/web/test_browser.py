@@ -5,13 +5,15 @@ import shutil
 import time
 import zipfile
 
-import numpy as np
 import pytest
 
 from tests.meranet_jax.web.browsing import (
     BROWSER,
+    delete_all,
+    film,
     launched,
     opened_page,
+    opened_result,
     serving,
     until,
     violations,
@@ -20,22 +22,6 @@ from tests.meranet_jax.web.browsing import (
 pytestmark = pytest.mark.skipif(
     BROWSER is None, reason="there is no Chromium: apt-get install chromium"
 )
-
-
-def film(path, seconds=4.0, rate=30):
-    """Writes a video that Chromium plays: a bar that moves to the right."""
-    import av
-
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libvpx", rate=rate)
-        stream.width, stream.height = 160, 120
-        stream.options = {"deadline": "realtime", "cpu-used": "8"}
-        for n in range(round(seconds * rate) + 1):
-            picture = np.full((120, 160, 3), 90, np.uint8)
-            picture[40:80, n % 150 : n % 150 + 10] = 220
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
 
 
 @pytest.fixture(scope="session")
@@ -64,21 +50,6 @@ def page(chromium, address):
     """The page, opened; errors of it and requests to elsewhere fail the test."""
     with opened_page(chromium, address) as opened:
         yield opened
-
-
-def opened_result(page, video):
-    """Uploads a video, and waits for its result, which opens by itself."""
-    page.set_input_files("#file", video)
-    page.wait_for_selector("#candidates li")
-    until(page, "document.getElementById('video').readyState >= 2")
-
-
-def delete_all(page):
-    page.on("dialog", lambda dialog: dialog.accept())
-    while page.locator("#jobs li").count():
-        before = page.locator("#jobs li").count()
-        page.locator("#jobs .delete").first.click()
-        until(page, f"document.querySelectorAll('#jobs li').length < {before}")
 
 
 @pytest.mark.e2e

@@ -1,0 +1,250 @@
+"""The page in a real browser when something fails: nothing of the user's is lost."""
+
+import io
+import json
+import time
+import zipfile
+
+import pytest
+
+from tests.meranet_jax.web.browsing import (
+    BROWSER,
+    delete_all,
+    film,
+    launched,
+    opened_page,
+    opened_result,
+    serving,
+    shown_frame,
+    until,
+)
+
+pytestmark = [
+    pytest.mark.skipif(
+        BROWSER is None, reason="there is no Chromium: apt-get install chromium"
+    ),
+    pytest.mark.e2e,
+]
+
+SAVED = "document.getElementById('saved').textContent.includes('are saved')"
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory):
+    path = tmp_path_factory.mktemp("film") / "clip.webm"
+    film(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with launched() as browser:
+        yield browser
+
+
+@pytest.fixture
+def address(tmp_path):
+    folder = tmp_path / "page"
+    folder.mkdir()
+    with serving(folder) as printed:
+        yield printed
+
+
+def exported(page):
+    """Exports what is open, and returns the files in the archive by name."""
+    with page.expect_download() as download:
+        page.click("#export")
+    with open(download.value.path(), "rb") as file:
+        content = io.BytesIO(file.read())
+    with zipfile.ZipFile(content) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def candidate(page, number):
+    return page.locator(f"#candidates li[data-number='{number}']")
+
+
+def test_a_press_near_an_edge_changes_nothing(chromium, address, video):
+    with opened_page(chromium, address) as page:
+        opened_result(page, video)
+        candidate(page, 2).locator(".go").click()
+        box = page.locator("#timeline").bounding_box()
+
+        def place(seconds):
+            return box["x"] + 52 + seconds / 4 * (box["width"] - 58)
+
+        def edge():
+            return candidate(page, 2).locator("[data-side=offset]").input_value()
+
+        page.mouse.move(place(1.9) + 3, box["y"] + 60)
+        page.mouse.down()
+        page.mouse.move(place(1.9) + 5, box["y"] + 60)
+        page.mouse.up()
+        assert edge() == "1.900"
+        assert "1.900 s, frame 58" in page.locator("#position").inner_text()
+        page.mouse.move(place(1.9) + 3, box["y"] + 60)
+        page.mouse.down()
+        page.mouse.move(place(2.4) + 3, box["y"] + 60, steps=3)
+        assert edge() == "2.400", "it stays as far from the pointer as it was"
+        page.keyboard.press("Escape")
+        assert edge() == "1.900"
+        page.mouse.up()
+        # Nor can one edge be moved over the other.
+        field = candidate(page, 2).locator("[data-side=offset]")
+        field.fill("0.5")
+        field.press("Enter")
+        assert edge() == "1.533", "the frame after the onset"
+        until(page, SAVED)
+
+
+def test_what_cannot_be_saved_is_kept_and_not_exported(chromium, address, video):
+    with opened_page(chromium, address, expected=(400, 500)) as page:
+        opened_result(page, video)
+        page.route(
+            "**/corrections",
+            lambda route: (
+                route.fulfill(status=500, json={"error": "No space."})
+                if route.request.method == "PUT"
+                else route.continue_()
+            ),
+        )
+        page.keyboard.press("n")
+        page.keyboard.press("r")
+        until(page, "!document.getElementById('save-again').hidden")
+        assert "No space" in page.locator("#saved").inner_text()
+        page.click("#export")
+        until(
+            page, "document.getElementById('message').textContent.includes('Nothing')"
+        )
+        page.unroute("**/corrections")
+        # The page tries by itself, too, whenever it asks for the state.
+        page.evaluate("document.getElementById('save-again').click()")
+        until(page, SAVED)
+        events = json.loads(exported(page)["corrected/events.json"])["events"]
+        assert [one["number"] for one in events] == [2, 3]
+
+
+def test_two_windows_lose_nothing(chromium, address, video):
+    with (
+        opened_page(chromium, address, expected=(400, 409)) as page,
+        opened_page(chromium, address, expected=(400, 409)) as other,
+    ):
+        opened_result(page, video)
+        other.locator("#jobs .open").click()
+        other.wait_for_selector("#candidates li")
+        candidate(page, 1).locator("[data-verdict=accepted]").click()
+        until(page, SAVED)
+        candidate(other, 2).locator("[data-verdict=rejected]").click()
+        until(other, SAVED)
+        for window in (page, other):  # each sees the change of the other
+            until(
+                window,
+                "document.querySelector('[data-number=\"1\"].accepted')"
+                " && document.querySelector('[data-number=\"2\"].rejected')",
+            )
+        # Of two changes of the same candidate, the later one is told, not kept.
+        candidate(page, 3).locator("[data-verdict=accepted]").click()
+        candidate(other, 3).locator("[data-verdict=rejected]").click()
+        told = "document.getElementById('message').textContent.includes('candidate 3')"
+        end = time.monotonic() + 20
+        while not (page.evaluate(told) or other.evaluate(told)):
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        for window in (page, other):
+            until(window, SAVED)
+        tables = [exported(one)["corrections.csv"] for one in (page, other)]
+        assert tables[0] == tables[1]
+        delete_all(page)
+        until(other, "document.getElementById('result').hidden")
+        assert "another window" in other.locator("#message").inner_text()
+
+
+def test_a_webcam_recording_is_kept_until_it_is_sent(chromium, address):
+    with opened_page(chromium, address, expected=(507,)) as page:
+        page.route(
+            "**/api/jobs?*",
+            lambda route: route.fulfill(status=507, json={"error": "No space."}),
+        )
+        page.click("#record")
+        # As if the camera was unplugged
+        until(page, "document.getElementById('recorded').textContent.includes('1 s')")
+        page.evaluate(
+            "document.getElementById('preview').srcObject.getTracks()[0]"
+            ".dispatchEvent(new Event('ended'))"
+        )
+        page.click("#stop")
+        row = page.locator("#jobs li").first
+        row.locator(".send").wait_for()
+        assert "not sent: No space." in row.inner_text()
+        with page.expect_download() as download:
+            row.locator(".save").click()
+        assert download.value.suggested_filename.startswith("webcam ")
+        with open(download.value.path(), "rb") as file:
+            kept = file.read()
+        page.unroute("**/api/jobs?*")
+        row.locator(".send").click()
+        page.wait_for_selector("#candidates li")
+        files = exported(page)
+        (name,) = (name for name in files if name.endswith(".webm"))
+        assert name.startswith("corrected/webcam ") and len(files[name]) > 1000
+        assert kept[:4] == files[name][:4]
+
+
+def test_a_restart_in_the_middle(chromium, tmp_path, video):
+    slow = tmp_path / "slow.webm"
+    slow.write_bytes(video.read_bytes())
+    folder = tmp_path / "page"
+    folder.mkdir()
+    with serving(folder) as printed:
+        port = int(printed.split(":")[2].split("/")[0])
+        with opened_page(chromium, printed) as page:
+            opened_result(page, video)
+            page.keyboard.press("n")
+            page.keyboard.press("a")
+            until(page, SAVED)
+            page.set_input_files("#file", slow)
+            page.wait_for_selector("#jobs .what:has-text('measuring')")
+    for saved in folder.glob("*/job.json"):  # so that the second analysis is short
+        job = json.loads(saved.read_text())
+        saved.write_text(json.dumps({**job, "name": job["name"].replace("slow", "b")}))
+    with serving(folder, port=port) as printed, opened_page(chromium, printed) as page:
+        until(
+            page, "document.querySelectorAll('#jobs .open:not([hidden])').length == 2"
+        )
+        page.locator("#jobs li", has_text="clip.webm").locator(".open").click()
+        page.wait_for_selector("#candidates li.accepted")
+        delete_all(page)
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("start, sound", [(0.0, False), (0.5, False), (0.5, True)])
+def test_the_picture_is_that_of_the_frame(chromium, address, tmp_path, start, sound):
+    """Also where the sound begins before the pictures."""
+    path = tmp_path / "later.webm"
+    film(path, start=start, sound=sound)
+    with opened_page(chromium, address) as page:
+        opened_result(page, path)
+        for keys, frame in (
+            (["n"], 13),
+            (["ArrowRight"] * 2, 15),
+            (["n", "ArrowLeft"], 45),
+        ):
+            for key in keys:
+                page.keyboard.press(key)
+            assert f"frame {frame}" in page.locator("#position").inner_text()
+            until(page, "!document.getElementById('video').seeking")
+            end = time.monotonic() + 10
+            while shown_frame(page) != frame:
+                assert time.monotonic() < end, (shown_frame(page), frame)
+                time.sleep(0.05)
+
+
+def test_the_motion_of_each_region(chromium, address, video):
+    with opened_page(chromium, address) as page:
+        opened_result(page, video)
+        low = page.locator("#timeline").bounding_box()["height"]
+        page.select_option("#motion", "regions")
+        until(page, "document.getElementById('timeline').classList.contains('tall')")
+        assert page.locator("#timeline").bounding_box()["height"] > low
+        page.select_option("#motion", "parts")
+        until(page, "!document.getElementById('timeline').classList.contains('tall')")
