@@ -10,7 +10,7 @@ const PARTS = { brow: "brows", eye: "eyes", nose: "nose", mouth: "mouth" };
 
 export const canvas = find("timeline");
 const LABELS = 52; // pixels on the left
-const LONG_LABELS = 118; // the same for names of regions
+const LONG_LABELS = 128; // the same for names of regions
 export const BANDS = 34; // pixels of the candidates above the motion
 const AXIS = 20; // pixels of the times below it
 const END = 6; // pixels on the right
