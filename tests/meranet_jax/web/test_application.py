@@ -1,6 +1,8 @@
 """Recordings of the page without a browser: upload, queue, corrections, deletion."""
 
+import concurrent.futures
 import contextlib
+import gc
 import io
 import json
 import time
@@ -427,3 +429,34 @@ def test_folders_of_others_are_not_taken_over(tmp_path, video):
     for folder in ("a", "b"):
         with client(application(tmp_path / folder)) as browser:
             assert browser.get("/api/state").json()["jobs"] == []
+
+
+@pytest.mark.slow  # 35 workers one after another
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="only Linux lists files")
+def test_many_uploads_are_all_analysed_and_leave_nothing(tmp_path, video):
+    """Thirty one after another, and five at the same time."""
+
+    def files():
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    def memory():
+        gc.collect()
+        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+    def one(browser, name):
+        job = upload(browser, video, name).json()["id"]
+        state = ended(browser, job, seconds=300)["state"]
+        browser.delete(f"/api/jobs/{job}")
+        return state
+
+    with client(application(tmp_path)) as browser:
+        states = [one(browser, f"{n}.mp4") for n in range(5)]  # what is loaded once
+        before = files(), memory()
+        states += [one(browser, f"{n}.mp4") for n in range(25)]
+        with concurrent.futures.ThreadPoolExecutor(5) as pool:
+            states += pool.map(lambda n: one(browser, f"at once {n}.mp4"), range(5))
+        assert states == ["done"] * 35
+        # A connection may still be open.
+        assert files() <= before[0] + 5
+        assert memory() < before[1] + (30 << 20)
+        assert list(tmp_path.iterdir()) == []
