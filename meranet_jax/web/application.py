@@ -18,10 +18,12 @@ from starlette.types import ASGIApp
 from meranet_jax.errors import UserError
 from meranet_jax.version import __version__
 from meranet_jax.web import runs, security
-from meranet_jax.web.jobs import WORKER, ChangedError, Job, Jobs
+from meranet_jax.web.job import Job
+from meranet_jax.web.jobs import ChangedError, Jobs
 from meranet_jax.web.limits import Limits
 from meranet_jax.web.run_pages import RunPages
 from meranet_jax.web.uploads import TooLargeError
+from meranet_jax.web.worker_process import WORKER
 
 _STATIC = Path(__file__).with_name("static")
 

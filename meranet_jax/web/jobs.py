@@ -4,98 +4,26 @@ import asyncio
 import contextlib
 import dataclasses
 import json
-import os
 import re
 import secrets
 import shutil
-import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from meranet_jax import files
 from meranet_jax.errors import UserError
-from meranet_jax.web import corrections, uploads
+from meranet_jax.web import corrections, uploads, worker_process
+from meranet_jax.web import job as job_module
+from meranet_jax.web.job import Job
 from meranet_jax.web.job_files import JobFiles
 from meranet_jax.web.limits import Limits
+from meranet_jax.web.worker_process import WORKER
 
-State = Literal["queued", "running", "done", "failed", "cancelled"]
-
-# Identities, which are generated, and names of folders; names of files of recordings
+# Identities, which are generated, and names of folders
 _IDENTITY = re.compile(r"[0-9a-f]{32}")
-_VIDEO = re.compile(r"video\.\w{2,4}")
-
-# What job.json has
-_SAVED = ("video", "name", "run", "run_path", "recorded", "state", "error")
-
-# Longest line that a worker may print, in bytes
-_LINE = 1 << 16
-
-WORKER = (sys.executable, "-m", "meranet_jax.web.worker")
-
-
-@dataclasses.dataclass
-class Job:
-    """A recording.
-
-    Attributes:
-      identity: generated.
-      files: of the recording.
-      video: name of its file.
-      name: as it is shown.
-      run: title of the recogniser.
-      run_path: its folder; None for the weights of the package.
-      recorded: whether it was made with the webcam.
-      state: see ``State``.
-      stage: name of the stage of the work.
-      share: how far the stage is, 0 to 1; None if it is not known.
-      started: clock when the stage began, in seconds.
-      error: one sentence, if it failed.
-      process: the worker, while there is one.
-      lock: held while files of the job are written.
-      revision: how often corrections were saved.
-      intervals: onset and offset of each candidate, once they have been read.
-      duration: in seconds, likewise.
-    """
-
-    identity: str
-    files: JobFiles
-    video: str
-    name: str
-    run: str
-    run_path: str | None
-    recorded: bool = False
-    state: State = "queued"
-    stage: str = ""
-    share: float | None = None
-    started: float = 0.0
-    error: str = ""
-    process: asyncio.subprocess.Process | None = None
-    lock: asyncio.Lock = dataclasses.field(default_factory=asyncio.Lock)
-    revision: int = 0
-    intervals: dict[int, tuple[float, float]] | None = None
-    duration: float = 0.0
-
-    def shown(self) -> dict[str, Any]:
-        """Returns what the page shows."""
-        left = None
-        # Only the measurement takes equal times for equal parts of a recording.
-        known = self.stage == "motion" and (self.share or 0) > 0.02
-        if self.state == "running" and self.share is not None and known:
-            left = (time.monotonic() - self.started) * (1 / self.share - 1)
-        return {
-            "id": self.identity,
-            "name": self.name,
-            "run": self.run,
-            "state": self.state,
-            "stage": self.stage,
-            "share": self.share,
-            "seconds_left": left,
-            "error": self.error,
-            "revision": self.revision,
-        }
 
 
 class ChangedError(UserError):
@@ -126,32 +54,21 @@ class Jobs:
                 self._take_over(path)
 
     def _take_over(self, folder: Path) -> None:
-        """Adds a recording of an earlier start; what was begun is begun again."""
-        of_job = JobFiles(folder)
+        """Adds a recording of an earlier start."""
         try:
-            saved = json.loads(of_job.job.read_text(encoding="utf-8"))
-            state: State = saved["state"]
-            if state == "running":
-                state = "queued"
-            job = Job(folder.name, of_job, **{name: saved[name] for name in _SAVED})
-            job.state = state
-            if not _VIDEO.fullmatch(job.video):
-                raise ValueError(f"{job.video} is not the name of a recording")
-            if of_job.corrections.is_file():
-                corrected = json.loads(of_job.corrections.read_text(encoding="utf-8"))
-                job.revision = corrected["revision"]
+            found = job_module.load(folder)
         except FileNotFoundError:
             # An upload that was interrupted; it has no file job.json yet.
             shutil.rmtree(folder, ignore_errors=True)
             return
         except (OSError, ValueError, KeyError, TypeError) as error:
             print(
-                f"{of_job.job} cannot be read ({type(error).__name__}: {error}). The "
-                "recording in its folder is kept, and is not shown.",
+                f"{folder / 'job.json'} cannot be read ({type(error).__name__}: "
+                f"{error}). The recording in its folder is kept, and is not shown.",
                 file=sys.stderr,
             )
             return
-        self._jobs[job.identity] = job
+        self._jobs[found.identity] = found
 
     def all(self) -> list[Job]:
         """Returns all recordings, oldest first."""
@@ -225,7 +142,7 @@ class Jobs:
         if job.state != "done":
             job.run, job.run_path = run, run_path
             job.state, job.error = "queued", ""
-            self._save(job)
+            job.save(self._limits)
             self._changed.set()
             return job
         with self._new_folder() as folder:
@@ -268,20 +185,10 @@ class Jobs:
             self._receiving -= 1
 
     def _add(self, job: Job) -> Job:
-        self._save(job)
+        job.save(self._limits)
         self._jobs[job.identity] = job
         self._changed.set()
         return job
-
-    def _save(self, job: Job) -> None:
-        value = {name: getattr(job, name) for name in _SAVED}
-        value["limits"] = {
-            "memory": self._limits.memory,
-            "seconds": self._limits.seconds,
-            # A copy of the recording, or tables of its frames
-            "file": 2 * self._limits.upload,
-        }
-        files.write_json(job.files.job, value)
 
     async def work(self) -> None:
         """Analyses the recordings of the queue one after another, without end."""
@@ -302,84 +209,27 @@ class Jobs:
     async def _analyse(self, job: Job) -> None:
         job.state, job.stage, job.share = "running", "preparing", None
         job.started = time.monotonic()
-        self._save(job)
+        job.save(self._limits)
         error = await self._run(job, "predict", self._limits.seconds)
         # It may have been cancelled meanwhile.
         if job.state == "running":
             job.state, job.error = ("failed", error) if error else ("done", "")
             job.stage, job.share = "", None
         if job.identity in self._jobs:
-            self._save(job)
+            job.save(self._limits)
 
     async def _run(self, job: Job, what: str, seconds: float) -> str:
-        """Runs a worker, and returns why it failed; an empty text if it did not."""
-        with job.files.log.open("wb") as log:
-            process = await asyncio.create_subprocess_exec(
-                *self._worker,
-                what,
-                str(job.files.folder),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=log,
-                limit=_LINE,
-                start_new_session=True,
-            )
-        job.process = process
-        if job.state == "cancelled":  # while it was being started
-            _kill(process)
-        error = ""
-        try:
-            async with asyncio.timeout(seconds):
-                error = await self._listen(job, process, what)
-                await process.wait()
-        except TimeoutError:
-            error = f"It took longer than {seconds / 60:.0f} minutes and was stopped."
-        except ValueError:
-            error = "The analysis failed."
-        finally:
-            _kill(process)
-            await process.wait()
-            job.process = None
-        # The user knows the recording by the name that is shown.
-        error = error.replace(job.video, job.name)
-        if not error and process.returncode:
-            return (
-                "The analysis stopped. The recording may be damaged, or need more "
-                f"memory than {self._limits.memory / 1e9:.0f} GB."
-            )
-        return error
-
-    async def _listen(
-        self, job: Job, process: asyncio.subprocess.Process, what: str
-    ) -> str:
-        """Follows what a worker prints, and returns the error that it reports."""
-        error = ""
-        assert process.stdout is not None
-        async for line in process.stdout:
-            try:
-                said = json.loads(line)
-            except ValueError:
-                continue  # of a library
-            if not isinstance(said, dict):
-                continue
-            if isinstance(said.get("error"), str):
-                error = said["error"]
-            elif what == "predict" and isinstance(said.get("stage"), str):
-                if said["stage"] != job.stage:
-                    job.stage, job.started = said["stage"], time.monotonic()
-                done, total = said.get("done"), said.get("total")
-                job.share = None
-                if isinstance(done, int | float) and isinstance(total, int | float):
-                    job.share = min(max(done / total, 0.0), 1.0) if total > 0 else None
-        return error
+        return await worker_process.run(
+            self._worker, job, what, seconds, self._limits.memory
+        )
 
     def cancel(self, job: Job) -> None:
         """Stops the analysis of a recording, or takes it from the queue."""
         if job.state in ("queued", "running"):
             job.state, job.stage, job.share = "cancelled", "", None
             if job.process is not None:
-                _kill(job.process)
-            self._save(job)
+                worker_process.kill(job.process)
+            job.save(self._limits)
 
     async def delete(self, job: Job) -> None:
         """Deletes a recording with all of its files.
@@ -389,7 +239,7 @@ class Jobs:
         """
         self.cancel(job)
         if job.process is not None:  # of an export
-            _kill(job.process)
+            worker_process.kill(job.process)
         async with job.lock:  # until the worker has ended
             try:
                 await asyncio.to_thread(shutil.rmtree, job.files.folder)
@@ -474,14 +324,7 @@ class Jobs:
         """Ends all workers; what was begun is in the queue at the next start."""
         for job in self.all():
             if job.process is not None:
-                _kill(job.process)
-
-
-def _kill(process: asyncio.subprocess.Process) -> None:
-    """Kills a worker with the processes that it has started."""
-    if process.returncode is None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
+                worker_process.kill(job.process)
 
 
 def _link(file: Path, other: Path) -> None:

@@ -2,9 +2,10 @@
 
 export const find = (id) => document.getElementById(id);
 
-export function make(name, text = "", attributes = {}) {
+// An element with text or elements, never markup, and what is done when it is clicked
+export function make(name, content = "", attributes = {}) {
   const element = document.createElement(name);
-  element.textContent = text;
+  element.append(...[content].flat());
   for (const [key, value] of Object.entries(attributes)) {
     if (key === "on") element.addEventListener("click", value);
     else element.setAttribute(key, value);

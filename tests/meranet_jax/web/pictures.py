@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from datasets.synthetic import long_video
-from meranet_jax.web.jobs import WORKER
+from meranet_jax.web.worker_process import WORKER
 from tests.meranet_jax.web.browsing import launched, serving, until
 
 # Milliseconds of the analysis

@@ -51,3 +51,18 @@ def ended(browser, identity, seconds=60, states=("done", "failed", "cancelled"))
             return job
         time.sleep(0.05)
     raise AssertionError(f"{job} is not {states} after {seconds} s")
+
+
+def correction(**changes):
+    """A correction of the first candidate that changes what is given."""
+    return {"number": 1, "verdict": "open", "onset": None, "offset": None, **changes}
+
+
+def save(browser, job, *changes, revision=None):
+    """Sends corrections of the latest revision, or another, and returns the answer."""
+    address = f"/api/jobs/{job['id']}/corrections"
+    if revision is None:
+        revision = browser.get(address).json()["revision"]
+    return browser.put(
+        address, json={"revision": revision, "corrections": list(changes)}
+    )

@@ -170,7 +170,7 @@ def test_real_analysis_from_upload_to_pictures(chromium, tmp_path, monkeypatch):
     # The complete network is computed, which takes longer than its optimisation.
     monkeypatch.setenv("XLA_FLAGS", "")
     from datasets.synthetic import long_video
-    from meranet_jax.web.jobs import WORKER
+    from meranet_jax.web.worker_process import WORKER
 
     path = tmp_path / "face.mp4"
     config = long_video.LongVideoConfig(

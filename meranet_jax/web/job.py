@@ -1,0 +1,124 @@
+"""A recording of the page: what is asked for, and how far it is."""
+
+import asyncio
+import dataclasses
+import json
+import re
+import time
+from pathlib import Path
+from typing import Any, Literal
+
+from meranet_jax import files
+from meranet_jax.web.job_files import JobFiles
+from meranet_jax.web.limits import Limits
+
+State = Literal["queued", "running", "done", "failed", "cancelled"]
+
+# Names of files of recordings
+_VIDEO = re.compile(r"video\.\w{2,4}")
+
+# What job.json has
+_SAVED = ("video", "name", "run", "run_path", "recorded", "state", "error")
+
+
+@dataclasses.dataclass
+class Job:
+    """A recording.
+
+    Attributes:
+      identity: generated.
+      files: of the recording.
+      video: name of its file.
+      name: as it is shown.
+      run: title of the recogniser.
+      run_path: its folder; None for the weights of the package.
+      recorded: whether it was made with the webcam.
+      state: see ``State``.
+      stage: name of the stage of the work.
+      share: how far the stage is, 0 to 1; None if it is not known.
+      started: clock when the stage began, in seconds.
+      error: one sentence, if it failed.
+      process: the worker, while there is one.
+      lock: held while files of the job are written.
+      revision: how often corrections were saved.
+      intervals: onset and offset of each candidate, once they have been read.
+      duration: in seconds, likewise.
+    """
+
+    identity: str
+    files: JobFiles
+    video: str
+    name: str
+    run: str
+    run_path: str | None
+    recorded: bool = False
+    state: State = "queued"
+    stage: str = ""
+    share: float | None = None
+    started: float = 0.0
+    error: str = ""
+    process: asyncio.subprocess.Process | None = None
+    lock: asyncio.Lock = dataclasses.field(default_factory=asyncio.Lock)
+    revision: int = 0
+    intervals: dict[int, tuple[float, float]] | None = None
+    duration: float = 0.0
+
+    def shown(self) -> dict[str, Any]:
+        """Returns what the page shows."""
+        left = None
+        # Only the measurement takes equal times for equal parts of a recording.
+        known = self.stage == "motion" and (self.share or 0) > 0.02
+        if self.state == "running" and self.share is not None and known:
+            left = (time.monotonic() - self.started) * (1 / self.share - 1)
+        return {
+            "id": self.identity,
+            "name": self.name,
+            "run": self.run,
+            "state": self.state,
+            "stage": self.stage,
+            "share": self.share,
+            "seconds_left": left,
+            "error": self.error,
+            "revision": self.revision,
+        }
+
+    def save(self, limits: Limits) -> None:
+        """Writes what a worker needs, and what the next start of the server needs.
+
+        Args:
+          limits: of the worker.
+
+        Raises:
+          OSError: if it cannot be written.
+        """
+        value = {name: getattr(self, name) for name in _SAVED}
+        value["limits"] = {
+            "memory": limits.memory,
+            "seconds": limits.seconds,
+            # A copy of the recording, or tables of its frames
+            "file": 2 * limits.upload,
+        }
+        files.write_json(self.files.job, value)
+
+
+def load(folder: Path) -> Job:
+    """Returns the recording of an earlier start; what was begun is begun again.
+
+    Args:
+      folder: of the recording.
+
+    Raises:
+      FileNotFoundError: if its upload was interrupted.
+      OSError, ValueError, KeyError, TypeError: if it cannot be read.
+    """
+    of_job = JobFiles(folder)
+    saved = json.loads(of_job.job.read_text(encoding="utf-8"))
+    job = Job(folder.name, of_job, **{name: saved[name] for name in _SAVED})
+    if job.state == "running":
+        job.state = "queued"
+    if not _VIDEO.fullmatch(job.video):
+        raise ValueError(f"{job.video} is not the name of a recording")
+    if of_job.corrections.is_file():
+        corrected = json.loads(of_job.corrections.read_text(encoding="utf-8"))
+        job.revision = corrected["revision"]
+    return job
