@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import functools
 import json
+import re
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from starlette.types import ASGIApp
 from meranet_jax.errors import UserError
 from meranet_jax.version import __version__
 from meranet_jax.web import runs, security
+from meranet_jax.web.answers import STATIC, Answer, file, static
 from meranet_jax.web.job import Job
 from meranet_jax.web.jobs import ChangedError, Jobs
 from meranet_jax.web.limits import Limits
@@ -25,13 +27,11 @@ from meranet_jax.web.run_pages import RunPages
 from meranet_jax.web.uploads import TooLargeError
 from meranet_jax.web.worker_process import WORKER
 
-_STATIC = Path(__file__).with_name("static")
-
 # The files of the page, and their types: no others are sent.
 _PAGE_FILES = {
     "page.css": "text/css",
     "icon.svg": "image/svg+xml",
-    **{path.name: "text/javascript" for path in sorted(_STATIC.glob("*.js"))},
+    **{path.name: "text/javascript" for path in sorted(STATIC.glob("*.js"))},
 }
 _VIDEO_TYPES = {
     ".mp4": "video/mp4",
@@ -44,10 +44,11 @@ _VIDEO_TYPES = {
 }
 _PICTURE_TYPES = {".png": "image/png", ".gif": "image/gif"}
 
+# Identities of faces
+_FACE = re.compile(r"[1-9][0-9]{0,3}")
+
 # Bytes that corrections may have
 _CORRECTIONS = 1 << 20
-
-Answer = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class _Page:
@@ -83,7 +84,7 @@ class _Page:
         return [
             Route("/", self.index),
             *[
-                Route(f"/{name}", _static(name, kind))
+                Route(f"/{name}", static(name, kind))
                 for name, kind in _PAGE_FILES.items()
             ],
             Route("/api/state", self.state),
@@ -92,7 +93,7 @@ class _Page:
             Route(f"{job}/cancel", self._of_job(self.cancel), methods=["POST"]),
             Route(f"{job}/result", self._of_job(self.result)),
             Route(f"{job}/times", self._of_job(self.times)),
-            Route(f"{job}/motion/{{face:int}}", self._of_job(self.motion)),
+            Route(f"{job}/motion/{{face}}", self._of_job(self.motion)),
             Route(f"{job}/video", self._of_job(self.video)),
             Route(f"{job}/repeat", self._of_job(self.repeat), methods=["POST"]),
             Route(f"{job}/pictures/{{name}}", self._of_job(self.picture)),
@@ -123,7 +124,7 @@ class _Page:
     async def index(self, _request: Request) -> Response:
         """Returns the page, whose list of recognisers has the runs of now."""
         await self._catalogue.refresh()
-        return FileResponse(_STATIC / "index.html", media_type="text/html")
+        return FileResponse(STATIC / "index.html", media_type="text/html")
 
     async def state(self, _request: Request) -> Response:
         """Returns all recordings, recognisers and limits."""
@@ -154,7 +155,7 @@ class _Page:
         return JSONResponse(job.shown(), status_code=201)
 
     async def repeat(self, job: Job, request: Request) -> Response:
-        """Analyses a recording another time, for instance with another recogniser."""
+        """Analyses a recording again, for instance with another recogniser."""
         chosen = self._chosen(request)
         path = None if chosen.path is None else str(chosen.path)
         again = await self.jobs.repeat(job, chosen.title, path)
@@ -185,22 +186,25 @@ class _Page:
 
     async def result(self, job: Job, _request: Request) -> Response:
         """Returns what the page shows of a prediction."""
-        return _file(job.files.page, "application/json", job.state == "done")
+        return file(job.files.page, "application/json", job.state == "done")
 
     async def times(self, job: Job, _request: Request) -> Response:
         """Returns when each frame is shown; see ``JobFiles.times``."""
-        return _file(job.files.times, "application/octet-stream", job.state == "done")
+        return file(job.files.times, "application/octet-stream", job.state == "done")
 
     async def motion(self, job: Job, request: Request) -> Response:
         """Returns the motion of a face; see ``JobFiles.motion``."""
-        path = job.files.motion(request.path_params["face"])
-        return _file(path, "application/octet-stream", job.state == "done")
+        face = request.path_params["face"]
+        if not _FACE.fullmatch(face):
+            return security.refusal(404, "There is no such face.")
+        path = job.files.motion(int(face))
+        return file(path, "application/octet-stream", job.state == "done")
 
     async def video(self, job: Job, request: Request) -> Response:
         """Returns the recording, or the part of it that the request names."""
         path = job.files.folder / job.video
         saved = "download" in request.query_params
-        return _file(path, _VIDEO_TYPES[path.suffix], True, job.name if saved else None)
+        return file(path, _VIDEO_TYPES[path.suffix], True, job.name if saved else None)
 
     async def picture(self, job: Job, request: Request) -> Response:
         """Returns a picture of a candidate."""
@@ -211,7 +215,7 @@ class _Page:
         path = existing.get(request.path_params["name"])
         if path is None or path.suffix not in _PICTURE_TYPES:
             return security.refusal(404, "There is no such picture.")
-        return _file(path, _PICTURE_TYPES[path.suffix], True)
+        return file(path, _PICTURE_TYPES[path.suffix], True)
 
     async def corrections(self, job: Job, _request: Request) -> Response:
         """Returns the corrections of a recording."""
@@ -242,23 +246,12 @@ class _Page:
         await self.jobs.export(job, int(revision[:9]))
         return Response(status_code=204)
 
-    async def exported(self, job: Job, _request: Request) -> Response:
+    async def exported(self, job: Job, request: Request) -> Response:
         """Returns the file of all results and corrections."""
+        if request.query_params.get("revision") != str(job.exported):
+            return security.refusal(409, "Another window has exported something else.")
         name = f"{Path(job.name).stem}.zip"
-        return _file(job.files.export, "application/zip", True, name)
-
-
-def _static(name: str, kind: str) -> Answer:
-    async def answer(_request: Request) -> Response:
-        return FileResponse(_STATIC / name, media_type=kind)
-
-    return answer
-
-
-def _file(path: Path, kind: str, ready: bool, name: str | None = None) -> Response:
-    if not ready or not path.is_file():
-        return security.refusal(404, "This file does not exist yet.")
-    return FileResponse(path, media_type=kind, filename=name)
+        return file(job.files.export, "application/zip", True, name)
 
 
 async def _refused(_request: Request, error: Exception) -> Response:
@@ -277,7 +270,8 @@ async def _http_error(_request: Request, error: Exception) -> Response:
 async def _disk_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, OSError)
     return security.refusal(
-        507, f"A file cannot be written: {error.strerror or 'unknown reason'}."
+        507,
+        f"A file cannot be read or written: {error.strerror or 'unknown reason'}.",
     )
 
 

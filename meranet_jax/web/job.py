@@ -18,7 +18,7 @@ State = Literal["queued", "running", "done", "failed", "cancelled"]
 _VIDEO = re.compile(r"video\.\w{2,4}")
 
 # What job.json has
-_SAVED = ("video", "name", "run", "run_path", "recorded", "state", "error")
+_SAVED = ("video", "name", "run", "run_path", "recorded", "added", "state", "error")
 
 
 @dataclasses.dataclass
@@ -33,14 +33,16 @@ class Job:
       run: title of the recogniser.
       run_path: its folder; None for the weights of the package.
       recorded: whether it was made with the webcam.
+      added: when it was, in seconds since 1970.
       state: see ``State``.
       stage: name of the stage of the work.
       share: how far the stage is, 0 to 1; None if it is not known.
       started: clock when the stage began, in seconds.
       error: one sentence, if it failed.
       process: the worker, while there is one.
-      lock: held while files of the job are written.
+      lock: held while a worker writes files of the job, and while they are deleted.
       revision: how often corrections were saved.
+      exported: the revision that the file of all results has; None if there is none.
       intervals: onset and offset of each candidate, once they have been read.
       duration: in seconds, likewise.
     """
@@ -52,6 +54,7 @@ class Job:
     run: str
     run_path: str | None
     recorded: bool = False
+    added: float = dataclasses.field(default_factory=time.time)
     state: State = "queued"
     stage: str = ""
     share: float | None = None
@@ -60,6 +63,7 @@ class Job:
     process: asyncio.subprocess.Process | None = None
     lock: asyncio.Lock = dataclasses.field(default_factory=asyncio.Lock)
     revision: int = 0
+    exported: int | None = None
     intervals: dict[int, tuple[float, float]] | None = None
     duration: float = 0.0
 

@@ -58,6 +58,11 @@ class JobFiles:
         return self.folder / "corrections.json"
 
     @property
+    def exported(self) -> Path:
+        """The corrections that are exported, which do not change meanwhile."""
+        return self.folder / "exported.json"
+
+    @property
     def export(self) -> Path:
         """All results and corrections in one file."""
         return self.folder / "export.zip"

@@ -2,13 +2,13 @@
 
 import asyncio
 import contextlib
-import dataclasses
 import json
 import re
 import secrets
 import shutil
 import sys
 import time
+import traceback
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ class Jobs:
         self._jobs: dict[str, Job] = {}
         self._changed = asyncio.Event()
         self._receiving = 0
-        for path in sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime):
+        for path in folder.iterdir():
             # A link may lead to files of others.
             is_folder = path.is_dir() and not path.is_symlink()
             if is_folder and _IDENTITY.fullmatch(path.name):
@@ -72,7 +72,7 @@ class Jobs:
 
     def all(self) -> list[Job]:
         """Returns all recordings, oldest first."""
-        return list(self._jobs.values())
+        return sorted(self._jobs.values(), key=lambda job: job.added)
 
     def find(self, identity: str) -> Job:
         """Returns a recording.
@@ -121,7 +121,7 @@ class Jobs:
             )
 
     async def repeat(self, job: Job, run: str, run_path: str | None) -> Job:
-        """Analyses a recording another time.
+        """Analyses a recording again.
 
         What was analysed keeps its results and corrections: the recording is added as
         another one.
@@ -149,16 +149,14 @@ class Jobs:
             video = folder / job.video
             await asyncio.to_thread(_link, job.files.folder / job.video, video)
             return self._add(
-                dataclasses.replace(
-                    job,
-                    identity=folder.name,
-                    files=JobFiles(folder),
-                    run=run,
-                    run_path=run_path,
-                    state="queued",
-                    lock=asyncio.Lock(),
-                    revision=0,
-                    intervals=None,
+                Job(
+                    folder.name,
+                    JobFiles(folder),
+                    job.video,
+                    job.name,
+                    run,
+                    run_path,
+                    job.recorded,
                 )
             )
 
@@ -205,6 +203,10 @@ class Jobs:
             except OSError as error:  # a full disk, for example
                 job.state = "failed"
                 job.error = f"The recording cannot be analysed: {error.strerror}."
+            except Exception:  # the queue goes on with the next recording
+                traceback.print_exc()
+                job.state = "failed"
+                job.error = "The analysis failed; the terminal of the server shows why."
 
     async def _analyse(self, job: Job) -> None:
         job.state, job.stage, job.share = "running", "preparing", None
@@ -282,7 +284,7 @@ class Jobs:
                 event["number"]: (event["onset"]["time"], event["offset"]["time"])
                 for event in shown["events"]
             }
-        # Nothing else is done from here to the end.
+        # Without waiting from here on, so that no other request comes between
         self._check_revision(job, value.get("revision"))
         checked = corrections.check(
             value.get("corrections"), job.intervals, job.duration
@@ -316,9 +318,12 @@ class Jobs:
         """
         async with job.lock:
             self._check_revision(job, revision)
+            files.write_json(job.files.exported, self.corrections(job))
+            job.exported = None
             error = await self._run(job, "export", self._limits.export)
-        if error:
-            raise UserError(f"The files cannot be written: {error}")
+            if error:
+                raise UserError(f"The files cannot be written: {error}")
+            job.exported = revision
 
     async def close(self) -> None:
         """Ends all workers; what was begun is in the queue at the next start."""

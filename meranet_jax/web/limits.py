@@ -4,7 +4,7 @@ import dataclasses
 import os
 
 # Bytes of memory that the process of a recording may take at most
-_MOST_MEMORY = 12 << 30
+_MOST_MEMORY = 12_000_000_000
 
 
 def _memory() -> int:

@@ -105,6 +105,7 @@ def _event(event: Event, prediction: Prediction, pictures: Path) -> dict[str, An
         "strength": event.strength,
         "noise": event.noise,
         "recognition": event.recognition and _recognition(event.recognition),
+        "picture": name,
         "strip": (pictures / f"{name}.png").is_file(),
         "animation": (pictures / f"{name}.gif").is_file(),
     }

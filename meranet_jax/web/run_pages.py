@@ -1,13 +1,10 @@
 """Answers of the page of runs: a list, one run, its pictures, and two compared."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from pathlib import Path
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import (
-    FileResponse,
     JSONResponse,
     PlainTextResponse,
     Response,
@@ -16,12 +13,9 @@ from starlette.routing import Route
 
 from meranet_jax.errors import UserError
 from meranet_jax.web import run_comparison, run_facts, runs, security
+from meranet_jax.web.answers import static
 from meranet_jax.web.run_files import FIGURES, RunFiles
 from meranet_jax.web.runs import Catalogue, Choice
-
-_STATIC = Path(__file__).with_name("static")
-
-Answer = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class RunPages:
@@ -41,8 +35,7 @@ class RunPages:
         """Returns the addresses."""
         run = "/api/runs/{id}"
         return [
-            Route("/runs", _static("runs.html", "text/html")),
-            Route("/runs.js", _static("runs.js", "text/javascript")),
+            Route("/runs", static("runs.html", "text/html")),
             Route("/runs/{id}", self.text),
             Route("/api/runs", self.all),
             Route(run, self.one),
@@ -137,10 +130,3 @@ def _shipped() -> dict[str, Any]:
 
 def _no_run() -> Response:
     return security.refusal(404, "There is no such run. It may have been deleted.")
-
-
-def _static(name: str, kind: str) -> Answer:
-    async def answer(_request: Request) -> Response:
-        return FileResponse(_STATIC / name, media_type=kind)
-
-    return answer

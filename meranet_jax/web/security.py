@@ -7,13 +7,16 @@ address that was printed, and, if it changes something, the origin of this page.
 
 import hmac
 import secrets
-import urllib.parse
+import time
 from collections.abc import Collection
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+# Seconds after the start in which the browser must have opened the page
+_LAUNCH = 120
 
 # Methods that change nothing
 _SAFE = ("GET", "HEAD")
@@ -75,6 +78,8 @@ class OwnBrowserOnly:
         self._app, self._token, self._launch = app, token, launch
         # Of the browsers that have opened the address; it is in no address.
         self._session = make_token()
+        self._launched = False
+        self._started = time.monotonic()
         self._hosts = {f"{name}:{port}".lower() for name in hosts}
         if port == 80:
             self._hosts |= {name.lower() for name in hosts}
@@ -112,14 +117,11 @@ class OwnBrowserOnly:
             and request.method == "GET"
             and given is not None
         ):
-            launched = self._launch is not None and _are_equal(given, self._launch)
-            if launched:
-                self._launch = None
-            elif not _are_equal(given, self._token):
+            if not (_are_equal(given, self._token) or self._is_launch(given)):
                 return refusal(
                     403,
-                    "This address is of another start of the server, or was used "
-                    "before. Open the address that the server has printed.",
+                    "This address is of another start of the server, is too old, or "
+                    "was used before. Open the address that the server has printed.",
                 )
             answer = RedirectResponse("/", status_code=303)
             answer.set_cookie(
@@ -133,6 +135,17 @@ class OwnBrowserOnly:
             )
         return None
 
+    def _is_launch(self, given: str) -> bool:
+        """Returns whether this is the secret that is valid once, and soon after."""
+        if self._launch is None or not _are_equal(given, self._launch):
+            return False
+        if self._launched:
+            # One of the two was not the user: neither may go on.
+            self._session = make_token()
+            return False
+        self._launched = True
+        return time.monotonic() - self._started < _LAUNCH
+
 
 def _are_equal(given: str, secret: str) -> bool:
     return hmac.compare_digest(given.encode(), secret.encode())
@@ -140,8 +153,6 @@ def _are_equal(given: str, secret: str) -> bool:
 
 def _same_origin(headers: Headers, host: str) -> bool:
     """Returns whether a request comes from a page of this server."""
-    origin = urllib.parse.urlsplit(headers.get("origin", ""))
+    origin = headers.get("origin", "").lower()
     site = headers.get("sec-fetch-site", "same-origin")
-    return (origin.scheme, origin.netloc.lower()) == ("http", host) and (
-        site == "same-origin"
-    )
+    return origin == f"http://{host}" and site == "same-origin"

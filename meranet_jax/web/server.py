@@ -1,7 +1,9 @@
 """The server of the page: starts it, opens the browser, and deletes what is left."""
 
+import asyncio
 import contextlib
 import ipaddress
+import logging
 import os
 import shutil
 import signal
@@ -56,6 +58,10 @@ def serve(
       UserError: if a folder or the port cannot be used.
     """
     run_folder = None if runs is None else Path(runs).expanduser().absolute()
+    if keep and data is None:
+        raise UserError(
+            "--keep needs a folder to keep recordings in. Add --data=FOLDER."
+        )
     if run_folder is not None and not run_folder.is_dir():
         raise UserError(f"--runs={runs} is not a folder. Give the folder of your runs.")
     with contextlib.closing(_listen(host, port)) as sock, _folder(data, keep) as folder:
@@ -101,12 +107,15 @@ def serve(
             loop="asyncio",  # uvloop, where it is installed, forks to start a worker
             timeout_graceful_shutdown=_GRACE,
         )
-        # uvicorn raises the signal again when it has stopped; without these handlers
-        # that would end the process before the recordings are deleted.
-        for number in (signal.SIGTERM, *_hang_up()):
-            signal.signal(number, _exit)
-        with contextlib.suppress(KeyboardInterrupt):
-            uvicorn.Server(config).run(sockets=[sock])
+        # uvicorn raises the signal again when it has stopped; without this handler that
+        # would end the process before the recordings are deleted.
+        signal.signal(signal.SIGTERM, _exit)
+        logging.getLogger("uvicorn.error").addFilter(_is_no_end)
+        server = uvicorn.Server(config)
+        for number in _hang_up():
+            signal.signal(number, lambda *_: setattr(server, "should_exit", True))
+        with contextlib.suppress(KeyboardInterrupt, asyncio.CancelledError):
+            server.run(sockets=[sock])
         if keep:
             print(f"Recordings and results: {folder}")
 
@@ -114,6 +123,12 @@ def serve(
 def _hang_up() -> list[signal.Signals]:
     """Returns the signal of a terminal that is closed, where there is one."""
     return [signal.SIGHUP] if hasattr(signal, "SIGHUP") else []
+
+
+def _is_no_end(record: logging.LogRecord) -> bool:
+    """Whether a message is of something else than that the server is stopped."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, asyncio.CancelledError | KeyboardInterrupt)
 
 
 def _exit(number: int, _frame: object) -> None:
@@ -145,11 +160,6 @@ def _folder(data: str | None, keep: bool) -> Iterator[Path]:
     else:
         folder = Path(data).expanduser().absolute() / "page"
         _make_own(folder, data)
-        if not keep and any(folder.iterdir()):
-            raise UserError(
-                f"--data={data} has recordings of an earlier start, which would be "
-                "deleted at the end. Add --keep, or choose another folder."
-            )
     lock = filelock.FileLock(folder / _LOCK)
     try:
         lock.acquire(timeout=0)
@@ -158,12 +168,17 @@ def _folder(data: str | None, keep: bool) -> Iterator[Path]:
             f"--data={data} is used by another server. Stop it, or choose another "
             "folder."
         ) from None
-    try:
-        yield folder
-    finally:
-        lock.release()
-        if not keep:
-            _delete(folder)
+    with lock:
+        if not keep and any(path.name != _LOCK for path in folder.iterdir()):
+            raise UserError(
+                f"--data={data} has recordings of an earlier start, which would be "
+                "deleted at the end. Add --keep, or choose another folder."
+            )
+        try:
+            yield folder
+        finally:
+            if not keep:
+                _delete(folder)
 
 
 def _make_own(folder: Path, data: str) -> None:
@@ -203,13 +218,16 @@ def _delete_left() -> None:
             if folder.is_symlink() or not (folder / _LOCK).is_file():
                 continue
             with filelock.FileLock(folder / _LOCK, timeout=0):
-                pass
-            print("The recordings of a server that was killed are deleted.")
-            _delete(folder)
+                print("The recordings of a server that was killed are deleted.")
+                _delete(folder)
 
 
 def _delete(folder: Path) -> None:
+    """Deletes a folder of recordings whose lock is held, and the lock at the end."""
     try:
+        for path in folder.iterdir():
+            if path.name != _LOCK:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
         shutil.rmtree(folder)
     except OSError as error:
         print(

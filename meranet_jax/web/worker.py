@@ -196,15 +196,12 @@ def _predict(task: Task, report: Report) -> tuple[Prediction, str]:
 def _export(task: Task) -> None:
     files = task.files
     prediction = saved_prediction.load(files.prediction)
-    sent = []
-    if files.corrections.is_file():
-        saved = json.loads(files.corrections.read_text(encoding="utf-8"))
-        sent = saved["corrections"]
+    saved = json.loads(files.exported.read_text(encoding="utf-8"))
     intervals = {
         event.number: (event.onset.time, event.offset.time)
         for event in prediction.events
     }
-    checked = corrections.check(sent, intervals, prediction.duration)
+    checked = corrections.check(saved["corrections"], intervals, prediction.duration)
     video = task.video if task.recorded else None
     corrections.export(prediction, checked, files, task.name, video)
 

@@ -59,9 +59,11 @@ async def run(
     # The user knows the recording by the name that is shown.
     error = error.replace(job.video, job.name)
     if not error and process.returncode:
+        if what == "export":
+            return "The process that writes them was stopped."
         return (
-            "The analysis stopped. The recording may be damaged, or need more "
-            f"memory than {memory / 1e9:.0f} GB."
+            "The analysis stopped. The recording may be damaged, or need more memory "
+            f"than {memory / 1e9:.0f} GB."
         )
     return error
 
@@ -93,4 +95,7 @@ def kill(process: asyncio.subprocess.Process) -> None:
     """Kills a worker with the processes that it has started."""
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
+            if hasattr(os, "killpg"):
+                os.killpg(process.pid, signal.SIGKILL)
+            else:  # on Windows
+                process.kill()

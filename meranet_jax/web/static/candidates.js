@@ -2,18 +2,22 @@
 
 import { decide, eventOf, known, move, save, set } from "./corrections.js";
 import { find, make } from "./dom.js";
-import { frameLength, goTo, last, pause } from "./player.js";
+import { frameAt, goTo, last, pause, timeOf } from "./player.js";
 import { state, on, tell } from "./state.js";
 
 // Marks in addition to colours
 export const MARKS = { open: "", accepted: " ✓", rejected: " ✗" };
 
+const rows = new Map(); // by the number of the candidate
+
 function draw() {
   if (!state.shown) return;
   const { events } = state.shown.result;
   find("candidates-title").textContent = `Candidates (${events.length})`;
-  find("candidates").replaceChildren(...events.map(item));
+  rows.clear();
+  for (const event of events) rows.set(event.number, item(event));
   events.forEach(fill);
+  find("candidates").replaceChildren(...rows.values());
 }
 
 function item(event) {
@@ -50,8 +54,8 @@ function decisions(event) {
   }
   for (const name of ["onset", "offset"]) {
     const label = make("label", `${name} `);
-    const input = make("input", "", { type: "number", step: frameLength().toFixed(4),
-      min: 0, max: last().toFixed(3), "data-side": name,
+    const input = make("input", "", { type: "number", step: "any", min: 0,
+      max: last().toFixed(3), "data-side": name,
       "aria-label": `${name} of candidate ${event.number} in seconds` });
     input.addEventListener("change", () => {
       const time = input.valueAsNumber; // select fills in the last one
@@ -60,12 +64,23 @@ function decisions(event) {
       fill(event); // also if nothing has changed
       save(event);
     });
+    // The browser's own steps would end between frames.
+    input.addEventListener("keydown", (pressed) => {
+      const step = { ArrowUp: 1, ArrowDown: -1 }[pressed.key];
+      if (!step) return;
+      pressed.preventDefault();
+      select(event.number);
+      move(event, name, timeOf(frameAt(known(event)[name]) + step));
+      goTo(known(event)[name]);
+      save(event);
+    });
     label.append(input);
     row.append(label);
   }
   row.append(make("button", "Machine's", { type: "button", class: "reset",
     "aria-label": `Machine's interval of candidate ${event.number}`,
     on: () => {
+      row.querySelector("input").focus(); // this button is hidden then
       set(event, { onset: null, offset: null });
       save(event);
     } }));
@@ -94,8 +109,7 @@ function evidence(event) {
   }
   for (const reason of event.reasons) parts.push(make("p", `No answer: ${reason}.`));
   const pictures = make("div", "", { class: "pictures" });
-  const number = String(event.number).padStart(4, "0");
-  const name = `${state.shown.address}/pictures/${number}`;
+  const name = `${state.shown.address}/pictures/${event.picture}`;
   if (event.strip) {
     const large = make("a", "", { href: `${name}.png`, target: "_blank" });
     large.append(make("img", "", { src: `${name}.png`, alt: "Frames of candidate "
@@ -111,7 +125,7 @@ function evidence(event) {
 }
 
 function fill(event) {
-  const item = find("candidates").querySelector(`[data-number="${event.number}"]`);
+  const item = rows.get(event.number);
   const one = known(event);
   item.className = one.verdict;
   item.classList.toggle("selected", event.number === state.shown.selected);
@@ -146,8 +160,7 @@ export function select(number) {
   }
   if (before && before !== number) fill(eventOf(before));
   fill(event);
-  find("candidates").querySelector(`[data-number="${number}"]`)
-    .scrollIntoView({ block: "nearest" });
+  rows.get(number).scrollIntoView({ block: "nearest" });
   tell("selected");
 }
 

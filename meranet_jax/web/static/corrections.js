@@ -48,13 +48,20 @@ function frameOf(event, side) {
   return time === null ? event[side].frame : frameAt(time);
 }
 
-// Sets one end of an interval to the frame nearest to a time. At least one frame lies
-// between both ends.
-export function move(event, side, time) {
+// Sets one end of an interval to the frame nearest to a time. It is refused if the onset
+// would not be before the offset, except while an edge is dragged: that stops there.
+export function move(event, side, time, dragged = false) {
   if (!Number.isFinite(time)) return;
-  let frame = frameAt(time);
-  if (side === "onset") frame = Math.min(frame, frameOf(event, "offset") - 1);
-  else frame = Math.max(frame, frameOf(event, "onset") + 1);
+  const wanted = frameAt(time);
+  const frame = side === "onset" ? Math.min(wanted, frameOf(event, "offset") - 1)
+    : Math.max(wanted, frameOf(event, "onset") + 1);
+  if (frame !== wanted && !dragged) {
+    const other = side === "onset" ? "offset" : "onset";
+    complain(new Error(`Candidate ${event.number}: its onset must be before its offset. `
+      + `Its ${other} is at ${known(event)[other].toFixed(3)} s: move this first.`));
+    return;
+  }
+  complain(null);
   if (frame < 1 || frame > state.shown.times.length) return;
   const machine = frame === event[side].frame;
   set(event, { [side]: machine ? null : timeOf(frame) });
@@ -174,7 +181,10 @@ export function start() {
     if (unsaved(shown)) {
       if (again) save();
     } else if (job.revision !== shown.revision) {
-      running = merge(shown).catch(() => {}).finally(() => { running = null; });
+      // What is changed meanwhile is saved afterwards.
+      running = merge(shown).catch(() => {}).then(() => unsaved(shown) && push(shown))
+        .finally(() => { running = null; });
+      running.catch(() => {});
     }
   });
   window.addEventListener("beforeunload", (event) => {

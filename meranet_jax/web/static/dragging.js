@@ -4,7 +4,7 @@
 import { select } from "./candidates.js";
 import { eventOf, known, move, save, set } from "./corrections.js";
 import { goTo } from "./player.js";
-import { state } from "./state.js";
+import { state, tell } from "./state.js";
 import { BANDS, canvas, timeAt, x } from "./timeline.js";
 
 // Pixels around an edge in which it can be grasped, with a mouse and with a finger
@@ -28,7 +28,7 @@ function edgeNear(pointer) {
 
 function candidateAt(pointer) {
   const time = timeAt(pointer.offsetX);
-  const near = timeAt(4) - timeAt(0);
+  const near = timeAt(pointer.offsetX + 4) - timeAt(pointer.offsetX);
   const { face, result } = state.shown;
   const hit = result.events.filter((event) => {
     const one = known(event);
@@ -43,13 +43,13 @@ function press(pointer) {
   canvas.setPointerCapture(pointer.pointerId);
   const side = edgeNear(pointer);
   dragged = { side, from: pointer.offsetX, moved: false };
+  state.shown.held = true;
   if (side) {
     const event = eventOf(state.shown.selected);
     dragged.event = event;
     dragged.before = { ...state.shown.corrections.get(event.number) };
     // The edge stays as far from the pointer as it was.
     dragged.grasp = x(known(event)[side]) - pointer.offsetX;
-    state.shown.held = true;
     goTo(known(event)[side]);
     return;
   }
@@ -66,7 +66,7 @@ function drag(pointer) {
   }
   if (Math.abs(pointer.offsetX - dragged.from) >= STILL) dragged.moved = true;
   if (!dragged.moved) return;
-  move(dragged.event, dragged.side, timeAt(pointer.offsetX + dragged.grasp));
+  move(dragged.event, dragged.side, timeAt(pointer.offsetX + dragged.grasp), true);
   goTo(known(dragged.event)[dragged.side]);
 }
 
@@ -76,6 +76,7 @@ function release() {
   dragged = null;
   if (!state.shown) return;
   state.shown.held = false;
+  tell("now"); // the timeline may move now
   if (moved) save(event);
 }
 

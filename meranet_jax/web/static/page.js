@@ -12,6 +12,7 @@ import * as uploads from "./uploads.js";
 import * as webcam from "./webcam.js";
 
 player.prepare();
-for (const part of [uploads, webcam, recordings, review, candidates, corrections,
+webcam.prepare();
+for (const part of [uploads, recordings, review, candidates, corrections,
   timeline, dragging, keys]) part.start();
 recordings.refresh();

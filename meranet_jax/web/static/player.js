@@ -31,12 +31,6 @@ export function timeOf(frame) {
 
 export const last = () => state.shown.times.at(-1) ?? 0;
 
-// The time between two frames, on average
-export function frameLength() {
-  const count = state.shown.times.length;
-  return count > 1 ? last() / (count - 1) : 0.04;
-}
-
 // Goes to the frame nearest to a time, so that picture, label and export agree.
 export function goTo(time) {
   state.now = timeOf(frameAt(time));

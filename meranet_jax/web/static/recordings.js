@@ -4,6 +4,7 @@ import { complain, duration, find, gigabytes, make, say } from "./dom.js";
 import { request } from "./requests.js";
 import { state, on, tell } from "./state.js";
 import * as sending from "./uploads.js";
+import { isRecording } from "./webcam.js";
 
 const STATES = {
   queued: "waiting", running: "", done: "ready", failed: "", cancelled: "cancelled",
@@ -30,8 +31,8 @@ export async function refresh() {
     lost = false;
     tell("jobs");
   } catch (error) {
+    if (!lost) complain(error);
     lost = true;
-    complain(error);
   }
   draw();
   clearTimeout(timer); // of another refresh meanwhile
@@ -41,7 +42,10 @@ export async function refresh() {
 function announce(job, was) {
   if (!was || was === job.state || !["done", "failed"].includes(job.state)) return;
   say(job.state === "done" ? `${job.name} is ready.` : `${job.name} failed.`);
-  if (job.state === "done" && !state.shown) tell("open", job);
+  // It opens by itself, unless that would disturb.
+  const busy = isRecording() || sending.uploads.length
+    || document.activeElement.matches("input, select, textarea, summary");
+  if (job.state === "done" && !state.shown && !busy) tell("open", job);
 }
 
 function showRuns(runs) {
@@ -73,10 +77,10 @@ function draw() {
   const rows = new Map([...list.children].map((row) => [row.dataset.id, row]));
   const kept = wanted.map((job) => rows.get(job.id)
     || (job.one ? uploadRow(job) : jobRow(job)));
-  if (kept.length !== list.children.length
-      || kept.some((row, index) => row !== list.children[index])) {
-    list.replaceChildren(...kept);
-  }
+  for (const row of rows.values()) if (!kept.includes(row)) row.remove();
+  kept.forEach((row, index) => {
+    if (list.children[index] !== row) list.insertBefore(row, list.children[index]);
+  });
   wanted.forEach((job, index) => fill(kept[index], job));
 }
 
@@ -110,7 +114,9 @@ function uploadRow({ id, name, one }) {
     ["Send again", "send", () => sending.send(one)],
     ["Save as a file", "save", () => sending.save(one)],
     ["Discard", "discard", () => {
-      if (window.confirm(`Discard ${name}?`)) sending.discard(one);
+      if (!window.confirm(`Discard ${name}?`)) return;
+      sending.discard(one);
+      find("recordings").focus();
     }],
   ]);
 }
@@ -123,12 +129,14 @@ function jobRow(job) {
     ["Cancel", "cancel", async () => {
       await request(`${address}/cancel`, { method: "POST" });
       await refresh();
+      focusOn(id, "repeat");
     }],
     ["Analyse again", "repeat", async () => {
       const query = new URLSearchParams({ run: find("run").value });
       await request(`${address}/repeat?${query}`, { method: "POST" });
       say(`${name} is in the queue.`);
       await refresh();
+      focusOn(id, "cancel");
     }],
     ["Save the video", "save", () => {
       make("a", "", { href: `${address}/video?download`, download: "" }).click();
@@ -147,6 +155,13 @@ function jobRow(job) {
       find("recordings").focus();
     }],
   ]);
+}
+
+// Another button, where the one that was pressed is hidden now
+function focusOn(id, kind) {
+  if (document.activeElement !== document.body) return;
+  const button = find("jobs").querySelector(`[data-id="${id}"] .${kind}:not([hidden])`);
+  (button || find("recordings")).focus();
 }
 
 function describe(job) {

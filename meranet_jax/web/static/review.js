@@ -23,7 +23,11 @@ async function leave() {
 
 async function open(job) {
   complain(null);
-  if (state.shown && state.shown.job.id !== job.id && !await leave()) return;
+  if (state.shown && state.shown.job.id === job.id) {
+    show();
+    return;
+  }
+  if (state.shown && !await leave()) return;
   const address = `api/jobs/${job.id}`;
   opening += 1;
   const mine = opening;
@@ -40,6 +44,10 @@ async function open(job) {
   player.load(`${address}/video`);
   tell("shown");
   player.goTo(0);
+  show();
+}
+
+function show() {
   find("result-title").focus({ preventScroll: true });
   find("result").scrollIntoView({ block: "start" });
 }
@@ -99,7 +107,8 @@ async function exportAll(event) {
     await corrections.ensureSaved();
     await request(`${shown.address}/export?revision=${shown.revision}`,
       { method: "POST" });
-    make("a", "", { href: `${shown.address}/export.zip`, download: "" }).click();
+    const href = `${shown.address}/export.zip?revision=${shown.revision}`;
+    make("a", "", { href, download: "" }).click();
     say("The files are in your downloads.");
   } catch (error) {
     complain(new Error(`Nothing was exported. ${error.message}`));

@@ -30,6 +30,8 @@ export function resize() {
 
 function setView() {
   const total = Math.max(last(), 0.001);
+  // Under a pointer that is pressed, places keep their times.
+  if (state.shown.held) return;
   const length = Number(find("zoom").value) || total;
   if (length >= total) {
     view = { from: 0, to: total };
@@ -42,8 +44,11 @@ function setView() {
 
 export const x = (time) => labels()
   + (time - view.from) / (view.to - view.from) * (canvas.clientWidth - labels() - END);
-export const timeAt = (place) => view.from + (place - labels())
-  / (canvas.clientWidth - labels() - END) * (view.to - view.from);
+export function timeAt(place) {
+  const width = canvas.clientWidth - labels() - END;
+  const share = Math.min(Math.max((place - labels()) / width, 0), 1);
+  return view.from + share * (view.to - view.from);
+}
 const colour = (name) => getComputedStyle(document.documentElement)
   .getPropertyValue(`--${name}`).trim();
 

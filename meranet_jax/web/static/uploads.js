@@ -1,11 +1,11 @@
-// Files that are sent to the server. What could not be sent is kept until it is sent
-// another time, saved or discarded, since a recording of the webcam exists here only.
+// Files that are sent to the server. What could not be sent is kept until it is sent,
+// saved or discarded, since a recording of the webcam exists here only.
 
 import { complain, find, gigabytes, say } from "./dom.js";
 import { upload } from "./requests.js";
 import { state, tell } from "./state.js";
 
-// {name, blob, recorded, run, share, error}; an error if it was not sent
+// {name, blob, recorded, share, error}; an error if it was not sent
 export const uploads = [];
 
 export async function add(blob, name, recorded = false) {
@@ -15,7 +15,7 @@ export async function add(blob, name, recorded = false) {
       + "into parts."));
     return;
   }
-  const one = { name, blob, recorded, run: find("run").value, share: 0, error: "" };
+  const one = { name, blob, recorded, share: 0, error: "" };
   uploads.push(one);
   await send(one);
 }
@@ -24,7 +24,9 @@ export async function send(one) {
   one.error = "";
   one.share = 0;
   tell("uploads");
-  const query = new URLSearchParams({ name: one.name, run: one.run });
+  const query = new URLSearchParams({ name: one.name });
+  const run = find("run").value;
+  if (run) query.set("run", run); // the server has not said yet which there are
   if (one.recorded) query.set("recorded", "");
   try {
     await upload(`api/jobs?${query}`, one.blob, (share) => {

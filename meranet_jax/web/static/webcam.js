@@ -32,18 +32,26 @@ async function record() {
   let stream;
   try {
     stream = await camera();
+    start(stream);
   } catch (error) {
-    complain(error);
-    return;
+    for (const track of stream ? stream.getTracks() : []) track.stop();
+    find("preview").srcObject = null;
+    showRecording(false);
+    complain(new Error(stream ? "This browser cannot record the webcam "
+      + `(${error.message}). Choose a file instead.` : error.message));
   } finally {
     find("record").disabled = false;
   }
+}
+
+function start(stream) {
   const kinds = ["video/webm;codecs=vp8", "video/webm", "video/mp4"];
   const mimeType = kinds.find((kind) => MediaRecorder.isTypeSupported(kind));
   const parts = [];
   let size = 0;
   const began = performance.now();
-  const made = new MediaRecorder(stream, { mimeType, videoBitsPerSecond: 8e6 });
+  const made = new MediaRecorder(stream, { ...(mimeType && { mimeType }),
+    videoBitsPerSecond: 8e6 });
   made.kept = true; // also if the camera is unplugged
   made.addEventListener("dataavailable", (event) => {
     parts.push(event.data);
@@ -55,6 +63,7 @@ async function record() {
     }
   });
   const clock = setInterval(() => {
+    if (recorder !== made) return;
     const seconds = Math.floor((performance.now() - began) / 1000);
     find("recorded").textContent = `Recording: ${seconds} s`;
   }, 250);
@@ -71,11 +80,11 @@ async function record() {
     const suffix = made.mimeType.includes("mp4") ? "mp4" : "webm";
     add(new Blob(parts, { type: made.mimeType }), `webcam ${time}.${suffix}`, true);
   });
+  made.start(PART);
   recorder = made;
   find("preview").srcObject = stream;
-  find("preview").play();
+  find("preview").play().catch(() => {}); // the recording does not need it
   showRecording(true);
-  made.start(PART);
   find("stop").focus();
 }
 
@@ -86,7 +95,9 @@ function showRecording(yes) {
   if (!yes) find("record").focus();
 }
 
-export function start() {
+export const isRecording = () => recorder !== null;
+
+export function prepare() {
   find("record").addEventListener("click", record);
   find("stop").addEventListener("click", () => recorder && recorder.stop());
   find("discard").addEventListener("click", () => {

@@ -59,7 +59,7 @@ def test_result_video_and_pictures(analysed, video):
     assert browser.get(f"{address}/pictures/0002.png").status_code == 404
 
 
-def test_a_recording_is_analysed_another_time(browser, tmp_path, video):
+def test_a_recording_is_analysed_again(browser, tmp_path, video):
     failed = upload(browser, video, "broken.mp4").json()["id"]
     assert ended(browser, failed)["state"] == "failed"
     answer = browser.post(f"/api/jobs/{failed}/repeat")
@@ -69,6 +69,8 @@ def test_a_recording_is_analysed_another_time(browser, tmp_path, video):
     ended(browser, done["id"])
     assert save(browser, done, correction(verdict="accepted")).status_code == 200
     again = browser.post(f"/api/jobs/{done['id']}/repeat").json()
+    names = [job["id"] for job in browser.get("/api/state").json()["jobs"]]
+    assert names == [failed, done["id"], again["id"]], "in the order of their uploads"
     assert again["name"] == "a.mp4" and again["id"] != done["id"]
     assert ended(browser, again["id"])["state"] == "done"
     address = "/api/jobs/{}/corrections"
@@ -174,7 +176,12 @@ def test_fuzzed_requests_get_a_sentence_and_change_nothing(analysed):
     def junk():
         text = "".join(f"%{value:02x}" for value in rng.integers(0, 256, 12).tolist())
         return str(
-            rng.choice([text, "..%2f..", "%00", "-1", "1e9", "job.json", "a" * 32])
+            rng.choice(
+                [
+                    *(text, "..%2f..", "%00", "-1", "1e9", "9" * 300, "9" * 5000),
+                    *("job.json", "a" * 32),
+                ]
+            )
         )
 
     before = files()
@@ -191,7 +198,9 @@ def test_fuzzed_requests_get_a_sentence_and_change_nothing(analysed):
             f"{asked}/export?revision={junk()}",
             f"/api/jobs?run={junk()}&name={junk()}",
         ][rng.integers(8)]
-        method = ["POST", "PUT", "DELETE", "PATCH"][rng.integers(4)]
+        method = ["GET", "POST", "PUT", "DELETE"][rng.integers(4)]
+        if method == "GET" and "corrections" in address:
+            continue  # which is right
         body = rng.bytes(rng.integers(50))
         answer = browser.request(method, address, content=body)
         answers.add(answer.status_code)
@@ -257,7 +266,7 @@ def test_a_worker_is_gone_after_it_was_cancelled(browser, tmp_path, video):
         time.sleep(0.05)
 
 
-def test_a_full_disk_is_told_before_the_upload(tmp_path, video):
+def test_a_full_disk_is_named_before_the_upload(tmp_path, video):
     with client(application(tmp_path, limits=Limits(free=1 << 60))) as browser:
         answer = upload(browser, video)
         assert answer.status_code == 400 and "GB left" in answer.json()["error"]

@@ -1,7 +1,9 @@
 """Corrections of the page without a browser: saved, of two windows, and exported."""
 
+import concurrent.futures
 import io
 import json
+import time
 import zipfile
 
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from tests.meranet_jax.web.serving import correction, ended, save, upload
 
 
-def test_corrections_are_kept_beside_the_proposal(analysed):
+def test_corrections_do_not_change_the_proposal(analysed):
     browser, job, _ = analysed
     address = f"/api/jobs/{job['id']}/corrections"
     before = browser.get(address).json()
@@ -75,7 +77,7 @@ def archive_of(browser, job):
     revision = browser.get(f"{address}/corrections").json()["revision"]
     answer = browser.post(f"{address}/export", params={"revision": revision})
     assert answer.status_code == 204, answer.text
-    sent = browser.get(f"{address}/export.zip")
+    sent = browser.get(f"{address}/export.zip", params={"revision": revision})
     assert 'filename="b_.zip"' in sent.headers["content-disposition"]
     with zipfile.ZipFile(io.BytesIO(sent.content)) as archive:
         return {name: archive.read(name) for name in archive.namelist()}
@@ -124,3 +126,25 @@ def test_a_recording_of_the_webcam_is_exported(browser, video):
     job = upload(browser, video, "b_.mp4", recorded="").json()
     assert ended(browser, job["id"])["state"] == "done"
     assert archive_of(browser, job)["corrected/b_.mp4"] == video
+
+
+@pytest.mark.e2e
+def test_what_is_saved_during_an_export_is_not_in_it(analysed):
+    browser, job, folder = analysed
+    assert save(browser, job, correction(verdict="accepted")).status_code == 200
+    revision = browser.get(f"/api/jobs/{job['id']}/corrections").json()["revision"]
+    params = {"revision": revision}
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        address = f"/api/jobs/{job['id']}/export"
+        exported = pool.submit(browser.post, address, params=params)
+        # As soon as the worker may read them
+        until = time.monotonic() + 20
+        while not (folder / job["id"] / "exported.json").is_file():
+            assert time.monotonic() < until
+        assert save(browser, job, correction(verdict="rejected")).status_code == 200
+        assert exported.result().status_code == 204
+    sent = browser.get(f"{address}.zip", params=params)
+    with zipfile.ZipFile(io.BytesIO(sent.content)) as archive:
+        assert ",accepted," in archive.read("corrections.csv").decode()
+    later = browser.get(f"{address}.zip", params={"revision": revision + 1})
+    assert later.status_code == 409

@@ -89,12 +89,44 @@ def test_a_press_near_an_edge_changes_nothing(chromium, address, video):
         page.keyboard.press("Escape")
         assert edge() == "1.900"
         page.mouse.up()
-        # Nor can one edge be moved over the other.
-        field = candidate(page, 2).locator("[data-side=offset]")
-        field.fill("0.5")
-        field.press("Enter")
+        # An edge that is dragged stops at the other one; elsewhere that is refused.
+        page.mouse.move(place(1.9), box["y"] + 60)
+        page.mouse.down()
+        page.mouse.move(place(0.2), box["y"] + 60, steps=3)
+        page.mouse.up()
         assert edge() == "1.533", "the frame after the onset"
         until(page, SAVED)
+        field = candidate(page, 2).locator("[data-side=offset]")
+        for key in ("ArrowUp", "ArrowUp", "ArrowDown"):  # a frame each
+            field.press(key)
+        assert edge() == "1.567"
+        field.fill("0.5")
+        field.press("Enter")
+        assert edge() == "1.567"
+        assert "onset must be before" in page.locator("#message").inner_text()
+        page.keyboard.press("Home")
+        until(page, SAVED)
+
+
+def test_an_edge_stays_under_the_pointer_at_the_border(chromium, address, video):
+    with opened_page(chromium, address) as page:
+        opened_result(page, video)
+        page.select_option("#zoom", "2")
+        candidate(page, 2).locator(".go").click()
+        box = page.locator("#timeline").bounding_box()
+        # The view begins a quarter of its length before the onset.
+        first, width = 1.5 - 2 / 4, box["width"] - 58
+
+        def place(seconds):
+            return box["x"] + 52 + (seconds - first) / 2 * width
+
+        page.mouse.move(place(1.9), box["y"] + 60)
+        page.mouse.down()
+        for beyond in (0, 5, 10, 15):
+            page.mouse.move(box["x"] + box["width"] - 4 + beyond, box["y"] + 60)
+        page.mouse.up()
+        offset = candidate(page, 2).locator("[data-side=offset]").input_value()
+        assert float(offset) == pytest.approx(3.0, abs=0.04)
 
 
 def test_what_cannot_be_saved_is_kept_and_not_exported(chromium, address, video):
@@ -117,6 +149,9 @@ def test_what_cannot_be_saved_is_kept_and_not_exported(chromium, address, video)
             page, "document.getElementById('message').textContent.includes('Nothing')"
         )
         page.unroute("**/corrections")
+        # Opening the recording that is open changes nothing.
+        page.locator("#jobs .open").click()
+        assert "rejected" in candidate(page, 1).get_attribute("class")
         # The page tries by itself, too, whenever it asks for the state.
         page.evaluate("document.getElementById('save-again').click()")
         until(page, SAVED)
@@ -142,12 +177,12 @@ def test_two_windows_lose_nothing(chromium, address, video):
                 "document.querySelector('[data-number=\"1\"].accepted')"
                 " && document.querySelector('[data-number=\"2\"].rejected')",
             )
-        # Of two changes of the same candidate, the later one is told, not kept.
+        # Of two changes of the same candidate, the later one is discarded.
         candidate(page, 3).locator("[data-verdict=accepted]").click()
         candidate(other, 3).locator("[data-verdict=rejected]").click()
-        told = "document.getElementById('message').textContent.includes('candidate 3')"
+        says = "document.getElementById('message').textContent.includes('candidate 3')"
         end = time.monotonic() + 20
-        while not (page.evaluate(told) or other.evaluate(told)):
+        while not (page.evaluate(says) or other.evaluate(says)):
             assert time.monotonic() < end
             time.sleep(0.05)
         for window in (page, other):
@@ -169,10 +204,8 @@ def test_a_webcam_recording_is_kept_until_it_is_sent(chromium, address):
         # As if the camera was unplugged
         until(page, "document.getElementById('recorded').textContent.includes('1 s')")
         page.evaluate(
-            "document.getElementById('preview').srcObject.getTracks()[0]"
-            ".dispatchEvent(new Event('ended'))"
+            "document.getElementById('preview').srcObject.getTracks()[0].stop()"
         )
-        page.click("#stop")
         row = page.locator("#jobs li").first
         row.locator(".send").wait_for()
         assert "not sent: No space." in row.inner_text()

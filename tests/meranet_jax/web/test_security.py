@@ -51,8 +51,9 @@ def test_the_address_that_starts_the_browser_is_valid_once(tmp_path):
     with client(app, known=False) as browser, client(app, known=False) as other:
         assert browser.get("/?token=once").status_code == 200
         assert refused(other.get("/?token=once"), 403)
-        assert browser.get("/").status_code == 200
-        assert refused(other.get("/"), 403)
+        # Whoever was first may have been another user of the machine.
+        assert refused(browser.get("/"), 403)
+        assert browser.get(f"/?token={TOKEN}").status_code == 200
 
 
 def test_the_page_has_no_script_style_or_address_of_its_own_in_it(app):
@@ -88,6 +89,7 @@ def test_other_hosts_are_refused(app, host):
         {"origin": "http://127.0.0.1:8001"},
         {"origin": "https://127.0.0.1:8000"},
         {"origin": ""},
+        {"origin": "http://["},
         {"origin": ADDRESS, "sec-fetch-site": "cross-site"},
         {"origin": ADDRESS, "sec-fetch-site": "same-site"},
     ],

@@ -21,6 +21,7 @@ def started(*arguments, **environment):
         + [*map(str, arguments)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"PYTHONUNBUFFERED": "1"} | environment,
     )
@@ -30,7 +31,7 @@ def started(*arguments, **environment):
     raise AssertionError(f"The server ended: {process.wait()}")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_everything_is_deleted_at_the_end(number, tmp_path):
     process, address = started(TMPDIR=str(tmp_path))
     try:
@@ -50,6 +51,7 @@ def _opened_and_stopped(process, address, number, tmp_path):
     process.send_signal(number)
     process.wait(timeout=20)
     assert process.returncode in (0, 128 + number)
+    assert "Traceback" not in process.stderr.read()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -80,6 +82,7 @@ def refused(*arguments):
 
 
 def test_what_cannot_be_used_is_said(tmp_path):
+    assert "Add --data=FOLDER" in refused("--keep")
     missing = refused(f"--runs={tmp_path / 'none'}")
     assert "is not a folder" in missing
     with socket.socket() as taken:
@@ -89,6 +92,7 @@ def test_what_cannot_be_used_is_said(tmp_path):
         assert "Choose another --port" in refused(f"--port={port}")
     (tmp_path / "page").mkdir(mode=0o700)
     (tmp_path / "page" / ("a" * 32)).mkdir()
+    (tmp_path / "page" / ".lock").touch()
     kept = refused("--port=0", f"--data={tmp_path}")
     assert "Add --keep" in kept and (tmp_path / "page" / ("a" * 32)).is_dir()
     (tmp_path / "page").chmod(0o755)
