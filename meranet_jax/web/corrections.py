@@ -23,8 +23,12 @@ from meranet_jax.web.job_files import JobFiles
 Verdict = Literal["open", "accepted", "rejected"]
 _VERDICTS = ("open", "accepted", "rejected")
 
-# Label of a candidate in the corrected files
-_LABELS = {"open": "not reviewed", "accepted": "accepted"}
+# What verdicts are called in files
+_VERDICT_NAMES = {
+    "open": "not reviewed",
+    "accepted": "accepted",
+    "rejected": "rejected",
+}
 
 # What files that other programs open are called before they are exported: the name that
 # the browser has sent names no file on this machine.
@@ -142,7 +146,7 @@ def corrected(
         correction = corrections.get(event.number, Correction())
         if correction.verdict == "rejected":
             continue
-        label = _LABELS[correction.verdict]
+        label = _VERDICT_NAMES[correction.verdict]
         if correction.is_moved:
             event = _moved(event, correction, prediction)
             label += ", moved"
@@ -246,7 +250,12 @@ def _table(prediction: Prediction, corrections: Mapping[int, Correction]) -> str
         rows.append(
             [
                 *(event.number, event.face, *(f"{time:.4f}" for time in times)),
-                *(answer or "", one.verdict, f"{onset:.4f}", f"{offset:.4f}"),
+                *(
+                    answer or "",
+                    _VERDICT_NAMES[one.verdict],
+                    f"{onset:.4f}",
+                    f"{offset:.4f}",
+                ),
             ]
         )
     text = io.StringIO(newline="")

@@ -84,6 +84,7 @@ class Job:
             "seconds_left": left,
             "error": self.error,
             "revision": self.revision,
+            "added": self.added,
         }
 
     def save(self, limits: Limits) -> None:

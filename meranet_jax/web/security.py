@@ -12,7 +12,12 @@ from collections.abc import Collection
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import (
+    JSONResponse,
+    PlainTextResponse,
+    RedirectResponse,
+    Response,
+)
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 # Seconds after the start in which the browser must have opened the page
@@ -46,6 +51,14 @@ _HEADERS = {
 def make_token() -> str:
     """Returns a secret that cannot be guessed."""
     return secrets.token_urlsafe(32)
+
+
+def _turned_away(request: Request) -> Response:
+    """Returns the answer to a browser that has not opened the printed address."""
+    sentence = "Open the page by the address that the server has printed."
+    if "text/html" in request.headers.get("accept", ""):
+        return PlainTextResponse(sentence, status_code=403)
+    return refusal(403, sentence)
 
 
 def refusal(status: int, sentence: str) -> JSONResponse:
@@ -129,10 +142,7 @@ class OwnBrowserOnly:
             )
             return answer
         if not _are_equal(request.cookies.get(self._cookie, ""), self._session):
-            return refusal(
-                403,
-                "Open the page by the address that the server has printed.",
-            )
+            return _turned_away(request)
         return None
 
     def _is_launch(self, given: str) -> bool:

@@ -2,11 +2,14 @@
 
 import { decide, eventOf, known, move, save, set } from "./corrections.js";
 import { find, make } from "./dom.js";
-import { frameAt, goTo, last, pause, timeOf } from "./player.js";
+import { frameAt, goTo, pause, timeOf } from "./player.js";
 import { state, on, tell } from "./state.js";
 
 // Marks in addition to colours
 export const MARKS = { open: "", accepted: " ✓", rejected: " ✗" };
+
+// Seconds of a micro candidate, and what rounding adds
+const LONGEST_MICRO = 0.5 + 1e-6;
 
 const rows = new Map(); // by the number of the candidate
 
@@ -22,11 +25,15 @@ function draw() {
 
 function item(event) {
   const made = make("li", "", { "data-number": event.number });
-  const faces = state.shown.result.faces.length > 1 ? `, face ${event.face}` : "";
   made.append(
-    make("button", `${event.number}: ${event.what}${faces}`, {
+    make("button", "", {
       type: "button", class: "go",
-      on: () => { select(event.number); goTo(known(event).onset); },
+      on: (pressed) => {
+        select(event.number);
+        goTo(known(event).onset);
+        // After a click, the space bar plays; after a key, it presses this button.
+        if (pressed.detail) find("timeline").focus({ preventScroll: true });
+      },
     }),
     make("p", "", { class: "times number" }),
     make("p", event.resembles || (event.kind === "macro"
@@ -50,19 +57,20 @@ function decisions(event) {
     "aria-label": `Decision on candidate ${event.number}` });
   for (const [name, verdict] of [["Accept", "accepted"], ["Reject", "rejected"]]) {
     row.append(make("button", name, { type: "button", "data-verdict": verdict,
-      on: () => { select(event.number); toggle(event, verdict); } }));
+      on: () => {
+        show(event);
+        toggle(event, verdict);
+      } }));
   }
   for (const name of ["onset", "offset"]) {
     const label = make("label", `${name} `);
-    const input = make("input", "", { type: "number", step: "any", min: 0,
-      max: last().toFixed(3), "data-side": name,
+    const input = make("input", "", { inputmode: "decimal", "data-side": name,
       "aria-label": `${name} of candidate ${event.number} in seconds` });
     input.addEventListener("change", () => {
-      const time = input.valueAsNumber; // select fills in the last one
+      const text = input.value.trim().replace(",", "."); // select fills in the last one
       select(event.number);
-      move(event, name, time);
+      moveTo(event, name, text === "" ? NaN : Number(text));
       fill(event); // also if nothing has changed
-      save(event);
     });
     // The browser's own steps would end between frames.
     input.addEventListener("keydown", (pressed) => {
@@ -70,15 +78,13 @@ function decisions(event) {
       if (!step) return;
       pressed.preventDefault();
       select(event.number);
-      move(event, name, timeOf(frameAt(known(event)[name]) + step));
-      goTo(known(event)[name]);
-      save(event);
+      moveTo(event, name, timeOf(frameAt(known(event)[name]) + step));
     });
     label.append(input);
     row.append(label);
   }
-  row.append(make("button", "Machine's", { type: "button", class: "reset",
-    "aria-label": `Machine's interval of candidate ${event.number}`,
+  row.append(make("button", "Reset interval", { type: "button", class: "reset",
+    "aria-label": `Reset the interval of candidate ${event.number} to the machine's`,
     on: () => {
       row.querySelector("input").focus(); // this button is hidden then
       set(event, { onset: null, offset: null });
@@ -120,7 +126,10 @@ function evidence(event) {
     pictures.append(make("img", "", { src: `${name}.gif`,
       alt: `Animation of candidate ${event.number}` }));
   }
-  parts.push(pictures);
+  if (event.strip || event.animation) {
+    parts.push(pictures, make("p", "Maps show what changes the answer of the network. "
+      + "They do not prove what moved.", { class: "hint" }));
+  }
   return parts;
 }
 
@@ -129,8 +138,18 @@ function fill(event) {
   const one = known(event);
   item.className = one.verdict;
   item.classList.toggle("selected", event.number === state.shown.selected);
-  let times = `${one.onset.toFixed(3)} to ${one.offset.toFixed(3)} s, apex `
-    + `${event.apex.time.toFixed(3)} s (frame ${event.apex.frame})`;
+  const kind = one.offset - one.onset <= LONGEST_MICRO ? "micro" : "macro";
+  const what = one.moved ? event.what.replace(/^(micro|macro)/, kind) : event.what;
+  const faces = state.shown.result.faces.length > 1 ? `, face ${event.face}` : "";
+  item.querySelector(".go").textContent = `${event.number}: ${what}${faces}`;
+  let times = `${one.onset.toFixed(3)} to ${one.offset.toFixed(3)} s, `;
+  if (one.onset <= event.apex.time && event.apex.time <= one.offset) {
+    times += `apex ${event.apex.time.toFixed(3)} s (frame ${event.apex.frame})`;
+  } else {
+    const apex = event.apex.time < one.onset ? one.onset : one.offset;
+    times += `apex ${apex.toFixed(3)} s (the machine's, ${event.apex.time.toFixed(3)} `
+      + "s, is not in this interval)";
+  }
   if (one.verdict !== "open") times += ` · ${one.verdict}${MARKS[one.verdict]}`;
   if (one.moved) {
     times += ` · moved; the machine's is ${event.onset.time.toFixed(3)} to `
@@ -144,6 +163,19 @@ function fill(event) {
     input.value = one[input.dataset.side].toFixed(3);
   }
   item.querySelector(".reset").hidden = !one.moved;
+}
+
+// Moves an edge, and shows its frame.
+function moveTo(event, side, time) {
+  if (move(event, side, time)) goTo(known(event)[side]);
+  save(event);
+}
+
+// Selects a candidate, and goes to it if another one was selected.
+function show(event) {
+  if (state.shown.selected === event.number) return;
+  select(event.number);
+  goTo(known(event).onset);
 }
 
 function toggle(event, verdict) {

@@ -1,7 +1,7 @@
 // Corrections of candidates: what the user has changed, and what the server has saved.
 
 import { complain, find, say } from "./dom.js";
-import { frameAt, timeOf } from "./player.js";
+import { frameAt, last, timeOf } from "./player.js";
 import { request } from "./requests.js";
 import { state, on, tell } from "./state.js";
 
@@ -48,23 +48,31 @@ function frameOf(event, side) {
   return time === null ? event[side].frame : frameAt(time);
 }
 
-// Sets one end of an interval to the frame nearest to a time. It is refused if the onset
-// would not be before the offset, except while an edge is dragged: that stops there.
+// Sets one end of an interval to the frame nearest to a time, and returns whether that
+// was done. It is refused if the onset would not be before the offset, except while an
+// edge is dragged: that stops there.
 export function move(event, side, time, dragged = false) {
-  if (!Number.isFinite(time)) return;
+  // A time that is typed has three digits.
+  if (!(time >= 0 && time <= last() + 1e-3)) {
+    complain(new Error(`Candidate ${event.number}: its ${side} must be a number of `
+      + `seconds from 0 to ${last().toFixed(3)}.`));
+    return false;
+  }
   const wanted = frameAt(time);
   const frame = side === "onset" ? Math.min(wanted, frameOf(event, "offset") - 1)
     : Math.max(wanted, frameOf(event, "onset") + 1);
   if (frame !== wanted && !dragged) {
     const other = side === "onset" ? "offset" : "onset";
-    complain(new Error(`Candidate ${event.number}: its onset must be before its offset. `
-      + `Its ${other} is at ${known(event)[other].toFixed(3)} s: move this first.`));
-    return;
+    complain(new Error(`Candidate ${event.number}: its onset must be before its `
+      + `offset. Its ${other} is at ${known(event)[other].toFixed(3)} s: move this `
+      + "first."));
+    return false;
   }
   complain(null);
-  if (frame < 1 || frame > state.shown.times.length) return;
+  if (frame < 1 || frame > state.shown.times.length) return false;
   const machine = frame === event[side].frame;
   set(event, { [side]: machine ? null : timeOf(frame) });
+  return true;
 }
 
 export function set(event, changes) {

@@ -23,7 +23,11 @@ export function say(text) {
 // Shows an error until the next action, or clears the last one with null.
 export function complain(error) {
   find("message").textContent = error ? error.message : "";
-  if (error) find("message").scrollIntoView({ block: "nearest" });
+}
+
+// Shows an error after those that are shown.
+export function complainToo(error) {
+  find("message").append(make("span", `${error.message} `));
 }
 
 export const gigabytes = (size) => `${Number((size / 1e9).toPrecision(2))} GB`;

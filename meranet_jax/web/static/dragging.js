@@ -59,7 +59,11 @@ function press(pointer) {
 }
 
 function drag(pointer) {
-  if (!dragged || !state.shown) return;
+  if (!state.shown) return;
+  if (!dragged) {
+    canvas.classList.toggle("edge", edgeNear(pointer) !== null);
+    return;
+  }
   if (!dragged.side) {
     goTo(timeAt(pointer.offsetX));
     return;

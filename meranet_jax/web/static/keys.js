@@ -39,8 +39,7 @@ function press(event) {
   if (target.closest("input:not([type=checkbox]), select, textarea")) return;
   const key = event.key.toLowerCase();
   // These elements use the space bar themselves.
-  if (key === " " && target.closest("button, summary, a, input, video")) return;
-  if (key.startsWith("arrow") && target === find("video")) return;
+  if (key === " " && target.closest("button, summary, a, input")) return;
   if (timeline && (key === "home" || key === "end")) {
     event.preventDefault();
     goTo(key === "home" ? 0 : last());

@@ -9,6 +9,9 @@ const video = find("video");
 // says it with the first frame, and the video is not moved before.
 let start = null;
 
+// Where this page has sent the video, until it is there; null otherwise
+let target = null;
+
 // The number of the frame that is nearest to a time
 export function frameAt(time) {
   const { times } = state.shown;
@@ -56,16 +59,30 @@ function seek() {
   const next = timeOf(frameAt(state.now) + 1);
   // A little into the frame, so that rounding does not show the one before
   const inside = next > state.now ? 0.2 * (next - state.now) : 0;
-  video.currentTime = start + state.now + inside;
+  target = start + state.now + inside;
+  video.currentTime = target;
 }
 
 // Called for each frame that the browser shows, where it can say so
 function follow(time) {
-  if (!state.shown || start === null || video.seeking) return;
+  // A frame on the way to the one that is wanted
+  if (!state.shown || start === null || target !== null) return;
   const shown = timeOf(frameAt(time - start));
   if (shown === state.now) return;
   state.now = shown;
   tell("now");
+}
+
+// The user may also move the video by its own controls.
+function arrived() {
+  const { currentTime } = video;
+  const own = target !== null && Math.abs(currentTime - target) < 1e-3;
+  target = null;
+  if (own || !state.shown || start === null) return;
+  // The frame that is shown began before this time.
+  const near = frameAt(currentTime - start);
+  const began = timeOf(near) > currentTime - start + 1e-4 ? near - 1 : near;
+  follow(start + timeOf(began));
 }
 
 function began(time) {
@@ -74,6 +91,11 @@ function began(time) {
 }
 
 function watch() {
+  video.addEventListener("seeked", arrived);
+  // A seek that the user begins replaces that of the page.
+  video.addEventListener("seeking", () => {
+    if (target !== null && Math.abs(video.currentTime - target) >= 1e-3) target = null;
+  });
   if (!video.requestVideoFrameCallback) {
     video.addEventListener("loadeddata", () => began(0));
     const next = () => {
@@ -81,7 +103,6 @@ function watch() {
       requestAnimationFrame(next);
     };
     next();
-    video.addEventListener("seeked", () => follow(video.currentTime));
     return;
   }
   const next = (_clock, frame) => {
@@ -94,6 +115,7 @@ function watch() {
 
 export function load(address) {
   start = null;
+  target = null;
   find("no-video").hidden = true;
   video.hidden = false;
   video.src = address;

@@ -10,7 +10,8 @@ const STATES = {
   queued: "waiting", running: "", done: "ready", failed: "", cancelled: "cancelled",
 };
 const STAGES = {
-  preparing: "preparing", motion: "measuring motion", recognition: "recognising",
+  preparing: "preparing", motion: "measuring motion", 
+  recognition: "recognising the candidates, which begins slowly",
 };
 
 let timer = 0;
@@ -62,7 +63,7 @@ function showRuns(runs) {
 }
 
 function describeRun() {
-  find("about-run").href = `runs/${find("run").value}`;
+  find("about-run").href = `runs?${new URLSearchParams({ run: find("run").value })}`;
 }
 
 // Sent rows are drawn in place, since a row that is moved loses the focus.
@@ -170,6 +171,12 @@ function describe(job) {
   if (job.state === "running") what = STAGES[job.stage] || job.stage;
   if (job.seconds_left != null) what += `, about ${duration(job.seconds_left)} left`;
   if (job.run && state.runs.length > 1) what += ` · ${job.run}`;
+  if (job.added) {
+    const time = new Date(1000 * job.added);
+    const day = time.toDateString() === new Date().toDateString() ? ""
+      : `${time.toLocaleDateString("sv")} `;
+    what += ` · added ${day}${time.toLocaleTimeString("sv")}`;
+  }
   return what;
 }
 

@@ -7,7 +7,9 @@ export class Refused extends Error {
   }
 }
 
-const UNREACHABLE = "The server cannot be reached. Is it still running?";
+const UNREACHABLE = "The server cannot be reached. If it was stopped, start it again, "
+  + "and open the address that it prints. Without --keep, it has deleted its "
+  + "recordings.";
 
 async function send(path, options) {
   let answer;

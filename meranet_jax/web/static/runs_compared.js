@@ -7,7 +7,7 @@ import { MISSING, addressOf, counted, fixed, part, range, signed, table }
 
 const VERDICTS = {
   A: "A is better", B: "B is better", "": "no significant difference",
-  null: "significance unknown",
+  null: "unknown: this needs several seeds",
 };
 
 function pairedParts(found) {

@@ -12,7 +12,7 @@ const metricsTable = (metrics) => table("Results",
     fixed(one.sd)]));
 
 const classTable = ({ by_class: classes }) => table("Results by class",
-  ["Class", "Predictions", "Precision", "Recall", "F1"],
+  ["Class", "Clips of this class", "Precision", "Recall", "F1"],
   classes.map((one) => [one.name, one.predictions, fixed(one.precision),
     fixed(one.recall), fixed(one.f1)]));
 

@@ -1,7 +1,7 @@
 // Files that are sent to the server. What could not be sent is kept until it is sent,
 // saved or discarded, since a recording of the webcam exists here only.
 
-import { complain, find, gigabytes, say } from "./dom.js";
+import { complain, complainToo, find, gigabytes, say } from "./dom.js";
 import { upload } from "./requests.js";
 import { state, tell } from "./state.js";
 
@@ -9,9 +9,8 @@ import { state, tell } from "./state.js";
 export const uploads = [];
 
 export async function add(blob, name, recorded = false) {
-  complain(null);
   if (!recorded && blob.size > state.largest) {
-    complain(new Error(`${name} is larger than ${gigabytes(state.largest)}. Cut it `
+    complainToo(new Error(`${name} is larger than ${gigabytes(state.largest)}. Cut it `
       + "into parts."));
     return;
   }
@@ -37,7 +36,7 @@ export async function send(one) {
     say(`${one.name} is in the queue.`);
   } catch (error) {
     one.error = `not sent: ${error.message}`;
-    complain(new Error(`${one.name}: ${error.message}`));
+    complainToo(new Error(`${one.name}: ${error.message}`));
     // A file that the server does not take is still on the disk of the user.
     if (!one.recorded && error.status >= 400 && error.status < 500) discard(one);
   }
@@ -60,6 +59,7 @@ export function save(one) {
 }
 
 async function addAll(files) {
+  complain(null);
   for (const file of files) await add(file, file.name);
 }
 

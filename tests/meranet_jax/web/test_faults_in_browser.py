@@ -100,10 +100,21 @@ def test_a_press_near_an_edge_changes_nothing(chromium, address, video):
         for key in ("ArrowUp", "ArrowUp", "ArrowDown"):  # a frame each
             field.press(key)
         assert edge() == "1.567"
-        field.fill("0.5")
+        for typed, words in (
+            ("0.5", "onset must be before"),
+            ("99", "from 0 to 4.000"),
+            ("-3", "from 0 to 4.000"),
+            ("", "number of seconds"),
+            ("soon", "number of seconds"),
+        ):
+            field.fill(typed)
+            field.press("Enter")
+            assert edge() == "1.567"
+            assert words in page.locator("#message").inner_text()
+        field.fill("2,5")  # as in many languages
         field.press("Enter")
-        assert edge() == "1.567"
-        assert "onset must be before" in page.locator("#message").inner_text()
+        assert edge() == "2.500"
+        assert "macro" in candidate(page, 2).locator(".go").inner_text()
         page.keyboard.press("Home")
         until(page, SAVED)
 
@@ -111,8 +122,8 @@ def test_a_press_near_an_edge_changes_nothing(chromium, address, video):
 def test_an_edge_stays_under_the_pointer_at_the_border(chromium, address, video):
     with opened_page(chromium, address) as page:
         opened_result(page, video)
-        page.select_option("#zoom", "2")
         candidate(page, 2).locator(".go").click()
+        page.select_option("#zoom", "2")
         box = page.locator("#timeline").bounding_box()
         # The view begins a quarter of its length before the onset.
         first, width = 1.5 - 2 / 4, box["width"] - 58
@@ -270,6 +281,20 @@ def test_the_picture_is_that_of_the_frame(chromium, address, tmp_path, start, so
             while shown_frame(page) != frame:
                 assert time.monotonic() < end, (shown_frame(page), frame)
                 time.sleep(0.05)
+
+
+def test_the_label_follows_the_controls_of_the_video(chromium, address, video):
+    with opened_page(chromium, address) as page:
+        opened_result(page, video)
+        until(page, "document.getElementById('video').currentTime < 0.1")
+        for time_, frame in ((2.51, 76), (0.99, 30), (3.0, 91), (1.234, 38)):
+            page.evaluate(f"document.getElementById('video').currentTime = {time_}")
+            label = f"textContent.includes('frame {frame}')"
+            until(page, f"document.getElementById('position').{label}")
+            assert shown_frame(page) == frame
+        page.locator("#video").focus()
+        page.keyboard.press("ArrowRight")
+        assert "frame 39" in page.locator("#position").inner_text()
 
 
 def test_the_motion_of_each_region(chromium, address, video):

@@ -73,7 +73,7 @@ def test_sort_filter_and_compare_by_keyboard(page):
     page.wait_for_selector("#compared")
     text = page.locator("#compared").inner_text()
     assert "the same 30 test clips of 6 subjects, with 1 seed" in text
-    assert "significance unknown" in text and "McNemar" in text
+    assert "needs several seeds" in text and "McNemar" in text
     assert violations(page) == []
 
 
