@@ -52,6 +52,10 @@ class LongVideoConfig:
       drift: maximum shift of the head, in the same unit.
       noise: standard deviation of the sensor's noise, in grey levels.
       flicker: standard deviation of the relative brightness of a frame.
+      encoding: ``crf``: constant visual quality, as of videos that are watched. The
+        encoder spends fewer bytes on each frame if there are more frames a second, and
+        repeats parts of the frame before. ``qp``: constant quality of each frame, as of
+        cameras for research.
       seed: of all random numbers.
     """
 
@@ -65,6 +69,7 @@ class LongVideoConfig:
     drift: float = 1.0
     noise: float = 2.0
     flicker: float = 0.01
+    encoding: Literal["crf", "qp"] = "crf"
     seed: int = 0
 
     def __post_init__(self):
@@ -194,7 +199,7 @@ def render(path: Path, config: LongVideoConfig) -> tuple[TrueEvent, ...]:
     with atomic_write(path) as part, av.open(str(part), "w", format="mp4") as file:
         stream = file.add_stream("libx264", rate=Fraction(config.rate))
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        stream.options = {"crf": _QUALITY}
+        stream.options = {config.encoding: _QUALITY}
         for index in range(number):
             time = index / config.rate
             moved = np.zeros((face.FRAME, face.FRAME, 2), np.float32)

@@ -27,9 +27,10 @@ class VideoSet:
 
 # Drawn faces of the same seed are the same in all sets, and at both frame rates. At 200
 # Hz a minute takes almost seven times as long to draw.
-_EASY = LongVideoConfig(seconds=60, expressions=15)
+_EASY = LongVideoConfig(seconds=60, expressions=15, encoding="qp")
 _EASY_200 = dataclasses.replace(_EASY, seconds=30, rate=200)
-_STILL = LongVideoConfig(seconds=600, expressions=0, blinks=15)
+_STILL = LongVideoConfig(seconds=600, expressions=0, blinks=15, encoding="qp")
+_NOTHING = dataclasses.replace(_STILL, seconds=60, blinks=0, drift=0)
 
 SETS: Mapping[str, VideoSet] = {
     "drawn_30": VideoSet("drawn faces at 30 Hz", 4, _EASY),
@@ -52,10 +53,21 @@ SETS: Mapping[str, VideoSet] = {
         ),
     ),
     "still": VideoSet("a still drawn face with blinks and sway at 30 Hz", 1, _STILL),
-    "nothing": VideoSet(
-        "a drawn face that does not move at 30 Hz",
+    "nothing": VideoSet("a drawn face that does not move at 30 Hz", 2, _NOTHING),
+    "compressed_30": VideoSet(
+        "as drawn_30, compressed as videos that are watched",
         2,
-        dataclasses.replace(_STILL, seconds=60, blinks=0, drift=0),
+        dataclasses.replace(_EASY, encoding="crf"),
+    ),
+    "compressed_200": VideoSet(
+        "as drawn_200, compressed as videos that are watched",
+        1,
+        dataclasses.replace(_EASY_200, encoding="crf"),
+    ),
+    "compressed_nothing": VideoSet(
+        "as nothing, compressed as videos that are watched",
+        1,
+        dataclasses.replace(_NOTHING, encoding="crf"),
     ),
 }
 
