@@ -29,7 +29,8 @@ serve: $(VENV)/.installed $(NATIVE)
 
 # One process more than cores, at most four: some tests wait for programs.
 PROCESSES := $(shell $(PYTHON) -c 'import os; print(min(4, 1 + (os.cpu_count() or 1)))')
-PYTEST := $(RUN) -m pytest -n $(PROCESSES) --dist=loadfile
+# Each process imports all tests: their bytecode is kept even where Python writes none.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(RUN) -m pytest -n $(PROCESSES) --dist=loadfile
 
 test: $(VENV)/.installed-parity $(NATIVE)
 	$(PYTEST) --durations=30 $(FLAGS)

@@ -45,13 +45,23 @@ def test_signal_saves_the_state(flags):
         "interrupted (SIGTERM); all finished steps of the training are saved" in output
     )
     assert "Traceback" not in output
-    # The second start resumes and is killed; the third resumes from the second.
-    with running([*flags, "--checkpoint_every=0"], until="resumes in epoch") as again:
-        first = again.stdout.readline()
-    with running(flags, until="resumes in epoch") as third:
-        second = third.stdout.readline()
-    epochs = [int(re.search(r"epoch (\d+)/", line)[1]) for line in (first, second)]
-    assert epochs[0] <= epochs[1]
+    # The second start resumes and is stopped after its output was closed, as after
+    # Ctrl-C to ``python train.py 2>&1 | tee log``, which ends tee, too.
+    saved = steps_of(flags, "stopped")
+    with running(flags, until="resumes in epoch") as again:
+        assert any("epoch " in line for line in again.stdout)
+        again.stdout.close()
+        again.send_signal(signal.SIGINT)
+        again.wait(timeout=60)
+        again.stdout = None
+    assert again.returncode == 130
+    assert max(steps_of(flags, "stopped")) > max(saved)
+
+
+def steps_of(flags, name):
+    """The steps after which a run was saved."""
+    paths = run_of(flags, name).glob("folds/*/checkpoints/[0-9]*")
+    return [int(path.name) for path in paths]
 
 
 def test_second_signal_ends_the_process_at_once(flags):
@@ -66,16 +76,17 @@ def test_second_signal_ends_the_process_at_once(flags):
     assert "interrupted" not in output
 
 
-def test_signal_saves_the_state_if_the_output_is_closed(flags):
-    """As after Ctrl-C to ``python train.py 2>&1 | tee log``, which ends tee, too."""
-    flags = [*flags, "--name=unread", "--epochs=5000"]
-    with running(flags, until="epoch 1/") as process:
-        process.stdout.close()
-        process.send_signal(signal.SIGINT)
-        process.wait(timeout=60)
-        process.stdout = None
-    assert process.returncode == 130
-    assert list(run_of(flags, "unread").glob("folds/*/checkpoints/[0-9]*"))
+@pytest.mark.slow  # tests of resuming cover it within a process
+def test_a_run_that_is_killed_resumes(flags):
+    """The first start is killed; the third resumes from what the second has saved."""
+    flags = [*flags, "--name=killed", "--epochs=5000", "--checkpoint_every=0"]
+    with running(flags, until="epoch 1/"):
+        pass
+    epochs = []
+    for _ in range(2):
+        with running(flags, until="resumes in epoch") as process:
+            epochs.append(int(re.search(r"epoch (\d+)/", process.stdout.readline())[1]))
+    assert epochs[0] <= epochs[1]
 
 
 def test_signal_before_training_exits_cleanly(flags, tmp_path):
