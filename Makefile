@@ -30,7 +30,8 @@ serve: $(VENV)/.installed $(NATIVE)
 # One process more than cores, at most four: some tests wait for programs.
 PROCESSES := $(shell $(PYTHON) -c 'import os; print(min(4, 1 + (os.cpu_count() or 1)))')
 # Each process imports all tests: their bytecode is kept even where Python writes none.
-PYTEST := PYTHONDONTWRITEBYTECODE= $(RUN) -m pytest -n $(PROCESSES) --dist=loadfile
+PYTEST := PYTHONDONTWRITEBYTECODE= $(RUN) -m pytest -n $(PROCESSES) --dist=loadfile \
+          --no-loadscope-reorder
 
 test: $(VENV)/.installed-parity $(NATIVE)
 	$(PYTEST) --durations=30 $(FLAGS)

@@ -33,3 +33,22 @@ os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
 # Tracing makes many objects, and few that only the garbage collector frees.
 gc.set_threshold(200_000, 50, 50)
+
+# Files whose few tests take longest: they start first, so that no process is left with
+# one of them at the end.
+_LONGEST = (
+    "test_notebook.py",
+    "test_extending.py",
+    "test_reproduce.py",
+    "test_cluster.py",
+    "test_stopping.py",
+    "test_faults_in_browser.py",
+    "test_predict.py",
+    "test_browser.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Puts the files that take longest first."""
+    order = {name: place for place, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
