@@ -1,8 +1,9 @@
-"""A short video as a browser sends it, and servers with a quick worker."""
+"""A short video as a browser sends it, servers with a quick worker, and Chromium."""
 
 import pytest
 
 from tests.meranet_jax.video.test_video_file import grey, write
+from tests.meranet_jax.web.browsing import launched
 from tests.meranet_jax.web.serving import application, client, ended, upload
 
 
@@ -30,3 +31,10 @@ def analysed(video, tmp_path_factory):
         assert sent.status_code == 201
         assert ended(made, sent.json()["id"])["state"] == "done"
         yield made, sent.json(), folder
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """Chromium, whose webcam is a generated picture."""
+    with launched() as browser:
+        yield browser

@@ -11,7 +11,6 @@ from tests.meranet_jax.web.browsing import (
     BROWSER,
     delete_all,
     film,
-    launched,
     opened_page,
     opened_result,
     serving,
@@ -34,12 +33,6 @@ def video(tmp_path_factory):
     path = tmp_path_factory.mktemp("film") / "clip.webm"
     film(path)
     return path
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with launched() as browser:
-        yield browser
 
 
 @pytest.fixture

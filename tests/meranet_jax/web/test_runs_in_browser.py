@@ -4,7 +4,6 @@ import pytest
 
 from tests.meranet_jax.web.browsing import (
     BROWSER,
-    launched,
     opened_page,
     serving,
     until,
@@ -15,12 +14,6 @@ from tests.meranet_jax.web.run_folders import write_runs
 pytestmark = pytest.mark.skipif(
     BROWSER is None, reason="there is no Chromium: apt-get install chromium"
 )
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with launched() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")
