@@ -10,7 +10,8 @@ from meranet_jax import cores
 from meranet_jax.errors import DataError
 from meranet_jax.prediction import events_file, found_faces, notes
 from meranet_jax.prediction import recogniser as recognisers
-from meranet_jax.prediction.cutting import Cut, Cutter, NotCut, Wanted
+from meranet_jax.prediction.cut import Cut, NotCut
+from meranet_jax.prediction.cutting import Cutter, Wanted
 from meranet_jax.prediction.found_faces import Clock
 from meranet_jax.prediction.imported import ImportedEvent
 from meranet_jax.prediction.placement import Placed, check_times, place

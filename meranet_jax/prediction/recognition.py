@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from meranet_jax.prediction import wording
-from meranet_jax.prediction.cutting import Cut
+from meranet_jax.prediction.cut import Cut
 from meranet_jax.prediction.recogniser import Recogniser
 from meranet_jax.prediction.results import Event, Recognition
 from meranet_jax.video import spotting

@@ -10,7 +10,8 @@ from datasets import prepare
 from datasets.source.examples import make_example
 from datasets.source.local_copy import open_local_copy
 from meranet_jax.config import default_config
-from meranet_jax.prediction.cutting import Cutter, NotCut, Wanted, clip_settings
+from meranet_jax.prediction.cut import NotCut
+from meranet_jax.prediction.cutting import Cutter, Wanted, clip_settings
 from meranet_jax.video.frames import list_recording
 from meranet_jax.video.images import read_image
 from meranet_jax.video.measurement import Measurement

@@ -5,7 +5,7 @@ import pytest
 
 from meranet_jax.inputs.registry import APEX_FRAME, CLIP, ONSET_FRAME
 from meranet_jax.prediction import pictures
-from meranet_jax.prediction.cutting import Cut
+from meranet_jax.prediction.cut import Cut
 from meranet_jax.prediction.pictures import ClipMaps
 from meranet_jax.prediction.predicting import RecognisedClip
 from tests.meranet_jax.prediction.predictions import event

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from meranet_jax.prediction import notes, recogniser
-from meranet_jax.prediction.cutting import Cut
+from meranet_jax.prediction.cut import Cut
 from meranet_jax.prediction.recognition import recognise
 from meranet_jax.video.spotting import Settings
 from tests.meranet_jax.prediction.predictions import event
