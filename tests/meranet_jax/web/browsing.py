@@ -152,7 +152,9 @@ def until(page, expression, seconds=20):
     """Waits until a script returns true, which the page's policy hides from itself."""
     end = time.monotonic() + seconds
     while not page.evaluate(expression):
-        assert time.monotonic() < end, expression
+        if time.monotonic() > end:
+            shown = page.locator("body").inner_text()
+            raise AssertionError(f"not {expression} after {seconds} s:\n{shown}")
         time.sleep(0.03)
 
 

@@ -133,26 +133,24 @@ def test_an_edge_stays_under_the_pointer_at_the_border(chromium, address, video)
         assert float(offset) == pytest.approx(3.0, abs=0.04)
 
 
-def test_what_cannot_be_saved_is_kept_and_not_exported(chromium, address, video):
-    with opened_page(chromium, address, expected=(400, 500)) as page:
+def test_what_cannot_be_saved_is_kept_and_not_exported(
+    chromium, address, video, tmp_path
+):
+    with opened_page(chromium, address, expected=(400, 507)) as page:
         opened_result(page, video)
-        page.route(
-            "**/corrections",
-            lambda route: (
-                route.fulfill(status=500, json={"error": "No space."})
-                if route.request.method == "PUT"
-                else route.continue_()
-            ),
-        )
+        # A folder where the file should be, which not even root can replace
+        (job,) = (tmp_path / "page").glob("*/job.json")
+        obstacle = job.with_name("corrections.json")
+        obstacle.mkdir()
         page.keyboard.press("n")
         page.keyboard.press("r")
         until(page, "!document.getElementById('save-again').hidden")
-        assert "No space" in page.locator("#saved").inner_text()
+        assert "cannot be read or written" in page.locator("#saved").inner_text()
         page.click("#export")
         until(
             page, "document.getElementById('message').textContent.includes('Nothing')"
         )
-        page.unroute("**/corrections")
+        obstacle.rmdir()
         # Opening the recording that is open changes nothing.
         page.locator("#jobs .open").click()
         assert "rejected" in candidate(page, 1).get_attribute("class")
