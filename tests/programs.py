@@ -43,14 +43,18 @@ def program(name, *arguments, **environment):
       *arguments: of the command line.
       **environment: further environment variables; None unsets a variable.
     """
-    environment = _ENVIRONMENT | environment
     return subprocess.run(
         [sys.executable, str(ROOT / name), *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=300,
-        env={name: value for name, value in environment.items() if value is not None},
+        env=_changed(environment),
     )
+
+
+def _changed(environment):
+    changed = _ENVIRONMENT | environment
+    return {name: value for name, value in changed.items() if value is not None}
 
 
 def train(*flags):
@@ -68,14 +72,14 @@ def train(*flags):
     return console.file.getvalue()
 
 
-def started(name, *arguments):
-    """Starts a program whose output can be read line by line."""
+def started(name, *arguments, **environment):
+    """Starts a program, as ``program``, whose output can be read line by line."""
     return subprocess.Popen(
         [sys.executable, "-u", str(ROOT / name), *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env=_ENVIRONMENT,
+        env=_changed(environment),
     )
 
 
