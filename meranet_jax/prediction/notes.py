@@ -84,6 +84,7 @@ def of_recording(
     recorded: float | None,
     faces: Sequence[FoundFace],
     recogniser: Recogniser,
+    blinks: int,
 ) -> Iterator[str]:
     """Yields what the user should know of a recording.
 
@@ -93,6 +94,7 @@ def of_recording(
       recorded: its frame rate in Hz, by the times of its frames; None if unknown.
       faces: that were looked at.
       recogniser: that answers.
+      blinks: number of blinks that move the brows, too, and are no candidates.
     """
     if not faces:
         yield (
@@ -152,6 +154,13 @@ def of_recording(
                 "shaking": f"Face {face.identity} or the camera moves fast for much of "
                 "the time.",
             }[problem]
+    if blinks:
+        yield (
+            f"{blinks} {'blink' if blinks == 1 else 'blinks'} moved the brows, and "
+            "nothing else moved: "
+            f"{'it is no candidate' if blinks == 1 else 'they are no candidates'}. An "
+            "expression of the brows alone at the same time is not found."
+        )
     if 0 < recogniser.models < recogniser.folds:
         yield (
             f"Only {recogniser.models} of the {recogniser.folds} folds of the run are "

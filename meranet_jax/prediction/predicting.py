@@ -101,11 +101,14 @@ def predict(
     motions = _chosen(measured, face, recording.source)
     found_list = [found_faces.describe(one, measured, clock) for one in motions]
     settings = settings or Settings()
+    blinks = 0
     if events is None:
+        searched = [spotting.search(one, measured, settings) for one in motions]
+        blinks = sum(len(one.blinks) for one in searched)
         found = [
             Placed(_event(candidate, one, clock), one, exact=False)
-            for one in motions
-            for candidate in spotting.spot(one, measured, settings)
+            for one, of_face in zip(motions, searched, strict=True)
+            for candidate in of_face.candidates
         ]
     else:
         intervals = {
@@ -147,7 +150,9 @@ def predict(
         events=tuple(events),
         recogniser=notes.of_recogniser(recogniser),
         notes=tuple(
-            notes.of_recording(recording, measured, recorded, found_list, recogniser)
+            notes.of_recording(
+                recording, measured, recorded, found_list, recogniser, blinks
+            )
         ),
     )
 

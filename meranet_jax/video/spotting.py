@@ -39,6 +39,8 @@ class Settings:
       least_motion: above the smallest motion in the window.
       least_rise: above the smallest motion within a second, by part of the face.
       least_detrended: above the slow trend.
+      least_alone: rise of a region that moves while no other does: noise and jumps of
+        compression move one, where the skin has no texture.
       noise: multiple of the deviation that the region shows all the time, which a rise
         must exceed, too.
       edge: share of the rise at which onset and offset are set.
@@ -56,12 +58,13 @@ class Settings:
         ("nose", 2.1 * _PIXEL),
     )
     least_detrended: float = 0.8 * _PIXEL
+    least_alone: float = 3 * _PIXEL
     noise: float = 4.0
     edge: float = 0.33
     least_valley: float = 0.7 * _PIXEL
     least_length: float = 0.1
     head_speed: float = 0.8
-    blink: float = 6 * _PIXEL
+    blink: float = 4 * _PIXEL
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +102,19 @@ def kind_of(duration: float) -> Kind:
 
 
 @dataclasses.dataclass(frozen=True)
+class Found:
+    """What a search has found, in ascending order of onsets.
+
+    Attributes:
+      candidates: the intervals in which the face moves briefly.
+      blinks: the blinks, as far as they move the brows, and nothing else moves.
+    """
+
+    candidates: tuple[Candidate, ...]
+    blinks: tuple[Candidate, ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class _Rise:
     """Rise and fall of one region, in samples of its window."""
 
@@ -129,7 +145,14 @@ _BROWS = [i for i, region in enumerate(REGIONS) if region.part == "brow"]
 def spot(
     face: FaceMotion, measurement: Measurement, settings: Settings = Settings()
 ) -> list[Candidate]:
-    """Returns the candidates of a face in ascending order of their onsets.
+    """Returns the candidates of a face; see ``search``."""
+    return list(search(face, measurement, settings).candidates)
+
+
+def search(
+    face: FaceMotion, measurement: Measurement, settings: Settings = Settings()
+) -> Found:
+    """Finds the intervals in which a face moves briefly.
 
     Args:
       face: what was measured of it.
@@ -138,12 +161,14 @@ def spot(
     """
     signals, noise = motion_signals.of_face(face, measurement)
     found = [
-        candidate
+        (candidate, _apart_from_blinks(candidate, rises))
         for one in signals
-        for candidate in _of_window(one, noise, settings)
+        for candidate, rises in _of_window(one, noise, settings)
         if candidate.offset - candidate.onset >= settings.least_length - _ROUNDING
     ]
-    return _merged(found)
+    enough = [candidate for candidate, rises in found if _are_enough(rises, settings)]
+    blinks = [candidate for candidate, rises in found if not rises]
+    return Found(tuple(_merged(enough)), tuple(_merged(blinks)))
 
 
 class Intervals:
@@ -234,10 +259,23 @@ def is_motion(strength: float, noise: float, settings: Settings = Settings()) ->
     return strength > max(settings.least_detrended, settings.noise * noise)
 
 
+def _apart_from_blinks(candidate: Candidate, rises: Sequence[_Rise]) -> list[_Rise]:
+    """Returns the rises that a blink does not explain, which moves the brows, too."""
+    if "blink" not in candidate.flags:
+        return list(rises)
+    return [rise for rise in rises if REGIONS[rise.region].part != "brow"]
+
+
+def _are_enough(rises: Sequence[_Rise], settings: Settings) -> bool:
+    """Returns whether rises are of several regions, or one of them is large."""
+    several = len({rise.region for rise in rises}) > 1
+    return several or any(rise.height > settings.least_alone for rise in rises)
+
+
 def _of_window(
     signals: Signals, noise: np.ndarray, settings: Settings
-) -> list[Candidate]:
-    """Returns the candidates in one window, regions that move together merged."""
+) -> list[tuple[Candidate, list[_Rise]]]:
+    """Returns the candidates in one window, each with the rises that it consists of."""
     rises: list[_Rise] = []
     least = dict(settings.least_rise)
     for region in _MEASURED:
@@ -259,7 +297,7 @@ def _of_window(
                 if is_motion(rise.height, noise[region], settings)
             ]
     groups = _grouped(rises)
-    return [_candidate(group, signals, noise, settings) for group in groups]
+    return [(_candidate(group, signals, noise, settings), group) for group in groups]
 
 
 def _rises(

@@ -19,8 +19,13 @@ def pulse(times, onset, apex, offset, height):
     return height * np.where(times <= apex, rising, falls)
 
 
-def spotted(regions, *, seconds=6.0, rate=RATE, noise=0.0, shift=None, eyes=0.0):
-    """Spots in motion that consists of pulses.
+def spotted(regions, **motion):
+    """The candidates in motion that consists of pulses; see ``searched``."""
+    return list(searched(regions, **motion).candidates)
+
+
+def searched(regions, *, seconds=6.0, rate=RATE, noise=0.0, shift=None, eyes=0.0):
+    """Searches in motion that consists of pulses.
 
     Args:
       regions: pulses (onset, apex, offset, height in pixels) by the name of a region.
@@ -52,7 +57,7 @@ def spotted(regions, *, seconds=6.0, rate=RATE, noise=0.0, shift=None, eyes=0.0)
     face = FaceMotion(None, windows)
     numbers = np.arange(1, len(times) + 1)
     found = Measurement(numbers, times, numbers, times, [], 1.0, [face])
-    return spotting.spot(face, found)
+    return spotting.search(face, found)
 
 
 def test_onset_apex_and_offset_are_those_of_the_motion():
@@ -107,12 +112,33 @@ def test_candidates_that_two_windows_share_are_reported_once():
     assert len(found) == 1
 
 
+def test_a_small_motion_of_one_region_is_no_candidate():
+    """Compression and noise move one; an expression moves its neighbour, too."""
+    small = (2.0, 2.15, 2.4, 2.8)
+    assert spotted({"lip_lower": [small]}) == []
+    (found,) = spotted({"lip_lower": [small], "lip_centre": [small]})
+    assert set(found.regions) == {"lip_lower", "lip_centre"}
+
+
+def test_a_blink_that_moves_the_brows_is_no_candidate():
+    at, small = (2.0, 2.15, 2.4, 6), (2.0, 2.15, 2.4, 2.8)
+    brows = {"brow_left_outer": [at], "brow_left_middle": [at]}
+    found = searched(brows, eyes=20)
+    assert found.candidates == ()
+    (blink,) = found.blinks
+    assert blink.apex == pytest.approx(2.15, abs=0.05)
+    assert searched(brows | {"lip_lower": [small]}, eyes=20).candidates == ()
+    smile = {"mouth_corner_left": [at], "mouth_corner_right": [at]}
+    (found,) = spotted(brows | smile, eyes=20)
+    assert found.flags == ("blink",) and len(found.regions) == 4
+
+
 def test_blinks_head_motion_and_speech_are_flagged():
     times = np.arange(180) / RATE
     step = 0.4 / (1 + np.exp(-(times - 2.15) / 0.04))
     shift = np.stack([step, 0 * step], 1)
     at = (2.0, 2.15, 2.4, 6)
-    (found,) = spotted({"brow_left_outer": [at]}, eyes=20)
+    (found,) = spotted({"nostril_left": [at]}, eyes=20)
     assert found.flags == ("blink",)
     # A strong motion of the brow takes the skin above the eye along.
     strong = (*at[:3], 30)
