@@ -98,18 +98,23 @@ def measure(
         row[f"{side}_compile_s"] = max(compile_s[side] - one.median, 0.0)
         row[f"{side}_clips_s"] = config.settings.batch_size / one.median
         row[f"{side}_gflop_s"] = operations / one.median / 1e9
-    ratio = rows.Spread.of(seconds["ours"] / seconds["torch"])
-    row |= ratio.columns("ratio")
-    for side in SIDES:
-        row[f"{side}_peak_mb"] = memory.of(side, config, precision, what, mode)
         milliseconds = rows.Spread.of(seconds[side] * 1e3)
         print(
             f"{what:8} {side:6} {str(milliseconds):28} ms  "
-            f"{row[f'{side}_compile_s']:6.1f} s to compile  "
-            f"{row[f'{side}_peak_mb'] or float('nan'):8.0f} MB peak"
+            f"{row[f'{side}_compile_s']:6.1f} s to compile"
             f"{f'  {mode}' if side == 'torch' else ''}"
         )
+    ratio = rows.Spread.of(seconds["ours"] / seconds["torch"])
+    row |= ratio.columns("ratio")
+    # Before memory is measured, which starts both frameworks again
     print(f"{what:8} ours / torch  {ratio}", flush=True)
+    for side in SIDES:
+        peak = memory.of(side, config, precision, what, mode)
+        row[f"{side}_peak_mb"] = peak
+        print(
+            f"{what:8} {side:6} {float('nan') if peak is None else peak:8.0f} MB peak",
+            flush=True,
+        )
     return row
 
 
