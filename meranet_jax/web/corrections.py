@@ -191,6 +191,7 @@ def export(
     corrections: Mapping[int, Correction],
     of_job: JobFiles,
     name: str,
+    stem: str,
     video: Path | None,
 ) -> None:
     """Writes the machine's files, the corrected ones and a table of both to a zip file.
@@ -199,7 +200,8 @@ def export(
       prediction: the machine's.
       corrections: by the number of the candidate.
       of_job: the files of the recording.
-      name: of the recording as it is shown.
+      name: of the video.
+      stem: of the names of files in the zip file.
       video: the recording, if it belongs into the file; else None.
 
     Raises:
@@ -207,7 +209,6 @@ def export(
     """
     from meranet_jax.prediction import result_files  # matplotlib takes a second
 
-    stem = Path(name).stem
     folder = of_job.export.parent / "corrected"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()

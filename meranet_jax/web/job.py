@@ -18,7 +18,13 @@ State = Literal["queued", "running", "done", "failed", "cancelled"]
 _VIDEO = re.compile(r"video\.\w{2,4}")
 
 # What job.json has
-_SAVED = ("video", "name", "run", "run_path", "recorded", "added", "state", "error")
+_SAVED = (
+    *("video", "name", "number", "run", "run_path", "recorded", "added"),
+    *("state", "error", "unusable"),
+)
+
+# What it does not have in folders that an earlier version has kept
+_LATER = {"number": 1, "unusable": False}
 
 
 @dataclasses.dataclass
@@ -29,7 +35,8 @@ class Job:
       identity: generated.
       files: of the recording.
       video: name of its file.
-      name: as it is shown.
+      name: of the video as the browser names it, without unusual characters.
+      number: of the recording among those of this name, from 1.
       run: title of the recogniser.
       run_path: its folder; None for the weights of the package.
       recorded: whether it was made with the webcam.
@@ -39,6 +46,7 @@ class Job:
       share: how far the stage is, 0 to 1; None if it is not known.
       started: clock when the stage began, in seconds.
       error: one sentence, if it failed.
+      unusable: whether it failed because of the video, so that it would fail again.
       process: the worker, while there is one.
       lock: held while a worker writes files of the job, and while they are deleted.
       revision: how often corrections were saved.
@@ -53,6 +61,7 @@ class Job:
     name: str
     run: str
     run_path: str | None
+    number: int = 1
     recorded: bool = False
     added: float = dataclasses.field(default_factory=time.time)
     state: State = "queued"
@@ -60,12 +69,18 @@ class Job:
     share: float | None = None
     started: float = 0.0
     error: str = ""
+    unusable: bool = False
     process: asyncio.subprocess.Process | None = None
     lock: asyncio.Lock = dataclasses.field(default_factory=asyncio.Lock)
     revision: int = 0
     exported: int | None = None
     intervals: dict[int, tuple[float, float]] | None = None
     duration: float = 0.0
+
+    @property
+    def title(self) -> str:
+        """What the recording is called on the page."""
+        return numbered(self.name, self.number)
 
     def shown(self) -> dict[str, Any]:
         """Returns what the page shows."""
@@ -76,13 +91,14 @@ class Job:
             left = (time.monotonic() - self.started) * (1 / self.share - 1)
         return {
             "id": self.identity,
-            "name": self.name,
+            "name": self.title,
             "run": self.run,
             "state": self.state,
             "stage": self.stage,
             "share": self.share,
             "seconds_left": left,
             "error": self.error,
+            "unusable": self.unusable,
             "revision": self.revision,
             "added": self.added,
         }
@@ -106,6 +122,16 @@ class Job:
         files.write_json(self.files.job, value)
 
 
+def numbered(name: str, number: int) -> str:
+    """Returns a name that differs from those of other recordings of the same name.
+
+    Args:
+      name: of a recording, or of files that are made from it.
+      number: of the recording, from 1, which is left out.
+    """
+    return name if number == 1 else f"{name} ({number})"
+
+
 def load(folder: Path) -> Job:
     """Returns the recording of an earlier start; what was begun is begun again.
 
@@ -117,7 +143,7 @@ def load(folder: Path) -> Job:
       OSError, ValueError, KeyError, TypeError: if it cannot be read.
     """
     of_job = JobFiles(folder)
-    saved = json.loads(of_job.job.read_text(encoding="utf-8"))
+    saved = _LATER | json.loads(of_job.job.read_text(encoding="utf-8"))
     job = Job(folder.name, of_job, **{name: saved[name] for name in _SAVED})
     if job.state == "running":
         job.state = "queued"

@@ -116,7 +116,7 @@ class Jobs:
                     uploads.shown_name(name),
                     run,
                     run_path,
-                    recorded,
+                    recorded=recorded,
                 )
             )
 
@@ -138,10 +138,10 @@ class Jobs:
           UserError: if it is in the queue already, or cannot be added.
         """
         if job.state in ("queued", "running"):
-            raise UserError(f"{job.name} is in the queue already.")
+            raise UserError(f"{job.title} is in the queue already.")
         if job.state != "done":
             job.run, job.run_path = run, run_path
-            job.state, job.error = "queued", ""
+            job.state, job.error, job.unusable = "queued", "", False
             job.save(self._limits)
             self._changed.set()
             return job
@@ -156,7 +156,7 @@ class Jobs:
                     job.name,
                     run,
                     run_path,
-                    job.recorded,
+                    recorded=job.recorded,
                 )
             )
 
@@ -183,6 +183,8 @@ class Jobs:
             self._receiving -= 1
 
     def _add(self, job: Job) -> Job:
+        same = [one.number for one in self._jobs.values() if one.name == job.name]
+        job.number = max(same, default=0) + 1
         job.save(self._limits)
         self._jobs[job.identity] = job
         self._changed.set()
@@ -210,7 +212,7 @@ class Jobs:
 
     async def _analyse(self, job: Job) -> None:
         job.state, job.stage, job.share = "running", "preparing", None
-        job.started = time.monotonic()
+        job.started, job.unusable = time.monotonic(), False
         job.save(self._limits)
         error = await self._run(job, "predict", self._limits.seconds)
         # It may have been cancelled meanwhile.
@@ -253,7 +255,7 @@ class Jobs:
                     f"It cannot be deleted completely: {error.strerror}. Delete the "
                     f"folder {job.identity} in the folder of the page."
                 )
-                raise UserError(f"{job.name}: {job.error}") from error
+                raise UserError(f"{job.title}: {job.error}") from error
         self._jobs.pop(job.identity, None)
 
     def corrections(self, job: Job) -> dict[str, Any]:
@@ -302,7 +304,7 @@ class Jobs:
     def _check_revision(self, job: Job, revision: Any) -> None:
         if type(revision) is not int or revision != job.revision:
             raise ChangedError(
-                f"The corrections of {job.name} were changed in another window."
+                f"The corrections of {job.title} were changed in another window."
             )
 
     async def export(self, job: Job, revision: int) -> None:

@@ -1,5 +1,6 @@
 """What the page shows of a prediction, as JSON without paths, and as numbers."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from meranet_jax.prediction.results import (
     FoundFace,
     Moment,
     Prediction,
+    RecogniserDescription,
     Recognition,
 )
 from meranet_jax.video.facial_motion import part
@@ -98,7 +100,7 @@ def _event(event: Event, prediction: Prediction, pictures: Path) -> dict[str, An
         "offset": _moment(event.offset),
         "kind": event.kind,
         "what": wording.what(event),
-        "resembles": wording.resemblance(event, prediction.recogniser),
+        "resembles": wording.resemblance(event, _plain(prediction.recogniser)),
         "regions": [wording.region(region) for region in event.regions],
         "flags": list(event.flags),
         "reasons": list(event.reasons),
@@ -109,6 +111,20 @@ def _event(event: Event, prediction: Prediction, pictures: Path) -> dict[str, An
         "strip": (pictures / f"{name}.png").is_file(),
         "animation": (pictures / f"{name}.gif").is_file(),
     }
+
+
+def _plain(recogniser: RecogniserDescription | None) -> RecogniserDescription | None:
+    """Returns a recogniser whose generated data sets are described, and not named.
+
+    People who have not made them do not know their names, which the details have.
+    """
+    if recogniser is None:
+        return None
+    names = (
+        "a data set of generated faces" if name.startswith("synthetic") else name
+        for name in recogniser.trained_on
+    )
+    return dataclasses.replace(recogniser, trained_on=tuple(dict.fromkeys(names)))
 
 
 def _recognition(found: Recognition) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """The process that analyses one recording, or exports its files, within limits.
 
 ``python -m meranet_jax.web.worker predict FOLDER`` prints a JSON object a line: how far
-it is, or the one sentence that says why it failed. The page's server starts it, so that
+it is, or the one sentence that says why it failed, and whether the video is the reason:
+then another analysis would fail, too. The page's server starts it, so that
 a decoder that fails or takes all memory ends this process only.
 """
 
@@ -23,10 +24,11 @@ from typing import Any
 import av
 
 from meranet_jax import cores
-from meranet_jax.errors import UserError, explain, explain_out_of_memory
+from meranet_jax.errors import DataError, UserError, explain, explain_out_of_memory
 from meranet_jax.prediction.results import Prediction
 from meranet_jax.video.containers import open_video
 from meranet_jax.web import corrections, page_data, saved_prediction
+from meranet_jax.web.job import numbered
 from meranet_jax.web.job_files import JobFiles
 
 # Number of candidates that get pictures, the strongest ones
@@ -46,7 +48,8 @@ class Task:
     Attributes:
       files: of the recording.
       video: the recording.
-      name: as it is shown, and written into exports.
+      name: of the video, which is written into exports.
+      number: of the recording among those of this name.
       run: run folder; None for the weights of the package.
       recorded: whether the recording was made with the webcam, so that the user has no
         other copy of it.
@@ -55,6 +58,7 @@ class Task:
     files: JobFiles
     video: Path
     name: str
+    number: int
     run: str | None
     recorded: bool
 
@@ -83,13 +87,15 @@ def main(arguments: Sequence[str], predict: Predict | None = None) -> int:
         run = asked["run_path"]
         if run is not None:
             shown[run] = asked["run"]
-        task = Task(files, video, asked["name"], run, asked["recorded"])
+        number = asked.get("number", 1)  # an earlier version has kept none
+        task = Task(files, video, asked["name"], number, run, asked["recorded"])
         if what == "export":
             _export(task)
         else:
             _analyse(task, predict or _predict)
     except (UserError, OSError) as error:
-        return _failed(explain(error), shown)
+        # Errors of recognisers are no DataErrors.
+        return _failed(explain(error), shown, unusable=isinstance(error, DataError))
     except MemoryError:
         return _failed("There is not enough memory for this recording.")
     except Exception as error:
@@ -103,10 +109,15 @@ def main(arguments: Sequence[str], predict: Predict | None = None) -> int:
     return 0
 
 
-def _failed(sentence: str, shown: Mapping[str, str] = MappingProxyType({})) -> int:
+def _failed(
+    sentence: str,
+    shown: Mapping[str, str] = MappingProxyType({}),
+    *,
+    unusable: bool = False,
+) -> int:
     for path, name in shown.items():
         sentence = sentence.replace(path, name)
-    _say(error=" ".join(sentence.split()))
+    _say(error=" ".join(sentence.split()), unusable=unusable)
     return 1
 
 
@@ -203,7 +214,8 @@ def _export(task: Task) -> None:
     }
     checked = corrections.check(saved["corrections"], intervals, prediction.duration)
     video = task.video if task.recorded else None
-    corrections.export(prediction, checked, files, task.name, video)
+    stem = numbered(Path(task.name).stem, task.number)
+    corrections.export(prediction, checked, files, task.name, stem, video)
 
 
 def with_duration(video: Path) -> None:

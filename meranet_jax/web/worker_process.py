@@ -81,6 +81,7 @@ async def _listen(job: Job, process: asyncio.subprocess.Process, what: str) -> s
             continue
         if isinstance(said.get("error"), str):
             error = said["error"]
+            job.unusable = what == "predict" and said.get("unusable") is True
         elif what == "predict" and isinstance(said.get("stage"), str):
             if said["stage"] != job.stage:
                 job.stage, job.started = said["stage"], time.monotonic()

@@ -60,7 +60,7 @@ def test_result_video_and_pictures(analysed, video):
 
 
 def test_a_recording_is_analysed_again(browser, tmp_path, video):
-    failed = upload(browser, video, "broken.mp4").json()["id"]
+    failed = upload(browser, video, "fault.mp4").json()["id"]
     assert ended(browser, failed)["state"] == "failed"
     answer = browser.post(f"/api/jobs/{failed}/repeat")
     assert answer.status_code == 201 and answer.json()["id"] == failed
@@ -71,13 +71,15 @@ def test_a_recording_is_analysed_again(browser, tmp_path, video):
     again = browser.post(f"/api/jobs/{done['id']}/repeat").json()
     names = [job["id"] for job in browser.get("/api/state").json()["jobs"]]
     assert names == [failed, done["id"], again["id"]], "in the order of their uploads"
-    assert again["name"] == "a.mp4" and again["id"] != done["id"]
+    assert again["name"] == "a.mp4 (2)" and again["id"] != done["id"]
     assert ended(browser, again["id"])["state"] == "done"
     address = "/api/jobs/{}/corrections"
     assert browser.get(address.format(again["id"])).json()["corrections"] == []
     assert browser.delete(f"/api/jobs/{done['id']}").status_code == 204
     sent = browser.get(f"/api/jobs/{again['id']}/video")
     assert sent.content == video, "it does not need the other one"
+    third = browser.post(f"/api/jobs/{again['id']}/repeat").json()
+    assert third["name"] == "a.mp4 (3)"
     assert browser.post(f"/api/jobs/{again['id']}/repeat?run=no").status_code == 400
 
 
@@ -113,18 +115,20 @@ def test_too_many_recordings_are_refused(tmp_path, video):
 
 
 @pytest.mark.parametrize(
-    "name, words",
+    "name, words, unusable",
     [
-        ("broken.mp4", "broken.mp4 cannot be read: it is damaged"),
-        ("fault.mp4", "The analysis failed"),
-        ("memory.mp4", "not enough memory"),
+        ("broken.mp4", "broken.mp4 cannot be read: it is damaged", True),
+        ("fault.mp4", "The analysis failed", False),
+        ("memory.mp4", "not enough memory", False),
+        ("recogniser.mp4", "cannot be used", False),
     ],
 )
-def test_failures_are_one_sentence(tmp_path, video, name, words):
+def test_failures_are_one_sentence(tmp_path, video, name, words, unusable):
     app = application(tmp_path, limits=Limits(memory=4 << 30))
     with client(app) as browser:
         job = ended(browser, upload(browser, video, name).json()["id"])
         assert job["state"] == "failed" and words in job["error"]
+        assert job["unusable"] == unusable, "whether another analysis would fail, too"
         assert "Traceback" not in job["error"] and str(tmp_path) not in job["error"]
         assert browser.get(f"/api/jobs/{job['id']}/result").status_code == 404
 

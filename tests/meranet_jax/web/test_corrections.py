@@ -4,6 +4,7 @@ import concurrent.futures
 import io
 import json
 import time
+import urllib.parse
 import zipfile
 
 import pytest
@@ -71,14 +72,15 @@ def test_corrections_of_another_form_are_refused(analysed, body):
     assert answer.status_code == 400 and list(answer.json()) == ["error"]
 
 
-def archive_of(browser, job):
+def archive_of(browser, job, stem="b_"):
     """Exports a recording, and returns the files in the archive by name."""
     address = f"/api/jobs/{job['id']}"
     revision = browser.get(f"{address}/corrections").json()["revision"]
     answer = browser.post(f"{address}/export", params={"revision": revision})
     assert answer.status_code == 204, answer.text
     sent = browser.get(f"{address}/export.zip", params={"revision": revision})
-    assert 'filename="b_.zip"' in sent.headers["content-disposition"]
+    named = urllib.parse.unquote(sent.headers["content-disposition"])
+    assert f"{stem}.zip" in named
     with zipfile.ZipFile(io.BytesIO(sent.content)) as archive:
         return {name: archive.read(name) for name in archive.namelist()}
 
@@ -123,9 +125,14 @@ def test_export_has_the_proposal_and_the_corrected_files(analysed):
 
 @pytest.mark.e2e
 def test_a_recording_of_the_webcam_is_exported(browser, video):
-    job = upload(browser, video, "b_.mp4", recorded="").json()
+    first, job = (upload(browser, video, "b_.mp4", recorded="").json() for _ in "12")
+    assert browser.delete(f"/api/jobs/{first['id']}").status_code == 204
     assert ended(browser, job["id"])["state"] == "done"
-    assert archive_of(browser, job)["corrected/b_.mp4"] == video
+    assert job["name"] == "b_.mp4 (2)"
+    read = archive_of(browser, job, "b_ (2)")
+    assert read["corrected/b_.mp4"] == video
+    # The video keeps the name under which the programs look for it.
+    assert b'"b_.mp4"' in read["corrected/b_ (2).boris"]
 
 
 @pytest.mark.e2e

@@ -1,6 +1,7 @@
 """Recordings of browsers, which have no duration, and names that are shown."""
 
 import dataclasses
+import json
 import pickle
 
 import av
@@ -8,9 +9,16 @@ import numpy as np
 import pytest
 
 from meranet_jax.errors import DataError
-from meranet_jax.web import corrections, saved_prediction, uploads, worker
+from meranet_jax.web import (
+    corrections,
+    page_data,
+    saved_prediction,
+    uploads,
+    worker,
+)
 from meranet_jax.web.corrections import Correction
-from tests.meranet_jax.prediction.predictions import event, prediction
+from meranet_jax.web.job_files import JobFiles
+from tests.meranet_jax.prediction.predictions import RECOGNISER, event, prediction
 
 
 def packets(path):
@@ -122,6 +130,20 @@ def test_a_prediction_is_saved(tmp_path):
     for one, other in zip(read.faces, made.faces, strict=True):
         np.testing.assert_array_equal(one.signals.motion, other.signals.motion)
         assert one.signals.success.dtype == bool
+
+
+def test_generated_data_sets_are_described(tmp_path):
+    """Their names are in the details of a candidate only."""
+    names = ("CASME II", "synthetic", "synthetic/wild_b_training")
+    generated = dataclasses.replace(RECOGNISER, trained_on=names)
+    of_job = JobFiles(tmp_path)
+    page_data.write(prediction(recogniser=generated), "", of_job)
+    shown = json.loads(of_job.page.read_text("utf-8"))
+    assert shown["events"][0]["resembles"] == (
+        "resembles clips labelled disgust in CASME II and a data set of generated "
+        "faces (probability 0.70)"
+    )
+    assert shown["recogniser"]["trained_on"] == list(names)
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", pickle.dumps(prediction())])
