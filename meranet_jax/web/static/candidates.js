@@ -1,7 +1,7 @@
 // The list of candidates: what each resembles, decisions on it, and pictures.
 
-import { decide, eventOf, known, move, save, set } from "./corrections.js";
-import { find, make } from "./dom.js";
+import { decide, eventOf, known, move, save, set, undo } from "./corrections.js";
+import { find, make, say } from "./dom.js";
 import { frameAt, goTo, pause, timeOf } from "./player.js";
 import { state, on, tell } from "./state.js";
 
@@ -110,8 +110,13 @@ function evidence(event) {
         + (coverage ? ` (has the class of ${Math.round(100 * coverage)} % of clips `
           + "like those of the calibration; not of other cameras or people)" : "")));
     }
-    parts.push(make("p", `${found.distinct} of ${found.frames} frames of the clip are `
-      + "distinct.", { class: "hint" }));
+    const facts = [];
+    if (found.distinct < found.frames) {
+      facts.push(`${found.distinct} of ${found.frames} frames of the clip are distinct.`);
+    }
+    const data = state.shown.result.recogniser?.trained_on ?? [];
+    if (data.length) facts.push(`The recogniser was trained on ${data.join(", ")}.`);
+    if (facts.length) parts.push(make("p", facts.join(" "), { class: "hint" }));
   }
   for (const reason of event.reasons) parts.push(make("p", `No answer: ${reason}.`));
   const pictures = make("div", "", { class: "pictures" });
@@ -192,7 +197,11 @@ export function select(number) {
   }
   if (before && before !== number) fill(eventOf(before));
   fill(event);
-  rows.get(number).scrollIntoView({ block: "nearest" });
+  // Where a row is too long for the window, its beginning is seen.
+  const row = rows.get(number);
+  for (const part of [row, row.querySelector(".go")]) {
+    part.scrollIntoView({ block: "nearest" });
+  }
   tell("selected");
 }
 
@@ -208,7 +217,16 @@ export function neighbour(direction) {
   goTo(known(event).onset);
 }
 
+// Undoes the last change, and shows the candidate that it was of.
+export function undoLast() {
+  if (state.shown.held) return; // an edge is dragged
+  const event = undo();
+  if (event) show(event);
+  else say("There is nothing to undo.");
+}
+
 export function start() {
+  find("undo").addEventListener("click", undoLast);
   on("shown", draw);
   on("correction", fill);
   on("corrections", () => state.shown.result.events.forEach(fill));

@@ -22,11 +22,13 @@ function byNumber(result, saved) {
 }
 
 // What is known of the corrections when a recording is opened: those of the user, those
-// that are saved, and how often that was done
+// that are saved, and how often that was done. `steps` are the changes that can be
+// undone, as the corrections that they replaced; `settled` is what the last one left.
 export async function load(address, result) {
   const { revision, corrections } = await request(`${address}/corrections`);
   const saved = byNumber(result, corrections);
-  return { corrections: copy(saved), saved, revision, failure: null };
+  return { corrections: copy(saved), saved, revision, failure: null,
+    steps: [], settled: copy(saved) };
 }
 
 export const eventOf = (number) => state.shown.result.events
@@ -90,6 +92,36 @@ const unsaved = (shown) => [...shown.corrections]
 
 export const isUnsaved = () => Boolean(state.shown) && unsaved(state.shown);
 
+// Notes a change that is complete: an edge that was dragged is a single one.
+function note(shown, number) {
+  const before = shown.settled.get(number);
+  const now = shown.corrections.get(number);
+  if (same(before, now)) return;
+  shown.steps.push(before);
+  shown.settled.set(number, { ...now });
+  showUndo();
+}
+
+// Takes back the last change, saves that, and returns the candidate; null if there is
+// no change.
+export function undo() {
+  const { shown } = state;
+  const before = shown.steps.pop();
+  if (!before) return null;
+  const event = eventOf(before.number);
+  shown.settled.set(before.number, before);
+  set(event, before);
+  save(event);
+  showUndo();
+  return event;
+}
+
+// The button can have the focus where there is nothing to undo, too.
+function showUndo() {
+  const none = !state.shown || !state.shown.steps.length;
+  find("undo").setAttribute("aria-disabled", String(none));
+}
+
 let running = null;
 let latest = null; // the candidate that was changed last
 
@@ -100,6 +132,7 @@ function begin(shown) {
 
 // Saves all changes. Later ones are sent after those that are being sent.
 export function save(event = null) {
+  if (event) note(state.shown, event.number);
   latest = event || latest;
   return (running || begin(state.shown)).catch(() => {}); // it is shown; see describe
 }
@@ -155,7 +188,11 @@ async function merge(shown) {
     const changed = !same(mine, before);
     if (changed && (same(other, before) || same(other, mine))) continue;
     if (changed) lost.push(number);
+    if (same(mine, other)) continue;
     Object.assign(mine, other);
+    // Earlier steps would undo the change of the other window.
+    shown.settled.set(number, { ...other });
+    shown.steps = shown.steps.filter((one) => one.number !== number);
   }
   shown.saved = theirs;
   shown.revision = answer.revision;
@@ -163,7 +200,9 @@ async function merge(shown) {
     complain(new Error(`Another window has changed candidate ${lost.join(", ")} as `
       + "well. You see its change; make yours once more if it is the right one."));
   }
-  if (shown === state.shown) tell("corrections");
+  if (shown !== state.shown) return;
+  showUndo();
+  tell("corrections");
 }
 
 function describe(text, failed = false) {
@@ -177,6 +216,7 @@ export function start() {
   on("shown", () => {
     latest = null;
     describe("");
+    showUndo();
   });
   // Another window has saved something, or the server can be reached another time.
   on("jobs", () => {

@@ -1,6 +1,6 @@
 // Keys of the page.
 
-import { neighbour } from "./candidates.js";
+import { neighbour, undoLast } from "./candidates.js";
 import { decide, eventOf, move, save } from "./corrections.js";
 import { find, say } from "./dom.js";
 import { goTo, last, step, toggle } from "./player.js";
@@ -32,12 +32,19 @@ const KEYS = {
 };
 
 function press(event) {
-  if (!state.shown || event.ctrlKey || event.altKey || event.metaKey) return;
+  if (!state.shown || event.altKey) return;
   const target = event.target;
-  const timeline = target === find("timeline");
-  if (!timeline && !find("keys").checked) return;
+  // Fields of text undo what was typed in them.
   if (target.closest("input:not([type=checkbox]), select, textarea")) return;
   const key = event.key.toLowerCase();
+  if (event.ctrlKey || event.metaKey) {
+    if (key !== "z" || event.shiftKey) return;
+    event.preventDefault();
+    undoLast();
+    return;
+  }
+  const timeline = target === find("timeline");
+  if (!timeline && !find("keys").checked) return;
   // These elements use the space bar themselves.
   if (key === " " && target.closest("button, summary, a, input")) return;
   if (timeline && (key === "home" || key === "end")) {

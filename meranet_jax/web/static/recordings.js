@@ -4,7 +4,7 @@ import { complain, duration, find, gigabytes, make, say } from "./dom.js";
 import { request } from "./requests.js";
 import { state, on, tell } from "./state.js";
 import * as sending from "./uploads.js";
-import { isRecording } from "./webcam.js";
+import { isOpen } from "./webcam.js";
 
 const STATES = {
   queued: "waiting", running: "", done: "ready", failed: "", cancelled: "cancelled",
@@ -44,7 +44,7 @@ function announce(job, was) {
   if (!was || was === job.state || !["done", "failed"].includes(job.state)) return;
   say(job.state === "done" ? `${job.name} is ready.` : `${job.name} failed.`);
   // It opens by itself, unless that would disturb.
-  const busy = isRecording() || sending.uploads.length
+  const busy = isOpen() || sending.uploads.length
     || document.activeElement.matches("input, select, textarea, summary");
   if (job.state === "done" && !state.shown && !busy) tell("open", job);
 }
@@ -193,7 +193,7 @@ function fill(made, job) {
   const shown = job.one
     ? { send: job.error, save: job.error, discard: job.error }
     : { open: job.state === "done", cancel: ["queued", "running"].includes(job.state),
-      repeat: ended, save: ended, delete: true };
+      repeat: ended && !job.unusable, save: ended, delete: true };
   for (const [kind, yes] of Object.entries(shown)) {
     made.querySelector(`.${kind}`).hidden = !yes;
   }

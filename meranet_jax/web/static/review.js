@@ -118,6 +118,9 @@ async function exportAll(event) {
 
 export function start() {
   on("open", (job) => open(job).catch(complain));
+  // In a narrow window, candidates that are selected scroll to below it.
+  new ResizeObserver(() => find("result").style.setProperty("--watch",
+    `${find("watch").offsetHeight}px`)).observe(find("watch"));
   on("close", close);
   on("choose-face", showFace);
   on("jobs", () => {

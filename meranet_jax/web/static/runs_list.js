@@ -10,15 +10,28 @@ const COLUMNS = [
     title: ["Accuracy", "UF1", "UAR"][index], number: true, metric: key,
     value: (run) => run.metrics?.[key].value,
   })),
-  { title: "Data sets", value: (run) => run.datasets },
-  { title: "Model", value: (run) => run.model },
-  { title: "Input", value: (run) => run.input },
-  { title: "Protocol", value: (run) => run.protocol },
-  { title: "Clips", value: (run) => run.clips, number: true },
-  { title: "Subjects", value: (run) => run.subjects, number: true },
-  { title: "Started", value: (run) => run.started, newest: true },
+  { title: "Data sets, protocol", value: (run) => run.datasets,
+    below: (run) => run.protocol },
+  { title: "Model, input", value: (run) => run.model, below: (run) => run.input },
+  { title: "Test clips", value: (run) => run.clips, number: true,
+    below: (run) => (run.clips ? `of ${counted(run.subjects, "subject")}` : "") },
+  { title: "Started", value: (run) => day(run.started || "").slice(0, 10), newest: true,
+    below: (run) => day(run.started || "").slice(11) },
 ];
 const none = (value) => value === undefined || value === null || value === "";
+
+// What a column is sorted by: the second line of its cells decides between equal ones.
+function keyOf(column, run) {
+  const value = column.value(run);
+  return column.number || none(value) ? value : `${value} ${column.below?.(run) ?? ""}`;
+}
+
+// Long names of data sets and inputs break behind their separators.
+const breakable = (text) => `${text}`.split(/(?<=[_/])/)
+  .flatMap((part, index) => (index ? [make("wbr"), part] : [part]));
+
+const intervalOf = ({ interval }) => (interval
+  ? range(interval).replace(" to", "\u00a0to") : ""); // it breaks after "to"
 
 const rows = []; // {run, row, box}, in the order of the server
 const sorted = { column: null, down: false };
@@ -32,12 +45,10 @@ function rowOf(run) {
     }
     const align = column.number || column.newest ? { class: "number" } : {};
     if (none(value)) return make("td", MISSING, align);
-    if (!column.metric) {
-      return make("td", `${column.newest ? day(value) : value}`, align);
-    }
-    const { interval } = run.metrics[column.metric];
-    return make("td", [fixed(value),
-      interval ? make("small", range(interval)) : ""], { class: "number" });
+    const below = column.metric ? intervalOf(run.metrics[column.metric])
+      : breakable(column.below(run) ?? "");
+    return make("td", [...breakable(column.metric ? fixed(value) : value),
+      make("small", below)], align);
   });
   let box = null;
   const first = make("td");
@@ -58,9 +69,8 @@ function order(column) {
   }
   const shown = [...rows];
   if (sorted.column) {
-    const { value } = sorted.column;
     shown.sort((a, b) => {
-      const [x, y] = [value(a.run), value(b.run)];
+      const [x, y] = [a, b].map(({ run }) => keyOf(sorted.column, run));
       if (none(x) || none(y)) return none(x) - none(y); // what is missing comes last
       const compared = typeof x === "number" ? x - y
         : x.localeCompare(y, "en", { numeric: true });

@@ -7,7 +7,8 @@ import { add } from "./uploads.js";
 // Milliseconds of each part of a recording
 const PART = 1000;
 
-let recorder = null;
+let stream = null; // of the camera, while it is open
+let recorder = null; // while it records
 
 async function camera() {
   if (!navigator.mediaDevices) {
@@ -26,25 +27,50 @@ async function camera() {
   }
 }
 
-async function record() {
+async function open() {
   complain(null);
-  find("record").disabled = true; // a second press would open the webcam twice
-  let stream;
+  find("camera").disabled = true; // a second press would open the camera twice
   try {
     stream = await camera();
-    start(stream);
+    find("preview").srcObject = stream;
+    find("preview").play().catch(() => {}); // the recording does not need it
+    for (const track of stream.getTracks()) track.addEventListener("ended", unplugged);
   } catch (error) {
-    for (const track of stream ? stream.getTracks() : []) track.stop();
-    find("preview").srcObject = null;
-    showRecording(false);
-    complain(new Error(stream ? "This browser cannot record the webcam "
-      + `(${error.message}). Choose a file instead.` : error.message));
-  } finally {
-    find("record").disabled = false;
+    complain(error);
+  }
+  find("camera").disabled = false;
+  show();
+}
+
+// Ends all use of the camera, so that its light goes off.
+function close() {
+  for (const track of stream ? stream.getTracks() : []) track.stop();
+  find("preview").srcObject = null;
+  stream = null;
+  recorder = null;
+  show();
+}
+
+// A recording ends by itself then, and is kept.
+function unplugged() {
+  if (!stream || recorder) return;
+  close();
+  complain(new Error("The camera was closed: it was unplugged, or no longer allowed."));
+}
+
+function record() {
+  if (!stream || recorder) return;
+  complain(null);
+  try {
+    start();
+  } catch (error) {
+    close();
+    complain(new Error("This browser cannot record the webcam "
+      + `(${error.message}). Choose a file instead.`));
   }
 }
 
-function start(stream) {
+function start() {
   const kinds = ["video/webm;codecs=vp8", "video/webm", "video/mp4"];
   const mimeType = kinds.find((kind) => MediaRecorder.isTypeSupported(kind));
   const parts = [];
@@ -71,10 +97,7 @@ function start(stream) {
     `The recording has ended: ${event.error ? event.error.name : "unknown reason"}.`)));
   made.addEventListener("stop", () => {
     clearInterval(clock);
-    for (const track of stream.getTracks()) track.stop();
-    find("preview").srcObject = null;
-    recorder = null;
-    showRecording(false);
+    close();
     if (!made.kept || !size) return;
     const time = new Date().toLocaleString("sv").replaceAll(":", ".");
     const suffix = made.mimeType.includes("mp4") ? "mp4" : "webm";
@@ -82,23 +105,29 @@ function start(stream) {
   });
   made.start(PART);
   recorder = made;
-  find("preview").srcObject = stream;
-  find("preview").play().catch(() => {}); // the recording does not need it
-  showRecording(true);
-  find("stop").focus();
+  show();
 }
 
-function showRecording(yes) {
-  find("record").hidden = yes;
-  for (const id of ["stop", "discard", "preview"]) find(id).hidden = !yes;
+// Shows the buttons that can be used, and keeps the focus among them.
+function show() {
+  const focused = document.activeElement;
+  const inUse = focused === document.body || find("webcam").contains(focused);
+  let shown = ["camera"];
+  if (recorder) shown = ["stop", "discard", "preview"];
+  else if (stream) shown = ["record", "close-camera", "preview"];
+  for (const id of ["camera", "record", "close-camera", "stop", "discard", "preview"]) {
+    find(id).hidden = !shown.includes(id);
+  }
   find("recorded").textContent = "";
-  if (!yes) find("record").focus();
+  if (inUse) find(shown[0]).focus({ preventScroll: true });
 }
 
-export const isRecording = () => recorder !== null;
+export const isOpen = () => stream !== null;
 
 export function prepare() {
+  find("camera").addEventListener("click", open);
   find("record").addEventListener("click", record);
+  find("close-camera").addEventListener("click", close);
   find("stop").addEventListener("click", () => recorder && recorder.stop());
   find("discard").addEventListener("click", () => {
     if (!recorder || !window.confirm("Discard this recording?")) return;

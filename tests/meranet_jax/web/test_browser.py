@@ -110,12 +110,58 @@ def test_the_timeline_follows_the_video_and_edges_are_dragged(page, video):
     until(page, "document.getElementById('status').textContent.includes('saved')")
     second.locator(".reset").click()
     assert second.locator("[data-side=offset]").input_value() == "1.900"
+    undo_one_step_at_a_time(page, second)
     delete_all(page)
+
+
+def undo_one_step_at_a_time(page, second):
+    """Undoes the reset and the drag of the test above, and a decision after them."""
+    field = second.locator("[data-side=offset]")
+    second.locator("[data-verdict=rejected]").click()
+    field.press("Control+z")
+    assert "rejected" in second.get_attribute("class"), "a field has its own undo"
+    page.locator("#timeline").focus()
+    page.keyboard.press("Control+z")
+    assert "open" in second.get_attribute("class") and field.input_value() == "1.900"
+    # The switch is for keys without Ctrl.
+    page.evaluate("document.getElementById('keys').checked = false")
+    page.keyboard.press("Meta+z")
+    assert float(field.input_value()) == pytest.approx(2.2, abs=0.02), "the reset"
+    page.click("#undo")
+    assert field.input_value() == "1.900", "the drag"
+    until(page, "document.getElementById('saved').textContent.includes('are saved')")
+    page.locator("#undo").press("Enter")
+    assert "nothing to undo" in page.locator("#status").inner_text()
+    page.reload()
+    page.locator("#jobs .open").click()
+    assert field.input_value() == "1.900", "it was saved"
+    assert page.locator("#candidates li.open").count() == 3
 
 
 @pytest.mark.e2e
 def test_webcam(page):
-    page.click("#record")
+    focused = "document.activeElement.id"
+    page.locator("#camera").press("Enter")
+    seen = "document.getElementById('preview').videoWidth > 0"
+    until(page, f"{seen} && {focused} === 'record'")
+    page.keyboard.press("Tab")
+    assert page.evaluate(focused) == "close-camera"
+    page.evaluate("window.stream = document.getElementById('preview').srcObject")
+    page.keyboard.press("Enter")
+    assert page.evaluate(focused) == "camera"
+    assert page.evaluate("stream.getTracks()[0].readyState") == "ended", "its light"
+    assert page.locator("#preview").is_hidden()
+    page.keyboard.press("Enter")
+    until(page, f"{seen} && {focused} === 'record'")
+    page.evaluate(  # as if it was unplugged
+        "document.getElementById('preview').srcObject.getTracks()[0]"
+        ".dispatchEvent(new Event('ended'))"
+    )
+    assert "unplugged" in page.locator("#message").inner_text()
+    page.keyboard.press("Enter")
+    until(page, f"{seen} && {focused} === 'record'")
+    page.keyboard.press("Enter")
+    assert page.evaluate(focused) == "stop"
     until(page, "document.getElementById('recorded').textContent.includes('2 s')")
     page.click("#stop")
     page.wait_for_selector("#candidates li")
@@ -142,15 +188,34 @@ def test_cancel_errors_and_accessibility(page, video, tmp_path):
     assert violations(page) == []
     page.locator("#jobs .cancel").click()
     page.wait_for_selector("#jobs .what:has-text('cancelled')")
+    assert page.locator("#jobs .repeat").is_visible()
+    broken = tmp_path / "broken.webm"
+    shutil.copy(video, broken)
+    page.set_input_files("#file", broken)
+    row = page.locator("#jobs li", has_text="is damaged")
+    row.locator(".delete").wait_for()
+    assert row.locator(".repeat").is_hidden(), "it would fail again"
     opened_result(page, video)
     page.locator("#candidates summary").first.click()
+    page.locator("#candidates summary").nth(1).click()
+    details = page.locator("#candidates details").all_inner_texts()
+    assert "12 of 16 frames of the clip are distinct" in details[0]
+    assert "distinct" not in details[1], "all of them are"
+    assert all("trained on CASME II" in text for text in details)
     page.keyboard.press("n")
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
         assert violations(page) == [], scheme
-    page.set_viewport_size({"width": 800, "height": 1100})
+    page.set_viewport_size({"width": 820, "height": 900})
     width = "document.documentElement.scrollWidth"
-    assert page.evaluate(width) <= 800
+    assert page.evaluate(width) <= 820
+    # Video and timeline stay above the candidates, which scroll.
+    for key in "nnpp":
+        page.keyboard.press(key)
+        watched = page.locator("#watch").bounding_box()
+        selected = page.locator("#candidates .selected .go").bounding_box()
+        assert watched["y"] >= 0
+        assert watched["y"] + watched["height"] <= selected["y"] < 900
     delete_all(page)
 
 

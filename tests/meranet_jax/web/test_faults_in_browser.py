@@ -179,6 +179,12 @@ def test_two_windows_lose_nothing(chromium, address, video):
                 "document.querySelector('[data-number=\"1\"].accepted')"
                 " && document.querySelector('[data-number=\"2\"].rejected')",
             )
+        # Each undoes only its own changes.
+        other.keyboard.press("Control+z")
+        other.keyboard.press("Control+z")
+        assert "nothing to undo" in other.locator("#status").inner_text()
+        until(page, "document.querySelector('[data-number=\"2\"].open')")
+        assert "accepted" in candidate(other, 1).get_attribute("class")
         # Of two changes of the same candidate, the later one is discarded.
         candidate(page, 3).locator("[data-verdict=accepted]").click()
         candidate(other, 3).locator("[data-verdict=rejected]").click()
@@ -202,6 +208,7 @@ def test_a_webcam_recording_is_kept_until_it_is_sent(chromium, address):
             "**/api/jobs?*",
             lambda route: route.fulfill(status=507, json={"error": "No space."}),
         )
+        page.click("#camera")
         page.click("#record")
         # As if the camera was unplugged
         until(page, "document.getElementById('recorded').textContent.includes('1 s')")
