@@ -112,7 +112,8 @@ function evidence(event) {
     }
     const facts = [];
     if (found.distinct < found.frames) {
-      facts.push(`${found.distinct} of ${found.frames} frames of the clip are distinct.`);
+      facts.push(`${found.distinct} of ${found.frames} frames of the clip are `
+        + "distinct.");
     }
     const data = state.shown.result.recogniser?.trained_on ?? [];
     if (data.length) facts.push(`The recogniser was trained on ${data.join(", ")}.`);
