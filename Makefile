@@ -16,9 +16,10 @@ REQUIREMENTS ?= $(shell nvidia-smi >/dev/null 2>&1 \
 # Machines with an accelerator do not need it.
 NATIVE := $(if $(findstring cpu,$(REQUIREMENTS)),$(VENV)/.tried-native)
 
+# Without --overwrite, a run that was interrupted goes on.
 demo: $(VENV)/.installed $(NATIVE)
 	$(RUN) train.py --dataset=synthetic --preset=small --data_dir=data \
-		--name=demo --overwrite $(FLAGS)
+		--name=demo $(if $(wildcard runs/demo/report.json),--overwrite) $(FLAGS)
 	$(RUN) eval.py --run=runs/demo
 	@echo
 	@echo "Report and pictures: runs/demo/report.md"
@@ -118,6 +119,7 @@ $(VENV)/.installed: pyproject.toml $(REQUIREMENTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python " \
 		"3.11 or newer is needed; name one with make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
+	@echo "Installing into $(VENV), which takes minutes"
 	$(RUN) -m pip install --quiet --upgrade pip
 	$(RUN) -m pip install --quiet -r $(REQUIREMENTS)
 	@touch $@

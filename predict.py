@@ -4,6 +4,7 @@
 """
 
 import sys
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from meranet_jax import program
@@ -24,11 +25,15 @@ with program.imports(__name__):
     )
     from meranet_jax.prediction.imported import ImportedEvent
     from meranet_jax.prediction.recogniser import Recogniser
+    from meranet_jax.prediction.results import Event
     from meranet_jax.training import signals, xla
     from meranet_jax.video.stream import open_stream
 
 # What is shown for each stage of the work
-_STAGES = {"motion": "measuring", "recognition": "recognising"}
+_STAGES = {
+    "motion": "measuring {}",
+    "recognition": "recognising {}, the first candidate takes longest",
+}
 
 
 def main(
@@ -129,20 +134,36 @@ def _predict(
     )
     with progress.Progress(*columns, console=console) as bar:
         tasks = {
-            stage: bar.add_task(f"{text} {wording.file_name(path)}", total=duration)
+            stage: bar.add_task(
+                text.format(wording.file_name(path)),
+                total=duration if stage == "motion" else None,
+            )
             for stage, text in _STAGES.items()
         }
+
+        def measured(stage: str, seconds: float) -> None:
+            if stage == "motion":
+                bar.update(tasks[stage], completed=seconds)
+
+        def choose(events: Sequence[Event]) -> Collection[int]:
+            bar.update(tasks["motion"], total=1, completed=1)
+            number = sum(map(predicting.is_recognised, events))
+            bar.update(tasks["recognition"], total=number)
+            return files.choose(events)
+
+        def add(clip: predicting.RecognisedClip) -> None:
+            files.add(clip)
+            bar.advance(tasks["recognition"])
+
         prediction = predicting.predict(
             path,
             rate=rate,
             face=face,
             events=imported,
             recogniser=loaded,
-            on_progress=lambda stage, seconds: bar.update(
-                tasks[stage], completed=seconds
-            ),
-            on_events=files.choose,
-            on_clip=files.add,
+            on_progress=measured,
+            on_events=choose,
+            on_clip=add,
         )
         for task in tasks.values():
             bar.update(task, total=1, completed=1)

@@ -12,13 +12,16 @@ from collections.abc import Iterator
 
 from meranet_jax.errors import UserError, explain, explain_out_of_memory
 
+# Packages of the repository, of which a missing module is a fault of the program
+_OURS = ("meranet_jax", "datasets", "benchmarks")
+
 # As shells report a program that SIGINT has ended
 _INTERRUPTED = 128 + signal.SIGINT
 
 
 @contextlib.contextmanager
 def imports(name: str) -> Iterator[None]:
-    """Ends a program at once if Ctrl-C is pressed while it imports its modules.
+    """Ends a program with a message if it cannot import its modules, or at Ctrl-C.
 
     Importing JAX takes seconds. An exception would be printed with a traceback, and
     libraries may ignore it or turn it into an error of their own. There is nothing to
@@ -26,8 +29,31 @@ def imports(name: str) -> Iterator[None]:
 
     Args:
       name: ``__name__`` of the module that imports. Unless it is ``__main__``, as in
-        a notebook or a test, Ctrl-C does what it does otherwise.
+        a notebook or a test, a missing package raises its own error, and Ctrl-C does
+        what it does otherwise.
+
+    Raises:
+      SystemExit: if a package is not installed.
     """
+    if name != "__main__":
+        yield
+        return
+    with _ended_by_ctrl_c():
+        try:
+            yield
+        except ModuleNotFoundError as error:
+            package = (error.name or "").partition(".")[0]
+            if package in _OURS:
+                raise
+            sys.exit(
+                f"error: {package} is not installed in this Python, {sys.executable}. "
+                "After make demo or make serve, activate the environment of this "
+                "folder (source .venv/bin/activate), or see docs/installation.md."
+            )
+
+
+@contextlib.contextmanager
+def _ended_by_ctrl_c() -> Iterator[None]:
 
     def end(number, frame) -> None:
         # sys.stderr may be in use.
@@ -38,7 +64,7 @@ def imports(name: str) -> Iterator[None]:
     # A program that was started in the background may ignore SIGINT.
     is_default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     in_main_thread = threading.current_thread() is threading.main_thread()
-    if name != "__main__" or not is_default or not in_main_thread:
+    if not is_default or not in_main_thread:
         yield
         return
     signal.signal(signal.SIGINT, end)

@@ -21,6 +21,8 @@ _TURNED = 0.25
 _MOSTLY = 0.5
 _OFTEN_MOVING = 0.25
 
+_EYES = [i for i, region in enumerate(REGIONS) if region.part == "eye"]
+
 
 class Clock:
     """The frames of a recording by their times."""
@@ -128,7 +130,10 @@ def _signals(face: FaceMotion, measurement: Measurement) -> FaceSignals:
         motion = np.array(window.motion, np.float64)
         part = slice(window.first - start, window.first - start + len(motion))
         seen[part] = True
-        total[part] += motion - motion.min(0)
+        still = motion.min(0)
+        # Eyes are open most of the time, but may blink where the window begins.
+        still[_EYES] = np.median(motion[:, _EYES], 0)
+        total[part] += np.abs(motion - still)
         if len(motion) > 1:
             times = measurement.times[window.first : window.first + len(motion)]
             moved = np.gradient(np.array(window.shift, np.float64), times, axis=0)

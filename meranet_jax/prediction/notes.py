@@ -35,17 +35,17 @@ def of_recogniser(recogniser: Recogniser) -> RecogniserDescription:
     )
     if generated:
         limits.append(
-            "It was trained on generated faces only, and never tested on recordings "
-            "of people."
+            "The recogniser was trained on generated faces only, and never tested on "
+            "recordings of people."
         )
     if calibration is None:
         limits.append(
-            "It is not calibrated: its probabilities may be too high or too low, and "
-            "it names the most probable class however close others are."
+            "The recogniser is not calibrated: its probabilities may be too high or too "
+            "low, and it names the most probable class however close others are."
         )
     else:
         limits.append(
-            f"It was calibrated on {calibration.subjects} "
+            f"The recogniser was calibrated on {calibration.subjects} "
             f"{'generated faces' if generated else 'people'}. This does not carry over "
             "to other cameras or people."
         )
@@ -156,10 +156,9 @@ def of_recording(
             }[problem]
     if blinks:
         yield (
-            f"{blinks} {'blink' if blinks == 1 else 'blinks'} moved the brows, and "
-            "nothing else moved: "
-            f"{'it is no candidate' if blinks == 1 else 'they are no candidates'}. An "
-            "expression of the brows alone at the same time is not found."
+            f"{blinks} {'blink was' if blinks == 1 else 'blinks were'} left out, which "
+            "moved the brows and nothing else. An expression of the brows alone at the "
+            "same time is not found."
         )
     if 0 < recogniser.models < recogniser.folds:
         yield (

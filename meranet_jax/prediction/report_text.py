@@ -208,6 +208,11 @@ def _candidates(prediction: Prediction, folder: Path | None) -> list[str]:
             "*Plausible* are the classes of the conformal set; an empty set means that "
             "the candidate is unlike the clips that the recogniser was calibrated on."
         )
+    if any("left" in name or "right" in name for e in events for name in e.regions):
+        sections.append(
+            "*Left* and *right* are those of the picture: the left brow is the right "
+            "one of a person who faces the camera."
+        )
     if any(event.flags for event in events):
         sections.append(
             "*Flags* mark what may explain the motion: a blink, motion of the head, or "

@@ -77,8 +77,8 @@ class Event:
       onset, apex, offset: when it begins, is strongest and ends.
       kind: ``micro`` if it takes at most 0.5 s.
       origin: how it was found.
-      regions: names of the regions of the face that move, strongest first; empty if
-        nothing was measured.
+      regions: names of the regions of the face that move, strongest first; left and
+        right are those of the picture. Empty if nothing was measured.
       strength: largest rise of a region, in distances between the eyes; None if
         nothing was measured.
       noise: deviation that this region shows all the time, in the same unit.

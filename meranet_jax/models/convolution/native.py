@@ -5,6 +5,7 @@ The extension calls oneDNN on XLA's buffers as they are. It is a package of its 
 """
 
 import functools
+import os
 
 import jax
 import numpy as np
@@ -56,6 +57,9 @@ def _register() -> dict[str, str]:
       ImportError: if the extension is not installed.
       OSError: if oneDNN, or another library that it needs, is missing.
     """
+    # Threads that wait actively take the processor from other programs, and from
+    # XLA's own threads. OpenMP reads this when it is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     import meranet_native
 
     targets = {}

@@ -74,7 +74,8 @@ def of_events(prediction: Prediction) -> list[Column]:
         ),
         Column(
             "regions",
-            "Regions of the face that move, strongest first.",
+            "Regions of the face that move, strongest first; left and right are those "
+            "of the picture.",
             lambda event: cells.joined(event.regions),
         ),
         Column(
