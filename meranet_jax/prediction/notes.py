@@ -40,8 +40,8 @@ def of_recogniser(recogniser: Recogniser) -> RecogniserDescription:
         )
     if calibration is None:
         limits.append(
-            "The recogniser is not calibrated: its probabilities may be too high or too "
-            "low, and it names the most probable class however close others are."
+            "The recogniser is not calibrated: its probabilities may be too high or "
+            "too low, and it names the most probable class however close others are."
         )
     else:
         limits.append(
