@@ -39,8 +39,9 @@ class Settings:
       least_motion: above the smallest motion in the window.
       least_rise: above the smallest motion within a second, by part of the face.
       least_detrended: above the slow trend.
-      least_alone: rise of a region that moves while no other does: noise and jumps of
-        compression move one, where the skin has no texture.
+      least_alone: rise of a region that moves while no other does, except those that
+        share pixels with it. Noise and jumps of compression move one place, where the
+        skin has no texture.
       noise: multiple of the deviation that the region shows all the time, which a rise
         must exceed, too.
       edge: share of the rise at which onset and offset are set.
@@ -140,6 +141,11 @@ _SAME = 0.34
 _MEASURED = [i for i, region in enumerate(REGIONS) if region.part != "eye"]
 _EYES = [i for i, region in enumerate(REGIONS) if region.part == "eye"]
 _BROWS = [i for i, region in enumerate(REGIONS) if region.part == "brow"]
+
+# The squares of the lips share pixels.
+_PLACES = [
+    "lips" if region.name.startswith("lip_") else region.name for region in REGIONS
+]
 
 
 def spot(
@@ -268,7 +274,7 @@ def _apart_from_blinks(candidate: Candidate, rises: Sequence[_Rise]) -> list[_Ri
 
 def _are_enough(rises: Sequence[_Rise], settings: Settings) -> bool:
     """Returns whether rises are of several regions, or one of them is large."""
-    several = len({rise.region for rise in rises}) > 1
+    several = len({_PLACES[rise.region] for rise in rises}) > 1
     return several or any(rise.height > settings.least_alone for rise in rises)
 
 
