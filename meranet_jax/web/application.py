@@ -60,8 +60,10 @@ class _Page:
         run_folder: Path | None,
         limits: Limits,
         worker: Sequence[str],
+        keep: bool,
     ):
         self._folder, self._limits, self._worker = folder, limits, worker
+        self._keep = keep
         self._catalogue = runs.Catalogue(run_folder)
         self.jobs: Jobs
 
@@ -132,6 +134,7 @@ class _Page:
             {
                 "version": __version__,
                 "largest": self._limits.upload,
+                "keep": self._keep,
                 "runs": [
                     {"id": one.identity, "title": one.title}
                     for one in self._catalogue.choices.values()
@@ -293,6 +296,7 @@ def make_application(
     run_folder: Path | None = None,
     limits: Limits | None = None,
     worker: Sequence[str] = WORKER,
+    keep: bool = False,
 ) -> ASGIApp:
     """Makes the application.
 
@@ -305,8 +309,9 @@ def make_application(
       run_folder: below which runs can be chosen; None for none.
       limits: of uploads and workers; None for the default.
       worker: command of the worker; see ``worker.main``.
+      keep: whether recordings are kept at the end, which the page says.
     """
-    page = _Page(folder, run_folder, limits or Limits(), worker)
+    page = _Page(folder, run_folder, limits or Limits(), worker, keep)
     app = Starlette(
         routes=page.routes(),
         exception_handlers={

@@ -21,6 +21,7 @@ import uvicorn
 
 from meranet_jax.errors import UserError
 from meranet_jax.web import application, security
+from meranet_jax.web.job_files import JobFiles
 
 # Names of this machine, for itself
 _LOCAL = ("127.0.0.1", "localhost", "[::1]")
@@ -76,6 +77,7 @@ def serve(
             hosts=names,
             port=port,
             run_folder=run_folder,
+            keep=keep,
         )
         anywhere = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}
         shown = anywhere.get(host, _bracketed(host))
@@ -90,6 +92,12 @@ def serve(
         print(
             f"Open http://{shown}:{port}/?token={token}\nStop with Ctrl+C.", flush=True
         )
+        if not keep:
+            print(
+                "Recordings are deleted when this stops. To keep them: --data=FOLDER "
+                "--keep.",
+                flush=True,
+            )
         if open_browser:
             address = f"http://{shown}:{port}/?token={launch}"
             # It may wait for the browser.
@@ -178,7 +186,21 @@ def _folder(data: str | None, keep: bool) -> Iterator[Path]:
             yield folder
         finally:
             if not keep:
+                recordings = _recordings(folder)
                 _delete(folder)
+                deleted = recordings - _recordings(folder)
+                # The terminal may be closed.
+                with contextlib.suppress(OSError):
+                    print(
+                        "Recordings deleted with their results and corrections: "
+                        f"{deleted}.",
+                        flush=True,
+                    )
+
+
+def _recordings(folder: Path) -> int:
+    """Returns the number of recordings in a folder, which may not exist."""
+    return sum(1 for _ in folder.glob(f"*/{JobFiles(folder).job.name}"))
 
 
 def _make_own(folder: Path, data: str) -> None:

@@ -21,11 +21,12 @@ export async function refresh() {
   clearTimeout(timer);
   let wait = 3000;
   try {
-    const { jobs, largest, runs } = await request("api/state");
+    const { jobs, largest, runs, keep } = await request("api/state");
     const before = new Map(state.jobs.map((job) => [job.id, job.state]));
     state.jobs = jobs;
     state.largest = largest;
     showRuns(runs);
+    find("deleted-at-end").hidden = keep;
     for (const job of jobs) announce(job, before.get(job.id));
     if (jobs.some((job) => ["queued", "running"].includes(job.state))) wait = 500;
     if (lost) complain(null);

@@ -243,6 +243,7 @@ def test_a_restart_in_the_middle(chromium, tmp_path, video):
         port = int(printed.split(":")[2].split("/")[0])
         with opened_page(chromium, printed) as page:
             opened_result(page, video)
+            assert page.locator("#deleted-at-end").is_visible()
             page.keyboard.press("n")
             page.keyboard.press("a")
             until(page, SAVED)
@@ -251,10 +252,14 @@ def test_a_restart_in_the_middle(chromium, tmp_path, video):
     for saved in folder.glob("*/job.json"):  # so that the second analysis is short
         job = json.loads(saved.read_text())
         saved.write_text(json.dumps({**job, "name": job["name"].replace("slow", "b")}))
-    with serving(folder, port=port) as printed, opened_page(chromium, printed) as page:
+    with (
+        serving(folder, port=port, keep=True) as printed,
+        opened_page(chromium, printed) as page,
+    ):
         until(
             page, "document.querySelectorAll('#jobs .open:not([hidden])').length == 2"
         )
+        assert page.locator("#deleted-at-end").is_hidden()
         page.locator("#jobs li", has_text="clip.webm").locator(".open").click()
         page.wait_for_selector("#candidates li.accepted")
         delete_all(page)

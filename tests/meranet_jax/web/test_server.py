@@ -47,11 +47,16 @@ def _opened_and_stopped(process, address, number, tmp_path):
     browser = urllib.request.build_opener(jar)
     with browser.open(address, timeout=20) as answer:
         assert b"Drop a video here" in answer.read()
+    (folder / ("a" * 32)).mkdir()
+    (folder / ("a" * 32) / "job.json").touch()
     assert folder.stat().st_mode & 0o077 == 0
     process.send_signal(number)
     process.wait(timeout=20)
     assert process.returncode in (0, 128 + number)
     assert "Traceback" not in process.stderr.read()
+    said = process.stdout.read()
+    assert "To keep them: --data=FOLDER --keep." in said
+    assert "deleted with their results and corrections: 1." in said
     assert list(tmp_path.iterdir()) == []
 
 
