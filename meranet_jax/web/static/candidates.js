@@ -173,7 +173,8 @@ function fill(event) {
 
 // Moves an edge, and shows its frame.
 function moveTo(event, side, time) {
-  if (move(event, side, time)) goTo(known(event)[side]);
+  if (!move(event, side, time)) return;
+  goTo(known(event)[side]);
   save(event);
 }
 

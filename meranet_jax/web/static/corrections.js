@@ -130,11 +130,14 @@ function begin(shown) {
   return running;
 }
 
-// Saves all changes. Later ones are sent after those that are being sent.
+// Saves all changes. Later ones are sent after those that are being sent. Without any,
+// nothing is sent or said.
 export function save(event = null) {
-  if (event) note(state.shown, event.number);
+  const { shown } = state;
+  if (event) note(shown, event.number);
+  if (!running && !shown.failure && !unsaved(shown)) return Promise.resolve();
   latest = event || latest;
-  return (running || begin(state.shown)).catch(() => {}); // it is shown; see describe
+  return (running || begin(shown)).catch(() => {}); // it is shown; see describe
 }
 
 // The same, and throws what prevents it.

@@ -13,8 +13,7 @@ function ofSelected(work) {
 
 function setEdge(side) {
   ofSelected((event) => {
-    move(event, side, state.now);
-    save(event);
+    if (move(event, side, state.now)) save(event);
   });
 }
 

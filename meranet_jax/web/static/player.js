@@ -1,6 +1,7 @@
 // The video, and the frame that is shown: frames and times are those of the analysis.
 
 import { find } from "./dom.js";
+import { answers } from "./requests.js";
 import { state, on, tell } from "./state.js";
 
 const video = find("video");
@@ -11,6 +12,9 @@ let start = null;
 
 // Where this page has sent the video, until it is there; null otherwise
 let target = null;
+
+// Whether the server did not answer: the video is loaded again when it does.
+let lost = false;
 
 // The number of the frame that is nearest to a time
 export function frameAt(time) {
@@ -114,6 +118,7 @@ function watch() {
 }
 
 export function load(address) {
+  lost = false;
   start = null;
   target = null;
   find("no-video").hidden = true;
@@ -122,16 +127,23 @@ export function load(address) {
 }
 
 export function unload() {
+  lost = false;
   video.removeAttribute("src");
   video.load();
 }
 
 export function prepare() {
-  video.addEventListener("error", () => {
-    if (!video.getAttribute("src")) return;
+  video.addEventListener("error", async () => {
+    const address = video.getAttribute("src");
+    if (!address) return;
+    const answered = await answers(address);
+    if (address !== video.getAttribute("src")) return; // another one was opened
+    lost = !answered;
+    if (lost) return;
     find("no-video").hidden = false;
     video.hidden = true;
   });
+  on("jobs", () => { if (lost) load(video.getAttribute("src")); });
   on("now", () => {
     const text = `${state.now.toFixed(3)} s, frame ${frameAt(state.now)}`;
     find("position").textContent = text;

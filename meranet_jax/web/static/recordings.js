@@ -129,7 +129,8 @@ function jobRow(job) {
   return row(job, [
     ["Open", "open", () => tell("open", state.jobs.find((one) => one.id === id))],
     ["Cancel", "cancel", async () => {
-      await request(`${address}/cancel`, { method: "POST" });
+      const { state: now } = await request(`${address}/cancel`, { method: "POST" });
+      if (now === "cancelled") say(`${name} was cancelled.`);
       await refresh();
       focusOn(id, "repeat");
     }],

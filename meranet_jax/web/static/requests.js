@@ -26,6 +26,16 @@ async function send(path, options) {
   return answer;
 }
 
+// Whether the server answers, and has this file
+export async function answers(path) {
+  try {
+    await send(path, { method: "HEAD" });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 export async function request(path, options = {}) {
   const answer = await send(path, options);
   return answer.status === 204 ? null : answer.json();

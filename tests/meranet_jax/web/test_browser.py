@@ -177,10 +177,15 @@ def test_webcam(page):
 def test_cancel_errors_and_accessibility(page, video, tmp_path):
     wrong = tmp_path / "list.mp4"
     wrong.write_text("#EXTM3U")
-    page.set_input_files("#file", wrong)
-    until(
-        page, "document.getElementById('message').textContent.includes('not a video')"
-    )
+    other = tmp_path / "other.mp4"
+    other.write_text("")
+    page.set_input_files("#file", [wrong, other])
+    until(page, "document.querySelectorAll('#message p').length === 2")
+    shown = page.locator("#message p").all_inner_texts()
+    assert "list.mp4: This is not a video" in shown[0] and "other.mp4" in shown[1]
+    assert violations(page) == []
+    page.click("#close-message")
+    assert page.locator("#message").is_hidden()
     slow = tmp_path / "slow.webm"
     shutil.copy(video, slow)
     page.set_input_files("#file", slow)
@@ -188,6 +193,7 @@ def test_cancel_errors_and_accessibility(page, video, tmp_path):
     assert violations(page) == []
     page.locator("#jobs .cancel").click()
     page.wait_for_selector("#jobs .what:has-text('cancelled')")
+    assert page.locator("#status").inner_text() == "slow.webm was cancelled."
     assert page.locator("#jobs .repeat").is_visible()
     broken = tmp_path / "broken.webm"
     shutil.copy(video, broken)

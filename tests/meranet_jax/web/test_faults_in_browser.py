@@ -104,6 +104,17 @@ def test_a_press_near_an_edge_changes_nothing(chromium, address, video):
             field.press("Enter")
             assert edge() == "1.567"
             assert words in page.locator("#message").inner_text()
+            page.wait_for_timeout(100)  # in which it would be saved
+            assert page.locator("#status").inner_text() == "", "nothing was saved"
+        # The message is closed by keyboard, and the user goes on where they were.
+        field.focus()
+        page.locator("#close-message").press("Enter")
+        assert page.locator("#message").is_hidden()
+        assert page.evaluate("document.activeElement.dataset.side") == "offset"
+        field.fill("soon")
+        field.press("Enter")
+        page.keyboard.press("Escape")
+        assert page.locator("#message").is_hidden()
         field.fill("2,5")  # as in many languages
         field.press("Enter")
         assert edge() == "2.500"
@@ -150,6 +161,7 @@ def test_what_cannot_be_saved_is_kept_and_not_exported(
         until(
             page, "document.getElementById('message').textContent.includes('Nothing')"
         )
+        assert page.locator("#status").inner_text() == ""
         obstacle.rmdir()
         # Opening the recording that is open changes nothing.
         page.locator("#jobs .open").click()
@@ -249,6 +261,13 @@ def test_a_restart_in_the_middle(chromium, tmp_path, video):
             until(page, SAVED)
             page.set_input_files("#file", slow)
             page.wait_for_selector("#jobs .what:has-text('measuring')")
+            # As if the server did not answer for a while
+            page.route("**/video", lambda route: route.fulfill(status=400))
+            page.evaluate("document.getElementById('video').load()")
+            page.wait_for_timeout(300)
+            assert page.locator("#no-video").is_hidden(), "the browser could play it"
+            page.unroute("**/video")
+            until(page, "document.getElementById('video').readyState >= 2")
     for saved in folder.glob("*/job.json"):  # so that the second analysis is short
         job = json.loads(saved.read_text())
         saved.write_text(json.dumps({**job, "name": job["name"].replace("slow", "b")}))
