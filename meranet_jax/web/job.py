@@ -20,11 +20,11 @@ _VIDEO = re.compile(r"video\.\w{2,4}")
 # What job.json has
 _SAVED = (
     *("video", "name", "number", "run", "run_path", "recorded", "added"),
-    *("state", "error", "unusable"),
+    *("state", "error", "unusable", "faces"),
 )
 
 # What it does not have in folders that an earlier version has kept
-_LATER = {"number": 1, "unusable": False}
+_LATER = {"number": 1, "unusable": False, "faces": None}
 
 
 @dataclasses.dataclass
@@ -43,10 +43,13 @@ class Job:
       added: when it was, in seconds since 1970.
       state: see ``State``.
       stage: name of the stage of the work.
-      share: how far the stage is, 0 to 1; None if it is not known.
+      done: how far the stage is: seconds of the recording, or number of candidates;
+        None if it is not known.
+      total: how far it goes, likewise.
       started: clock when the stage began, in seconds.
       error: one sentence, if it failed.
       unusable: whether it failed because of the video, so that it would fail again.
+      faces: number of faces that were found; None if it is not known.
       process: the worker, while there is one.
       lock: held while a worker writes files of the job, and while they are deleted.
       revision: how often corrections were saved.
@@ -66,10 +69,12 @@ class Job:
     added: float = dataclasses.field(default_factory=time.time)
     state: State = "queued"
     stage: str = ""
-    share: float | None = None
+    done: float | None = None
+    total: float | None = None
     started: float = 0.0
     error: str = ""
     unusable: bool = False
+    faces: int | None = None
     process: asyncio.subprocess.Process | None = None
     lock: asyncio.Lock = dataclasses.field(default_factory=asyncio.Lock)
     revision: int = 0
@@ -81,6 +86,18 @@ class Job:
     def title(self) -> str:
         """What the recording is called on the page."""
         return numbered(self.name, self.number)
+
+    @property
+    def share(self) -> float | None:
+        """How far the stage is, 0 to 1; None if it is not known."""
+        if self.done is None or not self.total or self.total < 0:
+            return None
+        return min(max(self.done / self.total, 0.0), 1.0)
+
+    def begin(self, stage: str) -> None:
+        """Begins a stage; an empty name ends the last one."""
+        self.stage, self.started = stage, time.monotonic()
+        self.done = self.total = None
 
     def shown(self) -> dict[str, Any]:
         """Returns what the page shows."""
@@ -95,10 +112,13 @@ class Job:
             "run": self.run,
             "state": self.state,
             "stage": self.stage,
+            "done": self.done,
+            "total": self.total,
             "share": self.share,
             "seconds_left": left,
             "error": self.error,
             "unusable": self.unusable,
+            "faces": self.faces,
             "revision": self.revision,
             "added": self.added,
         }

@@ -7,7 +7,6 @@ import re
 import secrets
 import shutil
 import sys
-import time
 import traceback
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
@@ -211,14 +210,14 @@ class Jobs:
                 job.error = "The analysis failed; the terminal of the server shows why."
 
     async def _analyse(self, job: Job) -> None:
-        job.state, job.stage, job.share = "running", "preparing", None
-        job.started, job.unusable = time.monotonic(), False
+        job.state, job.unusable, job.faces = "running", False, None
+        job.begin("preparing")
         job.save(self._limits)
         error = await self._run(job, "predict", self._limits.seconds)
         # It may have been cancelled meanwhile.
         if job.state == "running":
             job.state, job.error = ("failed", error) if error else ("done", "")
-            job.stage, job.share = "", None
+            job.begin("")
         if job.identity in self._jobs:
             job.save(self._limits)
 
@@ -230,7 +229,8 @@ class Jobs:
     def cancel(self, job: Job) -> None:
         """Stops the analysis of a recording, or takes it from the queue."""
         if job.state in ("queued", "running"):
-            job.state, job.stage, job.share = "cancelled", "", None
+            job.state = "cancelled"
+            job.begin("")
             if job.process is not None:
                 worker_process.kill(job.process)
             job.save(self._limits)

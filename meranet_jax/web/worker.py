@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -25,7 +25,7 @@ import av
 
 from meranet_jax import cores
 from meranet_jax.errors import DataError, UserError, explain, explain_out_of_memory
-from meranet_jax.prediction.results import Prediction
+from meranet_jax.prediction.results import Event, Prediction
 from meranet_jax.video.containers import open_video
 from meranet_jax.web import corrections, page_data, saved_prediction
 from meranet_jax.web.job import numbered
@@ -34,11 +34,13 @@ from meranet_jax.web.job_files import JobFiles
 # Number of candidates that get pictures, the strongest ones
 _PICTURES = 20
 
-# Seconds between two reports of how far it is
+# Seconds between two reports of how far it is, of the stages that report each frame
 _EVERY = 0.2
+_EACH_FRAME = ("motion", "cutting")
 
-# What a stage is called, how far it is and, in the same unit, how far it goes
-Report = Callable[[str, float, float], None]
+# What a stage is called, how far it is and, in the same unit, how far it goes, if that
+# is known
+Report = Callable[[str, float | None, float | None], None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,17 +164,22 @@ def _limit(memory: int, seconds: float, file: int) -> None:
 def _analyse(task: Task, predict: Predict) -> None:
     _say(stage="preparing")
     with_duration(task.video)
-    last = 0.0
+    last, said = 0.0, ""
 
-    def report(stage: str, done: float, total: float) -> None:
-        nonlocal last
-        if time.monotonic() - last >= _EVERY:
-            last = time.monotonic()
+    def report(stage: str, done: float | None, total: float | None) -> None:
+        nonlocal last, said
+        if (
+            stage != said
+            or stage not in _EACH_FRAME
+            or time.monotonic() - last >= _EVERY
+        ):
+            last, said = time.monotonic(), stage
             _say(stage=stage, done=done, total=total)
 
     prediction, caution = predict(task, report)
     saved_prediction.save(prediction, task.files.prediction)
     page_data.write(prediction, caution, task.files)
+    _say(faces=len(prediction.faces))
 
 
 def _predict(task: Task, report: Report) -> tuple[Prediction, str]:
@@ -188,13 +195,37 @@ def _predict(task: Task, report: Report) -> tuple[Prediction, str]:
     for left in task.files.results.parent.glob(f"*{task.files.results.name}*"):
         if left.is_dir():
             shutil.rmtree(left)
+    asked = begun = 0  # candidates
+    of_models = loaded.weights
+
+    def weights() -> Iterator[Any]:
+        if not begun:
+            report("network", None, None)
+        return of_models()
+
+    def choose(events: Sequence[Event]) -> Collection[int]:
+        nonlocal asked
+        asked = sum(map(predicting.is_recognised, events))
+        return written.choose(events)
+
+    def add(clip: predicting.RecognisedClip) -> None:
+        nonlocal begun
+        report("recognition", begun, asked)
+        begun += 1
+        written.add(clip)
+
+    def progress(stage: str, seconds: float) -> None:
+        # Clips are cut before they are recognised.
+        report("cutting" if stage == "recognition" else stage, seconds, total)
+
+    loaded = dataclasses.replace(loaded, weights=weights)
     with writer.writing(task.files.results, _PICTURES) as written:
         prediction = predicting.predict(
             task.video,
             recogniser=loaded,
-            on_progress=lambda stage, seconds: report(stage, seconds, total),
-            on_events=written.choose,
-            on_clip=written.add,
+            on_progress=progress,
+            on_events=choose,
+            on_clip=add,
         )
         # Programs look for the video next to their file.
         shown = dataclasses.replace(

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import sys
-import time
 from collections.abc import Sequence
 
 from meranet_jax.web.job import Job
@@ -84,11 +83,13 @@ async def _listen(job: Job, process: asyncio.subprocess.Process, what: str) -> s
             job.unusable = what == "predict" and said.get("unusable") is True
         elif what == "predict" and isinstance(said.get("stage"), str):
             if said["stage"] != job.stage:
-                job.stage, job.started = said["stage"], time.monotonic()
+                job.begin(said["stage"])
             done, total = said.get("done"), said.get("total")
-            job.share = None
+            job.done = job.total = None
             if isinstance(done, int | float) and isinstance(total, int | float):
-                job.share = min(max(done / total, 0.0), 1.0) if total > 0 else None
+                job.done, job.total = done, total
+        elif what == "predict" and isinstance(said.get("faces"), int):
+            job.faces = said["faces"]
     return error
 
 

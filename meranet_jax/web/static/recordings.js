@@ -10,9 +10,10 @@ const STATES = {
   queued: "waiting", running: "", done: "ready", failed: "", cancelled: "cancelled",
 };
 const STAGES = {
-  preparing: "preparing", motion: "measuring motion", 
-  recognition: "recognising the candidates, which begins slowly",
+  preparing: "preparing", motion: "measuring motion", cutting: "reading the candidates",
+  network: "preparing the network, about a minute",
 };
+const NO_FACE = "ready, but no face was found";
 
 let timer = 0;
 let lost = false;
@@ -43,7 +44,8 @@ export async function refresh() {
 
 function announce(job, was) {
   if (!was || was === job.state || !["done", "failed"].includes(job.state)) return;
-  say(job.state === "done" ? `${job.name} is ready.` : `${job.name} failed.`);
+  const ready = job.faces === 0 ? NO_FACE : STATES.done;
+  say(job.state === "done" ? `${job.name} is ${ready}.` : `${job.name} failed.`);
   // It opens by itself, unless that would disturb.
   const busy = isOpen() || sending.uploads.length
     || document.activeElement.matches("input, select, textarea, summary");
@@ -169,8 +171,12 @@ function focusOn(id, kind) {
 
 function describe(job) {
   let what = job.error || STATES[job.state] || "";
+  if (job.state === "done" && job.faces === 0) what = NO_FACE;
   if (job.state === "uploading") what = "uploading";
   if (job.state === "running") what = STAGES[job.stage] || job.stage;
+  if (job.stage === "recognition") {
+    what = `candidate ${job.done + 1} of ${job.total}`;
+  }
   if (job.seconds_left != null) what += `, about ${duration(job.seconds_left)} left`;
   if (job.run && state.runs.length > 1) what += ` · ${job.run}`;
   if (job.added) {

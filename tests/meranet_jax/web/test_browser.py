@@ -195,6 +195,12 @@ def test_cancel_errors_and_accessibility(page, video, tmp_path):
     page.wait_for_selector("#jobs .what:has-text('cancelled')")
     assert page.locator("#status").inner_text() == "slow.webm was cancelled."
     assert page.locator("#jobs .repeat").is_visible()
+    many = tmp_path / "many.webm"
+    shutil.copy(video, many)
+    page.set_input_files("#file", many)
+    page.wait_for_selector("#jobs .what:has-text('preparing the network, about a')")
+    page.wait_for_selector("#jobs .what:has-text('candidate 2 of 4')")
+    page.locator("#jobs li", has_text="many").locator(".cancel").click()
     broken = tmp_path / "broken.webm"
     shutil.copy(video, broken)
     page.set_input_files("#file", broken)
@@ -222,6 +228,15 @@ def test_cancel_errors_and_accessibility(page, video, tmp_path):
         selected = page.locator("#candidates .selected .go").bounding_box()
         assert watched["y"] >= 0
         assert watched["y"] + watched["height"] <= selected["y"] < 900
+    empty = tmp_path / "empty.webm"
+    shutil.copy(video, empty)
+    page.set_input_files("#file", empty)
+    row = page.locator("#jobs li", has_text="ready, but no face was found")
+    row.locator(".open").click()
+    page.wait_for_selector("#caution strong:has-text('No face was found.')")
+    said = page.locator("#result").inner_text()
+    assert said.count("No face was found.") == 1 and "Faces must be upright" in said
+    assert "class" not in said and "trained on" not in said
     delete_all(page)
 
 
@@ -244,8 +259,19 @@ def test_real_analysis_from_upload_to_pictures(chromium, tmp_path, monkeypatch):
         page = chromium.new_page()
         page.set_default_timeout(200_000)
         page.goto(address)
+        page.evaluate(
+            """() => {
+              window.seen = '';
+              new MutationObserver(() => {
+                window.seen += document.getElementById('jobs').textContent;
+              }).observe(document.getElementById('jobs'),
+                { childList: true, subtree: true });
+            }"""
+        )
         page.set_input_files("#file", path)
         page.wait_for_selector("#candidates li")
+        for stage in ("preparing the network", "candidate 1 of 1"):
+            assert stage in page.evaluate("seen")
         (item,) = page.locator("#candidates li").all()
         assert "resembles clips labelled" in item.inner_text()
         onset = float(item.locator("[data-side=onset]").input_value())
