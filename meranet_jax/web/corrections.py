@@ -201,7 +201,7 @@ def export(
       corrections: by the number of the candidate.
       of_job: the files of the recording.
       name: of the video.
-      stem: of the names of files in the zip file.
+      stem: of the names of files in the zip file, and name of the folder in it.
       video: the recording, if it belongs into the file; else None.
 
     Raises:
@@ -219,8 +219,9 @@ def export(
         files.atomic_write(of_job.export) as part,
         zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive,
     ):
-        archive.writestr("README.txt", _ABOUT)
-        archive.writestr("corrections.csv", _table(prediction, corrections))
+        # So that archives that are unpacked side by side do not mix
+        archive.writestr(f"{stem}/README.txt", _ABOUT)
+        archive.writestr(f"{stem}/corrections.csv", _table(prediction, corrections))
         for top, root in (("machine", of_job.results), ("corrected", folder)):
             for file in sorted(root.rglob("*")):
                 if file.is_file():
@@ -228,9 +229,9 @@ def export(
                     # Only in the archive have files the name of the recording.
                     if inside.startswith(STEM):
                         inside = stem + inside.removeprefix(STEM)
-                    archive.write(file, f"{top}/{inside}")
+                    archive.write(file, f"{stem}/{top}/{inside}")
         if video is not None:
-            archive.write(video, f"corrected/{name}", zipfile.ZIP_STORED)
+            archive.write(video, f"{stem}/corrected/{name}", zipfile.ZIP_STORED)
     shutil.rmtree(folder)
 
 
@@ -240,23 +241,22 @@ def _table(prediction: Prediction, corrections: Mapping[int, Correction]) -> str
         [
             *("number", "face", "machine_onset", "machine_apex", "machine_offset"),
             *("machine_answer", "verdict", "onset", "offset"),
+            *("onset_frame", "offset_frame", "moved"),
         ]
     ]
     for event in prediction.events:
         one = corrections.get(event.number, Correction())
-        onset = event.onset.time if one.onset is None else one.onset
-        offset = event.offset.time if one.offset is None else one.offset
+        # As in the corrected files
+        own = _moved(event, one, prediction) if one.is_moved else event
         times = (event.onset.time, event.apex.time, event.offset.time)
         answer = event.recognition.answer if event.recognition else None
         rows.append(
             [
                 *(event.number, event.face, *(f"{time:.4f}" for time in times)),
-                *(
-                    answer or "",
-                    _VERDICT_NAMES[one.verdict],
-                    f"{onset:.4f}",
-                    f"{offset:.4f}",
-                ),
+                *(answer or "", _VERDICT_NAMES[one.verdict]),
+                *(f"{moment.time:.4f}" for moment in (own.onset, own.offset)),
+                *(own.onset.frame, own.offset.frame),
+                "yes" if one.is_moved else "no",
             ]
         )
     text = io.StringIO(newline="")

@@ -71,7 +71,7 @@ def test_from_upload_to_export_by_keyboard(page, video, tmp_path):
     download.value.save_as(path)
     assert download.value.suggested_filename == "My clip.zip"
     with zipfile.ZipFile(path) as archive:
-        events = json.loads(archive.read("corrected/events.json"))["events"]
+        events = json.loads(archive.read("My clip/corrected/events.json"))["events"]
     assert [(one["number"], one["label"]) for one in events] == [
         (1, "accepted, moved"),
         (3, "not reviewed"),

@@ -49,8 +49,11 @@ def exported(page):
         page.click("#export")
     with open(download.value.path(), "rb") as file:
         content = io.BytesIO(file.read())
+    folder = f"{download.value.suggested_filename.removesuffix('.zip')}/"
     with zipfile.ZipFile(content) as archive:
-        return {name: archive.read(name) for name in archive.namelist()}
+        return {
+            name.removeprefix(folder): archive.read(name) for name in archive.namelist()
+        }
 
 
 def candidate(page, number):
