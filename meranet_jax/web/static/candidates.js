@@ -2,7 +2,7 @@
 
 import { decide, eventOf, known, move, save, set, undo } from "./corrections.js";
 import { find, make, say } from "./dom.js";
-import { frameAt, goTo, pause, timeOf } from "./player.js";
+import { endLoop, frameAt, goTo, isLooping, loop, pause, timeOf } from "./player.js";
 import { state, on, tell } from "./state.js";
 
 // Marks in addition to colours
@@ -10,6 +10,9 @@ export const MARKS = { open: "", accepted: " ✓", rejected: " ✗" };
 
 // Seconds of a micro candidate, and what rounding adds
 const LONGEST_MICRO = 0.5 + 1e-6;
+
+// Seconds before the onset in which a loop begins
+const BEFORE = 0.3;
 
 const rows = new Map(); // by the number of the candidate
 
@@ -193,6 +196,7 @@ export function select(number) {
   const { shown } = state;
   const before = shown.selected;
   shown.selected = number;
+  if (before !== number) endLoop();
   const event = eventOf(number);
   if (shown.face && event.face && shown.face.identity !== event.face) {
     tell("choose-face", shown.result.faces.find((one) => one.identity === event.face));
@@ -219,6 +223,23 @@ export function neighbour(direction) {
   goTo(known(event).onset);
 }
 
+// Plays the selected candidate in a loop, or ends that.
+export function toggleLoop() {
+  if (isLooping()) {
+    endLoop();
+    return;
+  }
+  if (!state.shown.selected) {
+    say("Select a candidate first: N selects the next one.");
+    return;
+  }
+  const event = eventOf(state.shown.selected);
+  loop(() => {
+    const { onset, offset } = known(event);
+    return [Math.max(onset - BEFORE, 0), offset];
+  });
+}
+
 // Undoes the last change, and shows the candidate that it was of.
 export function undoLast() {
   if (state.shown.held) return; // an edge is dragged
@@ -229,6 +250,8 @@ export function undoLast() {
 
 export function start() {
   find("undo").addEventListener("click", undoLast);
+  find("loop").addEventListener("click", toggleLoop);
+  on("loop", () => find("loop").setAttribute("aria-pressed", String(isLooping())));
   on("shown", draw);
   on("correction", fill);
   on("corrections", () => state.shown.result.events.forEach(fill));

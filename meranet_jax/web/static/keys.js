@@ -1,6 +1,6 @@
 // Keys of the page.
 
-import { neighbour, undoLast } from "./candidates.js";
+import { neighbour, toggleLoop, undoLast } from "./candidates.js";
 import { decide, eventOf, move, save } from "./corrections.js";
 import { find, say } from "./dom.js";
 import { goTo, last, step, toggle } from "./player.js";
@@ -23,6 +23,7 @@ const KEYS = {
   arrowright: (event) => step(event.shiftKey ? 10 : 1),
   n: () => neighbour(1),
   p: () => neighbour(-1),
+  l: toggleLoop,
   a: () => ofSelected((one) => decide(one, "accepted")),
   r: () => ofSelected((one) => decide(one, "rejected")),
   u: () => ofSelected((one) => decide(one, "open")),

@@ -1,6 +1,6 @@
 // The video, and the frame that is shown: frames and times are those of the analysis.
 
-import { find } from "./dom.js";
+import { find, say } from "./dom.js";
 import { answers } from "./requests.js";
 import { state, on, tell } from "./state.js";
 
@@ -12,6 +12,14 @@ let start = null;
 
 // Where this page has sent the video, until it is there; null otherwise
 let target = null;
+
+// Speed of a loop
+const SLOW = 0.25;
+
+// What is played again and again: a function that returns its first and last time, which
+// may change meanwhile; null if nothing is. And the speed before.
+let looped = null;
+let speed = 1;
 
 // Whether the server did not answer: the video is loaded again when it does.
 let lost = false;
@@ -40,6 +48,7 @@ export const last = () => state.shown.times.at(-1) ?? 0;
 
 // Goes to the frame nearest to a time, so that picture, label and export agree.
 export function goTo(time) {
+  endLoop();
   state.now = timeOf(frameAt(time));
   seek();
   tell("now");
@@ -58,6 +67,37 @@ export function toggle() {
 
 export const pause = () => video.pause();
 
+// Plays a part of the recording again and again, slowly.
+export function loop(part) {
+  if (video.hidden) {
+    say("This browser cannot play this video.");
+    return;
+  }
+  goTo(part()[0]);
+  looped = part;
+  speed = video.playbackRate;
+  video.playbackRate = SLOW;
+  video.play().catch(() => {}); // it is not loaded yet, or was stopped meanwhile
+  tell("loop");
+}
+
+export function endLoop() {
+  if (!looped) return;
+  looped = null;
+  video.pause();
+  video.playbackRate = speed;
+  tell("loop");
+}
+
+export const isLooping = () => looped !== null;
+
+function again() {
+  state.now = timeOf(frameAt(looped()[0]));
+  seek();
+  tell("now");
+  if (video.paused) video.play().catch(() => {}); // the recording has ended
+}
+
 function seek() {
   if (video.hidden || start === null) return;
   const next = timeOf(frameAt(state.now) + 1);
@@ -72,6 +112,10 @@ function follow(time) {
   // A frame on the way to the one that is wanted
   if (!state.shown || start === null || target !== null) return;
   const shown = timeOf(frameAt(time - start));
+  if (looped && shown > looped()[1]) {
+    again();
+    return;
+  }
   if (shown === state.now) return;
   state.now = shown;
   tell("now");
@@ -96,6 +140,11 @@ function began(time) {
 
 function watch() {
   video.addEventListener("seeked", arrived);
+  // By a key or the controls; at the end of the recording the loop goes on.
+  video.addEventListener("pause", () => {
+    if (video.paused && !video.ended) endLoop(); // and not another one has begun
+  });
+  video.addEventListener("ended", () => { if (looped) again(); });
   // A seek that the user begins replaces that of the page.
   video.addEventListener("seeking", () => {
     if (target !== null && Math.abs(video.currentTime - target) >= 1e-3) target = null;
@@ -118,6 +167,7 @@ function watch() {
 }
 
 export function load(address) {
+  endLoop();
   lost = false;
   start = null;
   target = null;
@@ -127,6 +177,7 @@ export function load(address) {
 }
 
 export function unload() {
+  endLoop();
   lost = false;
   video.removeAttribute("src");
   video.load();

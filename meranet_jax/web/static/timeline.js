@@ -12,6 +12,7 @@ export const canvas = find("timeline");
 const LABELS = 52; // pixels on the left
 const LONG_LABELS = 128; // the same for names of regions
 export const BANDS = 34; // pixels of the candidates above the motion
+const NUMBERS = 16; // pixels of the numbers of candidates
 const AXIS = 20; // pixels of the times below it
 const END = 6; // pixels on the right
 let view = { from: 0, to: 1 };
@@ -75,7 +76,7 @@ export function draw() {
   context.strokeStyle = colour("head");
   context.lineWidth = 2;
   context.beginPath();
-  context.moveTo(x(state.now), 0);
+  context.moveTo(x(state.now), NUMBERS); // the numbers of candidates stay legible
   context.lineTo(x(state.now), canvas.clientHeight);
   context.stroke();
 }

@@ -322,6 +322,44 @@ def test_the_label_follows_the_controls_of_the_video(chromium, address, video):
         page.locator("#video").focus()
         page.keyboard.press("ArrowRight")
         assert "frame 39" in page.locator("#position").inner_text()
+        loop_slowly(page)
+
+
+def loop_slowly(page):
+    """Plays the first candidate, from 0.4 to 0.7 s, in a loop, and stops that."""
+    pressed = "document.getElementById('loop').getAttribute('aria-pressed')"
+    page.click("#loop")
+    assert "Select a candidate" in page.locator("#status").inner_text()
+    page.keyboard.press("n")
+    page.evaluate(
+        """() => {
+          const video = document.getElementById('video');
+          window.places = [];
+          window.jumps = 0;
+          video.addEventListener('seeked', () => { window.jumps += 1; });
+          video.addEventListener('timeupdate',
+            () => { window.places.push(video.currentTime); });
+        }"""
+    )
+    page.keyboard.press("l")
+    assert page.evaluate(pressed) == "true"
+    assert page.evaluate("document.getElementById('video').playbackRate") == 0.25
+    page.keyboard.press("a")  # does not end it
+    until(page, "window.jumps >= 3")  # to the candidate, to the loop, and again
+    assert page.evaluate("Math.min(...places.slice(1))") >= 0.1
+    assert page.evaluate("Math.max(...places)") < 0.9, "a busy machine draws late"
+    assert page.evaluate(pressed) == "true"
+    page.keyboard.press("l")
+    assert page.evaluate(pressed) == "false"
+    assert page.evaluate("document.getElementById('video').paused")
+    assert page.evaluate("document.getElementById('video').playbackRate") == 1
+    page.keyboard.press("l")
+    page.keyboard.press(" ")
+    until(page, f"{pressed} === 'false'")
+    page.keyboard.press("l")
+    page.keyboard.press("n")
+    assert page.evaluate(pressed) == "false", "another candidate is selected"
+    until(page, SAVED)
 
 
 def test_the_motion_of_each_region(chromium, address, video):
