@@ -16,8 +16,8 @@ let target = null;
 // Speed of a loop
 const SLOW = 0.25;
 
-// What is played again and again: a function that returns its first and last time, which
-// may change meanwhile; null if nothing is. And the speed before.
+// What is played again and again: a function that returns its first and last time,
+// which may change meanwhile; null if nothing is. And the speed before.
 let looped = null;
 let speed = 1;
 
