@@ -103,14 +103,14 @@ def _serve(given: argparse.Namespace) -> None:
     Raises:
       UserError: if its libraries are not installed; see ``server.serve``.
     """
-    try:
-        with program.imports(__name__):
+    with program.imports(__name__):
+        try:
             from meranet_jax.web import server
-    except ModuleNotFoundError as error:
-        raise UserError(
-            f"The page needs {error.name}, which is not installed. Install it: pip "
-            'install "meranet-jax[web]"'
-        ) from None
+        except ModuleNotFoundError as error:
+            raise UserError(
+                f"The page needs {error.name}, which is not installed. Install it: pip "
+                'install "meranet-jax[web]"'
+            ) from None
     server.serve(
         host=given.host,
         port=given.port,

@@ -43,12 +43,12 @@ def imports(name: str) -> Iterator[None]:
             yield
         except ModuleNotFoundError as error:
             package = (error.name or "").partition(".")[0]
-            if package in _OURS:
+            if not package or package in _OURS:
                 raise
             sys.exit(
                 f"error: {package} is not installed in this Python, {sys.executable}. "
-                "After make demo or make serve, activate the environment of this "
-                "folder (source .venv/bin/activate), or see docs/installation.md."
+                "make demo and make serve install it into .venv: activate that with "
+                "source .venv/bin/activate. See docs/installation.md."
             )
 
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from meranet_jax.prediction.results import FaceSignals, FoundFace, Moment, Problem
 from meranet_jax.video import sampling
-from meranet_jax.video.facial_motion import REGIONS
+from meranet_jax.video.facial_motion import EYES, REGIONS
 from meranet_jax.video.measurement import FaceMotion, Measurement
 from meranet_jax.video.spotting import Settings
 
@@ -20,8 +20,6 @@ _TURNED = 0.25
 # of the whole recording.
 _MOSTLY = 0.5
 _OFTEN_MOVING = 0.25
-
-_EYES = [i for i, region in enumerate(REGIONS) if region.part == "eye"]
 
 
 class Clock:
@@ -132,7 +130,7 @@ def _signals(face: FaceMotion, measurement: Measurement) -> FaceSignals:
         seen[part] = True
         still = motion.min(0)
         # Eyes are open most of the time, but may blink where the window begins.
-        still[_EYES] = np.median(motion[:, _EYES], 0)
+        still[EYES] = np.median(motion[:, EYES], 0)
         total[part] += np.abs(motion - still)
         if len(motion) > 1:
             times = measurement.times[window.first : window.first + len(motion)]

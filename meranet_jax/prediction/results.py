@@ -139,8 +139,9 @@ class FaceSignals:
       success: whether the face was seen, bool [N].
       box: left, top, right and bottom in pixels of the picture, float [N, 4]; NaN where
         the face was not seen.
-      motion: of each of the R regions of ``regions``, since the stillest moment near,
-        in distances between the eyes; float [N, R], NaN where it was not measured.
+      motion: of each of the R regions of ``regions``, since the stillest moment near;
+        of the eyes, from where they are most of the time. In distances between the
+        eyes; float [N, R], NaN where it was not measured.
       head_speed: in distances between the eyes a second, float [N], NaN likewise.
       regions: names of the regions.
     """

@@ -70,6 +70,9 @@ REGIONS = (
 )
 _PARTS = {region.name: region.part for region in REGIONS}
 
+# Indices of the regions of the eyes
+EYES = [i for i, region in enumerate(REGIONS) if region.part == "eye"]
+
 # Objects of OpenCV, of which threads cannot share one
 _local = threading.local()
 

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from meranet_jax.video import motion_signals
-from meranet_jax.video.facial_motion import REGIONS
+from meranet_jax.video.facial_motion import EYES, REGIONS
 from meranet_jax.video.measurement import FaceMotion, Measurement
 from meranet_jax.video.motion_signals import Signals
 
@@ -108,7 +108,7 @@ class Found:
 
     Attributes:
       candidates: the intervals in which the face moves briefly.
-      blinks: the blinks, as far as they move the brows, and nothing else moves.
+      blinks: brief motion of the brows and nothing else, while an eye blinks.
     """
 
     candidates: tuple[Candidate, ...]
@@ -139,7 +139,6 @@ _VALLEY = 0.33
 _SAME = 0.34
 
 _MEASURED = [i for i, region in enumerate(REGIONS) if region.part != "eye"]
-_EYES = [i for i, region in enumerate(REGIONS) if region.part == "eye"]
 _BROWS = [i for i, region in enumerate(REGIONS) if region.part == "brow"]
 
 # The squares of the lips share pixels.
@@ -166,15 +165,22 @@ def search(
       settings: thresholds.
     """
     signals, noise = motion_signals.of_face(face, measurement)
-    found = [
-        (candidate, _apart_from_blinks(candidate, rises))
-        for one in signals
-        for candidate, rises in _of_window(one, noise, settings)
-        if candidate.offset - candidate.onset >= settings.least_length - _ROUNDING
-    ]
-    enough = [candidate for candidate, rises in found if _are_enough(rises, settings)]
-    blinks = [candidate for candidate, rises in found if not rises]
-    return Found(tuple(_merged(enough)), tuple(_merged(blinks)))
+    candidates, blinks = [], []
+    for one in signals:
+        for candidate, rises in _of_window(one, noise, settings):
+            if candidate.offset - candidate.onset < settings.least_length - _ROUNDING:
+                continue
+            rises = _unexplained(candidate, rises)
+            if not rises:
+                blinks.append(candidate)
+            elif _is_facial_motion(rises, settings):
+                candidates.append(candidate)
+    # Together, since one window may show the blink and the other one not
+    kept = _merged([*candidates, *blinks])
+    return Found(
+        tuple(one for one in kept if one in candidates),
+        tuple(one for one in kept if one not in candidates),
+    )
 
 
 class Intervals:
@@ -265,15 +271,18 @@ def is_motion(strength: float, noise: float, settings: Settings = Settings()) ->
     return strength > max(settings.least_detrended, settings.noise * noise)
 
 
-def _apart_from_blinks(candidate: Candidate, rises: Sequence[_Rise]) -> list[_Rise]:
-    """Returns the rises that a blink does not explain, which moves the brows, too."""
-    if "blink" not in candidate.flags:
+def _unexplained(candidate: Candidate, rises: Sequence[_Rise]) -> list[_Rise]:
+    """Returns the rises that a blink does not explain, which moves the brows, too.
+
+    What lasts longer than a micro-expression is no blink, but may contain one.
+    """
+    if "blink" not in candidate.flags or candidate.kind == "macro":
         return list(rises)
     return [rise for rise in rises if REGIONS[rise.region].part != "brow"]
 
 
-def _are_enough(rises: Sequence[_Rise], settings: Settings) -> bool:
-    """Returns whether rises are of several regions, or one of them is large."""
+def _is_facial_motion(rises: Sequence[_Rise], settings: Settings) -> bool:
+    """Returns whether rises are of several places, or one of them is large."""
     several = len({_PLACES[rise.region] for rise in rises}) > 1
     return several or any(rise.height > settings.least_alone for rise in rises)
 
@@ -360,9 +369,7 @@ def _candidate(
     moved_by = np.ptp(signals.motion[first : last + 1], axis=0)  # [R]
     flags: list[Flag] = []
     # A brow that moves takes the skin above the eye along, but less far than itself.
-    if float(moved_by[_EYES].max()) > max(
-        settings.blink, float(moved_by[_BROWS].max())
-    ):
+    if float(moved_by[EYES].max()) > max(settings.blink, float(moved_by[_BROWS].max())):
         flags.append("blink")
     if speed > settings.head_speed:
         flags.append("head motion")

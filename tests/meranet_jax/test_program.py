@@ -54,19 +54,26 @@ def test_interrupted_imports_have_no_traceback(name, tmp_path):
     assert (process.returncode, said) == (130, "interrupted\n")
 
 
-def test_a_package_that_is_not_installed_is_named(tmp_path):
-    missing = 'raise ModuleNotFoundError("No module named tyro", name="tyro")'
-    (tmp_path / "tyro.py").write_text(missing)
+@pytest.mark.parametrize(
+    "name, package, advice",
+    [
+        ("predict.py interview.mp4", "tyro", "source .venv/bin/activate"),
+        ("-m meranet_jax serve", "uvicorn", 'pip install "meranet-jax[web]"'),
+    ],
+)
+def test_a_package_that_is_not_installed_is_named(name, package, advice, tmp_path):
+    missing = f'raise ModuleNotFoundError("No module named x", name="{package}")'
+    (tmp_path / f"{package}.py").write_text(missing)
     done = subprocess.run(
-        [sys.executable, "predict.py", "interview.mp4"],
+        [sys.executable, *name.split()],
         capture_output=True,
         text=True,
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(tmp_path)},
     )
     assert done.returncode == 1
-    assert done.stderr.startswith("error: tyro is not installed in this Python")
-    assert "activate" in done.stderr and "Traceback" not in done.stderr
+    assert done.stderr.startswith("error: ") and package in done.stderr
+    assert advice in done.stderr and "Traceback" not in done.stderr
 
 
 def test_imports_of_a_library_can_be_interrupted_as_usual():

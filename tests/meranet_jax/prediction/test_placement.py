@@ -21,16 +21,16 @@ NAMES = [region.name for region in REGIONS]
 FRONTAL = np.array([[40.0, 50.0], [100.0, 50.0], [70.0, 80.0], [50, 110], [90, 110]])
 
 
-def face_motion(identity, times, *, landmarks=FRONTAL, seen=(0.0, np.inf), brow=None):
-    """A face, of which a brow moves as given, float [N]."""
+def face_motion(identity, times, *, landmarks=FRONTAL, seen=(0.0, np.inf), **moving):
+    """A face, of which regions of the brow or the eye move as given, float [N]."""
     detections = [
         Detection(index, time, Face(np.array([20.0, 20, 120, 140]), landmarks, 0.99))
         for index, time in enumerate(times.tolist())
         if index % 10 == 0 and seen[0] <= time <= seen[1]
     ]
     motion = np.zeros((len(times), len(REGIONS)), np.float32)
-    if brow is not None:
-        motion[:, NAMES.index("brow_left_inner")] = brow
+    for name, values in moving.items():
+        motion[:, NAMES.index({"brow": "brow_left_inner"}.get(name, name))] = values
     windows = [
         types.SimpleNamespace(
             first=0, motion=list(motion), shift=list(np.zeros((len(times), 2)))
@@ -144,6 +144,13 @@ def test_thresholds_say_what_moves():
     still = Intervals(weak, measured, insensitive).describe(1.8, 2.25)
     assert still.regions == ("brow_left_inner",) and still.strength < 0.05
     assert Intervals(weak, measured).describe(20.0, 21.0) is None
+
+
+def test_eyes_that_blink_where_a_window_begins_do_not_move_afterwards():
+    measured, clock = recording()
+    blinks = face_motion(1, TIMES, eye_left=0.08 * (TIMES > 0.2))
+    moved = describe(blinks, measured, clock).signals.motion[:, NAMES.index("eye_left")]
+    np.testing.assert_allclose(moved, 0.08 * (TIMES <= 0.2), atol=1e-6)
 
 
 def test_problems_of_faces():

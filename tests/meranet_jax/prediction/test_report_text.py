@@ -41,6 +41,7 @@ def test_candidates_have_times_frames_and_careful_words(tmp_path):
     assert "several classes are plausible: candidate 2" in report
     assert "Most candidates in recordings of people are **not micro-expr" in report
     assert "F1 of 0.01 to 0.25" in report
+    assert "the left brow is the right one of a person" in report
     for words in ("121 frames in 4.0 s, 30.00 frames per second", "1 face was found"):
         assert words in report
     for words in ("trained at 200 Hz", "26 people in one laboratory", "90%", "88%"):

@@ -131,6 +131,10 @@ def test_a_blink_that_moves_the_brows_is_no_candidate():
     (blink,) = found.blinks
     assert blink.apex == pytest.approx(2.15, abs=0.05)
     assert searched(brows | {"lip_lower": [small]}, eyes=20).candidates == ()
+    # A brow that is raised for longer stays, if an eye blinks meanwhile.
+    long = (1.0, 1.6, 2.3, 8)
+    (found,) = spotted({"brow_left_outer": [long], "brow_right_outer": [long]}, eyes=20)
+    assert found.kind == "macro" and found.flags == ("blink",)
     smile = {"mouth_corner_left": [at], "mouth_corner_right": [at]}
     (found,) = spotted(brows | smile, eyes=20)
     assert found.flags == ("blink",) and len(found.regions) == 4
