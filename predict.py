@@ -32,7 +32,7 @@ with program.imports(__name__):
 # What is shown for each stage of the work
 _STAGES = {
     "motion": "measuring {}",
-    "recognition": "recognising {}, the first candidate takes longest",
+    "recognition": "recognising {}, which begins slowly",
 }
 
 
