@@ -6,6 +6,7 @@ reads nothing but this file.
 """
 
 import contextlib
+import errno
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -30,6 +31,12 @@ _CONTAINERS: dict[str, Callable[[bytes], bool]] = {
     "mpeg": lambda start: start.startswith(b"\0\0\1\xba"),
     "asf": lambda start: start.startswith(b"\x30\x26\xb2\x75\x8e\x66\xcf\x11"),
     "flv": lambda start: start.startswith(b"FLV\1"),
+}
+
+# Errors of the machine, which say nothing about a video, also where FFmpeg reports them
+_OF_THE_MACHINE = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS),
+    *(errno.EMFILE, errno.ENFILE),
 }
 
 # Number of bytes that are compared
@@ -60,10 +67,13 @@ def open_video(
 ) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
     """Opens the container and its first video stream.
 
-    Any exception of the decoder on a damaged video becomes a DataError.
+    Any exception of the decoder on a damaged video becomes a DataError. Errors of the
+    machine stay as they are, since the video may be all right.
 
     Raises:
       DataError: if the file is no video, has none in it, or is damaged.
+      OSError: if the file cannot be read, or a file cannot be written meanwhile.
+      MemoryError: if there is not enough memory.
     """
     try:
         # The prefix keeps a name with a colon from being an address.
@@ -79,9 +89,14 @@ def open_video(
             # Several files are read in parallel.
             stream.codec_context.thread_count = 1
             yield container, stream
-    except (DataError, PermissionError):
+    except (DataError, PermissionError, MemoryError):
         raise
     except Exception as error:
+        of_ffmpeg = isinstance(error, av.error.FFmpegError)
+        if isinstance(error, OSError) and (
+            not of_ffmpeg or error.errno in _OF_THE_MACHINE
+        ):
+            raise
         raise DataError(
             f"{path.name} cannot be read: it is damaged or not a video "
             f"({type(error).__name__})"

@@ -259,7 +259,8 @@ def with_duration(video: Path) -> None:
       video: is replaced if it is Matroska or WebM without a duration.
 
     Raises:
-      DataError: if it cannot be read.
+      OSError: if the copy cannot be written.
+      MemoryError: if there is not enough memory.
     """
     part = video.with_name("remuxed.part")
     try:
@@ -283,8 +284,10 @@ def with_duration(video: Path) -> None:
             copied = [p.pts * p.time_base for p in container.demux(stream) if p.size]
         if copied == times:
             part.replace(video)
-    except (av.error.FFmpegError, TypeError, ValueError):
-        pass  # as of packets without times: the recording can be analysed all the same
+    except DataError:
+        # As of packets without times: the analysis may read it all the same, and says
+        # why if it cannot.
+        pass
     finally:
         part.unlink(missing_ok=True)
 

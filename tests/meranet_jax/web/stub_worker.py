@@ -4,12 +4,15 @@
 """
 
 import dataclasses
+import errno
+import os
 import sys
 import time
 
 from PIL import Image
 
 from meranet_jax.errors import DataError, UserError
+from meranet_jax.video.containers import open_video
 from meranet_jax.web import corrections, worker
 from tests.meranet_jax.prediction.predictions import prediction
 
@@ -20,6 +23,9 @@ def predict(task, report):
         raise DataError(f"{task.video} cannot be read: it is damaged")
     if "recogniser" in task.name:
         raise UserError("the recogniser cannot be used")
+    if "full" in task.name:
+        with open_video(task.video):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if "fault" in task.name:
         raise RuntimeError("a bug")
     if "memory" in task.name:

@@ -121,6 +121,7 @@ def test_too_many_recordings_are_refused(tmp_path, video):
         ("fault.mp4", "The analysis failed", False),
         ("memory.mp4", "not enough memory", False),
         ("recogniser.mp4", "cannot be used", False),
+        ("full.mp4", "No space left on device. Free some space", False),
     ],
 )
 def test_failures_are_one_sentence(tmp_path, video, name, words, unusable):

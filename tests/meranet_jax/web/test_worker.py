@@ -28,8 +28,8 @@ def packets(path):
         ]
 
 
-def test_a_recording_without_duration_gets_one_without_encoding(tmp_path):
-    path = tmp_path / "video.webm"
+def write_live(path):
+    """Writes ten frames as a browser does, without a duration."""
     with av.open(str(path), "w", format="webm", options={"live": "1"}) as container:
         stream = container.add_stream("libvpx", rate=25)
         stream.width, stream.height = 64, 48
@@ -37,6 +37,11 @@ def test_a_recording_without_duration_gets_one_without_encoding(tmp_path):
             picture = np.full((48, 64, 3), 20 * n, np.uint8)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
         container.mux(stream.encode())
+
+
+def test_a_recording_without_duration_gets_one_without_encoding(tmp_path):
+    path = tmp_path / "video.webm"
+    write_live(path)
     before = packets(path)
     with av.open(str(path)) as container:
         assert container.duration is None
@@ -48,6 +53,22 @@ def test_a_recording_without_duration_gets_one_without_encoding(tmp_path):
     written = path.read_bytes()
     worker.with_duration(path)  # it has one now
     assert path.read_bytes() == written
+
+
+def test_a_copy_that_cannot_be_written_is_no_damage(tmp_path):
+    resource = pytest.importorskip("resource")
+    path = tmp_path / "video.webm"
+    write_live(path)
+    before = path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            worker.with_duration(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == before
+    assert [one.name for one in tmp_path.iterdir()] == ["video.webm"]
 
 
 def test_nothing_of_a_recording_is_lost(tmp_path):
