@@ -20,7 +20,7 @@ from meranet_jax.errors import UserError
 from meranet_jax.version import __version__
 from meranet_jax.web import runs, security
 from meranet_jax.web.answers import STATIC, Answer, file, static
-from meranet_jax.web.job import Job, numbered
+from meranet_jax.web.job import Job
 from meranet_jax.web.jobs import ChangedError, Jobs
 from meranet_jax.web.limits import Limits
 from meranet_jax.web.run_pages import RunPages
@@ -253,8 +253,7 @@ class _Page:
         """Returns the file of all results and corrections."""
         if request.query_params.get("revision") != str(job.exported):
             return security.refusal(409, "Another window has exported something else.")
-        name = f"{numbered(Path(job.name).stem, job.number)}.zip"
-        return file(job.files.export, "application/zip", True, name)
+        return file(job.files.export, "application/zip", True, f"{job.export_name}.zip")
 
 
 async def _refused(_request: Request, error: Exception) -> Response:

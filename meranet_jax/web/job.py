@@ -36,7 +36,7 @@ class Job:
       files: of the recording.
       video: name of its file.
       name: of the video as the browser names it, without unusual characters.
-      number: of the recording among those of this name, from 1.
+      number: of the recording among those of this name without its suffix, from 1.
       run: title of the recogniser.
       run_path: its folder; None for the weights of the package.
       recorded: whether it was made with the webcam.
@@ -86,6 +86,16 @@ class Job:
     def title(self) -> str:
         """What the recording is called on the page."""
         return numbered(self.name, self.number)
+
+    @property
+    def stem(self) -> str:
+        """Name of the video without its suffix."""
+        return Path(self.name).stem
+
+    @property
+    def export_name(self) -> str:
+        """Name of the exported zip file without its suffix, and of its folder."""
+        return numbered(self.stem, self.number)
 
     @property
     def share(self) -> float | None:

@@ -182,8 +182,14 @@ class Jobs:
             self._receiving -= 1
 
     def _add(self, job: Job) -> Job:
-        same = [one.number for one in self._jobs.values() if one.name == job.name]
+        # Exports have no suffix of the video, and some disks ignore the case of names.
+        others = self._jobs.values()
+        stem = job.stem.casefold()
+        same = [one.number for one in others if one.stem.casefold() == stem]
         job.number = max(same, default=0) + 1
+        taken = {one.export_name.casefold() for one in others}
+        while job.export_name.casefold() in taken:  # of a video named like "clip (2)"
+            job.number += 1
         job.save(self._limits)
         self._jobs[job.identity] = job
         self._changed.set()
@@ -320,7 +326,10 @@ class Jobs:
         """
         async with job.lock:
             self._check_revision(job, revision)
-            files.write_json(job.files.exported, self.corrections(job))
+            files.write_json(
+                job.files.exported,
+                {**self.corrections(job), "export_name": job.export_name},
+            )
             job.exported = None
             error = await self._run(job, "export", self._limits.export)
             if error:

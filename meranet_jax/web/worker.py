@@ -28,7 +28,6 @@ from meranet_jax.errors import DataError, UserError, explain, explain_out_of_mem
 from meranet_jax.prediction.results import Event, Prediction
 from meranet_jax.video.containers import open_video
 from meranet_jax.web import corrections, page_data, saved_prediction
-from meranet_jax.web.job import numbered
 from meranet_jax.web.job_files import JobFiles
 
 # Number of candidates that get pictures, the strongest ones
@@ -51,7 +50,6 @@ class Task:
       files: of the recording.
       video: the recording.
       name: of the video, which is written into exports.
-      number: of the recording among those of this name.
       run: run folder; None for the weights of the package.
       recorded: whether the recording was made with the webcam, so that the user has no
         other copy of it.
@@ -60,7 +58,6 @@ class Task:
     files: JobFiles
     video: Path
     name: str
-    number: int
     run: str | None
     recorded: bool
 
@@ -89,8 +86,7 @@ def main(arguments: Sequence[str], predict: Predict | None = None) -> int:
         run = asked["run_path"]
         if run is not None:
             shown[run] = asked["run"]
-        number = asked.get("number", 1)  # an earlier version has kept none
-        task = Task(files, video, asked["name"], number, run, asked["recorded"])
+        task = Task(files, video, asked["name"], run, asked["recorded"])
         if what == "export":
             _export(task)
         else:
@@ -245,8 +241,8 @@ def _export(task: Task) -> None:
     }
     checked = corrections.check(saved["corrections"], intervals, prediction.duration)
     video = task.video if task.recorded else None
-    stem = numbered(Path(task.name).stem, task.number)
-    corrections.export(prediction, checked, files, task.name, stem, video)
+    name = saved["export_name"]
+    corrections.export(prediction, checked, files, task.name, name, video)
 
 
 def with_duration(video: Path) -> None:

@@ -80,6 +80,8 @@ def test_a_recording_is_analysed_again(browser, tmp_path, video):
     assert sent.content == video, "it does not need the other one"
     third = browser.post(f"/api/jobs/{again['id']}/repeat").json()
     assert third["name"] == "a.mp4 (3)"
+    named_alike = upload(browser, video, "a (3).mp4").json()["name"]
+    assert named_alike == "a (3).mp4 (2)", "exports are named a (3).zip otherwise"
     assert browser.post(f"/api/jobs/{again['id']}/repeat?run=no").status_code == 400
 
 

@@ -131,7 +131,10 @@ def test_export_has_the_proposal_and_the_corrected_files(analysed):
 
 @pytest.mark.e2e
 def test_a_recording_of_the_webcam_is_exported(browser, video):
-    first, job = (upload(browser, video, "b_.mp4", recorded="").json() for _ in "12")
+    first, job = (
+        upload(browser, video, name, recorded="").json()
+        for name in ("B_.webm", "b_.mp4")
+    )
     assert browser.delete(f"/api/jobs/{first['id']}").status_code == 204
     assert ended(browser, job["id"])["state"] == "done"
     assert job["name"] == "b_.mp4 (2)"
