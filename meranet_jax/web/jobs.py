@@ -210,10 +210,12 @@ class Jobs:
             except OSError as error:  # a full disk, for example
                 job.state = "failed"
                 job.error = f"The recording cannot be analysed: {error.strerror}."
+                job.begin("")
             except Exception:  # the queue goes on with the next recording
                 traceback.print_exc()
                 job.state = "failed"
                 job.error = "The analysis failed; the terminal of the server shows why."
+                job.begin("")
 
     async def _analyse(self, job: Job) -> None:
         job.state, job.unusable, job.faces = "running", False, None

@@ -100,7 +100,9 @@ def _event(event: Event, prediction: Prediction, pictures: Path) -> dict[str, An
         "offset": _moment(event.offset),
         "kind": event.kind,
         "what": wording.what(event),
-        "resembles": wording.resemblance(event, _plain(prediction.recogniser)),
+        "resembles": wording.resemblance(
+            event, _describe_generated(prediction.recogniser)
+        ),
         "regions": [wording.region(region) for region in event.regions],
         "flags": list(event.flags),
         "reasons": list(event.reasons),
@@ -113,7 +115,9 @@ def _event(event: Event, prediction: Prediction, pictures: Path) -> dict[str, An
     }
 
 
-def _plain(recogniser: RecogniserDescription | None) -> RecogniserDescription | None:
+def _describe_generated(
+    recogniser: RecogniserDescription | None,
+) -> RecogniserDescription | None:
     """Returns a recogniser whose generated data sets are described, and not named.
 
     People who have not made them do not know their names, which the details have.

@@ -191,38 +191,44 @@ def _predict(task: Task, report: Report) -> tuple[Prediction, str]:
     for left in task.files.results.parent.glob(f"*{task.files.results.name}*"):
         if left.is_dir():
             shutil.rmtree(left)
-    asked = begun = 0  # candidates
-    of_models = loaded.weights
+    # Numbers of candidates. Those that cannot be cut are asked for, or chosen for a
+    # picture, and then neither recognised nor drawn.
+    asked = recognised = drawn = 0
+    chosen: Collection[int] = ()
 
     def weights() -> Iterator[Any]:
-        if not begun:
-            report("network", None, None)
-        return of_models()
+        # They are needed for each batch of candidates, whose clips have been cut.
+        report("recognition", recognised, asked)
+        return loaded.weights()
 
     def choose(events: Sequence[Event]) -> Collection[int]:
-        nonlocal asked
+        nonlocal asked, chosen
         asked = sum(map(predicting.is_recognised, events))
-        return written.choose(events)
+        chosen = written.choose(events)
+        return chosen
 
     def add(clip: predicting.RecognisedClip) -> None:
-        nonlocal begun
-        report("recognition", begun, asked)
-        begun += 1
-        written.add(clip)
+        nonlocal recognised, drawn
+        recognised += 1
+        if clip.event.number in chosen:
+            report("drawing", drawn, len(chosen))
+            drawn += 1
+        # Pictures need weights, too, for which nothing is reported.
+        written.add(dataclasses.replace(clip, recogniser=loaded))
 
     def progress(stage: str, seconds: float) -> None:
         # Clips are cut before they are recognised.
         report("cutting" if stage == "recognition" else stage, seconds, total)
 
-    loaded = dataclasses.replace(loaded, weights=weights)
     with writer.writing(task.files.results, _PICTURES) as written:
         prediction = predicting.predict(
             task.video,
-            recogniser=loaded,
+            recogniser=dataclasses.replace(loaded, weights=weights),
             on_progress=progress,
             on_events=choose,
             on_clip=add,
         )
+        report("writing", None, None)
         # Programs look for the video next to their file.
         shown = dataclasses.replace(
             prediction, source=task.files.results / Path(task.name).name

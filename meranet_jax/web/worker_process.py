@@ -81,14 +81,16 @@ async def _listen(job: Job, process: asyncio.subprocess.Process, what: str) -> s
         if isinstance(said.get("error"), str):
             error = said["error"]
             job.unusable = what == "predict" and said.get("unusable") is True
-        elif what == "predict" and isinstance(said.get("stage"), str):
+        elif what != "predict" or job.state != "running":
+            continue  # it may have been cancelled meanwhile
+        elif isinstance(said.get("stage"), str):
             if said["stage"] != job.stage:
                 job.begin(said["stage"])
             done, total = said.get("done"), said.get("total")
             job.done = job.total = None
             if isinstance(done, int | float) and isinstance(total, int | float):
                 job.done, job.total = done, total
-        elif what == "predict" and isinstance(said.get("faces"), int):
+        elif isinstance(said.get("faces"), int):
             job.faces = said["faces"]
     return error
 

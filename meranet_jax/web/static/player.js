@@ -187,7 +187,10 @@ export function prepare() {
   video.addEventListener("error", async () => {
     const address = video.getAttribute("src");
     if (!address) return;
-    const answered = await answers(address);
+    // A connection that breaks off is no fault of the video, also if the server answers
+    // again by now.
+    const broken = video.error?.code === MediaError.MEDIA_ERR_NETWORK;
+    const answered = !broken && await answers(address);
     if (address !== video.getAttribute("src")) return; // another one was opened
     lost = !answered;
     if (lost) return;

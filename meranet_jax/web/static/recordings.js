@@ -11,7 +11,7 @@ const STATES = {
 };
 const STAGES = {
   preparing: "preparing", motion: "measuring motion", cutting: "reading the candidates",
-  network: "preparing the network, about a minute",
+  writing: "writing the results",
 };
 const NO_FACE = "ready, but no face was found";
 
@@ -169,14 +169,20 @@ function focusOn(id, kind) {
   (button || find("recordings")).focus();
 }
 
+function describeStage({ stage, done, total }) {
+  if (stage === "recognition") {
+    const what = `recognising ${total} candidate${total === 1 ? "" : "s"}`;
+    return done ? `${what}, ${done} done` : `${what}, about a minute before the first`;
+  }
+  if (stage === "drawing") return `drawing candidate ${done + 1} of ${total}`;
+  return STAGES[stage] || stage;
+}
+
 function describe(job) {
   let what = job.error || STATES[job.state] || "";
   if (job.state === "done" && job.faces === 0) what = NO_FACE;
   if (job.state === "uploading") what = "uploading";
-  if (job.state === "running") what = STAGES[job.stage] || job.stage;
-  if (job.stage === "recognition") {
-    what = `candidate ${job.done + 1} of ${job.total}`;
-  }
+  if (job.state === "running") what = describeStage(job);
   if (job.seconds_left != null) what += `, about ${duration(job.seconds_left)} left`;
   if (job.run && state.runs.length > 1) what += ` · ${job.run}`;
   if (job.added) {

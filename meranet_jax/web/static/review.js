@@ -7,7 +7,6 @@ import { numbers, request } from "./requests.js";
 import { state, on, tell } from "./state.js";
 
 const ALL = "0"; // the length of the timeline: the whole recording
-const NO_FACE = "No face was found."; // the beginning of a note of the server's
 const LONG = 60; // seconds of a recording of which a minute is shown
 
 let opening = 0;
@@ -55,13 +54,11 @@ function show() {
 
 function describe(job, result) {
   find("result-title").textContent = job.name;
-  const blind = !result.faces.length;
-  const advice = result.notes.find((note) => note.startsWith(NO_FACE)) ?? NO_FACE;
-  find("caution").replaceChildren(...(blind ? [make("strong", NO_FACE),
-    advice.slice(NO_FACE.length)] : [result.caution]));
-  find("notes").replaceChildren(...result.notes.filter((note) => note !== advice)
-    .map((note) => make("li", note)));
-  const limits = result.recogniser && !blind ? result.recogniser.limits : [];
+  const noFace = !result.faces.length; // the notes say how a face must look
+  find("caution").replaceChildren(noFace
+    ? make("strong", "There is nothing to review in this recording.") : result.caution);
+  find("notes").replaceChildren(...result.notes.map((note) => make("li", note)));
+  const limits = result.recogniser && !noFace ? result.recogniser.limits : [];
   find("limits").replaceChildren(...limits.map((limit) => make("li", limit)));
   find("face").replaceChildren(...result.faces.map((face) => make("option",
     String(face.identity), { value: face.identity })));

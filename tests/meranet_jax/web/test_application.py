@@ -1,15 +1,21 @@
 """Recordings of the page without a browser: upload, queue, corrections, deletion."""
 
+import asyncio
 import concurrent.futures
 import contextlib
+import errno
 import gc
 import json
+import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from meranet_jax.web import worker_process
+from meranet_jax.web.job import Job
+from meranet_jax.web.job_files import JobFiles
 from meranet_jax.web.limits import Limits
 from tests.meranet_jax.web.serving import (
     application,
@@ -134,6 +140,33 @@ def test_failures_are_one_sentence(tmp_path, video, name, words, unusable):
         assert job["unusable"] == unusable, "whether another analysis would fail, too"
         assert "Traceback" not in job["error"] and str(tmp_path) not in job["error"]
         assert browser.get(f"/api/jobs/{job['id']}/result").status_code == 404
+
+
+def test_an_analysis_that_stops_has_no_stage(browser, video, monkeypatch):
+    failures = [OSError(errno.ENOSPC, "No space left on device"), KeyError("a bug")]
+
+    async def fail(command, job, *_):
+        job.begin("drawing")
+        job.done, job.total = 1, 4
+        raise failures.pop(0)
+
+    monkeypatch.setattr("meranet_jax.web.jobs.worker_process.run", fail)
+    for words in ("No space left", "the terminal of the server"):
+        job = ended(browser, upload(browser, video).json()["id"])
+        assert job["state"] == "failed" and words in job["error"]
+        assert (job["stage"], job["done"], job["total"]) == ("", None, None)
+
+
+def test_a_stage_of_a_worker_that_was_cancelled_is_not_shown(tmp_path):
+    job = Job("a", JobFiles(tmp_path), "video.mp4", "a.mp4", "", None)
+    said = {"stage": "drawing", "done": 1, "total": 4}
+    command = (sys.executable, "-c", f"print({json.dumps(json.dumps(said))})")
+    shown = []
+    for job.state in ("running", "failed"):
+        job.begin("")
+        asyncio.run(worker_process.run(command, job, "predict", 30, 1 << 30))
+        shown.append((job.stage, job.done, job.total))
+    assert shown == [("drawing", 1, 4), ("", None, None)]
 
 
 def test_a_limit_of_time_ends_the_analysis(tmp_path, video):

@@ -173,6 +173,15 @@ def test_webcam(page):
     delete_all(page)
 
 
+def with_a_stage(route):
+    """Answers as if the stages of recordings stayed when they were cancelled."""
+    answer = route.fetch()
+    state = answer.json()
+    for job in state["jobs"]:
+        job.update(stage="drawing", done=1, total=4)
+    route.fulfill(response=answer, json=state)
+
+
 @pytest.mark.e2e
 def test_cancel_errors_and_accessibility(page, video, tmp_path):
     wrong = tmp_path / "list.mp4"
@@ -198,9 +207,12 @@ def test_cancel_errors_and_accessibility(page, video, tmp_path):
     many = tmp_path / "many.webm"
     shutil.copy(video, many)
     page.set_input_files("#file", many)
-    page.wait_for_selector("#jobs .what:has-text('preparing the network, about a')")
-    page.wait_for_selector("#jobs .what:has-text('candidate 2 of 4')")
+    page.wait_for_selector("#jobs .what:has-text('recognising 40 candidates, about a')")
+    page.wait_for_selector("#jobs .what:has-text('drawing candidate 2 of 4')")
+    page.route("**/api/state", with_a_stage)
     page.locator("#jobs li", has_text="many").locator(".cancel").click()
+    page.wait_for_selector("#jobs li:has-text('many') .what:has-text('cancelled')")
+    page.unroute("**/api/state")
     broken = tmp_path / "broken.webm"
     shutil.copy(video, broken)
     page.set_input_files("#file", broken)
@@ -233,7 +245,7 @@ def test_cancel_errors_and_accessibility(page, video, tmp_path):
     page.set_input_files("#file", empty)
     row = page.locator("#jobs li", has_text="ready, but no face was found")
     row.locator(".open").click()
-    page.wait_for_selector("#caution strong:has-text('No face was found.')")
+    page.wait_for_selector("#caution strong:has-text('nothing to review')")
     said = page.locator("#result").inner_text()
     assert said.count("No face was found.") == 1 and "Faces must be upright" in said
     assert "class" not in said and "trained on" not in said
@@ -270,7 +282,7 @@ def test_real_analysis_from_upload_to_pictures(chromium, tmp_path, monkeypatch):
         )
         page.set_input_files("#file", path)
         page.wait_for_selector("#candidates li")
-        for stage in ("preparing the network", "candidate 1 of 1"):
+        for stage in ("recognising 1 candidate, about", "drawing candidate 1 of 1"):
             assert stage in page.evaluate("seen")
         (item,) = page.locator("#candidates li").all()
         assert "resembles clips labelled" in item.inner_text()
