@@ -24,6 +24,10 @@ let speed = 1;
 // Whether the server did not answer: the video is loaded again when it does.
 let lost = false;
 
+// Whether the video was loaded once more since then: the server may have begun to answer
+// between the request for the video and the question whether it answers.
+let retried = false;
+
 // The number of the frame that is nearest to a time
 export function frameAt(time) {
   const { times } = state.shown;
@@ -168,6 +172,7 @@ function watch() {
 
 export function load(address) {
   endLoop();
+  if (address !== video.getAttribute("src")) retried = false;
   lost = false;
   start = null;
   target = null;
@@ -189,11 +194,21 @@ export function prepare() {
     if (!address) return;
     // A connection that breaks off is no fault of the video, also if the server answers
     // again by now.
-    const broken = video.error?.code === MediaError.MEDIA_ERR_NETWORK;
+    const code = video.error?.code;
+    const broken = code === MediaError.MEDIA_ERR_NETWORK;
     const answered = !broken && await answers(address);
     if (address !== video.getAttribute("src")) return; // another one was opened
     lost = !answered;
-    if (lost) return;
+    if (lost) {
+      retried = false;
+      return;
+    }
+    // Also of a request that was not answered with a video
+    if (code === MediaError.MEDIA_ERR_SRC_NOT_SUPPORTED && !retried) {
+      load(address);
+      retried = true;
+      return;
+    }
     find("no-video").hidden = false;
     video.hidden = true;
   });
