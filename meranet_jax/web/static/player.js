@@ -24,8 +24,8 @@ let speed = 1;
 // Whether the server did not answer: the video is loaded again when it does.
 let lost = false;
 
-// Whether the video was loaded once more since then: the server may have begun to answer
-// between the request for the video and the question whether it answers.
+// Whether the video was loaded once more since then: the server may have begun to
+// answer between the request for the video and the question whether it answers.
 let retried = false;
 
 // The number of the frame that is nearest to a time
