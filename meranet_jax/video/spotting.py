@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from meranet_jax.video import motion_signals
-from meranet_jax.video.facial_motion import EYES, REGIONS
+from meranet_jax.video.facial_motion import EYES, REGIONS, part
 from meranet_jax.video.measurement import FaceMotion, Measurement
 from meranet_jax.video.motion_signals import Signals
 
@@ -165,21 +165,18 @@ def search(
       settings: thresholds.
     """
     signals, noise = motion_signals.of_face(face, measurement)
-    candidates, blinks = [], []
-    for one in signals:
-        for candidate, rises in _of_window(one, noise, settings):
-            if candidate.offset - candidate.onset < settings.least_length - _ROUNDING:
-                continue
-            rises = _unexplained(candidate, rises)
-            if not rises:
-                blinks.append(candidate)
-            elif _is_facial_motion(rises, settings):
-                candidates.append(candidate)
+    found = [
+        candidate
+        for one in signals
+        for candidate, rises in _of_window(one, noise, settings)
+        if candidate.offset - candidate.onset >= settings.least_length - _ROUNDING
+        and (_is_blink(candidate) or _is_facial_motion(candidate, rises, settings))
+    ]
     # Together, since one window may show the blink and the other one not
-    kept = _merged([*candidates, *blinks])
+    kept = _merged(found)
     return Found(
-        tuple(one for one in kept if one in candidates),
-        tuple(one for one in kept if one not in candidates),
+        tuple(one for one in kept if not _is_blink(one)),
+        tuple(one for one in kept if _is_blink(one)),
     )
 
 
@@ -271,18 +268,24 @@ def is_motion(strength: float, noise: float, settings: Settings = Settings()) ->
     return strength > max(settings.least_detrended, settings.noise * noise)
 
 
-def _unexplained(candidate: Candidate, rises: Sequence[_Rise]) -> list[_Rise]:
-    """Returns the rises that a blink does not explain, which moves the brows, too.
+def _is_blink(candidate: Candidate) -> bool:
+    """Returns whether a blink explains all that moves, since it moves the brows, too.
 
     What lasts longer than a micro-expression is no blink, but may contain one.
     """
-    if "blink" not in candidate.flags or candidate.kind == "macro":
-        return list(rises)
-    return [rise for rise in rises if REGIONS[rise.region].part != "brow"]
+    return (
+        "blink" in candidate.flags
+        and candidate.kind == "micro"
+        and all(part(name) == "brow" for name in candidate.regions)
+    )
 
 
-def _is_facial_motion(rises: Sequence[_Rise], settings: Settings) -> bool:
-    """Returns whether rises are of several places, or one of them is large."""
+def _is_facial_motion(
+    candidate: Candidate, rises: Sequence[_Rise], settings: Settings
+) -> bool:
+    """Returns whether several places move, or one moves far, without a blink's help."""
+    if "blink" in candidate.flags and candidate.kind == "micro":
+        rises = [rise for rise in rises if REGIONS[rise.region].part != "brow"]
     several = len({_PLACES[rise.region] for rise in rises}) > 1
     return several or any(rise.height > settings.least_alone for rise in rises)
 
