@@ -29,11 +29,11 @@ _GPU = (
     "step --repetitions 30",
     "step --repetitions 30 --model resnet3d",
     "step --preset paper --batch_size 8 --repetitions 20",
-    "step --preset paper --batch_size 8 --repetitions 20 --precision tf32",
-    "step --preset paper --batch_size 32 --repetitions 20 --precision bf16",
-    "step --preset paper --batch_size 32 --repetitions 20 --precision bf16 "
+    "step --preset paper --batch_size 16 --repetitions 20 --precision tf32",
+    "step --preset paper --batch_size 16 --repetitions 20 --precision bf16",
+    "step --preset paper --batch_size 16 --repetitions 20 --precision bf16 "
     "--model resnet3d",
-    "attention --preset paper --batch_size 32 --repetitions 20 --precision bf16",
+    "attention --preset paper --batch_size 16 --repetitions 20 --precision bf16",
     "run --repetitions 3",
     # 74 training clips, as many as in CASME II.
     "run --repetitions 2 --preset paper --epochs 100 --flags=--test_fraction=0.84",
