@@ -4,9 +4,9 @@ import numpy as np
 
 from meranet_jax.prediction.results import FaceSignals, FoundFace, Moment, Problem
 from meranet_jax.video import sampling
+from meranet_jax.video.candidates import Settings
 from meranet_jax.video.facial_motion import EYES, REGIONS
 from meranet_jax.video.measurement import FaceMotion, Measurement
-from meranet_jax.video.spotting import Settings
 
 # Distance between the eyes in pixels below which a face is too small: a motion of a
 # hundredth of it, as of a weak expression, is a third of a pixel.

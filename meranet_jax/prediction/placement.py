@@ -7,9 +7,9 @@ from meranet_jax.errors import DataError
 from meranet_jax.prediction.found_faces import Clock
 from meranet_jax.prediction.imported import ImportedEvent
 from meranet_jax.prediction.results import Event, Moment
-from meranet_jax.video import spotting
+from meranet_jax.video import candidates
+from meranet_jax.video.intervals import Intervals
 from meranet_jax.video.measurement import FaceMotion
-from meranet_jax.video.spotting import Intervals
 
 # Seconds by which an offset may lie after the last frame, since a program may count the
 # time that this frame is shown
@@ -98,7 +98,7 @@ def place(
         onset=onset,
         apex=apex,
         offset=offset,
-        kind=spotting.kind_of(offset.time - onset.time),
+        kind=candidates.kind_of(offset.time - onset.time),
         origin="imported",
         regions=() if found is None else found.regions,
         strength=None if found is None else found.strength,

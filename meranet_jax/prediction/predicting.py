@@ -22,8 +22,9 @@ from meranet_jax.prediction.results import (
     Prediction,
 )
 from meranet_jax.video import spotting
+from meranet_jax.video.candidates import Candidate, Settings, kind_of
+from meranet_jax.video.intervals import Intervals
 from meranet_jax.video.measurement import FaceMotion, Measurement, measure
-from meranet_jax.video.spotting import Candidate, Settings
 from meranet_jax.video.stream import Stream, open_stream
 
 # Number of clips that are recognised at a time, so that memory does not grow with the
@@ -112,8 +113,7 @@ def predict(
         ]
     else:
         intervals = {
-            one.track.identity: spotting.Intervals(one, measured, settings)
-            for one in motions
+            one.track.identity: Intervals(one, measured, settings) for one in motions
         }
         found = [place(one, motions, intervals, clock) for one in events]
     found.sort(key=lambda one: (one.event.onset.time, one.event.face))
@@ -193,7 +193,7 @@ def _event(candidate: Candidate, face: FaceMotion, clock: Clock) -> Event:
         onset=onset,
         apex=clock.moment(candidate.apex),
         offset=offset,
-        kind=spotting.kind_of(offset.time - onset.time),
+        kind=kind_of(offset.time - onset.time),
         origin="spotted",
         regions=candidate.regions,
         strength=candidate.strength,

@@ -8,9 +8,8 @@ from meranet_jax.prediction import wording
 from meranet_jax.prediction.cut import Cut
 from meranet_jax.prediction.recogniser import Recogniser
 from meranet_jax.prediction.results import Event, Recognition
-from meranet_jax.video import spotting
+from meranet_jax.video.candidates import Settings, is_motion
 from meranet_jax.video.facial_motion import part
-from meranet_jax.video.spotting import Settings
 
 # Frames of the recording that a clip needs at least
 _FEWEST = 5
@@ -71,7 +70,7 @@ def _reasons(
         yield f"it takes {event.duration:.2f} s, longer than a micro-expression"
     imported = event.origin == "imported"
     if imported and event.strength is not None and event.noise is not None:
-        if not spotting.is_motion(event.strength, event.noise, settings):
+        if not is_motion(event.strength, event.noise, settings):
             yield "no motion is larger than the noise of the recording"
     if "head motion" in event.flags:
         yield "the head moves"

@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from meranet_jax.video.spotting import Flag, Kind
+from meranet_jax.video.candidates import Flag, Kind
 
 # Whether a candidate was found by its motion, or read from a file (--events).
 Origin = Literal["spotted", "imported"]

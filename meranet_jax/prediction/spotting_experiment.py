@@ -30,7 +30,7 @@ from meranet_jax.prediction.spotting_score import (
 )
 from meranet_jax.prediction.spotting_table import Row
 from meranet_jax.training import xla
-from meranet_jax.video.spotting import Settings
+from meranet_jax.video.candidates import Settings
 
 # What is shown for each stage of the work, see ``predicting.predict``.
 _STAGES = {"motion": "measuring", "recognition": "recognising"}

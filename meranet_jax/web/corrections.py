@@ -17,7 +17,7 @@ from typing import Any, Literal
 from meranet_jax import files
 from meranet_jax.errors import UserError
 from meranet_jax.prediction.results import Event, Moment, Prediction
-from meranet_jax.video import sampling, spotting
+from meranet_jax.video import candidates, sampling
 from meranet_jax.web.job_files import JobFiles
 
 Verdict = Literal["open", "accepted", "rejected"]
@@ -174,7 +174,7 @@ def _moved(event: Event, correction: Correction, prediction: Prediction) -> Even
         onset=onset,
         apex=apex,
         offset=offset,
-        kind=spotting.kind_of(offset.time - onset.time),
+        kind=candidates.kind_of(offset.time - onset.time),
     )
 
 

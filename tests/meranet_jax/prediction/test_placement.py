@@ -11,10 +11,11 @@ from meranet_jax.prediction.found_faces import Clock, describe, turn
 from meranet_jax.prediction.imported import ImportedEvent
 from meranet_jax.prediction.placement import place
 from meranet_jax.video import spotting
+from meranet_jax.video.candidates import Settings
 from meranet_jax.video.faces import Face
 from meranet_jax.video.facial_motion import REGIONS
+from meranet_jax.video.intervals import Intervals
 from meranet_jax.video.measurement import FaceMotion, Measurement
-from meranet_jax.video.spotting import Intervals, Settings
 from meranet_jax.video.tracks import Detection, Track
 
 NAMES = [region.name for region in REGIONS]

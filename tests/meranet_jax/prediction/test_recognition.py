@@ -8,7 +8,7 @@ import pytest
 from meranet_jax.prediction import notes, recogniser
 from meranet_jax.prediction.cut import Cut
 from meranet_jax.prediction.recognition import recognise
-from meranet_jax.video.spotting import Settings
+from meranet_jax.video.candidates import Settings
 from tests.meranet_jax.prediction.predictions import event
 
 
