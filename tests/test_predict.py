@@ -23,6 +23,8 @@ from datasets.synthetic.long_video import LongVideoConfig
 from meranet_jax.errors import UserError
 from meranet_jax.prediction import predicting, recogniser, timeline
 from meranet_jax.training.signals import Interrupted
+from meranet_jax.video import spotting
+from meranet_jax.video.spotting import Found
 from tests.meranet_jax.video.test_video_file import grey, write
 from tests.programs import ROOT
 
@@ -336,6 +338,26 @@ def test_a_signal_keeps_finished_recordings(
     said = capsys.readouterr().err
     assert f"interrupted ({number.name}); finished recordings are kept" in said
     assert os.listdir(tmp_path / "out") == ["grey"]
+
+
+def test_blinks_are_counted_and_progress_reaches_the_end(video, monkeypatch):
+    search = spotting.search
+
+    def as_blinks(*arguments):
+        found = search(*arguments)
+        assert found.candidates and not found.blinks
+        return Found(candidates=(), blinks=found.candidates)
+
+    monkeypatch.setattr(spotting, "search", as_blinks)
+    reached = []
+    prediction = meranet_jax.predict(
+        video[0], on_progress=lambda *progress: reached.append(progress)
+    )
+    assert prediction.events == ()
+    (note,) = [note for note in prediction.notes if "blink" in note]
+    assert note.startswith("1 blink was left out")
+    times = [seconds for stage, seconds in reached if stage == "motion"]
+    assert times == sorted(times) and times[-1] == pytest.approx(4, abs=0.2)
 
 
 def test_the_package_has_predict():
