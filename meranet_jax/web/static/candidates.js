@@ -109,9 +109,13 @@ function evidence(event) {
     parts.push(bars);
     if (found.plausible) {
       const coverage = state.shown.result.recogniser.coverage;
-      parts.push(make("p", `Plausible: ${found.plausible.join(", ") || "none"}`
-        + (coverage ? ` (has the class of ${Math.round(100 * coverage)} % of clips `
-          + "like those of the calibration; not of other cameras or people)" : "")));
+      parts.push(make("p",
+        `Plausible classes: ${found.plausible.join(", ") || "none"}.`));
+      if (coverage) {
+        parts.push(make("p", `Such a list has the true class for ${
+          Math.round(100 * coverage)} % of clips like those that it was calibrated on. `
+          + "For other cameras and people it may be less.", { class: "hint" }));
+      }
     }
     const facts = [];
     if (found.distinct < found.frames) {
