@@ -340,7 +340,7 @@ def test_a_signal_keeps_finished_recordings(
     assert os.listdir(tmp_path / "out") == ["grey"]
 
 
-def test_blinks_are_counted_and_progress_reaches_the_end(video, monkeypatch):
+def test_blinks_are_counted_and_the_search_reaches_the_end(video, monkeypatch):
     search = spotting.search
 
     def as_blinks(*arguments):

@@ -67,9 +67,9 @@ class Intervals:
             int(np.clip(round((time - signals.start) / signals.step), 0, last_sample))
             for time in (onset, offset)
         )
-        near = max(round(rises.NEAR / signals.step), 1)
+        near = max(round(rises.NEAR_SECONDS / signals.step), 1)
         found, moving = [], []
-        for region in rises.MEASURED:
+        for region in rises.SEARCHED:
             motion = signals.motion[:, region]
             run = motion[first : last + 1]
             peak = first + int(run.argmax())

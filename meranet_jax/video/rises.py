@@ -10,7 +10,7 @@ from meranet_jax.video.facial_motion import EYES, REGIONS
 from meranet_jax.video.motion_signals import Signals
 
 # Seconds before and after in which the smallest motion is looked for
-NEAR = 0.5
+NEAR_SECONDS = 0.5
 
 # Runs of samples that are less than this apart are one.
 _JOINED = 3
@@ -19,10 +19,10 @@ _JOINED = 3
 _VALLEY = 0.33
 
 # Overlap of two intervals, as a share of the shorter one, of the same expression
-SAME = 0.34
+LEAST_OVERLAP = 0.34
 
 # Regions that are searched: an eye moves most in blinks.
-MEASURED = [i for i, region in enumerate(REGIONS) if region.part != "eye"]
+SEARCHED = [i for i, region in enumerate(REGIONS) if region.part != "eye"]
 _BROWS = [i for i, region in enumerate(REGIONS) if region.part == "brow"]
 
 
@@ -33,7 +33,8 @@ class Rise:
     Attributes:
       first, peak, last: samples of the window.
       region: index of the region in ``REGIONS``.
-      height: above the motion before and after, in distances between the eyes.
+      height: above the higher of the motion before and after, in distances between
+        the eyes. In a known interval without a rise it is the range of the motion.
     """
 
     first: int
@@ -46,7 +47,7 @@ class Rise:
 def of_window(
     signals: Signals, noise: np.ndarray, settings: Settings
 ) -> list[list[Rise]]:
-    """Returns the rises in one window, those of regions that move together in a list.
+    """Returns the rises in one window, in groups of regions that move together.
 
     Args:
       signals: what moves in the window.
@@ -55,10 +56,10 @@ def of_window(
     """
     found: list[Rise] = []
     least = dict(settings.least_rise)
-    for region in MEASURED:
+    for region in SEARCHED:
         motion = signals.motion[:, region]
         floor = settings.noise * noise[region]
-        near = max(round(NEAR / signals.step), 1)
+        near = max(round(NEAR_SECONDS / signals.step), 1)
         moving = (
             (motion - motion.min() > max(settings.least_motion, floor))
             & (
@@ -119,7 +120,7 @@ def _rises(
 def candidate(
     group: Sequence[Rise], signals: Signals, noise: np.ndarray, settings: Settings
 ) -> Candidate:
-    """Returns the candidate that rises of regions that move together are.
+    """Describes rises of regions that move together as one candidate.
 
     Args:
       group: the rises, at least one.
@@ -162,7 +163,10 @@ def _grouped(rises: Sequence[Rise]) -> list[list[Rise]]:
     for rise in sorted(rises, key=lambda r: -r.height):
         for group in groups:
             strongest = group[0]
-            if overlap(rise.first, rise.last, strongest.first, strongest.last) > SAME:
+            if (
+                overlap(rise.first, rise.last, strongest.first, strongest.last)
+                > LEAST_OVERLAP
+            ):
                 group.append(rise)
                 break
         else:

@@ -13,7 +13,7 @@ from meranet_jax.video import motion_signals, rises
 from meranet_jax.video.candidates import ROUNDING, Candidate, Settings
 from meranet_jax.video.facial_motion import REGIONS, part
 from meranet_jax.video.measurement import FaceMotion, Measurement
-from meranet_jax.video.rises import SAME, Rise, overlap
+from meranet_jax.video.rises import LEAST_OVERLAP, Rise, overlap
 
 # The squares of the lips share pixels.
 _PLACES = [
@@ -95,6 +95,9 @@ def _merged(candidates: Iterable[Candidate]) -> list[Candidate]:
     """Keeps the strongest of candidates that windows which overlap both have."""
     kept: list[Candidate] = []
     for one in sorted(candidates, key=lambda found: -found.strength):
-        if all(overlap(one.onset, one.offset, k.onset, k.offset) <= SAME for k in kept):
+        if all(
+            overlap(one.onset, one.offset, k.onset, k.offset) <= LEAST_OVERLAP
+            for k in kept
+        ):
             kept.append(one)
     return sorted(kept, key=lambda found: (found.onset, found.offset))
