@@ -8,6 +8,7 @@ import matplotlib
 import matplotlib.colors
 import numpy as np
 from matplotlib.figure import Figure
+from PIL import Image
 
 from meranet_jax import files
 from meranet_jax.analysis.explainer import ExplainedClip
@@ -15,6 +16,9 @@ from meranet_jax.analysis.explainer import ExplainedClip
 # Milliseconds of each frame of an animation, and the minimum side of its panels.
 _FRAME_DURATION = 120
 _MIN_SIDE = 168
+
+# Colours of a GIF, and pixels by which they are chosen
+_GIF_COLOURS, _PALETTE_PIXELS = 256, 50_000
 
 # Opacity of a map at its maximum, and its colour map.
 _OPACITY = 0.75
@@ -234,11 +238,31 @@ def file_name(clip: ExplainedClip) -> str:
 def save_animation(pictures: np.ndarray, path: Path) -> None:
     """Writes an animated GIF that repeats forever, atomically.
 
+    All pictures have the same 256 colours, so that no colour changes where nothing
+    moves.
+
     Args:
       pictures: uint8 [T, H, W, 3].
       path: the file.
     """
+    reduced = _with_one_palette(pictures)
     with files.atomic_write(path) as part:
         imageio.imwrite(
-            part, pictures, extension=".gif", duration=_FRAME_DURATION, loop=0
+            part, reduced, extension=".gif", duration=_FRAME_DURATION, loop=0
         )
+
+
+def _with_one_palette(pictures: np.ndarray) -> np.ndarray:
+    """Replaces the colours of pictures, uint8 [T, H, W, 3], by 256 that suit them all.
+
+    The colours are chosen on some pixels, since that takes a second for a million.
+    """
+    every = max(int(np.sqrt(pictures.size / 3 / _PALETTE_PIXELS)), 1)
+    palette = _in_a_column(pictures[:, ::every, ::every]).quantize(_GIF_COLOURS)
+    reduced = _in_a_column(pictures).quantize(palette=palette, dither=Image.Dither.NONE)
+    return np.asarray(reduced.convert("RGB")).reshape(pictures.shape)
+
+
+def _in_a_column(pictures: np.ndarray) -> Image.Image:
+    """Returns pictures, uint8 [T, H, W, 3], as one: each below the one before."""
+    return Image.fromarray(pictures.reshape(-1, *pictures.shape[2:]))

@@ -32,17 +32,18 @@ _Style = dict[str, Any]
 def save(figure: Figure, path: Path, *, vector: bool = True) -> None:
     """Writes a figure as PNG and as SVG, each atomically.
 
-    Equal figures give equal SVG files, byte by byte. Text in them stays searchable. The
-    first call fixes the layout of the figure.
+    Equal figures give equal SVG files, byte by byte. Text in them stays searchable.
+    Writing an SVG fixes the layout of the figure.
 
     Args:
       figure: the figure to write.
       path: the file to write; its suffix is replaced by ``.png`` and ``.svg``.
       vector: whether the SVG is written, too.
     """
-    # Constrained layout starts from the previous layout, so each draw would change it.
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")
+    if vector:
+        # Constrained layout starts from the previous one, so each draw would change it.
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
     # Without a salt, the ids in an SVG file are random.
     settings: dict[Any, str] = {"svg.hashsalt": "meranet_jax", "svg.fonttype": "none"}
     formats: dict[str, _Style] = {

@@ -159,6 +159,18 @@ def test_figures_and_animations(tmp_path, explained):
     }
 
 
+def test_an_animation_is_still_where_nothing_moves(tmp_path):
+    rng = np.random.default_rng(0)
+    frames = rng.integers(0, 256, (4, 64, 128, 3), np.uint8)
+    frames[:, :, :64] = frames[0, :, :64]
+    overlays.save_animation(frames, tmp_path / "one.gif")
+    shown = imageio.imread(tmp_path / "one.gif")
+    assert (shown[:, :, :64] == shown[0, :, :64]).all()
+    assert len(np.unique(shown.reshape(-1, 3), axis=0)) <= 256
+    error = shown.astype(float) - frames
+    assert np.sqrt((error**2).mean()) < 30  # noise has all colours
+
+
 def test_blending_is_strongest_at_the_maximum():
     frames = np.full((1, 2, 2, 3), 100, np.uint8)
     maps = np.array([[[0.0, 2.0], [0.0, 0.0]]])
