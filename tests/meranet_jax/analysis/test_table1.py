@@ -1,11 +1,14 @@
 """Table 1: the settings of the systems, and the numbers that are quoted."""
 
+import re
+
 import pytest
 
 from meranet_jax.analysis import reproduction, table1
 from meranet_jax.config import default_config
 from meranet_jax.errors import UserError
 from meranet_jax.inputs import registry
+from tests.programs import ROOT
 
 ALL = tuple(table1.SYSTEMS)
 
@@ -92,6 +95,17 @@ def test_refusals(arguments, message):
 def test_a_preset_that_a_recogniser_does_not_have_is_refused():
     with pytest.raises(UserError, match="lbp_top has paper and small only"):
         default_config("synthetic", "new_people", "lbp_top")
+
+
+def test_the_docs_state_the_published_numbers():
+    lines = (ROOT / "docs" / "systems.md").read_text(encoding="utf-8").splitlines()
+    for name, system in table1.SYSTEMS.items():
+        if system.accuracies:
+            row = next(line for line in lines if line.startswith(f"| `{name}` |"))
+            for number, _ in system.accuracies.values():
+                assert f" {number:.2f} " in row
+        for number in re.findall(r"\d\.\d{4}", system.others):
+            assert any(f"`{name}`" in line and number in line for line in lines)
 
 
 def test_quoted_accuracies():
