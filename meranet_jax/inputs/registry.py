@@ -25,6 +25,7 @@ class Input:
     Attributes:
       name: its value of ``--input``.
       title: its name in reports.
+      short_title: its name in tables, without the way in which it is normalised.
       channels: C.
       normalise: maps decoded clips to what the recogniser receives, [B, T, H, W, C];
         for networks float32.
@@ -42,6 +43,7 @@ class Input:
 
     name: str
     title: str
+    short_title: str
     channels: int
     normalise: Callable[[jax.Array], jax.Array]
     decode: Callable[[jax.Array], jax.Array] = frames.decode
@@ -130,6 +132,7 @@ _ALL = (
     Input(
         name="raw",
         title="RGB frames as recorded, 0 to 255",
+        short_title="frames",
         channels=3,
         decode=lambda stored: stored,
         normalise=lambda clips: clips,
@@ -137,18 +140,21 @@ _ALL = (
     Input(
         name="rgb",
         title="RGB frames, normalised by clip and channel",
+        short_title="frames",
         channels=3,
         normalise=rgb.normalise,
     ),
     Input(
         name="grey",
         title="luminance, normalised by clip",
+        short_title="grey frames",
         channels=1,
         normalise=lambda clips: rgb.normalise(frames.luminance(clips)),
     ),
     Input(
         name="difference",
         title="difference from the onset frame, normalised by clip",
+        short_title="difference from the onset frame",
         channels=3,
         features=(ONSET_FRAME, CLIP),
         optional_onset=True,
@@ -158,6 +164,7 @@ _ALL = (
     Input(
         name="flow",
         title="optical flow from the onset frame, normalised by clip",
+        short_title="flow",
         channels=2,
         features=(ONSET_FRAME, CLIP),
         flow=True,
@@ -167,6 +174,7 @@ _ALL = (
     Input(
         name="flow_strain",
         title="optical flow and strain from the onset frame, normalised by clip",
+        short_title="flow and strain",
         channels=3,
         features=(ONSET_FRAME, CLIP),
         flow=True,
@@ -176,6 +184,7 @@ _ALL = (
     Input(
         name="onset_apex_flow",
         title="optical flow from the onset to the apex frame, normalised by clip",
+        short_title="flow from onset to apex",
         channels=2,
         features=(ONSET_FRAME, APEX_FRAME),
         single=True,
@@ -186,6 +195,7 @@ _ALL = (
     Input(
         name="raw_flow",
         title="optical flow from the onset frame in pixels",
+        short_title="flow",
         channels=2,
         features=(ONSET_FRAME, CLIP),
         flow=True,
@@ -195,6 +205,7 @@ _ALL = (
     Input(
         name="raw_onset_apex_flow",
         title="optical flow from the onset to the apex frame in pixels",
+        short_title="flow from onset to apex",
         channels=2,
         features=(ONSET_FRAME, APEX_FRAME),
         single=True,
@@ -205,6 +216,7 @@ _ALL = (
     Input(
         name="dynamic_image",
         title="dynamic image (approximate rank pooling), scaled to [-1, 1]",
+        short_title="dynamic image",
         channels=3,
         single=True,
         normalise=frames.dynamic_image,
@@ -212,6 +224,7 @@ _ALL = (
     Input(
         name="learnet_image",
         title="dynamic image of LEARNet, 0 to 255",
+        short_title="dynamic image",
         channels=3,
         single=True,
         normalise=frames.learnet_image,
@@ -219,12 +232,14 @@ _ALL = (
     Input(
         name="grey_by_maximum",
         title="luminance minus the mean, divided by the maximum, by clip",
+        short_title="grey frames",
         channels=1,
         normalise=lambda clips: frames.divide_by_maximum(frames.luminance(clips)),
     ),
     Input(
         name="apex_grey",
         title="luminance of the apex frame, 0 to 255",
+        short_title="apex frame",
         channels=1,
         features=(APEX_FRAME,),
         single=True,
@@ -233,6 +248,7 @@ _ALL = (
     Input(
         name="onset_apex_strain",
         title="optical flow from the onset to the apex frame and its strain, 0 to 255",
+        short_title="flow and strain",
         channels=3,
         features=(ONSET_FRAME, APEX_FRAME),
         single=True,
@@ -243,6 +259,7 @@ _ALL = (
     Input(
         name="flow_grey",
         title="optical flow from the onset frame and luminance, normalised by clip",
+        short_title="flow and grey frames",
         channels=3,
         features=(ONSET_FRAME, CLIP),
         flow=True,
