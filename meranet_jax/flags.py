@@ -186,15 +186,27 @@ def _describe_unknown(argument: str, model: str) -> str:
     return f"Unknown flag {flag}.{hint} Valid flags: {', '.join(valid)}."
 
 
+def changed_flags(config: TrainConfig) -> dict[str, tuple[object, object]]:
+    """Returns the flags that differ from the defaults of data set, preset and model.
+
+    Returns:
+      The value and its default by the name of the flag. The defaults are those of a
+      start from random weights.
+    """
+    default = default_config(config.dataset, config.preset, config.model).flags()
+    return {
+        name: (value, default[name])
+        for name, value in config.flags().items()
+        if name not in vars(_Recipe()) and value != default[name]
+    }
+
+
 def to_arguments(config: TrainConfig) -> list[str]:
     """Returns a command line that ``parse`` converts to the configuration."""
-    default = default_config(config.dataset, config.preset, config.model).flags()
     arguments = [f"--dataset={config.dataset}", f"--preset={config.preset}"]
     if config.model != TrainConfig.model:
         arguments.append(f"--model={config.model}")
-    for name, value in config.flags().items():
-        if name in vars(_Recipe()) or value == default[name]:
-            continue
+    for name, (value, _) in changed_flags(config).items():
         if isinstance(value, bool):
             arguments.append(f"--{'' if value else 'no-'}{name}")
         elif name == "table":

@@ -57,7 +57,7 @@ def rows(path):
         return list(csv.DictReader(file))
 
 
-def test_table_1_compares_systems_with_one_another_and_the_paper(table1):
+def test_table_1_compares_systems_with_one_another_and_the_paper(flags, table1):
     made = table1 / "results" / "table1"
     first, second, third, fourth = rows(made / "table1.csv")
     assert [row["model"] for row in (first, second, third, fourth)] == SYSTEMS
@@ -78,13 +78,17 @@ def test_table_1_compares_systems_with_one_another_and_the_paper(table1):
     assert len(second["mcnemar_p"].split()) == 2
     text = (made / "table1.md").read_text()
     assert "## casme2, holdout, seeds: 2" in text and "UF1 0.7353" in text
-    assert "| FMBH, our reading | 2018 | raw_flow | 200 features |" in text
+    assert "| FMBH, our reading | 2018 | small | flow | 200 features |" in text
+    assert "- STSTNet: epochs 2 instead of 200; batch_size 8 instead of 16" in text
+    assert text.endswith(
+        f"Command: `python reproduce.py {shlex.join([*TABLE1, *flags[1]])}`\n"
+    )
     assert (made / "table1.png").exists()
 
 
 def test_finished_runs_are_reused(flags, table1, monkeypatch):
     monkeypatch.setattr(reproduction, "train_run", None)
-    test_table_1_compares_systems_with_one_another_and_the_paper(table1)
+    test_table_1_compares_systems_with_one_another_and_the_paper(flags, table1)
     _, given = flags
     reproduction.main([*TABLE1, *given], records_of, Console(quiet=True))
 

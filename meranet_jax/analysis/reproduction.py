@@ -250,7 +250,8 @@ def main(
     finished = {
         key: reader.read(layout.run_path(config)) for key, config in needed.items()
     }
-    text = artifacts.make(experiment, folder, finished, bases)
+    text = artifacts.make(experiment, folder, finished, bases).rstrip("\n")
+    text += f"\n\nCommand: `python reproduce.py {shlex.join(arguments)}`\n"
     with files.atomic_write(folder / f"{experiment}.md") as part:
         part.write_text(text)
     console.print(f"\n{text}\n{folder}")

@@ -9,11 +9,11 @@ import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from meranet_jax import recipes, recognisers
+from meranet_jax import flags, recipes, recognisers
 from meranet_jax.analysis import markdown, variants
 from meranet_jax.config import TrainConfig, default_config
 from meranet_jax.errors import UserError
-from meranet_jax.evaluation import comparison, predictions
+from meranet_jax.evaluation import comparison, predictions, summary
 from meranet_jax.inputs import registry as inputs
 from meranet_jax.models import cost
 from meranet_jax.recognisers import Network
@@ -28,6 +28,12 @@ _CLIP = ("input", "frames", "size", "sampling", "record_size")
 
 # What reproduce.py sets itself
 _SET = ("seed", "seeds", *recipes.LISTED)
+
+# Settings that are not listed below a table: those in its heading or in columns, one
+# that ``configure`` sets, and those without effect on the results.
+_NOT_LISTED = {"protocol", "seed", "seeds", "precision", "whole_clips"} | (
+    set(reader.NOT_RESULT_SETTINGS) - {"split", "classes", "init"}
+)
 
 _METRICS = ("accuracy", "uf1", "uar")
 
@@ -95,8 +101,9 @@ SYSTEMS: Mapping[str, System] = {
     "landmark_flow": System(
         2018, {"casme": (56.60, _OTHER), "casme2": (56.94, _OTHER)}
     ),
+    # The paper's table has 2018, and its list of references 2019
     "flow_cnn3d": System(
-        2018, {"casme": (54.44, _UNKNOWN), "casme2": (59.11, _UNKNOWN)}
+        2019, {"casme": (54.44, _UNKNOWN), "casme2": (59.11, _UNKNOWN)}
     ),
     "learnet": System(
         2019,
@@ -201,9 +208,12 @@ def make(finished: Mapping[tuple[str, str, str], Run]) -> tuple[list[dict], str]
         read = [predictions.read(run.layout.predictions) for run in runs]
         of_model = [run.config.model for run in runs]
         first = of_model.index("meranet") if "meranet" in of_model else 0
+        commonest = summary.commonest_class(read[first])
         for place, (run, predicted) in enumerate(zip(runs, read, strict=True)):
             row = {"dataset": dataset, "protocol": protocol, **_system(run)}
             row |= variants.score_columns(reader.read_report(run.path))
+            row |= {f"commonest_{name}": value for name, value in commonest.items()}
+            row["constant_seeds"] = summary.count_constant_seeds(predicted)
             if place != first:
                 compared = comparison.compare(predicted, read[first])
                 row["reference"] = runs[first].config.title
@@ -227,6 +237,9 @@ def _system(run: Run) -> dict[str, Any]:
         "model": config.model,
         "preset": config.preset,
         "year": system.year,
+        "epochs": getattr(config.settings, "epochs", None),
+        "precision": getattr(config.settings, "precision", None),
+        "changed_settings": "; ".join(_changed_settings(config)),
         "input": config.input,
         "parameters": _parameters(run),
         "features": _features(run),
@@ -234,6 +247,28 @@ def _system(run: Run) -> dict[str, Any]:
         "published_accuracy": None if published is None else published / 100,
         "published_protocol": protocol,
     }
+
+
+def _changed_settings(config: TrainConfig) -> list[str]:
+    """Returns what differs from the defaults of the system with its preset."""
+    return [
+        f"{name} {_value(value)} "
+        + (
+            "(not set by default)"
+            if default is None
+            else f"instead of {_value(default)}"
+        )
+        for name, (value, default) in flags.changed_flags(config).items()
+        if name not in _NOT_LISTED
+    ]
+
+
+def _value(value: object) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, tuple):
+        return " ".join(map(str, value)) or "none"
+    return "not set" if value is None else str(value)
 
 
 def _parameters(run: Run) -> int | None:
@@ -266,23 +301,10 @@ def _describe(rows: Sequence[Mapping]) -> str:
             f"## {key[0]}, {key[1]}, seeds: {one['seeds']}, test clips per seed: "
             f"{one['test_clips']}, tested subjects: {one['tested_subjects']}",
             "",
-            markdown.table(
-                ["system", "year", "input", "parameters", "seconds per fold"]
-                + ["accuracy", "UF1", "UAR", "published accuracy", "measured on"],
-                [
-                    [
-                        row["system"],
-                        row["year"],
-                        row["input"],
-                        _size(row),
-                        _or_empty(row["seconds_per_fold"], ".1f"),
-                        *(markdown.score(row, name) for name in _METRICS),
-                        _or_empty(row["published_accuracy"], ".3f"),
-                        row["published_protocol"] or "",
-                    ]
-                    for row in shown
-                ],
-            ),
+            _scores_table(shown),
+            "",
+            *_constant_lines(shown),
+            *_settings_lines(shown),
             "",
         ]
         compared = [row for row in shown if row.get("reference")]
@@ -301,7 +323,13 @@ def _describe(rows: Sequence[Mapping]) -> str:
                 ),
                 "",
             ]
-        text += [variants.made_with(shown), ""]
+        precisions = dict.fromkeys(row["precision"] for row in shown)
+        precision = ", ".join(name for name in precisions if name)
+        text += [
+            variants.made_with(shown)
+            + (f" Networks were trained in {precision}." if precision else ""),
+            "",
+        ]
     text += [
         "Means and standard deviations over seeds, and 95 % confidence intervals over "
         "subjects (Wilson's for the accuracy of a single seed). A difference is "
@@ -314,12 +342,19 @@ def _describe(rows: Sequence[Mapping]) -> str:
         "The SVM of a descriptor is fitted to the training and the validation part, a "
         "network to the training part only.",
         "",
-        "**Published accuracies** are quoted from the paper's Table 1, which took those"
-        " of other systems from their publications. They were measured on other clips, "
-        "with other classes and protocols: no difference between a column of this "
-        "program and a published number says which is better.",
+        "The row *always the commonest class* has the scores of answering the most "
+        "frequent class of the test clips for each of them. With several seeds it is "
+        "their mean.",
         "",
     ]
+    if any(row["published_accuracy"] is not None for row in rows):
+        text += [
+            "**Published accuracies** are quoted from the paper's Table 1, which took "
+            "those of other systems from their publications. They were measured on "
+            "other clips, with other classes and protocols: no difference between a "
+            "column of this program and a published number says which is better.",
+            "",
+        ]
     models = dict.fromkeys(row["model"] for row in rows)
     quoted = [(name, SYSTEMS[name].others) for name in models if SYSTEMS[name].others]
     if quoted:
@@ -333,6 +368,58 @@ def _describe(rows: Sequence[Mapping]) -> str:
             "",
         ]
     return "\n".join(text)
+
+
+def _scores_table(rows: Sequence[Mapping]) -> str:
+    """Returns the table of a data set and protocol, without its empty columns."""
+    head = ["system", "year", "preset", "input", "parameters", "epochs"]
+    head += ["seconds per fold", "accuracy", "UF1", "UAR"]
+    head += ["published accuracy", "measured on"]
+    cells = [
+        [
+            row["system"],
+            row["year"],
+            row["preset"],
+            inputs.find(row["input"]).short_title,
+            _size(row),
+            _or_empty(row["epochs"], "d"),
+            _or_empty(row["seconds_per_fold"], ".1f"),
+            *(markdown.score(row, name) for name in _METRICS),
+            _or_empty(row["published_accuracy"], ".3f"),
+            row["published_protocol"] or "",
+        ]
+        for row in rows
+    ]
+    commonest = [f"{rows[0][f'commonest_{name}']:.3f}" for name in _METRICS]
+    cells.append(["*always the commonest class*", *[""] * 6, *commonest, "", ""])
+    return markdown.table(*markdown.drop_empty_columns(head, cells))
+
+
+def _constant_lines(rows: Sequence[Mapping]) -> list[str]:
+    """Names the systems that predict one class for all test clips of a seed."""
+    by_count: dict[int, list[str]] = {}
+    for row in rows:
+        by_count.setdefault(row["constant_seeds"], []).append(row["system"])
+    lines = []
+    for count, systems in sorted(by_count.items(), reverse=True):
+        seeds = rows[0]["seeds"]
+        of_seeds = f" with {count} of {seeds} seeds" if seeds > 1 else ""
+        if count:
+            text = f"{', '.join(systems)}: the same class for all test clips{of_seeds}."
+            lines += [text, ""]
+    return lines
+
+
+def _settings_lines(rows: Sequence[Mapping]) -> list[str]:
+    """Lists the settings of each system that differ from its defaults."""
+    changed = [row for row in rows if row["changed_settings"]]
+    if not changed:
+        return ["All settings are the defaults of the system with its preset."]
+    return [
+        "Settings that differ from the defaults of the system with its preset:",
+        "",
+        *(f"- {row['system']}: {row['changed_settings']}" for row in changed),
+    ]
 
 
 def _size(row: Mapping) -> str:

@@ -139,6 +139,8 @@ def validation_losses(found: dict[str, dict[str, np.ndarray]]) -> Figure:
 def systems(rows: list[dict]) -> Figure:
     """Plots UF1 and accuracy of systems with intervals, and published accuracies.
 
+    A line in each panel is what always choosing the commonest class gives.
+
     Args:
       rows: the rows of ``table1.make``.
     """
@@ -155,6 +157,7 @@ def systems(rows: list[dict]) -> Figure:
     panels = figure.subplots(
         len(keys), 2, squeeze=False, sharey="row", height_ratios=heights
     )
+    commonest: _Style = {"color": _GREY, "linestyle": "--", "zorder": 1}
     for key, shown, pair in zip(keys, groups, panels, strict=True):
         for axes, name, label in zip(
             pair, ("uf1", "accuracy"), ("UF1", "accuracy"), strict=True
@@ -167,12 +170,14 @@ def systems(rows: list[dict]) -> Figure:
                 if name == "accuracy" and row["published_accuracy"] is not None:
                     at = row["published_accuracy"]
                     axes.plot(at, place, "D", color=_VERMILION, fillstyle="none")
+            axes.axvline(shown[0][f"commonest_{name}"], **commonest)
             axes.set(xlabel=label, title=", ".join(key), xlim=_UNIT_LIMITS)
             axes.grid(alpha=0.3)
         pair[0].set_yticks(range(len(shown)), [row["system"] for row in shown])
         pair[0].set_ylim(len(shown) - 0.5, -0.5)
     axes = panels[0, 1]
     axes.plot([], [], "o-", c=_BLUE, label="this program, 95 % interval")
+    axes.plot([], [], label="always the commonest class", **commonest)
     if any(row["published_accuracy"] is not None for row in rows):
         axes.plot(
             [],

@@ -82,6 +82,36 @@ def _class_summary(by_seed: list[dict], name: str) -> dict:
     return {"clips": sum(row["clips"] for row in rows)} | means
 
 
+def commonest_class(predictions: Predictions) -> dict[str, float]:
+    """Computes what always choosing the commonest class of the test clips gives.
+
+    Args:
+      predictions: of any recogniser; only their true classes are used.
+
+    Returns:
+      ``accuracy``, ``uf1`` and ``uar``, from 0 to 1, averaged over seeds, each of which
+      may have other test clips.
+    """
+    confusions = []
+    for seed in np.unique(predictions.seeds):
+        truth = predictions.truth[predictions.seeds == seed]
+        chosen = np.full_like(truth, np.bincount(truth).argmax())
+        number = len(predictions.classes)
+        confusions.append(metrics.confusion_matrix(truth, chosen, number))
+    return {
+        name: float(metrics.STATISTICS[name](np.stack(confusions)).mean())
+        for name in ("accuracy", "uf1", "uar")
+    }
+
+
+def count_constant_seeds(predictions: Predictions) -> int:
+    """Counts the seeds with which all test clips are predicted to be of one class."""
+    found = 0
+    for seed in np.unique(predictions.seeds):
+        found += len(set(predictions.predicted[predictions.seeds == seed])) == 1
+    return found
+
+
 def confusion_matrices(predictions: Predictions) -> np.ndarray:
     """Computes a confusion matrix for each subject and seed.
 

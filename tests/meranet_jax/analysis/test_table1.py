@@ -1,14 +1,27 @@
-"""Table 1: the settings of the systems, and the numbers that are quoted."""
+"""Table 1: the settings of the systems, their results, and the numbers quoted."""
 
+import csv
+import dataclasses
 import re
 
+import numpy as np
 import pytest
 
-from meranet_jax.analysis import reproduction, table1
+from meranet_jax import files
+from meranet_jax.analysis import artifacts, reproduction, table1
 from meranet_jax.config import default_config
 from meranet_jax.errors import UserError
+from meranet_jax.evaluation import figures, predictions
 from meranet_jax.inputs import registry
+from meranet_jax.runs import report
+from tests.meranet_jax.runs.test_report import experiment
 from tests.programs import ROOT
+
+# True classes of 30 test clips, half of which are of class 0
+TRUTH = np.tile([0, 1, 0, 2], 8)[:30]
+# Predicted classes for two seeds: all correct, and of one class with one of the seeds
+CORRECT = np.stack([TRUTH, TRUTH])
+CONSTANT_ONCE = np.stack([TRUTH, 0 * TRUTH + 2])
 
 ALL = tuple(table1.SYSTEMS)
 
@@ -129,3 +142,102 @@ def test_quoted_accuracies():
         "microexpstcnn": (None, None, 87.80),
         "microattention": (None, 65.90, None),
     }
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    """Returns a function that makes the table of invented runs.
+
+    It takes the data set, and for each system what changes in its settings and its
+    predicted classes, of 30 test clips for each of two seeds, [2, 30].
+    It returns the lines of the table in Markdown, the rows of its CSV and its figure.
+    """
+    drawn = []
+    monkeypatch.setattr(figures, "save", lambda figure, path: drawn.append(figure))
+
+    def make(dataset, systems):
+        finished = {}
+        for model, (changes, predicted) in systems.items():
+            run, known = experiment(seeds=(0, 1))
+            config = default_config(dataset, "small", model)
+            config = config.change(protocol="loso", seeds="2", **changes)
+            run = dataclasses.replace(run, path=tmp_path / model, config=config)
+            run.path.mkdir()
+            chosen = np.eye(3, dtype=np.float32)[predicted.reshape(-1)]
+            truth = np.tile(TRUTH, 2)
+            known = dataclasses.replace(known, truth=truth, probabilities=chosen)
+            predictions.write(known, run.layout.predictions)
+            files.write_json(run.layout.report, report.make(run, known))
+            finished[dataset, "loso", config.title] = run
+        text = artifacts.make("table1", tmp_path, finished, [])
+        with (tmp_path / "table1.csv").open(newline="") as file:
+            return text.splitlines(), list(csv.DictReader(file)), drawn[-1]
+
+    return make
+
+
+def test_a_table_says_how_its_numbers_were_made(results):
+    lines, rows, _ = results(
+        "synthetic",
+        {
+            "ststnet": ({"epochs": 1, "flip": True, "data_dir": "d"}, CORRECT),
+            "fmbh": ({"train_subjects": 3}, CORRECT),
+            "bi_woof": ({}, CORRECT),
+        },
+    )
+    assert [row["epochs"] for row in rows] == ["1", "", ""]
+    changed = ["flip on instead of off; epochs 1 instead of 200"]
+    changed += ["train_subjects 3 (not set by default)", ""]
+    assert [row["changed_settings"] for row in rows] == changed
+    first = lines.index(f"- STSTNet: {changed[0]}")
+    assert lines[first + 1 : first + 3] == [f"- FMBH, our reading: {changed[1]}", ""]
+    assert "| STSTNet | 2019 | small | flow and strain | 1,683 | 1 | 1.000" in "".join(
+        line[:70] for line in lines
+    )
+
+
+def test_default_settings_are_called_so(results):
+    lines, _, _ = results("synthetic", {"ststnet": ({"data_dir": "d"}, CORRECT)})
+    assert "All settings are the defaults of the system with its preset." in lines
+
+
+def test_systems_that_predict_one_class_are_named(results):
+    lines, rows, figure = results(
+        "synthetic",
+        {
+            "ststnet": ({}, 0 * CORRECT),
+            "bi_woof": ({}, CORRECT),
+            "rcn": ({}, CONSTANT_ONCE),
+            "off_apexnet": ({}, 0 * CORRECT + 1),
+        },
+    )
+    assert [row["constant_seeds"] for row in rows] == ["2", "0", "1", "2"]
+    same = "the same class for all test clips with"
+    assert f"STSTNet, Off-ApexNet: {same} 2 of 2 seeds." in lines
+    assert f"RCN-A: {same} 1 of 2 seeds." in lines
+    # 15 of 30 clips; F1 of their class is 2 x 15 / (30 + 15), its recall 1.
+    commonest = {"accuracy": 1 / 2, "uf1": 2 / 9, "uar": 1 / 3}
+    for name, value in commonest.items():
+        assert float(rows[0][f"commonest_{name}"]) == pytest.approx(value)
+        assert rows[0][name] == rows[0][f"commonest_{name}"]
+    (row,) = (line for line in lines if "*always the commonest class*" in line)
+    assert row.split("|")[-4:-1] == [" 0.500 ", " 0.222 ", " 0.333 "]
+    for axes, name in zip(figure.axes, ("uf1", "accuracy"), strict=True):
+        dashed = (line for line in axes.lines if line.get_linestyle() == "--")
+        (line,) = (line for line in dashed if len(line.get_xdata()))
+        assert list(line.get_xdata()) == pytest.approx([commonest[name]] * 2)
+    (legend,) = figure.legends
+    texts = [text.get_text() for text in legend.get_texts()]
+    assert "always the commonest class" in texts
+
+
+@pytest.mark.parametrize(("dataset", "published"), [("synthetic", 0), ("casme2", 1)])
+def test_published_numbers_are_shown_if_there_are_any(results, dataset, published):
+    lines, rows, _ = results(dataset, {"fmbh": ({}, CORRECT), "bi_woof": ({}, CORRECT)})
+    text = "\n".join(lines)
+    assert text.count("| published accuracy | measured on |") == published
+    assert text.count("**Published accuracies**") == published
+    assert rows[0]["published_accuracy"] == ("0.6911" if published else "")
+    assert rows[1]["published_accuracy"] == ""
+    assert rows[1]["input"] == "raw_onset_apex_flow"  # not its title in Markdown
+    assert "| Bi-WOOF + SVM | 2018 | small | flow from onset to apex |" in text
