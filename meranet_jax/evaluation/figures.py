@@ -152,7 +152,7 @@ def systems(rows: list[dict]) -> Figure:
     heights = [0.9 + 0.3 * len(shown) for shown in groups]
     longest = max(len(row["system"]) for row in rows)
     figure = Figure(
-        figsize=(_LETTER * longest + 7, 0.4 + sum(heights)), layout="constrained"
+        figsize=(_LETTER * longest + 7, 0.6 + sum(heights)), layout="constrained"
     )
     panels = figure.subplots(
         len(keys), 2, squeeze=False, sharey="row", height_ratios=heights
@@ -187,7 +187,7 @@ def systems(rows: list[dict]) -> Figure:
             fillstyle="none",
             label="published: other clips, classes and protocols",
         )
-    _legend(figure, axes)
+    _legend(figure, axes, columns=2)
     return figure
 
 
@@ -455,7 +455,9 @@ def reliability_diagram(calibration: dict) -> Figure:
     return figure
 
 
-def _legend(figure: Figure, axes: Axes) -> None:
+def _legend(figure: Figure, axes: Axes, columns: int = 3) -> None:
     """Adds the legend of ``axes`` below all panels, where it covers no data."""
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=columns, frameon=False
+    )

@@ -43,6 +43,16 @@ def drawn(axes):
     return {line.get_label(): line for line in axes.lines if len(line.get_xdata())}
 
 
+def of_system(name, published):
+    """A row of Table 1."""
+    scores = {}
+    for score in ("uf1", "accuracy"):
+        scores |= {score: 0.5, f"{score}_low": 0.4, f"{score}_high": 0.6}
+        scores[f"commonest_{score}"] = 0.3
+    of = {"system": name, "dataset": "casme2", "protocol": "loso"}
+    return of | scores | {"published_accuracy": published}
+
+
 KNOWN = predict([1, 0, 1], ["s01", "s01", "s02"])
 CALIBRATION = metrics.calibration(KNOWN.probabilities, KNOWN.truth)
 FIGURES = {
@@ -54,6 +64,7 @@ FIGURES = {
     ),
     "subjects": lambda: figures.accuracy_by_subject(KNOWN),
     "spread": lambda: figures.seeds_and_folds(report(5, 26)),
+    "systems": lambda: figures.systems([of_system("A", 0.9), of_system("B", None)]),
     "reliability": lambda: figures.reliability_diagram(CALIBRATION),
 }
 
