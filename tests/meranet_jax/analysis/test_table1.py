@@ -220,7 +220,7 @@ def test_systems_that_predict_one_class_are_named(results):
     for name, value in commonest.items():
         assert float(rows[0][f"commonest_{name}"]) == pytest.approx(value)
         assert rows[0][name] == rows[0][f"commonest_{name}"]
-    (row,) = (line for line in lines if "*always the commonest class*" in line)
+    (row,) = (line for line in lines if line.startswith("| *always the"))
     assert row.split("|")[-4:-1] == [" 0.500 ", " 0.222 ", " 0.333 "]
     for axes, name in zip(figure.axes, ("uf1", "accuracy"), strict=True):
         dashed = (line for line in axes.lines if line.get_linestyle() == "--")
