@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from meranet_jax import flags, recipes, recognisers
+from meranet_jax import recipes, recognisers
 from meranet_jax.analysis import markdown, variants
 from meranet_jax.config import TrainConfig, default_config
 from meranet_jax.errors import UserError
@@ -17,7 +17,7 @@ from meranet_jax.evaluation import comparison, predictions, summary
 from meranet_jax.inputs import registry as inputs
 from meranet_jax.models import cost
 from meranet_jax.recognisers import Network
-from meranet_jax.runs import reader
+from meranet_jax.runs import reader, run_text
 from meranet_jax.runs.reader import Run
 
 _PAPER = ("meranet", "resnet3d")
@@ -28,12 +28,6 @@ _CLIP = ("input", "frames", "size", "sampling", "record_size")
 
 # What reproduce.py sets itself
 _SET = ("seed", "seeds", *recipes.LISTED)
-
-# Settings that are not listed below a table: those in its heading or in columns, one
-# that ``configure`` sets, and those without effect on the results.
-_NOT_LISTED = {"protocol", "seed", "seeds", "precision", "whole_clips"} | (
-    set(reader.NOT_RESULT_SETTINGS) - {"split", "classes", "init"}
-)
 
 _METRICS = ("accuracy", "uf1", "uar")
 
@@ -239,7 +233,7 @@ def _system(run: Run) -> dict[str, Any]:
         "year": system.year,
         "epochs": getattr(config.settings, "epochs", None),
         "precision": getattr(config.settings, "precision", None),
-        "changed_settings": "; ".join(_changed_settings(config)),
+        "changed_settings": "; ".join(run_text.changed_settings(config)),
         "input": config.input,
         "parameters": _parameters(run),
         "features": _features(run),
@@ -247,28 +241,6 @@ def _system(run: Run) -> dict[str, Any]:
         "published_accuracy": None if published is None else published / 100,
         "published_protocol": protocol,
     }
-
-
-def _changed_settings(config: TrainConfig) -> list[str]:
-    """Returns what differs from the defaults of the system with its preset."""
-    return [
-        f"{name} {_value(value)} "
-        + (
-            "(not set by default)"
-            if default is None
-            else f"instead of {_value(default)}"
-        )
-        for name, (value, default) in flags.changed_flags(config).items()
-        if name not in _NOT_LISTED
-    ]
-
-
-def _value(value: object) -> str:
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    if isinstance(value, tuple):
-        return " ".join(map(str, value)) or "none"
-    return "not set" if value is None else str(value)
 
 
 def _parameters(run: Run) -> int | None:

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
+from meranet_jax import flags
 from meranet_jax.config import TrainConfig
 from meranet_jax.inputs import registry as inputs
+from meranet_jax.runs import reader
 from meranet_jax.runs.formatters import count
 from meranet_jax.runs.reader import Run
 
@@ -31,6 +33,13 @@ _PROTOCOLS = {
         "subject-disjoint validation part of the former",
     ),
 }
+
+
+# Settings that are not listed as changed: those that reports and tables state anyway,
+# one that table1 sets, and those without effect on the results.
+_NOT_LISTED = {"protocol", "seed", "seeds", "precision", "whole_clips"} | (
+    set(reader.NOT_RESULT_SETTINGS) - {"split", "classes", "init"}
+)
 
 
 def title(run: Run) -> str:
@@ -77,7 +86,7 @@ def class_list(data: dict) -> str:
 
 
 def describe_recogniser(config: TrainConfig, data: dict) -> str:
-    """Returns sentences that name the recogniser and its input.
+    """Returns sentences that name the recogniser, its input and its settings.
 
     Args:
       config: of the run.
@@ -85,7 +94,13 @@ def describe_recogniser(config: TrainConfig, data: dict) -> str:
     """
     text = (
         f"Recogniser: {config.recogniser.citation}. Input: "
-        f"{inputs.find(config.input).title}."
+        f"{inputs.find(config.input).title}. Preset: {config.preset}, "
+    )
+    changed = changed_settings(config)
+    text += (
+        f"of which these settings were changed: {'; '.join(changed)}."
+        if changed
+        else "with its defaults."
     )
     if data.get("first_as_onset"):
         text += (
@@ -136,3 +151,25 @@ def describe_devices(start: dict) -> str:
     if convolutions := start.get("convolutions"):  # older versions did not save it
         text += f", convolutions: {convolutions}"
     return text
+
+
+def changed_settings(config: TrainConfig) -> list[str]:
+    """Returns what differs from the defaults of the system with its preset."""
+    return [
+        f"{name} {_value(value)} "
+        + (
+            "(not set by default)"
+            if default is None
+            else f"instead of {_value(default)}"
+        )
+        for name, (value, default) in flags.changed_flags(config).items()
+        if name not in _NOT_LISTED
+    ]
+
+
+def _value(value: object) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, tuple):
+        return " ".join(map(str, value)) or "none"
+    return "not set" if value is None else str(value)

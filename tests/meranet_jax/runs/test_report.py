@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -207,6 +208,16 @@ def test_the_report_names_another_reference_than_the_onset():
     run.data["first_as_onset"] = True
     made = report.make(run, predicted)
     assert sentence in report_text.to_markdown(run, made)
+
+
+def test_the_report_names_changed_settings():
+    for epochs, text in ((3, "epochs 3 instead of 100"), (100, "")):
+        run, predicted = experiment(epochs=epochs)
+        written = report_text.to_markdown(run, report.make(run, predicted))
+        start = "Preset: paper, of which these settings were changed: "
+        (changed,) = re.findall(f"{start}(.*)", written)
+        assert "classes megc3 instead of paper" in changed
+        assert ("epochs" in changed) == bool(text) and text in changed
 
 
 def test_bars_in_names_are_escaped():
