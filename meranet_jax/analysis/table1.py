@@ -377,7 +377,8 @@ def _constant_lines(rows: Sequence[Mapping]) -> list[str]:
         seeds = rows[0]["seeds"]
         of_seeds = f" with {count} of {seeds} seeds" if seeds > 1 else ""
         if count:
-            text = f"{', '.join(systems)}: the same class for all test clips{of_seeds}."
+            # Names contain commas.
+            text = f"{'; '.join(systems)}: the same class for all test clips{of_seeds}."
             lines += [text, ""]
     return lines
 

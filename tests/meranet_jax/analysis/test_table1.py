@@ -213,7 +213,7 @@ def test_systems_that_predict_one_class_are_named(results):
     )
     assert [row["constant_seeds"] for row in rows] == ["2", "0", "1", "2"]
     same = "the same class for all test clips with"
-    assert f"STSTNet, Off-ApexNet: {same} 2 of 2 seeds." in lines
+    assert f"STSTNet; Off-ApexNet: {same} 2 of 2 seeds." in lines
     assert f"RCN-A: {same} 1 of 2 seeds." in lines
     # 15 of 30 clips; F1 of their class is 2 x 15 / (30 + 15), its recall 1.
     commonest = {"accuracy": 1 / 2, "uf1": 2 / 9, "uar": 1 / 3}
