@@ -3,7 +3,6 @@
 Results are table rows, which become CSV files, and text in Markdown.
 """
 
-import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
 
@@ -38,7 +37,7 @@ def plan(
     experiment: Experiment,
     bases: Sequence[TrainConfig],
     protocols: Sequence[str],
-    loso_seeds: int,
+    loso_seeds: int | None,
     systems: Sequence[str] = tuple(table1.SYSTEMS),
     given: Collection[str] = (),
 ) -> dict[Key, TrainConfig]:
@@ -51,7 +50,7 @@ def plan(
       bases: the configuration for each data set, with all its seeds.
       protocols: the protocols of ``table1``. Other experiments use that of their base.
       loso_seeds: number of the seeds that ``table1`` uses under
-        leave-one-subject-out.
+        leave-one-subject-out; None for all seeds.
       systems: names of the recognisers of ``table1``.
       given: names of the flags on the command line; see ``table1.configure``.
     """
@@ -71,7 +70,7 @@ def plan(
         "parameters": {},
     }[experiment]
     if experiment != "table1":
-        loso_seeds = math.inf
+        loso_seeds = None
     needed = {}
     for base in bases:
         for protocol in protocols if experiment == "table1" else [base.protocol]:
@@ -80,8 +79,9 @@ def plan(
                 configs = table1.configure(base, systems, given)
             for label, config in configs.items():
                 config = config.change(protocol=protocol)
-                if protocol == "loso" and loso_seeds < len(base.all_seeds):
-                    config = _with_seeds(config, base.all_seeds[:loso_seeds])
+                seeds = base.all_seeds[: loso_seeds if protocol == "loso" else None]
+                if len(seeds) < len(base.all_seeds):
+                    config = _with_seeds(config, seeds)
                 needed[base.dataset, protocol, label] = _named(config)
     return needed
 

@@ -53,6 +53,9 @@ _CLIPS = ("classes", "data_dir")
 # Number of seeds unless the flags say otherwise.
 _SEEDS = "5"
 
+# Otherwise --help would offer None as a value.
+_DISALLOW_NONE = (tyro.conf.DisallowNone,)
+
 
 @dataclasses.dataclass(frozen=True)
 class Request:
@@ -64,8 +67,9 @@ class Request:
     """Protocols of table1. Default: the paper's and leave-one-subject-out."""
     systems: tuple[str, ...] = tuple(table1.SYSTEMS)
     """Systems of table1, separated by spaces: names of --model."""
-    loso_seeds: int = 1
-    """Number of seeds of leave-one-subject-out."""
+    loso_seeds: int | None = None
+    """Number of seeds of table1 under leave-one-subject-out. Default: those of --seeds
+    if it is given, otherwise one."""
     results_dir: str = "results"
     """Folder of tables and figures, with a folder for each experiment."""
     missing: bool = False
@@ -95,7 +99,11 @@ def parse(
     known = typing.get_args(Experiment)
     if not arguments or arguments[0] in ("-h", "--help"):
         tyro.cli(
-            Request, args=["--help"], description=description, use_underscores=True
+            Request,
+            args=["--help"],
+            description=description,
+            use_underscores=True,
+            config=_DISALLOW_NONE,
         )
     experiment, *rest = arguments
     if experiment not in known:
@@ -109,6 +117,7 @@ def parse(
         return_unknown_args=True,
         use_underscores=True,
         prog=experiment,
+        config=_DISALLOW_NONE,
     )
     given = _names(rest)
     for name in ("systems", "protocols", "loso_seeds"):
@@ -119,8 +128,11 @@ def parse(
         raise UserError(
             f"--protocols {' '.join(request.protocols)}: name at least one, each once."
         )
-    if request.loso_seeds < 1:
-        raise UserError(f"--loso_seeds={request.loso_seeds} must be at least 1.")
+    loso_seeds = request.loso_seeds
+    if loso_seeds is None and "seeds" not in given:
+        loso_seeds = 1
+    if loso_seeds is not None and loso_seeds < 1:
+        raise UserError(f"--loso_seeds={loso_seeds} must be at least 1.")
     fixed = (*_FIXED, *_VARIED.get(experiment, ()))
     bases = []
     for dataset in request.dataset.split(","):
@@ -141,7 +153,7 @@ def parse(
         experiment,
         bases,
         request.protocols,
-        request.loso_seeds,
+        loso_seeds,
         request.systems,
         given,
     )

@@ -41,6 +41,21 @@ def test_each_system_has_its_own_input_and_training():
         assert (config.protocol, config.all_seeds) == ("loso", (0,))
 
 
+@pytest.mark.parametrize(
+    ("flags", "seeds"),
+    [
+        ([], (0,)),
+        (["--seeds=3"], (0, 1, 2)),
+        (["--seeds=3", "--loso_seeds=2"], (0, 1)),
+        (["--loso_seeds=2"], (0, 1)),
+        (["--seed=4"], (4,)),
+    ],
+)
+def test_seeds_under_leave_one_subject_out(flags, seeds):
+    configs = planned("--systems", "fmbh", "--protocols", "loso", *flags)
+    assert configs["fmbh"].all_seeds == seeds
+
+
 def test_flags_are_for_the_systems_that_have_them():
     flags = ["--epochs=3", "--input=flow", "--size=56", "--no-flip", "--data_dir=d"]
     configs = planned("--preset=small", "--protocols", "holdout", *flags)
