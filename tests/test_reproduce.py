@@ -93,14 +93,36 @@ def test_finished_runs_are_reused(flags, table1, monkeypatch):
     reproduction.main([*TABLE1, *given], records_of, Console(quiet=True))
 
 
+def test_results_of_other_runs_are_kept(flags, table1, tmp_path, capsys):
+    _, given = flags
+    given = [*given, f"--results_dir={tmp_path}"]
+    made = tmp_path / "table1"
+    for system in ("resnet3d", "resnet3d", "meranet"):
+        arguments = ["table1", "--protocols", "holdout", "--systems", system]
+        console = Console(soft_wrap=True)
+        reproduction.main([*arguments, *given], records_of, console)
+    (kept,) = made.glob("earlier-*")  # the same results again are replaced
+    assert [row["model"] for row in rows(kept / "table1.csv")] == ["resnet3d"]
+    assert [row["model"] for row in rows(made / "table1.csv")] == ["meranet"]
+    assert capsys.readouterr().out.count(f"They are now in {kept}.") == 1
+
+
+def test_results_that_cannot_be_written_are_refused_before_training(flags, tmp_path):
+    file = tmp_path / "file"
+    file.write_text("")
+    arguments = ["figure5", *flags[1], f"--results_dir={file}"]  # not trained yet
+    with pytest.raises(UserError, match="--results_dir=.*file: cannot write to"):
+        reproduction.main(arguments, None, Console(quiet=True))
+
+
 @pytest.mark.parametrize("changed", ["--classes=all", "--epochs=3"])
 def test_a_run_with_other_settings_is_refused(flags, table1, changed):
     _, given = flags
     arguments = [*TABLE1, *given, changed]
-    with pytest.raises(
-        UserError, match="names its runs itself. Choose another --runs_dir"
-    ):
+    message = r"Choose another --runs_dir, or delete this folder\.$"
+    with pytest.raises(UserError, match=message) as error:
         reproduction.main(arguments, records_of, Console(quiet=True))
+    assert "--overwrite" not in str(error.value) and "--name" not in str(error.value)
 
 
 def test_several_processes_are_refused(flags, table1, monkeypatch):
@@ -123,12 +145,28 @@ def test_missing_runs_are_printed_as_commands(flags, table1, capsys):
     assert settings.stage_sizes == (1,)
 
 
+def test_no_missing_run_is_reported(flags, table1, capsys):
+    reproduction.main([*TABLE1, "--missing", *flags[1]], None, Console())
+    printed = capsys.readouterr()
+    assert printed.out == "" and "all 4 are finished" in printed.err
+
+
+def test_a_damaged_report_is_written_again(flags, table1, tmp_path):
+    report = table1 / "runs" / "casme2-resnet3d-small-seed0-1" / "report.json"
+    before = report.read_text()
+    report.write_text(before[:20])
+    arguments = ["table1", "--protocols", "holdout", "--systems", "resnet3d"]
+    arguments += [*flags[1], f"--results_dir={tmp_path}"]
+    reproduction.main(arguments, records_of, Console(quiet=True))
+    assert report.read_text() == before
+
+
 def test_figure_4_has_a_curve_for_each_variant(flags, table1):
     _, given = flags
     reproduction.main(["figure4", *given], records_of, Console(quiet=True))
     made = table1 / "results" / "figure4"
     assert {path.name for path in made.iterdir()} == {
-        *("figure4.csv", "figure4.md", "figure4.png", "figure4.svg")
+        *("figure4.csv", "figure4.md", "figure4.png", "figure4.svg", "sources.json")
     }
     found = rows(made / "figure4.csv")
     assert [(row["epoch"], row["seeds"]) for row in found] == 2 * [

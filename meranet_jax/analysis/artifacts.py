@@ -1,7 +1,9 @@
 """Writes the table, the figures and the text of an experiment."""
 
 import csv
+import datetime
 import functools
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -21,7 +23,7 @@ from meranet_jax.analysis.experiments import MERANET, RESNET, Experiment, Key
 from meranet_jax.analysis.explainer import Explainer
 from meranet_jax.config import TrainConfig
 from meranet_jax.evaluation import figures
-from meranet_jax.runs import verification
+from meranet_jax.runs import reader, verification
 from meranet_jax.runs.reader import Run
 from meranet_jax.training import precision
 
@@ -31,6 +33,70 @@ CHECKED = 6
 
 # Number of clips whose maps are in memory at a time.
 _MAX_CLIPS = 32
+
+# File in the folder of results that says what they were made from
+_SOURCES = "sources.json"
+
+
+def keep_earlier(
+    folder: Path, finished: Mapping[Key, Run], bases: Sequence[TrainConfig]
+) -> Path | None:
+    """Moves earlier results away unless they were made from the same runs.
+
+    Results of an earlier version, which do not say what they were made from, are moved,
+    too. Then it writes what the new results are made from.
+
+    Args:
+      folder: the folder of an experiment's results, which exists.
+      finished: see ``make``.
+      bases: see ``make``.
+
+    Returns:
+      The folder that the earlier results are in now, a new one in ``folder``; None if
+      there were none, or they may be replaced.
+    """
+    sources = files.json_round_trip(
+        {
+            "settings": [reader.result_settings(base) for base in bases],
+            "runs": [
+                {
+                    "run": [*key],
+                    "folder": str(run.path.absolute()),
+                    "settings": reader.result_settings(run.config),
+                    # A run that was deleted and trained again is another one.
+                    "started": [start.get("date") for start in run.starts[:1]],
+                }
+                for key, run in finished.items()
+            ],
+        }
+    )
+    file = folder / _SOURCES
+    try:
+        before = json.loads(file.read_text())
+    except (FileNotFoundError, ValueError):
+        before = None
+    earlier = [path for path in folder.iterdir() if path.is_file()]
+    if before == sources or not earlier:
+        kept = None
+    else:
+        kept = _new_folder(folder)
+        for path in earlier:
+            path.rename(kept / path.name)
+    files.write_json(file, sources)
+    return kept
+
+
+def _new_folder(folder: Path) -> Path:
+    """Makes a folder in another one, which is named after the current time."""
+    now = datetime.datetime.now()
+    while True:
+        path = folder / f"earlier-{now:%Y%m%d-%H%M%S}"
+        try:
+            path.mkdir()
+        except FileExistsError:
+            now += datetime.timedelta(seconds=1)
+        else:
+            return path
 
 
 def make(

@@ -3,6 +3,8 @@
 import dataclasses
 import os
 import shlex
+import sys
+import tempfile
 import typing
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -248,20 +250,31 @@ def main(
     xla.configure(deterministic=any(base.settings.deterministic for base in bases))
     missing = {key: config for key, config in needed.items() if not is_finished(config)}
     if request.missing:
+        if not missing:
+            print(
+                f"No run is missing: all {len(needed)} are finished. The same command "
+                "without --missing writes the results.",
+                file=sys.stderr,
+            )
         for config in missing.values():
             console.print("python train.py " + shlex.join(flags.to_arguments(config)))
         return
-    for config in missing.values():  # before hours of training
+    # Before hours of training
+    folder = _make_folder(request.results_dir, experiment)
+    for config in missing.values():
         fitters.check(config)
     for number, (key, config) in enumerate(missing.items(), 1):
         console.print(f"\nRun {number} of {len(missing)}: {', '.join(key)}")
         train_run(config, prepare, console)
         jax.clear_caches()  # compiled programs of many runs would exhaust memory maps
-    folder = Path(request.results_dir).expanduser() / experiment
-    folder.mkdir(parents=True, exist_ok=True)
     finished = {
         key: reader.read(layout.run_path(config)) for key, config in needed.items()
     }
+    kept = artifacts.keep_earlier(folder, finished, bases)
+    if kept is not None:
+        console.print(
+            f"\n{folder} had results of other runs or settings. They are now in {kept}."
+        )
     text = artifacts.make(experiment, folder, finished, bases).rstrip("\n")
     text += f"\n\nCommand: `python reproduce.py {shlex.join(arguments)}`\n"
     with files.atomic_write(folder / f"{experiment}.md") as part:
@@ -269,25 +282,58 @@ def main(
     console.print(f"\n{text}\n{folder}")
 
 
+def _make_folder(results_dir: str, experiment: str) -> Path:
+    """Makes the folder of an experiment's results.
+
+    Raises:
+      UserError: if no file can be written to it.
+    """
+    folder = Path(results_dir).expanduser() / experiment
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"--results_dir={results_dir}: cannot write to {folder}: {error.strerror}. "
+            "Nothing was trained. Choose another folder."
+        ) from error
+    return folder
+
+
 def is_finished(config: TrainConfig) -> bool:
     """Returns whether a run exists with these settings and a report.
 
+    Training a run whose report is damaged only writes the report again.
+
     Raises:
-      UserError: if it has other settings.
+      UserError: if it has other settings, or the weights that it starts from cannot be
+        read.
     """
     path = layout.run_path(config)
+    other, replace = "another --runs_dir", "delete this folder"
+    advice = f"Choose {other}, or {replace}."
+    writer.check_free(
+        fitters.resolve(config),
+        path,
+        origins.load(config),
+        other=other,
+        replace=replace,
+    )
+    if not layout.RunLayout(path).report.exists():
+        return False
     try:
-        writer.check_free(fitters.resolve(config), path)
-        if not layout.RunLayout(path).report.exists():
-            return False
         saved = reader.read(path).config
-        for name in _CLIPS:
-            ours, theirs = getattr(config, name), getattr(saved, name)
-            if ours != theirs:
-                raise UserError(f"The run in {path} has --{name}={theirs}, not {ours}.")
     except UserError as error:
-        raise UserError(
-            f"{error}\nreproduce.py names its runs itself. Choose another --runs_dir, "
-            "or delete this run."
-        ) from error
+        raise UserError(f"{error} {advice}") from error
+    for name in _CLIPS:
+        ours, theirs = getattr(config, name), getattr(saved, name)
+        if ours != theirs:
+            raise UserError(
+                f"The run in {path} has --{name}={theirs}, not {ours}. {advice}"
+            )
+    try:
+        reader.read_report(path)
+    except UserError:
+        return False
     return True

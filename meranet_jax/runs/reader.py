@@ -288,5 +288,8 @@ def read_report(path: Path) -> dict:
             "eval.py --merge."
         ) from error
     except (OSError, ValueError) as error:
-        raise UserError(f"Cannot read {file}: {error}") from error
+        raise UserError(
+            f"Cannot read {file}: {error}. Delete this file and start the command that "
+            "trained the run again: it writes the report from the predictions."
+        ) from error
     return report

@@ -29,7 +29,12 @@ _VISIBILITY_TIMEOUT = 30
 
 
 def check_free(
-    config: TrainConfig, path: Path, initial: InitialWeights | None = None
+    config: TrainConfig,
+    path: Path,
+    initial: InitialWeights | None = None,
+    *,
+    other: str = "another --name",
+    replace: str = "replace it with --overwrite",
 ) -> None:
     """Checks that a run can be written to a folder.
 
@@ -37,6 +42,8 @@ def check_free(
       config: the settings of the run.
       path: the run folder.
       initial: the weights that the run starts from, if any.
+      other: what to choose for another folder, for messages.
+      replace: how the run is replaced, for messages.
 
     Raises:
       UserError: unless ``path`` is free, can be resumed with these settings, or is a
@@ -56,7 +63,7 @@ def check_free(
         raise UserError(
             f"{path} is not a run folder"
             + (", so --overwrite does not replace it" if config.overwrite else "")
-            + ". Choose another --name."
+            + f". Choose {other}."
         )
     if config.overwrite:
         return
@@ -69,7 +76,7 @@ def check_free(
     if differing:
         raise UserError(
             f"{path} is a run with other settings: {'; '.join(differing)}. Choose "
-            "another --name, or replace it with --overwrite."
+            f"{other}, or {replace}."
         )
     data = saved.get("data")
     flow = data.get("flow") if isinstance(data, dict) else None
@@ -77,8 +84,7 @@ def check_free(
         raise UserError(
             f"Cannot resume the run in {path}: its optical flow was computed with "
             f"{'; '.join(changes)}. Use the version of the library and of the code "
-            f"that {layout.config.name} lists, choose another --name, or replace it "
-            "with --overwrite."
+            f"that {layout.config.name} lists, choose {other}, or {replace}."
         )
 
 
@@ -139,7 +145,9 @@ class RunFolder:
             self._lock.acquire(timeout=0)
         except filelock.Timeout as error:
             raise UserError(
-                f"Another process is training the run in {path}."
+                f"Another process is training the run in {path}. Wait until it has "
+                "finished, and start the same command again, which keeps what is "
+                "finished. Or choose another --runs_dir."
             ) from error
         try:
             self._begin(config, clips, split, records, initial)

@@ -10,6 +10,7 @@ import optax
 import pytest
 
 from meranet_jax import flags, weights_file
+from meranet_jax.analysis import reproduction
 from meranet_jax.config import TrainConfig, default_config
 from meranet_jax.data import splits
 from meranet_jax.errors import UserError
@@ -208,6 +209,14 @@ def test_a_run_is_resumed_with_the_same_weights_only(tuned, origin, clips, tmp_p
         writer.check_free(
             config.change(init=None, freeze=None), tmp_path / "tuned", None
         )
+
+
+def test_experiments_use_finished_runs_that_start_from_weights(tuned, tmp_path):
+    path = shutil.copytree(tuned, tmp_path / "tuned")
+    saved = json.loads((path / "config.json").read_text())
+    saved["config"] |= {"runs_dir": str(tmp_path), "precision": "fp32"}
+    (path / "config.json").write_text(json.dumps(saved))
+    assert reproduction.is_finished(reader.read(path).config)
 
 
 def test_merged_shards_name_the_origin(tuned, tmp_path):
