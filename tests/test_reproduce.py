@@ -226,7 +226,7 @@ def test_number_of_seeds_under_loso(loso_seeds, seeds):
         (["table1", "--protocol=kfold"], "--protocol: reproduce.py sets this flag"),
         (["figure4", "--shared=mlp"], "--shared: reproduce.py sets this flag"),
         (["parameters", "--dataset=casme,casme2"], "Name one --dataset"),
-        (["table1", "--protocols", "lopo"], "--protocol=lopo is none of"),
+        (["table1", "--protocols", "lopo"], "--protocols lopo: there is no lopo. Name"),
         (["table1", "--epoch=3"], "Did you mean --epochs"),
     ],
 )

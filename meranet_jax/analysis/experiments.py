@@ -3,6 +3,7 @@
 Results are table rows, which become CSV files, and text in Markdown.
 """
 
+import types
 from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
 
@@ -40,6 +41,7 @@ def plan(
     loso_seeds: int | None,
     systems: Sequence[str] = tuple(table1.SYSTEMS),
     given: Collection[str] = (),
+    own: Mapping[str, Sequence[str]] = types.MappingProxyType({}),
 ) -> dict[Key, TrainConfig]:
     """Returns the configurations of the runs that an experiment needs.
 
@@ -53,6 +55,7 @@ def plan(
         leave-one-subject-out; None for all seeds.
       systems: names of the recognisers of ``table1``.
       given: names of the flags on the command line; see ``table1.configure``.
+      own: flags of single systems; see ``table1.configure``.
     """
     if experiment in variants.TITLES:
         return {
@@ -76,7 +79,7 @@ def plan(
         for protocol in protocols if experiment == "table1" else [base.protocol]:
             configs = {label: base.change(**c) for label, c in changes.items()}
             if experiment == "table1":
-                configs = table1.configure(base, systems, given)
+                configs = table1.configure(base, systems, given, own)
             for label, config in configs.items():
                 config = config.change(protocol=protocol)
                 seeds = base.all_seeds[: loso_seeds if protocol == "loso" else None]

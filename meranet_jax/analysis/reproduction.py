@@ -1,12 +1,13 @@
 """Runs an experiment and writes its table and figure."""
 
 import dataclasses
+import difflib
 import os
 import shlex
 import sys
 import tempfile
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import jax
@@ -16,7 +17,7 @@ from rich.console import Console
 from meranet_jax import files, flags, recipes
 from meranet_jax.analysis import artifacts, experiments, table1
 from meranet_jax.analysis.experiments import Experiment, Key
-from meranet_jax.config import TrainConfig
+from meranet_jax.config import Protocol, TrainConfig
 from meranet_jax.errors import UserError
 from meranet_jax.runs import layout, origins, reader, writer
 from meranet_jax.runs.train_run import Prepare, train_run
@@ -51,6 +52,12 @@ _FROM_WEIGHTS = ("ablation", "learning_curve")
 
 # Settings whose effect is compared when a run resumes, but not when it is finished.
 _CLIPS = ("classes", "data_dir")
+
+# Protocols that need several data sets in one run, and those that do not
+_OF_SEVERAL_DATASETS = ("lodo", "cross_dataset")
+_PROTOCOLS = tuple(
+    name for name in typing.get_args(Protocol) if name not in _OF_SEVERAL_DATASETS
+)
 
 # Number of seeds unless the flags say otherwise.
 _SEEDS = "5"
@@ -125,11 +132,13 @@ def parse(
     for name in ("systems", "protocols", "loso_seeds"):
         if name in given and experiment != "table1":
             raise UserError(f"--{name} is for table1 only. Leave it out.")
-    table1.check_names(request.systems)
-    if not request.protocols or len(set(request.protocols)) < len(request.protocols):
-        raise UserError(
-            f"--protocols {' '.join(request.protocols)}: name at least one, each once."
-        )
+    _check_names("systems", request.systems, tuple(table1.SYSTEMS))
+    for name in request.protocols:
+        _check_protocol(f"--protocols {name}", name)
+    _check_names("protocols", request.protocols, _PROTOCOLS)
+    own: dict[str, list[str]] = {}
+    if experiment == "table1":
+        others, own = _split_flags(others, request.systems)
     loso_seeds = request.loso_seeds
     if loso_seeds is None and "seeds" not in given:
         loso_seeds = 1
@@ -142,6 +151,8 @@ def parse(
         bases.append(
             _base(dataset.strip(), others, fixed, weights=experiment in _FROM_WEIGHTS)
         )
+    for base in bases:
+        _check_protocol(f"--protocol={base.protocol}", base.protocol)
     if experiment == "parameters" and len(bases) > 1:
         raise UserError("parameters needs exactly one data set. Name one --dataset.")
     bases = _set_each(bases, others)
@@ -158,8 +169,104 @@ def parse(
         loso_seeds,
         request.systems,
         given,
+        own,
     )
     return experiment, request, needed, bases
+
+
+def _check_names(flag: str, names: Sequence[str], valid: Sequence[str]) -> None:
+    """Raises UserError unless names are some of those that are valid, each once."""
+    advice = f"Name some of {', '.join(valid)}, separated by spaces."
+    if not any(names):
+        raise UserError(f"--{flag} names none. {advice}")
+    for name in names:
+        if "," in name:
+            parts = " ".join(part.strip() for part in name.split(","))
+            raise UserError(
+                f"--{flag} {name}: separate the names by spaces: --{flag} {parts}"
+            )
+        if name not in valid:
+            raise UserError(f"--{flag} {name}: there is no {name}. {advice}")
+        if names.count(name) > 1:
+            raise UserError(f"--{flag} names {name} twice. {advice}")
+
+
+def _check_protocol(flag: str, protocol: str) -> None:
+    """Raises UserError if a protocol needs several data sets in a run."""
+    if protocol in _OF_SEVERAL_DATASETS:
+        raise UserError(
+            f"{flag}: this protocol needs several data sets in one run, and "
+            "reproduce.py uses each data set separately. Choose some of "
+            f"{', '.join(_PROTOCOLS)}, or run python train.py --protocol={protocol}."
+        )
+
+
+def _split_flags(
+    arguments: Sequence[str], systems: Sequence[str]
+) -> tuple[list[str], dict[str, list[str]]]:
+    """Separates the flags that MERANet does not have, but some systems of table1 have.
+
+    Args:
+      arguments: flags of train.py with their values.
+      systems: the systems of the table.
+
+    Returns:
+      The other arguments, and those that MERANet does not have by the system that has
+      them.
+
+    Raises:
+      UserError: if only recognisers that are not in the table have a flag.
+    """
+    common: list[str] = []
+    own: dict[str, list[str]] = {}
+    having = {name: set(flags.flag_types(name)) for name in systems}
+    of_meranet = set(flags.flag_types("meranet"))
+    targets = [common]  # the lists that the values after a flag are added to
+    for argument in arguments:
+        if argument.startswith("--"):
+            names = _names([argument])
+            found = (
+                [] if names & of_meranet else [n for n in systems if names & having[n]]
+            )
+            targets = [own.setdefault(name, []) for name in found] or [common]
+            if not found and not names & of_meranet:
+                _check_unknown(argument.partition("=")[0], names, systems, having)
+        for target in targets:
+            target.append(argument)
+    return common, own
+
+
+def _check_unknown(
+    flag: str,
+    names: Collection[str],
+    systems: Sequence[str],
+    having: Mapping[str, Collection[str]],
+) -> None:
+    """Raises UserError if a flag is similar to one of a system, or one of another.
+
+    Args:
+      flag: the flag, which neither MERANet nor a system of the table has.
+      names: the names that it may stand for.
+      systems: the systems of the table.
+      having: the names of the flags of each of ``systems``.
+    """
+    others = [
+        name
+        for name in table1.SYSTEMS
+        if name not in systems and not names.isdisjoint(flags.flag_types(name))
+    ]
+    if others:
+        raise UserError(
+            f"{flag} is a flag of {', '.join(others)}, and --systems names "
+            f"{', '.join(systems)}. Leave it out, or choose other --systems."
+        )
+    for name in systems:
+        valid = [f"--{one}" for one in having[name]]
+        if nearest := difflib.get_close_matches(flag, valid, n=1, cutoff=0.8):
+            raise UserError(
+                f"No system has the flag {flag}. Did you mean {nearest[0]} of {name}? "
+                f"python train.py --model={name} --help lists its flags."
+            )
 
 
 def _names(arguments: Sequence[str]) -> set[str]:

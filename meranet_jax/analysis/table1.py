@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from meranet_jax import recipes, recognisers
+from meranet_jax import flags, recipes, recognisers
 from meranet_jax.analysis import markdown, variants
 from meranet_jax.config import TrainConfig, default_config
 from meranet_jax.errors import UserError
@@ -127,20 +127,11 @@ SYSTEMS: Mapping[str, System] = {
 }
 
 
-def check_names(systems: Sequence[str]) -> None:
-    """Raises UserError unless each name is in ``SYSTEMS``, and there only once."""
-    valid = f"Name some of {', '.join(SYSTEMS)}, separated by spaces."
-    if not systems:
-        raise UserError(f"--systems is empty. {valid}")
-    for name in systems:
-        if name not in SYSTEMS:
-            raise UserError(f"--systems {name}: there is no such system. {valid}")
-        if systems.count(name) > 1:
-            raise UserError(f"--systems names {name} twice. {valid}")
-
-
 def configure(
-    base: TrainConfig, systems: Sequence[str], given: Collection[str]
+    base: TrainConfig,
+    systems: Sequence[str],
+    given: Collection[str],
+    own: Mapping[str, Sequence[str]],
 ) -> dict[str, TrainConfig]:
     """Returns the settings of each system by its title.
 
@@ -151,6 +142,8 @@ def configure(
         them, but those that describe the clip only to the paper's two networks. A
         system that does not have the preset of ``base`` has ``small``. Recordings of
         key frames alone are left out, of which some inputs cannot be made.
+      own: flags that MERANet does not have, as on the command line, by the name of the
+        system that has them.
 
     Raises:
       UserError: if a flag is invalid for a system, or applies to none.
@@ -169,6 +162,9 @@ def configure(
             if preset != "paper" and preset not in recogniser.presets:
                 preset = "small"
             config = default_config(base.dataset, preset, system)
+            if system in own:
+                recipe = [f"--dataset={base.dataset}", f"--preset={preset}"]
+                config = flags.parse([*recipe, f"--model={system}", *own[system]])
             known = set(config.flags())
             unused -= known - set(_CLIP)
             config = config.change(**{n: v for n, v in chosen.items() if n in known})

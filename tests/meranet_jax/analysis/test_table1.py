@@ -41,6 +41,17 @@ def test_each_system_has_its_own_input_and_training():
         assert (config.protocol, config.all_seeds) == ("loso", (0,))
 
 
+@pytest.mark.parametrize("value", [["--stclqp_words=48"], ["--stclqp-words", "48"]])
+def test_flags_of_descriptors_are_for_the_systems_that_have_them(value):
+    few = ["--protocols", "loso", "--systems", "meranet", "stclqp", "fmbh"]
+    configs = planned("--preset=small", *few, *value, "--svm_c_exponents", "-1", "4")
+    assert configs["stclqp"].settings.stclqp_words == 48
+    assert configs["stclqp"].settings.svm_c_exponents == (-1, 4)
+    for name, changes in (("fmbh", {"svm_c_exponents": (-1, 4)}), ("meranet", {})):
+        own = default_config("synthetic", "small", name).settings
+        assert configs[name].settings == dataclasses.replace(own, **changes)
+
+
 @pytest.mark.parametrize(
     ("flags", "seeds"),
     [
@@ -98,11 +109,21 @@ def test_all_systems_have_the_same_clips():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["table1", "--systems", "stst"], "--systems stst: there is no such system"),
+        (["table1", "--systems", "stst"], "--systems stst: there is no stst. Name"),
         (["table1", "--systems", "fmbh", "fmbh"], "--systems names fmbh twice"),
-        (["table1", "--systems"], "--systems is empty"),
-        (["table1", "--protocols"], "--protocols : name at least one, each once"),
-        (["table1", "--protocols", "loso", "loso"], "--protocols loso loso: name at"),
+        (["table1", "--systems"], "--systems names none"),
+        (["table1", "--systems="], "--systems names none"),
+        (["table1", "--systems", "fmbh,mdmo"], "spaces: --systems fmbh mdmo"),
+        (["table1", "--protocols"], "--protocols names none"),
+        (["table1", "--protocols", "loso", "loso"], "--protocols names loso twice"),
+        (["table1", "--protocols", "lodo"], "--protocols lodo: this protocol needs"),
+        (["figure6", "--protocol=lodo"], "--protocol=lodo: this protocol needs"),
+        (
+            ["table1", "--systems", "fmbh", "rcn", "--stclqp_words=16"],
+            "--stclqp_words is a flag of stclqp, and --systems names fmbh, rcn",
+        ),
+        (["table1", "--stclqp_word=16"], "Did you mean --stclqp_words of stclqp"),
+        (["table1", "--stclqp_words=0"], "--stclqp_words=0 must be"),
         (
             ["table1", "--systems", "bi_woof", "fmbh", "--epochs=3"],
             "--epochs applies to none of bi_woof, fmbh",
