@@ -104,7 +104,7 @@ def test_results_of_other_runs_are_kept(flags, table1, tmp_path, capsys):
     (kept,) = made.glob("earlier-*")  # the same results again are replaced
     assert [row["model"] for row in rows(kept / "table1.csv")] == ["resnet3d"]
     assert [row["model"] for row in rows(made / "table1.csv")] == ["meranet"]
-    assert capsys.readouterr().out.count(f"They are now in {kept}.") == 1
+    assert capsys.readouterr().out.count(f"are now in {kept}.") == 1
 
 
 def test_results_that_cannot_be_written_are_refused_before_training(flags, tmp_path):
@@ -148,7 +148,7 @@ def test_missing_runs_are_printed_as_commands(flags, table1, capsys):
 def test_no_missing_run_is_reported(flags, table1, capsys):
     reproduction.main([*TABLE1, "--missing", *flags[1]], None, Console())
     printed = capsys.readouterr()
-    assert printed.out == "" and "all 4 are finished" in printed.err
+    assert printed.out == "" and "4 of 4 are finished" in printed.err
 
 
 def test_a_damaged_report_is_written_again(flags, table1, tmp_path):

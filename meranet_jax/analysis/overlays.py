@@ -1,5 +1,6 @@
 """Plots and animations of saliency maps over the frames of a clip."""
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,6 +27,9 @@ _COLOUR_MAP = "inferno"
 
 # Maximum number of frames in a row of a strip.
 _MAX_COLUMNS = 8
+
+# Width of a wide letter and height of a line of a strip's title in inches
+_TITLE_LETTER, _TITLE_LINE = 0.09, 0.2
 
 
 def blend(frames: np.ndarray, maps: np.ndarray, maximum: float) -> np.ndarray:
@@ -178,8 +182,14 @@ def strip(clip: ExplainedClip) -> Figure:
         for block, maps in clip.attention.items()
     }
     columns = len(frames) + (clip.flow is not None)  # the last one for the legend
-    size = (1.25 * columns + 1, 1.3 * len(kinds) + 0.9)
-    figure = Figure(figsize=size, layout="constrained")
+    width = 1.25 * columns + 1
+    title = textwrap.wrap(
+        f"{clip.clip_id}: {clip.truth}; predicted {clip.predicted} "
+        f"{clip.probability:.2f}; maps of {clip.target}",
+        int(width / _TITLE_LETTER),
+    )
+    height = 1.3 * len(kinds) + 0.7 + _TITLE_LINE * len(title)
+    figure = Figure(figsize=(width, height), layout="constrained")
     grid = figure.subplots(len(kinds), columns, squeeze=False)
     if clip.flow is not None:
         for row, kind in enumerate(kinds):
@@ -206,11 +216,7 @@ def strip(clip: ExplainedClip) -> Figure:
                 axes.set_title(f"frame {frame + 1}{mark}", fontsize="small")
             if column == 0:
                 axes.set_ylabel(kind, fontsize="small")
-    figure.suptitle(
-        f"{clip.clip_id}: {clip.truth}; predicted {clip.predicted} "
-        f"{clip.probability:.2f}; maps of {clip.target}",
-        fontsize="medium",
-    )
+    figure.suptitle("\n".join(title), fontsize="medium")
     return figure
 
 

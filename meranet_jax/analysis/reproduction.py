@@ -359,8 +359,8 @@ def main(
     if request.missing:
         if not missing:
             print(
-                f"No run is missing: all {len(needed)} are finished. The same command "
-                "without --missing writes the results.",
+                f"No run is missing, {len(needed)} of {len(needed)} are finished. The "
+                "same command without --missing writes the results.",
                 file=sys.stderr,
             )
         for config in missing.values():
@@ -378,15 +378,13 @@ def main(
         key: reader.read(layout.run_path(config)) for key, config in needed.items()
     }
     kept = artifacts.keep_earlier(folder, finished, bases)
-    if kept is not None:
-        console.print(
-            f"\n{folder} had results of other runs or settings. They are now in {kept}."
-        )
     text = artifacts.make(experiment, folder, finished, bases).rstrip("\n")
     text += f"\n\nCommand: `python reproduce.py {shlex.join(arguments)}`\n"
     with files.atomic_write(folder / f"{experiment}.md") as part:
         part.write_text(text)
     console.print(f"\n{text}\n{folder}")
+    if kept is not None:
+        console.print(f"The results of other runs or settings in it are now in {kept}.")
 
 
 def _make_folder(results_dir: str, experiment: str) -> Path:

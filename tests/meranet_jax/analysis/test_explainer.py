@@ -145,6 +145,25 @@ def test_clips_outside_the_test_parts_are_refused(opened):
         explainer.test_clips(opened, 7, 1)
 
 
+@pytest.mark.parametrize("frames", [1, 8])
+def test_the_title_of_a_strip_is_not_cut_off(explained, frames):
+    one = explained[0]
+    cut = {
+        name: getattr(one, name)[:frames]
+        for name in ("frames", "grad_cam", "smooth_grad")
+    }
+    one = dataclasses.replace(
+        one, **cut, apex=0, attention={}, motion=None, clip_id="synthetic/EP01_21/06"
+    )
+    strip = overlays.strip(one)
+    strip.draw_without_rendering()
+    (title,) = (text for text in strip.texts if one.clip_id in text.get_text())
+    box = title.get_window_extent()
+    assert strip.bbox.x0 <= box.x0 and box.x1 <= strip.bbox.x1
+    assert box.y1 <= strip.bbox.y1
+    assert title.get_text().split()[-1] == one.target
+
+
 def test_figures_and_animations(tmp_path, explained):
     figures.save(
         overlays.overview({"A": explained, "B": explained}), tmp_path / "all.png"
