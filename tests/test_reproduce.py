@@ -10,7 +10,13 @@ from rich.console import Console
 
 from datasets.prepare import records_of
 from meranet_jax import flags as flags_module
-from meranet_jax.analysis import artifacts, complexity, experiments, reproduction
+from meranet_jax.analysis import (
+    artifacts,
+    complexity,
+    experiments,
+    reproduction,
+    reproduction_flags,
+)
 from meranet_jax.config import TrainConfig
 from meranet_jax.errors import UserError
 from meranet_jax.evaluation import figures
@@ -237,13 +243,15 @@ def test_refusals(arguments, message):
 
 def test_each_data_set_is_used_separately():
     both = "--manual_dir=casme=/one,casme2=/two"
-    _, _, needed, _ = reproduction.parse(["figure6", "--dataset=casme,casme2", both])
+    _, _, needed, _ = reproduction_flags.parse(
+        ["figure6", "--dataset=casme,casme2", both]
+    )
     assert {
         (config.dataset, config.manual_dir, config.classes)
         for config in needed.values()
     } == {("casme", "/one", "paper"), ("casme2", "/two", "paper")}
     three = "--dataset=synthetic/easy,synthetic,synthetic/hard"
-    assert len(reproduction.parse(["figure6", three])[2]) == 6
+    assert len(reproduction_flags.parse(["figure6", three])[2]) == 6
 
 
 def test_significance_of_differences_of_losses():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from meranet_jax import files
-from meranet_jax.analysis import artifacts, reproduction, table1
+from meranet_jax.analysis import artifacts, reproduction_flags, table1
 from meranet_jax.config import default_config
 from meranet_jax.errors import UserError
 from meranet_jax.evaluation import figures, predictions
@@ -27,7 +27,7 @@ ALL = tuple(table1.SYSTEMS)
 
 
 def planned(*arguments):
-    _, _, needed, _ = reproduction.parse(["table1", *arguments])
+    _, _, needed, _ = reproduction_flags.parse(["table1", *arguments])
     return {config.model: config for config in needed.values()}
 
 
@@ -138,7 +138,7 @@ def test_all_systems_have_the_same_clips():
 )
 def test_refusals(arguments, message):
     with pytest.raises(UserError, match=message):
-        reproduction.parse(arguments)
+        reproduction_flags.parse(arguments)
 
 
 def test_a_preset_that_a_recogniser_does_not_have_is_refused():

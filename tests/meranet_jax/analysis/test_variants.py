@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from meranet_jax.analysis import artifacts, experiments, reproduction, variants
+from meranet_jax.analysis import artifacts, experiments, reproduction_flags, variants
 from meranet_jax.config import default_config
 from meranet_jax.errors import UserError
 from meranet_jax.evaluation import predictions as predictions_module
@@ -65,7 +65,7 @@ def test_an_ablation_replaces_each_choice_of_the_preset():
 
 
 def test_random_weights_are_a_variant_of_a_recipe_with_weights():
-    _, _, _, (base,) = reproduction.parse(
+    _, _, _, (base,) = reproduction_flags.parse(
         ["ablation", "--dataset=synthetic/wild", "--init=pretrained"]
         + ["--preset=new_people", "--protocol=holdout_subject", "--seeds=2"]
     )
@@ -98,17 +98,19 @@ def test_learning_curves_reduce_the_training_part():
 def test_flags_that_an_experiment_sets_are_refused():
     wild = "--dataset=synthetic/wild_small"
     for preset in ("small", "new_people"):
-        _, _, _, (base,) = reproduction.parse(["inputs", wild, f"--preset={preset}"])
+        _, _, _, (base,) = reproduction_flags.parse(
+            ["inputs", wild, f"--preset={preset}"]
+        )
         assert base.preset == preset
     with pytest.raises(UserError, match="learning_curve with --protocol=holdout"):
-        reproduction.parse(["learning_curve", wild])
+        reproduction_flags.parse(["learning_curve", wild])
     for arguments, flag in (
         (["inputs", "--input=flow"], "input"),
         (["learning_curve", "--train_subjects=3"], "train_subjects"),
         (["inputs", "--init=pretrained"], "init"),
     ):
         with pytest.raises(UserError, match=f"--{flag}"):
-            reproduction.parse([*arguments, wild, "--protocol=loso"])
+            reproduction_flags.parse([*arguments, wild, "--protocol=loso"])
 
 
 @pytest.fixture
