@@ -261,7 +261,7 @@ def save_animation(pictures: np.ndarray, path: Path) -> None:
 def _with_one_palette(pictures: np.ndarray) -> np.ndarray:
     """Replaces the colours of pictures, uint8 [T, H, W, 3], by 256 that suit them all.
 
-    The colours are chosen on some pixels, since that takes a second for a million.
+    The colours are chosen on some pixels, since all of them would take seconds.
     """
     every = max(int(np.sqrt(pictures.size / 3 / _PALETTE_PIXELS)), 1)
     palette = _in_a_column(pictures[:, ::every, ::every]).quantize(_GIF_COLOURS)
